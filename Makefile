@@ -1,0 +1,68 @@
+# The only door a person needs: `make run`, `make test`, `make build`. Meson does the work behind it.
+
+BUILD ?= build
+# Which build of the tests `make asan` and `make tsan` run.
+SANITIZED_SUITES = --suite unit --suite scenario
+
+.PHONY: build run test unit e2e asan tsan fuzz tidy format install clean setup
+
+build: $(BUILD)/build.ninja
+	@ninja -C $(BUILD) --quiet
+
+run: build
+	@$(BUILD)/conclave cluster run
+
+# What CI runs, and what the README promises: everything that must hold for a commit.
+test: build
+	@tools/run-tests $(BUILD)
+
+unit: build
+	@meson test -C $(BUILD) --suite unit --suite scenario --print-errorlogs
+
+e2e: build
+	@python3 -m pytest -q test/e2e
+
+asan: build-asan/build.ninja
+	@ninja -C build-asan --quiet
+	@meson test -C build-asan $(SANITIZED_SUITES) --print-errorlogs
+
+tsan: build-tsan/build.ninja
+	@ninja -C build-tsan --quiet
+	@meson test -C build-tsan $(SANITIZED_SUITES) --print-errorlogs
+
+fuzz: build-fuzz/build.ninja
+	@ninja -C build-fuzz --quiet
+	@tools/run-fuzzers build-fuzz
+
+tidy:
+	@python3 tools/tidy.py
+
+format:
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+install: build
+	@meson install -C $(BUILD) --quiet
+
+setup:
+	@./setup
+
+$(BUILD)/build.ninja:
+	@./setup --if-needed
+	@meson setup $(BUILD) --buildtype=debugoptimized >/dev/null
+
+build-asan/build.ninja:
+	@./setup --if-needed
+	@meson setup build-asan --buildtype=debugoptimized -Db_sanitize=address,undefined \
+		-Db_lundef=false -Ddchecks=true >/dev/null
+
+build-tsan/build.ninja:
+	@./setup --if-needed
+	@meson setup build-tsan --buildtype=debugoptimized -Db_sanitize=thread -Db_lundef=false >/dev/null
+
+build-fuzz/build.ninja:
+	@./setup --if-needed --dev
+	@CC=clang meson setup build-fuzz --buildtype=debugoptimized -Dfuzzers=true \
+		-Db_sanitize=address,undefined -Db_lundef=false >/dev/null
+
+clean:
+	@rm -rf build build-asan build-tsan build-fuzz

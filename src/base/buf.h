@@ -1,0 +1,29 @@
+/* base/buf.h - a growing byte buffer. Zero-initialised is empty and valid; its owner calls
+ * buf_deinit. Growth is by doubling; the caller bounds what it puts in. */
+#pragma once
+
+#include "base/slice.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct buf {
+    uint8_t *data; /* owned */
+    size_t size;
+    size_t capacity;
+};
+
+void buf_deinit(struct buf *b);
+/* Empty it and keep the memory. */
+void buf_clear(struct buf *b);
+/* Make room for `extra` more bytes and return where they go; b->size is unchanged. */
+uint8_t *buf_reserve(struct buf *b, size_t extra);
+void buf_append(struct buf *b, const void *data, size_t size);
+void buf_append_slice(struct buf *b, struct slice s);
+void buf_append_str(struct buf *b, const char *text);
+void buf_append_byte(struct buf *b, uint8_t byte);
+void buf_printf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Drop the first `count` <= size bytes. */
+void buf_consume(struct buf *b, size_t count);
+/* Borrowed until the next change of the buffer. */
+struct slice buf_slice(const struct buf *b);

@@ -1,0 +1,110 @@
+/* net/http.h - HTTP/1.1 as a server: bytes to requests, answers to bytes. llhttp parses.
+ *
+ * Keep-alive, pipelining, chunked bodies both ways, HEAD, Expect: 100-continue, upgrades. Answers of
+ * pipelined requests leave in the order of the requests, whatever order they are made in. Bounded:
+ * see limits.h. Protocol trouble is answered here (400, 408, 413, 414, 431, 501, 505) through the
+ * handler's `on_bad`, so that error bodies have one form; then the connection is closed.
+ *
+ * Refused as smuggling: Content-Length with Transfer-Encoding, two different lengths, obsolete line
+ * folding, spaces before a colon, a missing or double Host in HTTP/1.1, bare LF. */
+#pragma once
+
+#include "base/buf.h"
+#include "base/slice.h"
+#include "base/status.h"
+#include "net/loop.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct http_server;
+struct http_request;
+
+enum http_method {
+    HTTP_GET,
+    HTTP_HEAD,
+    HTTP_PUT,
+    HTTP_POST,
+    HTTP_DELETE,
+    HTTP_OPTIONS,
+    HTTP_OTHER
+};
+
+struct http_header {
+    struct slice name; /* as sent; compare with http_header_find */
+    struct slice value;
+};
+
+/* A whole request with its body. Owned by the server, valid until http_answer_end (or until
+ * on_gone). The handler may keep the pointer meanwhile. */
+struct http_request {
+    enum http_method method;
+    struct slice method_name;
+    struct slice target; /* as sent, with query: "/key/a%20b?ack=all" */
+    struct slice path;   /* before '?', not decoded */
+    struct slice query;  /* after '?', not decoded; empty if none */
+    const struct http_header *headers;
+    uint32_t header_count;
+    struct slice body;
+    struct conn *conn; /* whose address is for logs; not for writing */
+    void *user;        /* the handler's, NULL at first */
+    void (*on_gone)(
+        struct http_request *r); /* set by a handler that waits: the client went away before
+                                                the answer was complete; the request dies on return */
+    void (*on_writable)(struct http_request *r); /* set by a handler that streams: go on writing */
+};
+
+struct http_handler {
+    /* A whole request. Answer now or later, exactly once. */
+    void (*on_request)(void *context, struct http_request *r);
+    /* The server refuses what arrived: write the body of the error to `body`. */
+    void (*on_bad)(void *context, int http_status, const char *reason, struct buf *body);
+    /* Headers that every answer carries, CRLF after each; appended to `headers`. For what `on_bad` said,
+     * r is NULL. */
+    void (*common_headers)(void *context, const struct http_request *r, struct buf *headers);
+    /* `Upgrade: <protocol>` was asked for. Return true to take the connection: the 101 was sent with
+     * the protocol's name, and `conn` with `rest` (bytes already read) is now the caller's. False: the
+     * request goes to on_request as usual. */
+    bool (*on_upgrade)(void *context, const struct http_request *r, struct slice protocol,
+                       struct conn *conn, struct slice rest);
+    uint64_t (*body_bytes_max)(void *context,
+                               const struct http_request *r); /* r has headers only */
+    void *context;
+};
+
+struct http_options {
+    uint32_t idle_ms;    /* 0 = LIMIT_HTTP_IDLE_MS */
+    uint32_t request_ms; /* 0 = LIMIT_HTTP_REQUEST_MS */
+    uint32_t connections_max;
+};
+
+struct http_server *http_server_create(struct loop *loop, const struct http_handler *handler,
+                                       const struct http_options *options);
+/* Take over an accepted connection. */
+void http_server_accept(struct http_server *s, struct conn *c);
+/* No new requests; idle connections are closed, busy ones after their answers. */
+void http_server_drain(struct http_server *s);
+void http_server_destroy(struct http_server *s);
+uint32_t http_server_connections(const struct http_server *s);
+uint64_t http_server_requests(const struct http_server *s); /* since the start */
+
+/* Value of the first header of that name, case-insensitively; data == NULL when absent. */
+struct slice http_header_find(const struct http_request *r, const char *name);
+/* Percent-decode once ('+' stays '+'). INVALID for a broken escape. Appended to `out`. */
+enum status MUST_CHECK http_percent_decode(struct slice in, struct buf *out);
+
+/* A whole answer. `headers` (may be NULL) are further header lines, CRLF after each. For HEAD the
+ * body is not sent but counted. Ends the request. */
+void http_answer(struct http_request *r, int http_status, const char *content_type,
+                 const char *headers, struct slice body);
+/* A streamed answer (chunked; to an HTTP/1.0 client: until close). */
+void http_answer_begin(struct http_request *r, int http_status, const char *content_type,
+                       const char *headers);
+void http_answer_chunk(struct http_request *r, struct slice bytes);
+/* False: stop producing until on_writable. */
+bool http_answer_wants_more(const struct http_request *r);
+void http_answer_end(struct http_request *r);
+/* Break off: the client sees a broken stream, never a false end. */
+void http_answer_abort(struct http_request *r);
+const char *http_status_text(int http_status);

@@ -1,0 +1,92 @@
+/* wal/wal.h - what survives a crash: log segments, term and vote, and small named records.
+ *
+ * Opaque entries in, the same entries out, or a clear word that some are damaged. Rules P1-P11, P14,
+ * P6b, P18 of consensus.md; docs/DATA_DIR.md has the bytes. Blocking: after wal_open every call but
+ * the getters runs on one thread at a time, the log thread. Snapshots come later; their record types
+ * are reserved in wal_format.h.
+ *
+ * After any write or sync error the log is poisoned: every later call returns IO, and the process is
+ * expected to exit (rule P11). */
+#pragma once
+
+#include "base/blob.h"
+#include "base/slice.h"
+#include "base/status.h"
+#include "base/uuid.h"
+#include "wal/disk.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct wal;
+
+struct wal_entry {
+    uint64_t index;
+    uint64_t term;
+    uint8_t type;         /* opaque here */
+    struct slice payload; /* borrowed during the call */
+};
+
+/* One unit: durable as a whole when wal_append returns OK, or (after a crash) possibly a prefix of
+ * its entries, which nobody was told of. */
+struct wal_batch {
+    bool hard_state; /* term and vote below are new; made durable before the entries are */
+    uint64_t term;
+    uint64_t vote;
+    uint64_t truncate_from;          /* != 0: entries from here on are void (a record, rule P14) */
+    const struct wal_entry *entries; /* consecutive; the first follows the last one kept */
+    uint32_t count;
+    uint64_t commit; /* floor for recovery (rule P7); may trail */
+};
+
+struct wal_options {
+    struct disk *disk;            /* borrowed for the life of the log */
+    struct uuid log_id;           /* of this log: records of another are never taken for ours */
+    uint64_t first_segment_bytes; /* 0 = 1 MiB */
+    uint64_t segment_bytes;       /* 0 = 64 MiB */
+};
+
+struct wal_run {
+    uint64_t term;
+    uint64_t first; /* index of the first entry of that term */
+};
+
+/* What is on disk. `runs` is owned by the wal and valid until the next append. */
+struct wal_state {
+    uint64_t term;
+    uint64_t vote;
+    uint64_t first; /* index of the oldest entry, 1 until snapshots come */
+    uint64_t last;  /* first - 1 when the log is empty */
+    uint64_t commit;
+    const struct wal_run *runs;
+    uint32_t run_count;
+    uint64_t torn_bytes; /* what recovery cut off at the end, 0 = a clean end */
+};
+
+/* Recover or create. OK; CORRUPT: damage that is no torn tail, never repaired here, *detail says file,
+ * offset and reason; IO; NO_SPACE. *detail may be NULL or a new string for the caller to free. */
+enum status MUST_CHECK wal_open(const struct wal_options *options, struct wal **wal, char **detail);
+/* Closes files; does not sync. NULL is fine. */
+void wal_close(struct wal *w);
+void wal_state(const struct wal *w, struct wal_state *state);
+
+/* Write and sync. One sync for the entries (rule P1); one more, before, for a changed hard state. */
+enum status MUST_CHECK wal_append(struct wal *w, const struct wal_batch *batch);
+
+/* Entries first..last, as many whole ones as fit `bytes_max`, at least one; each is checked again.
+ * `each` gets them in order and returns false to stop early. */
+enum status MUST_CHECK wal_read(struct wal *w, uint64_t first, uint64_t last, uint64_t bytes_max,
+                                bool (*each)(void *context, const struct wal_entry *entry),
+                                void *context);
+
+/* True when the next segment is due to be made ready: call wal_prepare while no append waits. */
+bool wal_wants_prepare(const struct wal *w);
+/* Preallocate and zero-fill the next segment (slow; rule P3b's ground). */
+enum status MUST_CHECK wal_prepare(struct wal *w);
+
+/* A small record under a name of its own (identity, roster): replaced atomically and durably
+ * (temporary file, sync, rename, directory sync), checksummed, with a format version. */
+enum status MUST_CHECK record_save(struct disk *disk, const char *name, struct slice content);
+/* OK, NOT_FOUND, CORRUPT, UNSUPPORTED (a newer format; *detail says so), IO. *content is a new blob. */
+enum status MUST_CHECK record_load(struct disk *disk, const char *name, struct blob **content,
+                                   char **detail);

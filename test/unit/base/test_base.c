@@ -1,0 +1,188 @@
+/* The leaf tools: each behaviour that the rooms above rely on. */
+#include "base/blob.h"
+#include "base/codec.h"
+#include "base/crc32c.h"
+#include "base/list.h"
+#include "base/rng.h"
+#include "base/status.h"
+#include "base/uuid.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void crc32c_has_the_standard_check_value(void **state)
+{
+    (void)state;
+    assert_int_equal(crc32c(0, "123456789", 9), 0xe3069283u);
+    assert_int_equal(crc32c_portable(0, "123456789", 9), 0xe3069283u);
+}
+
+static void crc32c_hardware_and_table_agree_on_every_length(void **state)
+{
+    (void)state;
+    uint8_t bytes[300];
+    struct rng r;
+    rng_init(&r, 1);
+    for (size_t i = 0; i < sizeof(bytes); i++) {
+        bytes[i] = (uint8_t)rng_next(&r);
+    }
+    for (size_t size = 0; size <= sizeof(bytes); size++) {
+        uint32_t split = crc32c(crc32c(0, bytes, size / 2), bytes + size / 2, size - size / 2);
+        assert_int_equal(split, crc32c_portable(0, bytes, size));
+    }
+}
+
+static void varints_come_back_and_are_bounded(void **state)
+{
+    (void)state;
+    const uint64_t values[] = {0, 1, 127, 128, 300, UINT32_MAX, UINT64_MAX - 1, UINT64_MAX};
+    for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+        struct buf b = {0};
+        put_varint(&b, values[i]);
+        assert_int_equal(b.size, varint_size(values[i]));
+        struct reader r = reader_of(buf_slice(&b));
+        assert_true(get_varint(&r) == values[i]);
+        assert_true(reader_done(&r));
+        buf_deinit(&b);
+    }
+    const uint8_t too_long[] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02};
+    struct reader r = reader_of(slice_of(too_long, sizeof(too_long)));
+    get_varint(&r);
+    assert_false(reader_ok(&r));
+}
+
+static void a_reader_that_ran_out_stays_bad_and_gives_zero(void **state)
+{
+    (void)state;
+    const uint8_t bytes[] = {1, 2, 3};
+    struct reader r = reader_of(slice_of(bytes, sizeof(bytes)));
+    assert_int_equal(get_u32(&r), 0);
+    assert_int_equal(get_u8(&r), 0);
+    assert_false(reader_ok(&r));
+    assert_false(reader_done(&r));
+}
+
+static void a_length_beyond_the_end_is_refused(void **state)
+{
+    (void)state;
+    struct buf b = {0};
+    put_varint(&b, UINT64_MAX);
+    put_u8(&b, 1);
+    struct reader r = reader_of(buf_slice(&b));
+    assert_int_equal(get_bytes(&r).size, 0);
+    assert_false(reader_ok(&r));
+    buf_deinit(&b);
+}
+
+static void numbers_are_little_endian(void **state)
+{
+    (void)state;
+    struct buf b = {0};
+    put_u32(&b, 0x04030201u);
+    put_u64(&b, 0x0807060504030201u);
+    const uint8_t expected[] = {1, 2, 3, 4, 1, 2, 3, 4, 5, 6, 7, 8};
+    assert_memory_equal(b.data, expected, sizeof(expected));
+    buf_deinit(&b);
+}
+
+static void the_same_seed_gives_the_same_numbers(void **state)
+{
+    (void)state;
+    struct rng a;
+    struct rng b;
+    rng_init(&a, 7);
+    rng_init(&b, 7);
+    for (int i = 0; i < 100; i++) {
+        assert_true(rng_next(&a) == rng_next(&b));
+        uint64_t v = rng_between(&a, 10, 20);
+        assert_true(v >= 10 && v <= 20);
+        rng_between(&b, 10, 20);
+    }
+}
+
+static void uuids_print_and_parse(void **state)
+{
+    (void)state;
+    uint8_t random[16];
+    memset(random, 0xab, sizeof(random));
+    struct uuid id = uuid_from_random(random);
+    char text[UUID_TEXT_SIZE];
+    uuid_format(id, text);
+    assert_string_equal(text, "abababab-abab-4bab-abab-abababababab");
+    struct uuid back;
+    assert_true(uuid_parse(text, &back));
+    assert_true(uuid_equal(id, back));
+    assert_false(uuid_parse("abababab-abab-4bab-abab-ababababab", &back));
+    assert_false(uuid_parse("zbababab-abab-4bab-abab-abababababab", &back));
+}
+
+static void lists_keep_order_and_splice(void **state)
+{
+    (void)state;
+    struct list a;
+    struct list b;
+    struct list nodes[4];
+    list_init(&a);
+    list_init(&b);
+    for (int i = 0; i < 4; i++) {
+        list_init(&nodes[i]);
+        list_push_back(i < 2 ? &a : &b, &nodes[i]);
+    }
+    list_splice_back(&a, &b);
+    assert_true(list_is_empty(&b));
+    for (int i = 0; i < 4; i++) {
+        assert_ptr_equal(list_pop_front(&a), &nodes[i]);
+    }
+    assert_null(list_pop_front(&a));
+}
+
+static void a_blob_lives_until_its_last_reference(void **state)
+{
+    (void)state;
+    struct blob *b = blob_copy(slice_str("value"));
+    blob_ref(b);
+    blob_unref(b);
+    assert_true(slice_equal(blob_slice(b), slice_str("value")));
+    blob_unref(b);
+    blob_unref(NULL);
+}
+
+static void slices_order_by_bytes_and_prefix_first(void **state)
+{
+    (void)state;
+    assert_true(slice_compare(slice_str("a"), slice_str("ab")) < 0);
+    assert_true(slice_compare(slice_str("b"), slice_str("ab")) > 0);
+    assert_int_equal(slice_compare(slice_str(""), slice_of(NULL, 0)), 0);
+}
+
+static void every_status_has_a_row(void **state)
+{
+    (void)state;
+    assert_string_equal(status_name(STATUS_NOT_LEADER), "NOT_LEADER");
+    assert_int_equal(status_http(STATUS_NOT_FOUND), 404);
+    assert_int_equal(status_exit_code(STATUS_UNKNOWN), 6);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(crc32c_has_the_standard_check_value),
+        cmocka_unit_test(crc32c_hardware_and_table_agree_on_every_length),
+        cmocka_unit_test(varints_come_back_and_are_bounded),
+        cmocka_unit_test(a_reader_that_ran_out_stays_bad_and_gives_zero),
+        cmocka_unit_test(a_length_beyond_the_end_is_refused),
+        cmocka_unit_test(numbers_are_little_endian),
+        cmocka_unit_test(the_same_seed_gives_the_same_numbers),
+        cmocka_unit_test(uuids_print_and_parse),
+        cmocka_unit_test(lists_keep_order_and_splice),
+        cmocka_unit_test(a_blob_lives_until_its_last_reference),
+        cmocka_unit_test(slices_order_by_bytes_and_prefix_first),
+        cmocka_unit_test(every_status_has_a_row),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
