@@ -1,0 +1,58 @@
+/* node/founding.h - from a list of URLs to one cluster, never two: rules G1-G6 of consensus.md (A0).
+ *
+ * A pure state machine: hellos, promises and completed writes in; "write this identity", "send that
+ * note", "exit with these words" out. node.c feeds it and carries out what it says. Nothing is sent
+ * that is not durable: an answer waits for founding_on_saved. */
+#pragma once
+
+#include "node/peers.h"
+#include "node/roster.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct founding;
+
+struct founding_options {
+    uint32_t founders;     /* n; 1 = found alone at once */
+    const char *advertise; /* own URL for the roster, or empty: what the peers dialled is taken */
+    struct uuid boot;
+    /* Randomness for the cluster's UUID, drawn once. */
+    struct uuid cluster_candidate;
+};
+
+struct founding_note {
+    struct uuid to;
+    enum peer_note kind;
+    struct buf body;
+};
+
+/* What to do now. Asked for after every input; borrowed until the next one. */
+struct founding_output {
+    bool save; /* make *identity durable, then call founding_on_saved */
+    const struct identity *identity;
+    uint32_t note_count;
+    const struct founding_note *notes;
+    bool founded;      /* identity (durable) has phase FOUNDED: go on as a member */
+    const char *fatal; /* rule G6 and the like: exit 2 with these words; NULL = none */
+};
+
+/* `identity` is what rule G0 made durable: FRESH or PROMISED. */
+struct founding *founding_create(const struct founding_options *options,
+                                 const struct identity *identity);
+void founding_destroy(struct founding *f);
+void founding_on_hello(struct founding *f, const struct peer_hello *hello);
+void founding_on_down(struct founding *f, struct uuid peer);
+void founding_on_note(struct founding *f, struct uuid from, enum peer_note kind, struct slice body);
+void founding_on_saved(struct founding *f);
+/* Ask again where an answer is outstanding; every half second or so. */
+void founding_on_timer(struct founding *f);
+void founding_output(struct founding *f, struct founding_output *out);
+/* Who is missing and what is done, one line for a person. */
+void founding_text(const struct founding *f, char *text, size_t size);
+
+/* For a FOUNDED member: is this hello from the cluster and the member that it should be? (E11, G6)
+ * OK; CONFLICT: another cluster; DENIED: lists our name with another incarnation (rule G6, *fatal has the
+ * words); NOT_FOUND: a stranger (not in the roster): no link. */
+enum status founding_check_hello(const struct identity *self, const struct peer_hello *hello,
+                                 const char **fatal);

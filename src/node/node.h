@@ -1,0 +1,227 @@
+/* node/node.h - one member: gather, step, persist, send, apply, reply.
+ *
+ * The only room that sees raft, wal, kv and net together. Everything here runs on the loop thread;
+ * the log is written on the log thread. api/ turns client protocols into these calls; cmd/server.c
+ * puts a node, an HTTP server and a loop together.
+ *
+ * Life: node_open recovers what the data directory holds. A member that is not founded yet founds
+ * (founding.h) and meanwhile answers node_status_get; then it takes part. */
+#pragma once
+
+#include "base/limits.h"
+#include "base/list.h"
+#include "base/slice.h"
+#include "base/status.h"
+#include "base/uuid.h"
+#include "kv/kv.h"
+#include "net/loop.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct disk;
+struct node;
+
+/* How far a write must have come before it is answered (contract: "Writes answer only what is true"). */
+enum node_ack { NODE_ACK_LEADER, NODE_ACK_QUORUM, NODE_ACK_ALL };
+
+enum node_consistency { NODE_LINEARIZABLE, NODE_SESSION, NODE_STALE };
+
+struct node_options {
+    const char *name;
+    const char *listen_host;
+    uint16_t listen_port;
+    /* NULL = from listen; for 0.0.0.0 what the others dialled, else the first local address, else the
+     * host's name. */
+    const char *advertise;
+    /* The other founding members; own URL among them is dropped. */
+    const char *const *peers;
+    uint32_t peer_count;
+    /* The cluster's secret, any bytes; empty = none. */
+    struct slice secret;
+    uint32_t heartbeat_ms;
+    uint32_t election_timeout_ms;
+    uint32_t request_timeout_ms;
+    uint64_t history_ms;
+    uint64_t history_bytes;
+    uint64_t quota_bytes;
+    uint64_t value_bytes_max;
+    /* The member cannot go on: says why; the process must exit with this code. Called once, on the
+     * loop thread. */
+    void (*on_fatal)(void *context, int exit_code, const char *why);
+    void *context;
+};
+
+/* Opens the data directory behind `disk` (locks it first). OK, or a status and *detail, a new string
+ * for a person: BUSY (in use), CORRUPT, UNSUPPORTED (newer format), CONFLICT (another member's name),
+ * IO, NO_SPACE. `loop` and `disk` are borrowed until node_destroy. */
+enum status MUST_CHECK node_open(const struct node_options *options, struct loop *loop,
+                                 struct disk *disk, struct node **node, char **detail);
+/* Hand leadership over if leading (given up after one election timeout), refuse new writes, finish
+ * what waits, then call `done` once. */
+void node_shutdown(struct node *n, void (*done)(void *context), void *context);
+void node_destroy(struct node *n);
+
+/* The turn hook of the loop: step the core, persist, send, apply, answer. */
+void node_turn(struct node *n);
+
+/* A connection that asked for `Upgrade: conclave-peer/1` on `GET /peer`; the 101 was sent. `rest` are
+ * bytes already read. The node owns it from here. */
+void node_take_peer(struct node *n, struct conn *c, struct slice rest);
+
+/* --- writes ----------------------------------------------------------------------------------- */
+
+/* Embedded in the caller's request; zero-initialised, then the first block is set. */
+struct node_write {
+    enum node_ack ack;
+    /* Called once, on the loop, never inside node_write_start. */
+    void (*done)(struct node_write *w);
+    void *context;
+
+    /* The answer. OK: durable as `ack` says (and applied, but for NODE_ACK_LEADER).
+     * Nothing was written: NOT_FOUND, CONFLICT (result says more), NOT_LEADER (another entry was
+     * committed in its place). UNKNOWN: proposed, and not known to be committed.
+     * NOT_CONFIRMED: committed and applied, but not on all; `missing` has who. */
+    enum status status;
+    struct kv_result result;
+    uint64_t index;
+    uint64_t term;
+    uint32_t missing_count;
+    char missing[LIMIT_MEMBERS][LIMIT_NAME_BYTES + 1];
+
+    /* The node's own. */
+    struct node *node;
+    struct list link;
+    uint64_t deadline_ms;
+};
+
+/* Propose a command; its slices may go when this returns. OK: `done` will be called. Anything else:
+ * nothing was written and `done` is never called: NOT_LEADER (node_status_get says who leads),
+ * NO_QUORUM (leading, but a majority is known to be away), OVERLOADED, NO_SPACE, TOO_LARGE, BUSY
+ * (leadership is being handed over). */
+enum status MUST_CHECK node_write_start(struct node *n, struct node_write *w,
+                                        const struct kv_command *command);
+/* The client went away: `done` will not be called; the write itself goes on. */
+void node_write_cancel(struct node_write *w);
+
+/* --- reads ------------------------------------------------------------------------------------ */
+
+struct node_read {
+    enum node_consistency consistency;
+    uint64_t min_revision; /* NODE_SESSION: wait until the store is there */
+    uint64_t max_lag_ms; /* NODE_STALE: refuse when the leader was not heard for longer; 0 = any */
+    /* Called once; inside node_read_start when the answer is ready at once. */
+    void (*done)(struct node_read *r);
+    void *context;
+
+    /* OK: node_kv may be read now, inside `done`. NOT_LEADER: no leader known, or it changed.
+     * NO_QUORUM: not confirmed in time. BEHIND: the session's revision or the lag. */
+    enum status status;
+
+    struct node *node;
+    struct list link;
+    uint64_t deadline_ms;
+    uint64_t token;
+    uint64_t index;
+};
+
+void node_read_start(struct node *n, struct node_read *r);
+void node_read_cancel(struct node_read *r);
+/* The applied state. Valid for reading on the loop thread, between turns. */
+const struct kv *node_kv(const struct node *n);
+
+/* --- who is who ------------------------------------------------------------------------------- */
+
+/* A member as this one sees it. */
+struct node_member {
+    char name[LIMIT_NAME_BYTES + 1];
+    char url[LIMIT_URL_BYTES];
+    uint64_t id; /* uuid_short(incarnation) */
+    struct uuid incarnation;
+    bool self;
+};
+
+struct node_status {
+    const char *name; /* borrowed from the node */
+    uint64_t id;
+    char url[LIMIT_URL_BYTES]; /* own, advertised */
+    bool founding;
+    struct uuid cluster; /* zero while founding */
+    /* "leader", "follower", "candidate", "learner"; NULL while founding */
+    const char *role;
+    uint64_t term;
+    /* Leader's name and URL; empty = unknown */
+    char leader[LIMIT_NAME_BYTES + 1];
+    char leader_url[LIMIT_URL_BYTES];
+    uint64_t commit_index;
+    uint64_t applied_index;
+    uint64_t last_index;
+    uint64_t uptime_ms;
+    uint32_t member_count; /* voters of the active configuration, self first, then by name; while
+                              founding: self and those reached */
+    struct node_member members[LIMIT_MEMBERS];
+    bool shutting_down;
+    bool no_quorum; /* leading, but a majority is known to be away */
+    uint64_t
+        leader_contact_ms; /* since the last word of the leader; 0 on the leader; UINT64_MAX = never */
+};
+void node_status_get(const struct node *n, struct node_status *status);
+/* While founding: who is missing and what is done, one line for a person; empty otherwise. */
+void node_founding_text(const struct node *n, char *text, size_t size);
+
+/* What a survey learned of one member. */
+struct node_survey_item {
+    struct node_member member;
+    bool online;
+    const char *role; /* static, NULL while founding or offline */
+    uint64_t term;
+    char leader[LIMIT_NAME_BYTES + 1];
+    uint64_t applied_index;
+    uint64_t revision;
+    uint64_t last_contact_ms; /* since it was last heard; UINT64_MAX = never */
+};
+struct node_survey {
+    void (*done)(struct node_survey *s);
+    void *context;
+    uint32_t count; /* self first */
+    struct node_survey_item items[LIMIT_MEMBERS];
+    struct node *node;
+    struct list link;
+    uint64_t deadline_ms;
+    uint64_t number;
+};
+/* Ask every member for its state, all at once; `done` within half a second, with whoever answered. */
+void node_survey_start(struct node *n, struct node_survey *s);
+void node_survey_cancel(struct node_survey *s);
+
+/* --- leadership ------------------------------------------------------------------------------- */
+
+struct node_step_down {
+    char to[LIMIT_NAME_BYTES + 1]; /* empty = whoever is best caught up */
+    /* OK: another member leads (a lone member: leads a new term). TIMEOUT: nobody caught up within an
+     * election timeout, it still leads. */
+    void (*done)(struct node_step_down *d);
+    void *context;
+    enum status status;
+    struct node *node;
+    struct list link;
+    uint64_t deadline_ms;
+    uint64_t term;
+};
+/* OK: `done` will be called. NOT_LEADER, NOT_FOUND (no such voter), BUSY (one is under way). */
+enum status MUST_CHECK node_step_down_start(struct node *n, struct node_step_down *d);
+void node_step_down_cancel(struct node_step_down *d);
+/* Ask the leader for leadership, or campaign by pre-vote when there is none; at most one per ten
+ * election timeouts (further ones are OK and do nothing). */
+void node_campaign(struct node *n);
+
+/* Probes. False with a reason for a person in `why`. */
+bool node_is_live(const struct node *n, char *why, size_t size);
+struct node_check {
+    const char *name; /* static */
+    bool ok;
+    char detail[256];
+};
+#define NODE_CHECKS_MAX 8
+/* Every readiness check; returns how many. */
+uint32_t node_ready_checks(const struct node *n, struct node_check checks[NODE_CHECKS_MAX]);

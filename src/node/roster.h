@@ -1,0 +1,54 @@
+/* node/roster.h - who a member is and who founded its cluster: rules G0-G6 of consensus.md (A0).
+ *
+ * Plain data and its encodings: in the data directory (record "identity"), in hello frames, and as the
+ * founding configuration at index 0. */
+#pragma once
+
+#include "base/buf.h"
+#include "base/limits.h"
+#include "base/slice.h"
+#include "base/status.h"
+#include "base/uuid.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum founding_phase { FOUNDING_FRESH = 0, FOUNDING_PROMISED = 1, FOUNDING_FOUNDED = 2 };
+
+struct roster_member {
+    char name[LIMIT_NAME_BYTES + 1];
+    char url[LIMIT_URL_BYTES];
+    struct uuid incarnation;
+};
+
+/* R of rule G2. Members are sorted by name; names and incarnations are distinct. */
+struct roster {
+    struct uuid cluster;
+    uint32_t count;
+    struct roster_member members[LIMIT_MEMBERS];
+};
+
+/* What rule G0 makes durable before any byte goes to a peer. */
+struct identity {
+    char name[LIMIT_NAME_BYTES + 1];
+    struct uuid incarnation;
+    struct uuid log_id;
+    enum founding_phase phase;
+    struct roster roster; /* count 0 while FRESH */
+};
+
+bool roster_equal(const struct roster *a, const struct roster *b);
+/* The member of that incarnation, or NULL. */
+const struct roster_member *roster_find(const struct roster *r, struct uuid incarnation);
+const struct roster_member *roster_find_name(const struct roster *r, const char *name);
+
+void roster_encode(const struct roster *r, struct buf *out);
+struct reader;
+/* Leaves the reader bad for anything that roster_encode does not write. */
+void roster_decode(struct reader *in, struct roster *r);
+
+void identity_encode(const struct identity *id, struct buf *out);
+enum status MUST_CHECK identity_decode(struct slice bytes, struct identity *id);
+
+/* Contract: 1-64 of A-Za-z0-9._-, not starting with a dot. */
+bool member_name_is_valid(const char *name);
