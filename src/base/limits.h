@@ -49,3 +49,8 @@
 #define LIMIT_PEER_UNSENT_BYTES (16u * MIB) /* further messages are dropped and told to raft */
 #define LIMIT_PEER_CONNECTIONS  64          /* not yet authenticated; beyond: closed at once */
 #define LIMIT_PEER_HANDSHAKE_MS 3000
+
+/* The core. Each is per member of the cluster. */
+#define LIMIT_RAFT_HELD   64    /* messages that wait for the term to be durable: dropped beyond */
+#define LIMIT_RAFT_EVENTS 4096  /* of one turn: not recorded beyond */
+#define LIMIT_RAFT_READS  65536 /* reads that wait for an index: OVERLOADED beyond */
