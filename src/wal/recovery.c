@@ -187,7 +187,9 @@ static enum status look_behind(struct recovery *r, struct segment_reader *reader
     return STATUS_OK;
 }
 
-/* The segment after the tail: made ahead of time and never used, or something is missing (step 6). */
+/* The segment after the tail: made ahead of time and never used, or something is missing (step 6). A
+ * segment is used from its first block on, so that one tells; what else is not zero in an unused one
+ * is cut off when it is the tail. */
 static enum status check_spare(struct recovery *r, uint64_t sequence)
 {
     if (sequence < r->last_sequence) {
@@ -196,20 +198,16 @@ static enum status check_spare(struct recovery *r, uint64_t sequence)
     }
     r->spare.ready = true;
     enum status status = open_segment(r, sequence, &r->spare.file, &r->spare.header);
-    struct segment_reader reader;
-    segment_reader_init(&reader, r->spare.file, &r->spare.header);
-    uint64_t at = WAL_BLOCK_BYTES;
-    while (status == STATUS_OK && at < r->spare.header.size_bytes) {
-        const uint8_t *block = NULL;
-        status = segment_read(&reader, at, WAL_BLOCK_BYTES, &block);
-        if (status == STATUS_OK && memcmp(block, zeros, WAL_BLOCK_BYTES) != 0) {
-            status = damage(r, sequence - 1, r->end.offset,
-                            mem_strdup("the next segment is in use, so the end of this one is "
-                                       "damaged"));
-        }
-        at += WAL_BLOCK_BYTES;
+    uint8_t block[WAL_BLOCK_BYTES] = {0};
+    size_t got = 0;
+    if (status == STATUS_OK) {
+        status = r->disk->ops->read(r->spare.file, WAL_BLOCK_BYTES, block, sizeof block, &got);
     }
-    segment_reader_deinit(&reader);
+    if (status == STATUS_OK && memcmp(block, zeros, sizeof block) != 0) {
+        status =
+            damage(r, sequence - 1, r->end.offset,
+                   mem_strdup("the next segment is in use, so the end of this one is damaged"));
+    }
     return status;
 }
 
