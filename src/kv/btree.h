@@ -31,7 +31,8 @@
 
 struct btree_node;
 
-struct btree_entry {
+/* Aligned to 4 only: a million of them are worth four bytes each. */
+struct __attribute__((packed, aligned(4))) btree_entry {
     void *payload; /* NULL in a new entry */
     uint16_t key_size;
     uint8_t key[];
@@ -74,6 +75,9 @@ struct btree_place btree_next(struct btree_place at);
 struct btree_place btree_prev(struct btree_place at);
 /* The entry there, or NULL beyond an end. */
 struct btree_entry *btree_at(struct btree_place at);
+/* The entry `ahead` places further, or NULL if that is not in the same leaf: to ask the memory for
+ * what a walk will need soon. */
+struct btree_entry *btree_peek(struct btree_place at, unsigned ahead);
 
 /* Aborts when an invariant is broken; O(n). */
 void btree_check(const struct btree *t);

@@ -18,7 +18,7 @@ struct kv *kv_create(void)
     struct kv *kv = mem_calloc(1, sizeof(*kv));
     slab_init(&kv->slab);
     btree_init(&kv->tree, &kv->slab);
-    history_init(&kv->history);
+    history_init(&kv->history, &kv->slab);
     kv->revision = REVISION_EMPTY;
     return kv;
 }
@@ -54,8 +54,7 @@ static bool condition_holds(const struct kv_command *c, const struct version *cu
     case KV_IF_ABSENT:
         return current == NULL;
     }
-    CHECK(!"a condition that was not decoded");
-    return false;
+    check_failed(__FILE__, __LINE__, "a condition that kv_command_decode lets through");
 }
 
 static void apply_put(struct kv *kv, const struct kv_command *c, struct kv_result *result)
@@ -144,7 +143,7 @@ void kv_apply(struct kv *kv, const struct kv_command *c, struct kv_result *resul
         apply_compact(kv, c, result);
         break;
     default:
-        CHECK(!"an operation that was not decoded");
+        check_failed(__FILE__, __LINE__, "an operation that kv_command_decode lets through");
     }
     result->revision = kv->revision;
     kv_compact_step(kv, FREED_PER_COMMAND);
@@ -222,6 +221,6 @@ void kv_stats(const struct kv *kv, struct kv_stats *stats)
         .compact_revision = kv->compact_revision,
         .live_bytes = kv->live_bytes,
         .history_bytes = history_bytes(&kv->history),
-        .memory_bytes = kv->slab.held_bytes + history_held_bytes(&kv->history),
+        .memory_bytes = kv->slab.held_bytes + history_other_bytes(&kv->history),
     };
 }

@@ -80,6 +80,9 @@ static void check_history(const struct kv *kv, const struct tally *tally)
     uint64_t last_revision = 0;
     uint64_t last_time_ms = 0;
     CHECK(h->head <= h->floor && h->floor <= h->tail);
+    CHECK(kv->next_change >= h->floor && kv->next_change <= h->tail);
+    CHECK(kv->next_change == h->tail ||
+          history_at(h, kv->next_change).version->revision > kv->compact_revision);
     for (uint64_t n = h->head; n < h->tail; n++) {
         const struct change c = history_at(h, n);
         CHECK_CMP(c.version->revision, >=, last_revision);
@@ -101,7 +104,7 @@ static void check_history(const struct kv *kv, const struct tally *tally)
 void kv_check(const struct kv *kv)
 {
     btree_check(&kv->tree);
-    struct tally tally = {.slab_bytes = kv->tree.node_bytes};
+    struct tally tally = {.slab_bytes = kv->tree.node_bytes + history_slab_bytes(&kv->history)};
     struct btree_place at = btree_seek(&kv->tree, slice_of(NULL, 0));
     for (; btree_at(at) != NULL; at = btree_next(at)) {
         check_entry(kv, btree_at(at), &tally);

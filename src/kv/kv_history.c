@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 
+#include <assert.h>
 #include <string.h>
 
 #define CHUNKS_MIN 8
@@ -14,17 +15,16 @@ struct history_chunk {
     struct version *versions[HISTORY_CHUNK];
     uint32_t times[HISTORY_CHUNK]; /* since base_time_ms, at most UINT32_MAX: see time_in_chunk */
 };
+static_assert(sizeof(struct history_chunk) <= SLAB_ITEM_MAX,
+              "a chunk must fit an item of the slab");
 
-void history_init(struct history *h)
+void history_init(struct history *h, struct slab *slab)
 {
-    *h = (struct history){0};
+    *h = (struct history){.slab = slab};
 }
 
 void history_deinit(struct history *h)
 {
-    for (size_t i = 0; i < h->chunk_count; i++) {
-        mem_free(h->chunks[i]);
-    }
     mem_free(h->chunks);
     *h = (struct history){0};
 }
@@ -39,10 +39,14 @@ uint64_t history_bytes(const struct history *h)
     return h->total_bytes - h->floor_bytes;
 }
 
-uint64_t history_held_bytes(const struct history *h)
+uint64_t history_slab_bytes(const struct history *h)
 {
-    return h->chunk_count * sizeof(struct history_chunk) +
-           h->chunk_capacity * sizeof(struct history_chunk *);
+    return h->chunk_count * sizeof(struct history_chunk);
+}
+
+uint64_t history_other_bytes(const struct history *h)
+{
+    return h->chunk_capacity * sizeof(struct history_chunk *);
 }
 
 static size_t chunk_of(const struct history *h, uint64_t number)
@@ -61,7 +65,7 @@ static struct history_chunk *add_chunk(struct history *h)
         h->chunk_capacity = h->chunk_capacity > 0 ? 2 * h->chunk_capacity : CHUNKS_MIN;
         h->chunks = mem_realloc(h->chunks, h->chunk_capacity * sizeof(*h->chunks));
     }
-    struct history_chunk *chunk = mem_alloc(sizeof(*chunk));
+    struct history_chunk *chunk = slab_alloc(h->slab, sizeof(*chunk));
     chunk->base_time_ms = h->time_ms;
     chunk->bytes_before = h->total_bytes;
     h->chunks[h->chunk_count++] = chunk;
@@ -212,7 +216,7 @@ void history_drop_head(struct history *h)
     if (h->head - h->first_number < HISTORY_CHUNK) {
         return;
     }
-    mem_free(h->chunks[0]);
+    slab_free(h->slab, h->chunks[0], sizeof(*h->chunks[0]));
     h->chunk_count--;
     memmove(h->chunks, h->chunks + 1, h->chunk_count * sizeof(*h->chunks));
     h->first_number += HISTORY_CHUNK;

@@ -18,7 +18,7 @@
  * leader whose clock is behind counts as made at the time of the one before it.
  *
  * Changes are kept in chunks of HISTORY_CHUNK; the number of chunks is bounded by what the leader
- * lets history grow to (kv_compaction_due). Owns its chunks, borrows versions and entries. */
+ * lets history grow to (kv_compaction_due). Owns its chunks, in the slab; borrows versions, entries. */
 #pragma once
 
 #include "kv/btree.h"
@@ -27,7 +27,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define HISTORY_CHUNK 1024
+/* So many fit in one item of the slab. */
+#define HISTORY_CHUNK 200
 
 /* What a live key, a superseded version and a change count beside their bytes (kv_stats). */
 #define HISTORY_LIVE_OVERHEAD    64
@@ -37,6 +38,7 @@
 struct history_chunk;
 
 struct history {
+    struct slab *slab;             /* borrowed; outlives the history */
     struct history_chunk **chunks; /* owned; [0] holds change number first_number */
     size_t chunk_count;
     size_t chunk_capacity;
@@ -55,7 +57,8 @@ struct change {
     uint64_t time_ms;
 };
 
-void history_init(struct history *h);
+void history_init(struct history *h, struct slab *slab);
+/* Forget everything; the slab's owner frees the chunks. */
 void history_deinit(struct history *h);
 
 /* What a live key and its value count. */
@@ -81,5 +84,6 @@ uint64_t history_find_bytes(const struct history *h, uint64_t bytes);
 void history_raise_floor(struct history *h, uint64_t number);
 /* Forget the change at the head, which is below the floor. */
 void history_drop_head(struct history *h);
-/* What it takes outside the slab. */
-uint64_t history_held_bytes(const struct history *h);
+/* What its chunks take from the slab, and what it takes beside. */
+uint64_t history_slab_bytes(const struct history *h);
+uint64_t history_other_bytes(const struct history *h);

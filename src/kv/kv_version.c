@@ -9,6 +9,7 @@
 #include <string.h>
 
 static_assert(LIMIT_VALUE_BYTES_MAX < 1u << 28, "a value's size must fit its bits");
+static_assert(sizeof(struct version) == offsetof(struct version, tail), "no byte is wasted");
 
 #define UPDATE_BYTES 16u
 #define LEASE_BYTES  8u
@@ -21,14 +22,13 @@ static size_t value_offset(const struct version *v)
 
 size_t version_size(const struct version *v)
 {
-    return offsetof(struct version, tail) + value_offset(v) + v->value_size;
+    return sizeof(*v) + value_offset(v) + v->value_size;
 }
 
 static struct version *allocate(struct slab *slab, const struct version *shape)
 {
     struct version *v = slab_alloc(slab, version_size(shape));
-    /* Not the whole struct: its padding is where the tail begins. */
-    memcpy(v, shape, offsetof(struct version, tail));
+    *v = *shape;
     return v;
 }
 

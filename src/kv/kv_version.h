@@ -15,7 +15,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct version {
+/* Aligned to 4 only, so that 20 bytes are 20. */
+struct __attribute__((packed, aligned(4))) version {
     struct version *older; /* NULL at the end, or from where compaction has cut the chain */
     uint64_t revision;
     unsigned value_size : 28;

@@ -77,6 +77,25 @@ static void get_all(const struct kv *kv, uint64_t keys, bool in_order)
            sum);
 }
 
+/* The lookup alone, without making the key and without touching the value. */
+static void find_all(const struct kv *kv, uint64_t keys, bool in_order)
+{
+    struct rng rng;
+    rng_init(&rng, 2);
+    char(*made)[32] = mem_alloc(keys * sizeof(*made));
+    for (uint64_t i = 0; i < keys; i++) {
+        key_of(rng_below(&rng, keys), in_order, made[i]);
+    }
+    uint64_t found = 0;
+    double start = now_ns();
+    for (uint64_t i = 0; i < keys; i++) {
+        found += btree_find(&kv->tree, slice_of(made[i], KEY_BYTES)) != NULL;
+    }
+    printf("  %-14s %6.0f ns (%" PRIu64 ")\n", "find, random", (now_ns() - start) / (double)keys,
+           found);
+    mem_free(made);
+}
+
 static void scan_all(const struct kv *kv)
 {
     struct kv_cursor c;
@@ -132,6 +151,7 @@ static void run(uint64_t keys, bool in_order)
     struct kv *kv = kv_create();
     put_all(kv, keys, in_order, "insert");
     tell_memory(kv, keys, "after insert");
+    find_all(kv, keys, in_order);
     get_all(kv, keys, in_order);
     scan_all(kv);
     compact_all(kv);
