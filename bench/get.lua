@@ -18,12 +18,6 @@ function request()
     return wrk.format("GET", "/key/bench/" .. (count % keys) .. suffix)
 end
 
-function response(status)
-    if status ~= 200 then
-        bad = (bad or 0) + 1
-    end
-end
-
 function done(summary, latency, requests)
     local errors = summary.errors
     io.write(string.format("result requests=%d duration_us=%d p50_us=%d p99_us=%d status_errors=%d socket_errors=%d\n",
