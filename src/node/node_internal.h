@@ -1,6 +1,6 @@
 /* node/node_internal.h - one member's state, shared by the files of node/ that act on it.
  *
- * Reading order: recovery.c (what the disk says), forming.c (founding), node.c (the turn), log_writer.c
+ * Reading order: restart.c (what the disk says), forming.c (founding), node.c (the turn), log_writer.c
  * (the log thread), write_queue.c and read_queue.c (who waits for what), leadership.c, survey.c,
  * member_info.c (what is told about it). */
 #pragma once
@@ -139,7 +139,7 @@ void node_update_hello(struct node *n);
 /* Begin to take part: identity is FOUNDED and durable. */
 void node_start_raft(struct node *n, const struct raft_restored *restored);
 
-/* --- recovery.c */
+/* --- restart.c */
 /* Rule G0: load the identity, or make one durable. */
 enum status MUST_CHECK node_load_identity(struct node *n, char **detail);
 /* Open the log, apply what is known to be committed, and (when founded) start the core. */

@@ -1,4 +1,4 @@
-/* node/recovery.c - what the data directory says: who we are (rule G0), and what we promised. */
+/* node/restart.c - what the data directory says: who we are (rule G0), and what we promised. */
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
