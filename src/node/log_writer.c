@@ -19,6 +19,7 @@ static void run_write(struct work *w)
 {
     struct log_write *write = w->context;
     write->status = wal_append(write->wal, &write->batch);
+    write->wants_prepare = write->status == STATUS_OK && wal_wants_prepare(write->wal);
 }
 
 static void done_write(struct work *w)
@@ -42,7 +43,7 @@ static void done_write(struct work *w)
         log_warn("the disk answered again took_ms=%" PRIu64, took_ms);
     }
     node_step(n, &(struct raft_input){.now_ms = node_now(n), .kind = RAFT_INPUT_PERSISTED});
-    n->prepare_wanted = wal_wants_prepare(n->wal);
+    n->prepare_wanted = write->wants_prepare;
 }
 
 void node_write_log(struct node *n, const struct raft_persist *p)
@@ -152,6 +153,7 @@ static void run_prepare(struct work *w)
 {
     struct log_prepare *prepare = w->context;
     prepare->status = wal_prepare(prepare->wal);
+    prepare->wants_more = prepare->status == STATUS_OK && wal_wants_prepare(prepare->wal);
 }
 
 static void done_prepare(struct work *w)
@@ -162,13 +164,14 @@ static void done_prepare(struct work *w)
         node_fail(n, 1, "cannot make the next log segment: %s", status_text(n->prepare.status));
         return;
     }
-    n->prepare_wanted = wal_wants_prepare(n->wal);
+    n->prepare_wanted = n->prepare.wants_more;
 }
 
-/* In small steps, and only while no write waits. */
+/* In small steps, one at a time, between the writes: a write waits for one step at most, and under full
+ * load the segment is ready before it is needed. */
 void node_maybe_prepare_log(struct node *n)
 {
-    if (!n->prepare_wanted || n->write.in_flight || n->prepare.in_flight || n->load.in_flight) {
+    if (!n->prepare_wanted || n->prepare.in_flight) {
         return;
     }
     n->prepare.wal = n->wal;

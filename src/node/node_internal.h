@@ -22,6 +22,7 @@ struct log_write {
     struct wal_entry *entries; /* owned, `capacity` of them */
     uint32_t capacity;
     enum status status;
+    bool wants_prepare; /* the next segment is due, as the log thread saw it */
     bool in_flight;
     uint64_t started_ms;
     bool stall_told;  /* rule E8: the core knows */
@@ -46,6 +47,7 @@ struct log_prepare {
     struct work work;
     struct wal *wal;
     enum status status;
+    bool wants_more;
     bool in_flight;
 };
 
