@@ -451,7 +451,7 @@ struct link *link_dial(const struct link_setup *setup, const char *url, enum lin
                        uint32_t number)
 {
     struct link *l = create(setup);
-    CHECK(peer_url_parse(url, &l->address));
+    CHECK(url_parse(url, &l->address, NULL) == STATUS_OK);
     snprintf(l->url, sizeof(l->url), "%s", url);
     l->dialled = true;
     l->lane = lane;

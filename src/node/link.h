@@ -16,7 +16,7 @@
 #include "base/list.h"
 #include "net/loop.h"
 #include "node/frame.h"
-#include "node/peer_url.h"
+#include "net/url.h"
 #include "node/wire.h"
 
 #include <stdbool.h>
@@ -88,7 +88,7 @@ struct link {
 
     /* The link's own. */
     const uint8_t *secret_key;
-    struct peer_url address;
+    struct url address;
     struct timer deadline;
     uint8_t opening[OPENING_BYTES];
     struct frame_seal seal_out;
@@ -98,7 +98,7 @@ struct link {
     struct buf out;
 };
 
-/* Requires: peer_url_parse accepts `url`. */
+/* Requires: url_parse accepts `url`. */
 struct link *link_dial(const struct link_setup *setup, const char *url, enum link_lane lane,
                        uint32_t number);
 /* After the 101 was sent. `rest` is for link_feed. */

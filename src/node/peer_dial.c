@@ -60,8 +60,8 @@ static uint64_t jittered(const struct peers *p, uint64_t pause_ms)
 
 static struct peer_dial *add(struct peers *p, const char *url, bool listed)
 {
-    struct peer_url parsed;
-    if (p->dial_count == LIMIT_PEERS_KNOWN || !peer_url_parse(url, &parsed)) {
+    struct url parsed;
+    if (p->dial_count == LIMIT_PEERS_KNOWN || url_parse(url, &parsed, NULL) != STATUS_OK) {
         return NULL;
     }
     struct peer_dial *d = mem_calloc(1, sizeof(*d));
