@@ -156,10 +156,6 @@ static uint64_t known_sum(const struct history *h, uint64_t number, uint64_t *by
         *bytes_before = h->floor_bytes;
         return h->floor;
     }
-    if (start == h->tail) {
-        *bytes_before = h->total_bytes;
-        return start;
-    }
     *bytes_before = h->chunks[chunk_of(h, start)]->bytes_before;
     return start;
 }
@@ -177,9 +173,7 @@ static uint64_t bytes_before(const struct history *h, uint64_t number)
 
 uint64_t history_find_bytes(const struct history *h, uint64_t bytes)
 {
-    if (history_bytes(h) <= bytes) {
-        return h->floor;
-    }
+    CHECK_CMP(history_bytes(h), >, bytes);
     uint64_t needed = h->total_bytes - bytes; /* cost that must be before the number */
     size_t low = chunk_of(h, h->floor);
     size_t high = h->chunk_count;
@@ -203,7 +197,7 @@ uint64_t history_find_bytes(const struct history *h, uint64_t bytes)
 
 void history_raise_floor(struct history *h, uint64_t number)
 {
-    CHECK(number >= h->floor && number <= h->tail);
+    CHECK(number == h->floor || (number > h->floor && number < h->tail));
     h->floor_bytes = bytes_before(h, number);
     h->floor = number;
 }

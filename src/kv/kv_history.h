@@ -79,11 +79,11 @@ uint64_t history_cost(const struct change *c);
 uint64_t history_find_revision(const struct history *h, uint64_t revision);
 /* The number of the first change from the floor on made after `time_ms`, or tail. */
 uint64_t history_find_time(const struct history *h, uint64_t time_ms);
-/* The number of the first change from the floor on from which history costs at most `bytes`, or
- * tail. */
+/* The number of the first change from which on history costs at most `bytes`, or tail. Requires
+ * that it costs more now. */
 uint64_t history_find_bytes(const struct history *h, uint64_t bytes);
 
-/* Move the floor to a number between floor and tail. */
+/* Move the floor up to the number of a change, or leave it. */
 void history_raise_floor(struct history *h, uint64_t number);
 /* Forget the change at the head, which is below the floor. */
 void history_drop_head(struct history *h);
