@@ -346,7 +346,7 @@ enum status raft_step(struct raft *r, const struct raft_input *input)
         transfer_on_stalled(r);
         break;
     default:
-        CHECK(!"an input that does not exist");
+        CHECK(false); /* no such input */
     }
     return STATUS_OK;
 }
