@@ -189,6 +189,7 @@ static void send_heartbeat(struct raft *r, struct member *member, uint64_t round
 
 void leader_broadcast_heartbeat(struct raft *r)
 {
+    r->leading.heartbeat_ms = r->now_ms + r->options.heartbeat_ms;
     for (uint32_t i = 0; i < r->member_count; i++) {
         if (r->members[i].id != r->options.self) {
             send_heartbeat(r, &r->members[i], r->reads.round);
@@ -325,6 +326,9 @@ void leader_turn(struct raft *r)
 {
     maybe_commit(r);
     reads_leader_turn(r);
+    if (r->now_ms >= r->leading.heartbeat_ms && !r->transfer.stalled) {
+        leader_broadcast_heartbeat(r);
+    }
     transfer_turn(r);
     for (uint32_t i = 0; i < r->member_count; i++) {
         if (r->members[i].id != r->options.self) {
@@ -352,10 +356,6 @@ void leader_on_time(struct raft *r)
         return;
     }
     transfer_on_time(r);
-    if (r->role == RAFT_LEADER && r->now_ms >= r->leading.heartbeat_ms && !r->transfer.stalled) {
-        r->leading.heartbeat_ms = r->now_ms + r->options.heartbeat_ms;
-        leader_broadcast_heartbeat(r);
-    }
 }
 
 static bool has_peers(const struct raft *r)
