@@ -415,6 +415,17 @@ static void any_entry_is_found_in_a_log_with_points_and_truncations(void **state
     }
 }
 
+static void a_read_sees_what_was_appended_since_the_last_one(void **state)
+{
+    struct fixture *x = *state;
+    expect_ok(x, APPEND(.term = 1, .vote = 1, .count = 1, .size = 100));
+    for (unsigned i = 1; i <= 4; i++) {
+        assert_int_equal(read_range(x, 1, i, UINT64_MAX).count, i);
+        assert_int_equal(read_range(x, i, i, UINT64_MAX).first, i);
+        expect_ok(x, APPEND(.count = 1, .size = 100));
+    }
+}
+
 static void a_read_checks_again_what_it_hands_over(void **state)
 {
     struct fixture *x = *state;
@@ -498,6 +509,7 @@ int main(void)
         TEST(rule_p8_names_survive_a_power_loss_as_soon_as_they_are_used),
         TEST(a_read_gives_whole_entries_up_to_a_limit_and_at_least_one),
         TEST(any_entry_is_found_in_a_log_with_points_and_truncations),
+        TEST(a_read_sees_what_was_appended_since_the_last_one),
         TEST(a_read_checks_again_what_it_hands_over),
         TEST(a_small_put_costs_one_block_and_many_cost_little_more_than_themselves),
         TEST(a_seal_is_written_once),

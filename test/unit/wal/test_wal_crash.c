@@ -125,13 +125,14 @@ static void crash_once(const struct crash *c, const struct fake_loss *loss)
     fake_disk_destroy(f);
 }
 
-/* Killed, so that nothing is lost; the next process relies on what it reads; then power is lost. */
-static void kill_then_power_loss(const struct crash *c)
+/* Killed, so that nothing is lost yet. The next process relies on what it reads, and perhaps goes on
+ * from there; then power is lost. */
+static void kill_then_power_loss(const struct crash *c, bool goes_on)
 {
     struct wal_model m;
     struct fake_disk *f = run_story(c, &m);
     fake_disk_restart(f);
-    const char *wrong = wal_model_reopen_check(&m, f);
+    const char *wrong = goes_on ? survives(&m, f) : wal_model_reopen_check(&m, f);
     if (wrong == NULL) {
         fake_disk_power_loss(f, (struct fake_loss){.kind = FAKE_LOSS_ALL});
         wrong = survives(&m, f);
@@ -155,7 +156,8 @@ static void crash_everywhere(const struct step *steps, size_t step_count, size_t
         f = run_story(&c, &m);
         size_t pending = fake_disk_pending(f);
         fake_disk_destroy(f);
-        kill_then_power_loss(&c);
+        kill_then_power_loss(&c, false);
+        kill_then_power_loss(&c, true);
         crash_once(&c, &(struct fake_loss){.kind = FAKE_LOSS_NONE});
         crash_once(&c, &(struct fake_loss){.kind = FAKE_LOSS_ALL});
         size_t stride = pending / PENDING_TRIED_MAX + 1;
