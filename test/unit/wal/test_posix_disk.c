@@ -8,12 +8,14 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -143,6 +145,31 @@ static void a_write_of_many_parts_is_one_range(void **state)
         assert_int_equal(found[i], i / 4 * 5 + i % 4 + 1);
     }
     assert_int_equal(ops->close(file), STATUS_OK);
+}
+
+/* The kernel writes a part and then refuses the rest, here because of a limit on file sizes. */
+static void a_short_write_goes_on_and_ends_in_an_error_when_it_cannot(void **state)
+{
+    struct fixture *x = *state;
+    const struct disk_ops *ops = x->disk->ops;
+    static const uint8_t bytes[10000] = {1};
+    const struct slice parts[] = {slice_of(bytes, 3000), slice_of(bytes, sizeof bytes)};
+    pid_t child = fork();
+    if (child == 0) {
+        const struct rlimit limit = {.rlim_cur = 5000, .rlim_max = 5000};
+        struct disk_file *file = NULL;
+        uint64_t size = 0;
+        (void)signal(SIGXFSZ, SIG_IGN);
+        (void)close(STDERR_FILENO);
+        bool is_right = setrlimit(RLIMIT_FSIZE, &limit) == 0 &&
+                        ops->open(x->disk, "f", true, &file) == STATUS_OK &&
+                        ops->write(file, 0, parts, 2) == STATUS_IO &&
+                        ops->size(file, &size) == STATUS_OK && size == 5000;
+        _exit(is_right ? 0 : 1);
+    }
+    int result = -1;
+    assert_int_equal(waitpid(child, &result, 0), child);
+    assert_int_equal(result, 0);
 }
 
 struct listing {
@@ -312,6 +339,7 @@ int main(void)
         TEST(a_directory_that_cannot_be_made_is_named),
         TEST(a_file_gives_back_what_was_written),
         TEST(a_write_of_many_parts_is_one_range),
+        TEST(a_short_write_goes_on_and_ends_in_an_error_when_it_cannot),
         TEST(names_are_listed_in_byte_order),
         TEST(a_second_process_finds_the_directory_in_use),
         TEST(a_log_lives_on_the_real_disk),

@@ -1,5 +1,6 @@
 /* Damage of bytes that were acknowledged: it is named, or it is harmless; never silence. */
 #include "base/check.h"
+#include "base/crc32c.h"
 #include "base/mem.h"
 #include "fake_disk.h"
 #include "wal/hard_state.h"
@@ -516,6 +517,35 @@ static void rule_p13_a_record_that_does_not_follow_is_corrupt(void **state)
     }
 }
 
+/* A sound header of version 2: all that a later version promises is the place of its checksum. */
+static void make_newer(struct fake_disk *f, const char *file, uint64_t offset, size_t crc_offset)
+{
+    uint8_t header[WAL_BLOCK_BYTES];
+    fake_disk_flip(f, file, offset + 8, WAL_FORMAT_VERSION ^ (WAL_FORMAT_VERSION + 1));
+    for (size_t i = 0; i < crc_offset; i++) {
+        header[i] = fake_disk_byte(f, file, offset + i);
+    }
+    store_u32(header, crc32c(0, header, crc_offset));
+    fake_disk_overwrite(f, file, offset + crc_offset, slice_of(header, 4));
+}
+
+static void a_newer_format_is_refused_by_name(void **state)
+{
+    struct fixture *x = *state;
+    write_sealed(x);
+    for (unsigned i = 0; i < 2; i++) {
+        struct fake_disk *f = fake_disk_clone(x->disk);
+        const char *file = i == 0 ? SEGMENT_1 : HARD_STATE_FILE;
+        make_newer(f, file, 0, i == 0 ? 48 : 64);
+        struct wal *w = NULL;
+        char *detail = NULL;
+        assert_int_equal(open_log(f, &w, &detail), STATUS_UNSUPPORTED);
+        assert_non_null(strstr(detail, file));
+        mem_free(detail);
+        fake_disk_destroy(f);
+    }
+}
+
 static void a_reserved_record_type_is_unsupported(void **state)
 {
     struct fixture *x = *state;
@@ -632,6 +662,7 @@ int main(void)
         TEST(rule_p3_a_segment_of_another_log_is_corrupt),
         TEST(a_log_that_must_exist_is_not_made_anew),
         TEST(rule_p13_a_record_that_does_not_follow_is_corrupt),
+        TEST(a_newer_format_is_refused_by_name),
         TEST(a_reserved_record_type_is_unsupported),
         TEST(rule_p9_a_later_record_of_the_unsynced_range_is_no_evidence),
         TEST(rule_p3b_a_record_in_a_wrong_place_is_none),
