@@ -218,7 +218,8 @@ static enum status finish(struct wal *w, enum status status)
     return status;
 }
 
-/* The parts of a record after its header: heads, bodies, padding. Returns how many with the header. */
+/* The parts of a record after its header: heads, bodies, padding. Returns how many with the
+ * header. */
 static size_t gather_parts(struct wal *w, struct wal_record *rec, const struct wal_entry *entries)
 {
     buf_clear(&w->heads);

@@ -1,4 +1,5 @@
 /* The real disk, in a temporary directory; and small named records, on both disks. */
+#include "base/buf.h"
 #include "base/mem.h"
 #include "fake_disk.h"
 #include "wal/disk.h"
@@ -172,15 +173,10 @@ static void a_short_write_goes_on_and_ends_in_an_error_when_it_cannot(void **sta
     assert_int_equal(result, 0);
 }
 
-struct listing {
-    char text[200];
-};
-
-static void note(void *context, const char *name)
+static void note_name(void *context, const char *name)
 {
-    struct listing *listing = context;
-    strcat(listing->text, name);
-    strcat(listing->text, " ");
+    struct buf *names = context;
+    buf_printf(names, "%s ", name);
 }
 
 static void names_are_listed_in_byte_order(void **state)
@@ -197,9 +193,10 @@ static void names_are_listed_in_byte_order(void **state)
     assert_int_equal(ops->unlink(x->disk, "a"), STATUS_OK);
     assert_int_equal(ops->unlink(x->disk, "a"), STATUS_NOT_FOUND);
     assert_int_equal(ops->sync_dir(x->disk), STATUS_OK);
-    struct listing listing = {""};
-    assert_int_equal(ops->list(x->disk, note, &listing), STATUS_OK);
-    assert_string_equal(listing.text, "00000001.log 00000002.log Z c ");
+    struct buf names_found = {0};
+    assert_int_equal(ops->list(x->disk, note_name, &names_found), STATUS_OK);
+    assert_true(slice_equal(buf_slice(&names_found), slice_str("00000001.log 00000002.log Z c ")));
+    buf_deinit(&names_found);
 }
 
 static void a_second_process_finds_the_directory_in_use(void **state)

@@ -1,6 +1,7 @@
 /* Crashes of a log at every call of the disk, and random lives of a log with every fault of
  * fake_disk.h. What must hold after each: the log opens (rule P5), holds all that was acknowledged
- * and nothing invented, and goes on. CONCLAVE_WAL_SEEDS=n runs n random lives instead of the few. */
+ * and nothing invented, and goes on. CONCLAVE_WAL_SEEDS=n runs n random lives instead of the
+ * few. */
 #include "base/check.h"
 #include "base/rng.h"
 #include "fake_disk.h"
@@ -125,8 +126,8 @@ static void crash_once(const struct crash *c, const struct fake_loss *loss)
     fake_disk_destroy(f);
 }
 
-/* Killed, so that nothing is lost yet. The next process relies on what it reads, and perhaps goes on
- * from there; then power is lost. */
+/* Killed, so that nothing is lost yet. The next process relies on what it reads, and perhaps goes
+ * on from there; then power is lost. */
 static void kill_then_power_loss(const struct crash *c, bool goes_on)
 {
     struct wal_model m;

@@ -579,8 +579,8 @@ static void rule_p9_a_later_record_of_the_unsynced_range_is_no_evidence(void **s
     expect_corrupt(x->disk, SEGMENT_1, "record 6 is damaged");
 }
 
-/* A record counts only where it was written: in this log, this segment, at this offset. Anything else
- * that looks like one (in a value, in a recycled segment) is no evidence (rule P3b). */
+/* A record counts only where it was written: in this log, this segment, at this offset. Anything
+ * else that looks like one (in a value, in a recycled segment) is no evidence (rule P3b). */
 static void rule_p3b_a_record_in_a_wrong_place_is_none(void **state)
 {
     struct fixture *x = *state;
