@@ -44,7 +44,7 @@ struct wal_options {
     struct disk *disk;            /* borrowed for the life of the log */
     struct uuid log_id;           /* of this log: records of another are never taken for ours */
     uint64_t first_segment_bytes; /* 0 = 1 MiB */
-    uint64_t segment_bytes;       /* 0 = 64 MiB */
+    uint64_t segment_bytes;       /* each is twice the one before, up to this; 0 = 64 MiB */
     bool must_exist; /* this log was opened before: an empty directory is CORRUPT, not new */
 };
 

@@ -16,8 +16,8 @@
 
 #include <cmocka.h>
 
-#define SEEDS_DEFAULT     300
-#define PENDING_TRIED_MAX 40
+#define SEEDS_DEFAULT     200
+#define PENDING_TRIED_MAX 24
 #define RANDOM_LOSSES     6
 
 static const struct step story_founding[] = {
