@@ -248,7 +248,11 @@ static enum http_parsed end_line(struct http_parser *p)
             return HTTP_PARSED_PART; /* some clients send one after a body */
         }
         p->first_line_size = size;
-        return p->kind == HTTP_KIND_REQUEST ? parse_request_line(p) : HTTP_PARSED_PART;
+        if (p->kind == HTTP_KIND_REQUEST) {
+            return parse_request_line(p);
+        }
+        return size > 7 && memcmp(g->data, "HTTP/1.", 7) == 0 ? HTTP_PARSED_PART
+                                                              : fail(p, 400, "Not HTTP/1");
     }
     if (g->data[start] == ' ' || g->data[start] == '\t') {
         return fail(p, 400, "Folded header");
@@ -376,6 +380,12 @@ static enum http_parsed check_headers(struct http_parser *p)
     return HTTP_PARSED_PART;
 }
 
+/* Responses that have no body whatever their headers say; a request's status is 0. */
+static bool says_no_body(int http_status)
+{
+    return http_status / 100 == 1 || http_status == 204 || http_status == 304;
+}
+
 static int on_head_complete(llhttp_t *l)
 {
     struct http_parser *p = l->data;
@@ -395,7 +405,7 @@ static int on_head_complete(llhttp_t *l)
         h->http_status = llhttp_get_status_code(l);
         h->is_http_1_0 = llhttp_get_http_major(l) == 1 && llhttp_get_http_minor(l) == 0;
     }
-    return p->no_body ? 1 : 0;
+    return p->no_body || says_no_body(h->http_status) ? 1 : 0;
 }
 
 static int on_body(llhttp_t *l, const char *at, size_t size)
