@@ -12,6 +12,8 @@
 /* How long the end that did not dial the losing link waits for the other one to close it. */
 #define CONTEST_MS    1000
 #define BULK_PAUSE_MS 1000
+/* Strangers that try again and again are counted always and logged this often. */
+#define WARN_PAUSE_MS 5000
 
 static const struct link_events link_table;
 
@@ -267,7 +269,8 @@ static void count_end(struct peers *p, const struct link *l, enum link_end why)
     default:
         return;
     }
-    if (l->dial == NULL) {
+    if (l->dial == NULL && (p->warned_ms == 0 || now_ms(p) - p->warned_ms >= WARN_PAUSE_MS)) {
+        p->warned_ms = now_ms(p);
         log_warn("refused a link from %s: %s", l->conn->remote, link_end_text(why));
     }
 }
