@@ -673,6 +673,16 @@ void fake_world_reset(struct fake_world *w, const char *a, const char *b)
     }
 }
 
+void fake_world_forget(struct fake_world *w, const char *a, const char *b)
+{
+    for (struct list *at = w->conns.next; at != &w->conns; at = at->next) {
+        struct fake_conn *c = CONTAINER_OF(at, struct fake_conn, node);
+        if (is_between(c, a, b)) {
+            schedule(w, EVENT_CLOSE, c, w->now_ms)->why = STATUS_IO;
+        }
+    }
+}
+
 uint32_t fake_world_conns(const struct fake_world *w, const char *a, const char *b)
 {
     uint32_t count = 0;

@@ -44,6 +44,8 @@ void fake_world_tamper(struct fake_world *w,
                        void *context);
 /* Reset every connection between the two hosts: both ends are told. */
 void fake_world_reset(struct fake_world *w, const char *a, const char *b);
+/* Only the ends on host `a` of its connections with `b` are told: half-open afterwards. */
+void fake_world_forget(struct fake_world *w, const char *a, const char *b);
 /* Connections between the two hosts that are open at both ends. */
 uint32_t fake_world_conns(const struct fake_world *w, const char *a, const char *b);
 uint32_t fake_world_dials(const struct fake_world *w);
