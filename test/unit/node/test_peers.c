@@ -1,5 +1,5 @@
 /* The links of members, over connections in memory and virtual time. */
-#include "fake_loop.h"
+#include "fake_world.h"
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -155,7 +155,7 @@ static void boot(struct member *m, struct fake_world *w, const char *host, uint8
     *m = (struct member){.world = w, .alive = true};
     snprintf(m->host, sizeof(m->host), "%s", host);
     snprintf(m->url, sizeof(m->url), "http://%s:%u", m->host, PORT);
-    m->loop = fake_loop_create(w, host);
+    m->loop = fake_process_create(w, host);
     uint16_t bound;
     assert_int_equal(m->loop->ops->listen(m->loop, host, PORT, &bound, on_accept, m), STATUS_OK);
     struct peers_options options = {
@@ -171,7 +171,7 @@ static void boot(struct member *m, struct fake_world *w, const char *host, uint8
 static void kill_member(struct member *m)
 {
     peers_destroy(m->peers);
-    fake_loop_kill(m->loop);
+    fake_process_kill(m->loop);
     m->alive = false;
 }
 
@@ -537,7 +537,7 @@ static void rule_o1_strangers_are_bounded_and_go_when_their_time_is_up(void **st
     static const struct conn_events stranger = {
         .on_open = stranger_open, .on_data = stranger_data, .on_close = stranger_close};
     open_pair(&pair, &quiet, "", "");
-    struct loop *outside = fake_loop_create(pair.world, "outside");
+    struct loop *outside = fake_process_create(pair.world, "outside");
     for (int i = 0; i < LIMIT_PEER_CONNECTIONS + 40; i++) {
         outside->ops->dial(outside, "a", PORT, &stranger, NULL);
     }
@@ -717,7 +717,7 @@ static void a_recorded_link_played_back_is_refused_by_its_secret(void **state)
     fake_world_run(pair.world, 100);
     assert_int_equal(pair.b.taken_count, 1);
     fake_world_tamper(pair.world, NULL, NULL);
-    struct loop *outside = fake_loop_create(pair.world, "outside");
+    struct loop *outside = fake_process_create(pair.world, "outside");
     outside->ops->dial(outside, "b", PORT, &player, NULL);
     fake_world_run(pair.world, 100);
     assert_int_equal(pair.b.taken_count, 1);
@@ -767,13 +767,13 @@ static void rule_e6b_a_stopped_member_is_not_lost_but_goes_down_in_time(void **s
 {
     (void)state;
     open_linked(&pair, &quiet, "");
-    fake_loop_freeze(pair.b.loop, true);
+    fake_process_freeze(pair.b.loop, true);
     fake_world_run(pair.world, 2000);
     assert_int_equal(pair.a.downs, 0);
     fake_world_run(pair.world, 10000);
     assert_int_equal(pair.a.downs, 1);
     assert_int_equal(pair.a.losts, 0);
-    fake_loop_freeze(pair.b.loop, false);
+    fake_process_freeze(pair.b.loop, false);
     fake_world_run(pair.world, 5000);
     assert_true(is_up(&pair.a, &pair.b) && is_up(&pair.b, &pair.a));
     assert_int_equal(pair.a.losts + pair.b.losts, 0);
@@ -946,7 +946,7 @@ static void rule_o1_what_waits_for_a_stopped_member_is_bounded_and_drops_are_tol
 {
     (void)state;
     open_linked(&pair, &narrow, "");
-    fake_loop_freeze(pair.b.loop, true);
+    fake_process_freeze(pair.b.loop, true);
     for (uint64_t i = 0; i < 100; i++) {
         send_append(&pair.a, &pair.b, i, 256 * KIB, false);
     }
@@ -959,7 +959,7 @@ static void rule_o1_what_waits_for_a_stopped_member_is_bounded_and_drops_are_tol
     /* A vote still finds room. */
     send_beat(&pair.a, &pair.b, 1000);
     assert_int_equal(peers_counters(pair.a.peers).dropped_messages, dropped);
-    fake_loop_freeze(pair.b.loop, false);
+    fake_process_freeze(pair.b.loop, false);
     fake_world_run(pair.world, 60000);
     assert_int_equal(pair.b.taken_count, 101 - dropped);
     close_pair(&pair);
