@@ -215,7 +215,10 @@ void leader_on_heartbeat_reply(struct raft *r, const struct raft_message *m)
 void leader_on_unreachable(struct raft *r, node_id id)
 {
     struct member *member = member_find(r, id);
-    if (r->role == RAFT_LEADER && member != NULL && id != r->options.self) {
+    /* One that is probed already stays as it is: to send at once what was dropped at once would never
+     * end. Its heartbeats find out when it is back. */
+    if (r->role == RAFT_LEADER && member != NULL && id != r->options.self &&
+        !member->progress.probing) {
         progress_to_probe(&member->progress);
     }
 }

@@ -3,7 +3,7 @@
  *
  *   MEMBER_SEEDS=1000 MEMBER_SEED=7   how many, from which; a failure prints its seed */
 #include "fake_disk.h"
-#include "fake_loop.h"
+#include "fake_world.h"
 
 #include "base/log.h"
 #include "base/mem.h"
