@@ -21,12 +21,12 @@
 
 #include <cmocka.h>
 
-#define MEMBERS        3
-#define PORT           4000
-#define ELECTION_MS    200
-#define WRITES_MAX     400
-#define KEY_SIZE       32
-#define SETTLE_MS      20000
+#define MEMBERS     3
+#define PORT        4000
+#define ELECTION_MS 200
+#define WRITES_MAX  400
+#define KEY_SIZE    32
+#define SETTLE_MS   20000
 
 static const char *const hosts[MEMBERS] = {"a", "b", "c"};
 static const char *const urls[MEMBERS] = {"http://a:4000", "http://b:4000", "http://c:4000"};
@@ -134,7 +134,7 @@ static void on_turn(void *context)
 static void start(struct cluster *c, int i)
 {
     struct member *m = &c->members[i];
-    m->loop = fake_loop_create(c->world, hosts[i]);
+    m->loop = fake_process_create(c->world, hosts[i]);
     struct node_options options = {
         .name = names[i],
         .listen_host = hosts[i],
@@ -160,8 +160,7 @@ static void start(struct cluster *c, int i)
     }
     options.peers = others;
     char *detail = NULL;
-    enum status s =
-        node_open(&options, m->loop, fake_disk_as_disk(m->disk), &m->node, &detail);
+    enum status s = node_open(&options, m->loop, fake_disk_as_disk(m->disk), &m->node, &detail);
     if (s != STATUS_OK) {
         fail_msg("%s cannot open: %s, %s", names[i], status_name(s), detail != NULL ? detail : "");
     }
@@ -200,13 +199,14 @@ static void stop(struct cluster *c, int i, bool power_loss)
     struct member *m = &c->members[i];
     forget_requests_of(c, m->node);
     fake_disk_halt_at(m->disk, fake_disk_calls(m->disk) + 1);
-    fake_loop_kill(m->loop);
+    fake_process_kill(m->loop);
     http_server_destroy(m->http);
     node_destroy(m->node);
     m->node = NULL;
     m->frozen = false;
     if (power_loss) {
-        fake_disk_power_loss(m->disk, (struct fake_loss){.kind = FAKE_LOSS_RANDOM, .destroys = true});
+        fake_disk_power_loss(m->disk,
+                             (struct fake_loss){.kind = FAKE_LOSS_RANDOM, .destroys = true});
     } else {
         fake_disk_restart(m->disk);
     }
@@ -215,7 +215,8 @@ static void stop(struct cluster *c, int i, bool power_loss)
 static struct cluster *create(uint64_t seed)
 {
     struct cluster *c = mem_calloc(1, sizeof(*c));
-    struct fake_options options = {.seed = seed, .delay_ms_max = seed % 3 == 0 ? 0 : 3,
+    struct fake_options options = {.seed = seed,
+                                   .delay_ms_max = seed % 3 == 0 ? 0 : 3,
                                    .piece_bytes_max = seed % 2 == 0 ? 0 : 700};
     c->world = fake_world_create(&options);
     c->secret = seed % 4 == 0 ? slice_of(NULL, 0) : slice_str("the secret of this cluster");
@@ -350,7 +351,7 @@ static void trouble(struct cluster *c, struct rng *r)
     default:
         if (m->node != NULL) {
             m->frozen = !m->frozen;
-            fake_loop_freeze(m->loop, m->frozen);
+            fake_process_freeze(m->loop, m->frozen);
         }
         break;
     }
@@ -366,7 +367,7 @@ static void heal(struct cluster *c)
             start(c, i);
         }
         if (c->members[i].frozen) {
-            fake_loop_freeze(c->members[i].loop, false);
+            fake_process_freeze(c->members[i].loop, false);
             c->members[i].frozen = false;
         }
     }
@@ -528,8 +529,8 @@ static void row_b10_a_member_that_stops_hands_leadership_over_first(void **state
 
 int main(void)
 {
-    log_init(&(struct log_options){
-        .level = getenv("MEMBER_LOG") != NULL ? LOG_DEBUG : LOG_ERROR, .name = "test"});
+    log_init(&(struct log_options){.level = getenv("MEMBER_LOG") != NULL ? LOG_DEBUG : LOG_ERROR,
+                                   .name = "test"});
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rule_g5_a_minority_of_a_founded_cluster_takes_no_write),
         cmocka_unit_test(row_b10_a_member_that_stops_hands_leadership_over_first),
