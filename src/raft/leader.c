@@ -205,9 +205,8 @@ void leader_on_heartbeat_reply(struct raft *r, const struct raft_message *m)
     if (p == NULL) {
         return;
     }
-    if (p->probing && p->probe_sent && m->sent_ms >= p->probe_sent_ms) {
-        p->probe_sent = false;
-    } else if (progress_take_nudge(p, r->now_ms, r->options.heartbeat_ms)) {
+    if (!progress_retry_probe(p, m->sent_ms) &&
+        progress_take_nudge(p, r->now_ms, r->options.heartbeat_ms)) {
         send_append(r, member_find(r, m->from), (struct raft_span){0}, 0, false);
     }
 }
@@ -215,11 +214,8 @@ void leader_on_heartbeat_reply(struct raft *r, const struct raft_message *m)
 void leader_on_unreachable(struct raft *r, node_id id)
 {
     struct member *member = member_find(r, id);
-    /* One that is probed already stays as it is: to send at once what was dropped at once would never
-     * end. Its heartbeats find out when it is back. */
-    if (r->role == RAFT_LEADER && member != NULL && id != r->options.self &&
-        !member->progress.probing) {
-        progress_to_probe(&member->progress);
+    if (r->role == RAFT_LEADER && member != NULL && id != r->options.self) {
+        progress_on_unreachable(&member->progress, r->now_ms);
     }
 }
 

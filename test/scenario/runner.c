@@ -444,7 +444,7 @@ static void do_state(struct scenario *s, const struct words *w)
 static void do_converged(struct scenario *s, const struct words *w)
 {
     (void)w;
-    buf_printf(&s->trace, "converged: %s\n", world_is_converged(&s->world) ? "yes" : "NO");
+    buf_printf(&s->trace, "converged: %s\n", world_is_converged(&s->world, NULL) ? "yes" : "NO");
 }
 
 static const struct {

@@ -179,9 +179,13 @@ static void rule_r7_the_window_counts_messages_and_bytes_and_gives_both_back(voi
     progress_on_match(&p, 3);
     assert_false(progress_is_paused(&p));
     assert_int_equal(p.inflight.bytes, 95);
-    progress_to_probe(&p);
+    progress_on_unreachable(&p, 50);
     assert_int_equal(p.inflight.bytes, 0);
     assert_int_equal(p.next, 4);
+    assert_true(progress_is_paused(&p));
+    assert_false(progress_retry_probe(&p, 49)); /* the answer to an older heartbeat */
+    assert_true(progress_retry_probe(&p, 50));
+    assert_false(progress_is_paused(&p));
     progress_deinit(&p);
 }
 
