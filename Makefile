@@ -20,7 +20,7 @@ unit: build
 	@meson test -C $(BUILD) --suite unit --suite scenario --print-errorlogs
 
 e2e: build
-	@python3 -m pytest -q test/e2e
+	@tools/run-tests $(BUILD) e2e
 
 asan: build-asan/build.ninja
 	@ninja -C build-asan --quiet
@@ -35,7 +35,7 @@ fuzz: build-fuzz/build.ninja
 	@tools/run-fuzzers build-fuzz
 
 tidy:
-	@python3 tools/tidy.py
+	@tools/run-tests $(BUILD) tidy format
 
 format:
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
