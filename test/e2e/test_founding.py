@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from harness import FAST, Cluster, Member, free_port, raw, stays, wait_for
+import data_dir
+from harness import FAST, Member, free_port, raw, stays, wait_for
 
 
 def roster_of(cluster):
@@ -344,15 +345,11 @@ def test_an_upgrade_to_another_version_is_refused(single):
     assert not raw(single.port, data, timeout=1).startswith(b"HTTP/1.1 101 ")
 
 
-def test_a_newer_format_of_the_data_directory_is_refused_by_name():
-    """Every file of the directory with its format version raised; docs/DATA_DIR.md says where."""
-    pytest.importorskip("data_dir")
-    import data_dir
-    with Cluster(1) as c:
-        m = c.start()[0]
-        m.put("k", 1)
-        m.terminate()
-        data_dir.raise_identity_version(m.data)
-        m.start(wait=False)
-        assert m.wait_exit() == 2
-        assert re.search(r"(?i)newer|format|version", m.log_tail(5))
+def test_a_newer_format_of_the_data_directory_is_refused_by_name(make_cluster):
+    m = make_cluster(1)[0]
+    m.put("k", 1)
+    m.terminate()
+    data_dir.raise_record_version(m.data, "identity")
+    m.start(wait=False)
+    assert m.wait_exit() == 2
+    assert re.search(r"(?i)identity.*(newer|format|version)", m.log_tail(5))
