@@ -101,7 +101,6 @@ class Banned(RuleCase):
         self.fails("banned", {"src/net/loop.c": "#include <uv.h>\n"}, "net/loop.h")
         self.fails("banned", {"src/node/a.c": "#include <jansson.h>\n"}, "structs")
         self.fails("banned", {"src/api/a.c": "#include <llhttp.h>\n"}, "net/http.h")
-        self.fails("banned", {"src/api/a.c": "#include <assert.h>\n"}, "check.h")
 
     def test_our_own_functions_of_the_loop_are_not_libuv(self):
         files = {"src/net/loop.h": "struct loop *uv_loop_create(void);\n",
