@@ -28,6 +28,16 @@
 #define LIMIT_CONN_UNSENT_BYTES   (1u * MIB) /* a streamed answer pauses; pipelining stops */
 #define LIMIT_CONNECTIONS         16384      /* beyond: accepted and closed with 503 */
 
+#define LIMIT_CONNECTIONS_REFUSED 256         /* being told so at a time; beyond: reset */
+#define LIMIT_PIPELINED_OUT_BYTES (64u * KIB) /* of a streamed answer before its turn: it pauses */
+
+/* TCP. After the last byte of ours was sent, the other side may take so long, and send so much, until
+ * its FIN: an answer that a reset overtakes is lost. Beyond: reset. */
+#define LIMIT_CONN_LINGER_MS    3000
+#define LIMIT_CONN_LINGER_BYTES (16u * MIB)
+#define LIMIT_READ_BYTES        (64u * KIB) /* of one connection before the next one's turn */
+#define LIMIT_ACCEPT_BACKLOG    1024        /* the kernel's queue; beyond: clients try again */
+
 /* Proposals. Beyond either: 429, nothing was written (rules O1, R14). */
 #define LIMIT_UNCOMMITTED_BYTES   (64u * MIB)
 #define LIMIT_UNCOMMITTED_ENTRIES 65536
@@ -44,8 +54,19 @@
 #define LIMIT_LOAD_BYTES        (1u * MIB) /* entries read back from disk for a slow follower at a time */
 #define LIMIT_ENTRY_BYTES       (LIMIT_VALUE_BYTES_MAX + LIMIT_KEY_BYTES + 1024u)
 
+/* One batch in the log is one record: more in one wal_append is a bug of the caller. */
+#define LIMIT_WAL_RECORD_BYTES (128u * MIB)
+/* A small record under its own name (identity, roster). Saving more is a bug; a file that claims more
+ * is CORRUPT. */
+#define LIMIT_RECORD_FILE_BYTES (1u * MIB)
+
 /* Peers. */
 #define LIMIT_FRAME_BYTES       (64u * KIB) /* longer frames: the link is cut */
 #define LIMIT_PEER_UNSENT_BYTES (16u * MIB) /* further messages are dropped and told to raft */
 #define LIMIT_PEER_CONNECTIONS  64          /* not yet authenticated; beyond: closed at once */
 #define LIMIT_PEER_HANDSHAKE_MS 3000
+
+/* The core. Each is per member of the cluster. */
+#define LIMIT_RAFT_HELD   64    /* messages that wait for the term to be durable: dropped beyond */
+#define LIMIT_RAFT_EVENTS 4096  /* of one turn: not recorded beyond */
+#define LIMIT_RAFT_READS  65536 /* reads that wait for an index: OVERLOADED beyond */
