@@ -13,6 +13,9 @@
 #define STALL_ELECTION_TIMEOUTS 2
 #define STALL_HARD_LIMIT_MS     60000
 
+/* A log that rests for so long is sealed. */
+#define SEAL_IDLE_MS 2000
+
 /* --- writing ------------------------------------------------------------------------------------ */
 
 static void run_write(struct work *w)
@@ -44,6 +47,10 @@ static void done_write(struct work *w)
     }
     node_step(n, &(struct raft_input){.now_ms = node_now(n), .kind = RAFT_INPUT_PERSISTED});
     n->prepare_wanted = write->wants_prepare;
+    n->written_ms = node_now(n);
+    if (n->seal_timer.slot == 0) {
+        n->loop->ops->timer_start(n->loop, &n->seal_timer, n->written_ms + SEAL_IDLE_MS);
+    }
 }
 
 void node_write_log(struct node *n, const struct raft_persist *p)
@@ -179,4 +186,36 @@ void node_maybe_prepare_log(struct node *n)
     n->prepare.work =
         (struct work){.run = run_prepare, .done = done_prepare, .context = &n->prepare};
     n->loop->ops->submit(n->loop, &n->prepare.work);
+}
+
+/* --- the seal ----------------------------------------------------------------------------------- */
+
+static void run_seal(struct work *w)
+{
+    struct log_seal *seal = w->context;
+    seal->status = wal_seal(seal->wal);
+}
+
+static void done_seal(struct work *w)
+{
+    struct node *n = CONTAINER_OF(w, struct node, seal.work);
+    n->seal.in_flight = false;
+    if (n->seal.status != STATUS_OK) {
+        node_fail(n, 1, "cannot write the log: %s", status_text(n->seal.status));
+    }
+}
+
+void node_on_seal_timer(struct timer *t)
+{
+    struct node *n = t->context;
+    uint64_t rested_ms = n->written_ms + SEAL_IDLE_MS;
+    if (n->write.in_flight || n->seal.in_flight || node_now(n) < rested_ms) {
+        uint64_t next_ms = rested_ms > node_now(n) ? rested_ms : node_now(n) + SEAL_IDLE_MS;
+        n->loop->ops->timer_start(n->loop, t, next_ms);
+        return;
+    }
+    n->seal.wal = n->wal;
+    n->seal.in_flight = true;
+    n->seal.work = (struct work){.run = run_seal, .done = done_seal, .context = &n->seal};
+    n->loop->ops->submit(n->loop, &n->seal.work);
 }

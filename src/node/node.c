@@ -104,10 +104,11 @@ static void learn_url(struct node *n, const struct peer_hello *hello)
     if (hello->dialled[0] != '\0' && n->own_url[0] == '\0') {
         snprintf(n->own_url, sizeof(n->own_url), "%s", hello->dialled);
     }
+    const char *newest = hello->advertise[0] != '\0' ? hello->advertise : hello->reached;
     for (uint32_t i = 0; i < n->members.count; i++) {
         struct roster_member *m = &n->members.members[i];
-        if (uuid_equal(m->incarnation, hello->incarnation) && hello->advertise[0] != '\0') {
-            snprintf(m->url, sizeof(m->url), "%s", hello->advertise);
+        if (uuid_equal(m->incarnation, hello->incarnation) && newest[0] != '\0') {
+            snprintf(m->url, sizeof(m->url), "%s", newest);
         }
     }
 }
@@ -522,6 +523,7 @@ static void init_timers(struct node *n)
     n->raft_timer = (struct timer){.fire = on_raft_timer, .context = n};
     n->request_timer = (struct timer){.fire = on_request_timer, .context = n};
     n->compaction_timer = (struct timer){.fire = on_compaction_timer, .context = n};
+    n->seal_timer = (struct timer){.fire = node_on_seal_timer, .context = n};
 }
 
 static void start_links(struct node *n)
@@ -580,11 +582,20 @@ enum status node_open(const struct node_options *options, struct loop *loop, str
 
 static void stop_timers(struct node *n)
 {
-    struct timer *const timers[] = {&n->raft_timer, &n->request_timer, &n->compaction_timer,
-                                    &n->founding_timer, &n->shutdown_timer};
+    struct timer *const timers[] = {&n->raft_timer,     &n->request_timer,  &n->compaction_timer,
+                                    &n->founding_timer, &n->shutdown_timer, &n->seal_timer};
     for (size_t i = 0; i < sizeof(timers) / sizeof(timers[0]); i++) {
         n->loop->ops->timer_stop(n->loop, timers[i]);
     }
+}
+
+/* The log thread has ended with the loop. A seal at rest tells rot from a torn tail (rule P3). */
+static void close_log(struct node *n)
+{
+    if (n->wal != NULL && !n->dead && !n->write.in_flight && wal_seal(n->wal) != STATUS_OK) {
+        log_warn("the log could not be sealed; the next start checks its end with more doubt");
+    }
+    wal_close(n->wal);
 }
 
 void node_destroy(struct node *n)
@@ -603,7 +614,7 @@ void node_destroy(struct node *n)
         raft_destroy(n->raft);
     }
     kv_destroy(n->kv);
-    wal_close(n->wal);
+    close_log(n);
     for (uint32_t i = 0; i < n->peer_count; i++) {
         mem_free(n->peer_urls[i]);
     }

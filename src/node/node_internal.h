@@ -51,6 +51,13 @@ struct log_prepare {
     bool in_flight;
 };
 
+struct log_seal {
+    struct work work;
+    struct wal *wal;
+    enum status status;
+    bool in_flight;
+};
+
 /* A record (identity) being saved while founding. */
 struct identity_save {
     struct work work;
@@ -92,6 +99,8 @@ struct node {
     struct log_write write;
     struct log_load load;
     struct log_prepare prepare;
+    struct log_seal seal;
+    uint64_t written_ms; /* when the last write was durable */
     bool prepare_wanted;
     struct identity_save save;
 
@@ -99,6 +108,7 @@ struct node {
     struct timer request_timer;
     struct timer compaction_timer;
     struct timer founding_timer;
+    struct timer seal_timer; /* runs from a write until the log is sealed */
 
     struct buf scratch;         /* command encoding */
     struct list writes;         /* node_write, by index: not yet applied */
@@ -156,6 +166,7 @@ void node_forming_turn(struct node *n);
 void node_write_log(struct node *n, const struct raft_persist *persist);
 void node_load_log(struct node *n, raft_index first, raft_index last, uint64_t bytes_max);
 void node_maybe_prepare_log(struct node *n);
+void node_on_seal_timer(struct timer *t);
 /* Rules P17, E8: tell the core when a write hangs. */
 void node_check_stall(struct node *n);
 

@@ -160,7 +160,10 @@ static enum status replay_log(struct node *n, const struct wal_state *state, str
 
 enum status node_recover(struct node *n, char **detail)
 {
-    struct wal_options options = {.disk = n->disk, .log_id = n->identity.log_id};
+    /* The log is made before founding begins: whoever has promised anything had one. */
+    struct wal_options options = {.disk = n->disk,
+                                  .log_id = n->identity.log_id,
+                                  .must_exist = n->identity.phase != FOUNDING_FRESH};
     enum status s = wal_open(&options, &n->wal, detail);
     if (s != STATUS_OK) {
         return s;
