@@ -49,9 +49,12 @@ static void tell(struct slice bytes, size_t piece, enum http_kind kind, struct b
         } else if (parsed == HTTP_PARSED_BAD) {
             int http_status = http_parser_trouble(p).http_status;
             CHECK(http_status >= 400 && http_status <= 599);
-            note(story, slice_str("bad"));
             break;
         }
+    }
+    /* Whether what is incomplete is already known to be bad may depend on the pieces. */
+    if (!http_parser_is_fresh(p)) {
+        note(story, slice_str("rest"));
     }
     http_parser_destroy(p);
 }
