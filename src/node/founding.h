@@ -14,8 +14,10 @@
 struct founding;
 
 struct founding_options {
-    uint32_t founders;     /* n; 1 = found alone at once */
-    const char *advertise; /* own URL for the roster, or empty: what the peers dialled is taken */
+    /* n; 1 = found alone at once */
+    uint32_t founders;
+    /* Own URL for the roster, or empty: what the peers dialled is taken (with n = 1 nobody dials). */
+    const char *advertise;
     struct uuid boot;
     /* Randomness for the cluster's UUID, drawn once. */
     struct uuid cluster_candidate;
@@ -27,9 +29,12 @@ struct founding_note {
     struct buf body;
 };
 
-/* What to do now. Asked for after every input; borrowed until the next one. */
+/* What to do now. Asked for after one or more inputs; borrowed until the next one. What was said is
+ * not said again. */
 struct founding_output {
-    bool save; /* make *identity durable, then call founding_on_saved */
+    /* Make *identity durable, then call founding_on_saved. Said once; *identity does not change before
+     * that call, and nobody may be told of its phase (hello) before it. */
+    bool save;
     const struct identity *identity;
     uint32_t note_count;
     const struct founding_note *notes;

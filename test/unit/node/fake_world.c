@@ -259,7 +259,7 @@ static void op_pause(struct conn *base, bool paused)
 {
     (void)base;
     (void)paused;
-    CHECK(!"not used here");
+    check_failed(__FILE__, __LINE__, "no owner here pauses");
 }
 
 static void fin_other(struct fake_conn *c, enum status why)

@@ -611,8 +611,14 @@ rule_g2_only_the_first_by_name_makes_a_roster_and_asks_after_its_own_promise(voi
     assert_int_equal(out.identity->phase, FOUNDING_PROMISED);
     assert_int_equal(out.note_count, 0);
     founding_on_saved(f);
+    /* Several inputs before the output: nothing that they asked for is lost or doubled. */
+    founding_on_timer(f);
+    founding_on_down(f, disk_of('x'));
     founding_output(f, &out);
     assert_int_equal(out.note_count, 2);
+    founding_on_down(f, disk_of('x'));
+    founding_output(f, &out);
+    assert_int_equal(out.note_count, 0);
     struct roster r = out.identity->roster;
     founding_destroy(f);
 
@@ -682,6 +688,8 @@ static void rule_g3_no_promise_for_a_roster_that_is_not_what_this_member_reached
     second.cluster = (struct uuid){{55}};
     note(f, "a", PEER_NOTE_PROMISE_ASK, &second, &out);
     founding_on_saved(f);
+    founding_output(f, &out);
+    assert_int_equal(out.note_count, 1);
     note(f, "a", PEER_NOTE_PROMISE_ASK, &second, &out);
     assert_int_equal(out.note_count, 0);
     assert_true(roster_equal(&out.identity->roster, &right));

@@ -548,6 +548,45 @@ static void rule_o1_strangers_are_bounded_and_go_when_their_time_is_up(void **st
     close_pair(&pair);
 }
 
+/* A whole opening, and then the first piece of a message of which the rest may never come. */
+static void piecemeal_data(struct conn *c, struct slice data)
+{
+    bool *sent = c->context;
+    if (*sent || data.size < OPENING_BYTES) {
+        return;
+    }
+    *sent = true;
+    uint8_t opening[OPENING_BYTES];
+    struct frame_opening o = {.version = FRAME_VERSION, .dialler = true};
+    opening_encode(&o, opening);
+    struct frame_seal seal = {0};
+    struct frame piece = {.type = FRAME_HELLO,
+                          .flags = FRAME_FIRST,
+                          .stream = 1,
+                          .payload = slice_str("the first piece of a hello")};
+    struct buf b = {0};
+    buf_append(&b, opening, sizeof(opening));
+    frame_write(&seal, &piece, &b);
+    c->loop->ops->conn_write(c, buf_slice(&b));
+    buf_deinit(&b);
+}
+
+static void rule_o1_who_has_not_said_hello_cannot_make_us_keep_pieces(void **state)
+{
+    (void)state;
+    static const struct conn_events piecemeal = {
+        .on_open = stranger_open, .on_data = piecemeal_data, .on_close = stranger_close};
+    open_pair(&pair, &quiet, "", "");
+    struct loop *outside = fake_process_create(pair.world, "outside");
+    bool sent = false;
+    outside->ops->dial(outside, "a", PORT, &piecemeal, &sent);
+    fake_world_run(pair.world, 100);
+    assert_true(sent);
+    assert_int_equal(peers_counters(pair.a.peers).bad_frames, 1);
+    assert_int_equal(fake_world_conns(pair.world, "a", "outside"), 0);
+    close_pair(&pair);
+}
+
 /* --- bytes that are not what was sent -------------------------------------------------------------- */
 
 /* Rounds arrive ascending, each at most once, and none that was not sent. */
@@ -920,6 +959,39 @@ static void the_pause_between_dials_grows_to_a_second(void **state)
     close_pair(&pair);
 }
 
+static void a_good_link_makes_the_next_pauses_short_again(void **state)
+{
+    (void)state;
+    open_linked(&pair, &quiet, "");
+    kill_member(&pair.b);
+    fake_world_run(pair.world, 20000);
+    static struct member again;
+    boot(&again, pair.world, "b", 20, "");
+    fake_world_run(pair.world, 2000);
+    assert_true(is_up(&pair.a, &again));
+    kill_member(&again);
+    uint32_t dials = fake_world_dials(pair.world);
+    fake_world_run(pair.world, 300);
+    assert_true(fake_world_dials(pair.world) - dials >= 4);
+    close_pair(&pair);
+}
+
+static void urls_that_are_taken_away_are_dialled_no_more(void **state)
+{
+    (void)state;
+    for (uint64_t ms = 0; ms < 30; ms++) {
+        open_pair(&pair, &(struct fake_options){.seed = ms, .delay_ms_max = 5}, "", "");
+        dial(&pair.a, &pair.b);
+        fake_world_run(pair.world, ms);
+        bool was_up = is_up(&pair.a, &pair.b);
+        peers_set_urls(pair.a.peers, NULL, 0);
+        fake_world_run(pair.world, 5000);
+        assert_int_equal(fake_world_dials(pair.world), 1);
+        assert_int_equal(is_up(&pair.a, &pair.b), was_up); /* a link that is up stays */
+        close_pair(&pair);
+    }
+}
+
 /* --- a lot to say ----------------------------------------------------------------------------------- */
 
 static const struct fake_options narrow = {
@@ -1067,6 +1139,7 @@ int main(void)
         cmocka_unit_test(what_is_no_member_is_named),
         cmocka_unit_test(who_accepts_and_says_nothing_is_given_up_in_time),
         cmocka_unit_test(rule_o1_strangers_are_bounded_and_go_when_their_time_is_up),
+        cmocka_unit_test(rule_o1_who_has_not_said_hello_cannot_make_us_keep_pieces),
         cmocka_unit_test(a_bit_flipped_anywhere_in_an_exchange_is_never_taken_for_a_message),
         cmocka_unit_test(replayed_reflected_cut_lost_and_swapped_frames_end_the_link_and_count),
         cmocka_unit_test(a_recorded_link_played_back_is_refused_by_its_secret),
@@ -1081,6 +1154,8 @@ int main(void)
         cmocka_unit_test(a_partition_is_no_loss_and_heals_soon_after_its_end),
         cmocka_unit_test(an_idle_link_stays_up),
         cmocka_unit_test(the_pause_between_dials_grows_to_a_second),
+        cmocka_unit_test(a_good_link_makes_the_next_pauses_short_again),
+        cmocka_unit_test(urls_that_are_taken_away_are_dialled_no_more),
         cmocka_unit_test(rule_o3_a_heartbeat_overtakes_a_long_message),
         cmocka_unit_test(rule_o1_what_waits_for_a_stopped_member_is_bounded_and_drops_are_told),
         cmocka_unit_test(a_message_without_a_link_is_dropped_and_told),
