@@ -61,6 +61,7 @@ enum status node_write_start(struct node *n, struct node_write *w, const struct 
 
 void node_write_cancel(struct node_write *w)
 {
+    CHECK(!list_is_empty(&w->link)); /* it still waits */
     list_remove(&w->link);
     fake_node.cancels++;
 }

@@ -1,4 +1,5 @@
 /* The JSON door: what is a value, what is not, and how values that are not JSON read. */
+#include "api/json_scan.h"
 #include "api/json_value.h"
 #include "base/limits.h"
 #include "base/rng.h"
@@ -11,6 +12,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <jansson.h>
 
 #define BYTES(text) slice_of(text, sizeof(text) - 1)
 
@@ -154,6 +156,150 @@ static void nesting_is_bounded_and_brackets_in_strings_do_not_count(void **state
     buf_deinit(&wide);
 }
 
+/* --- jansson as the oracle -------------------------------------------------------------------- */
+
+/* Of a text that is well-formed. */
+static uint32_t depth_of(struct slice text)
+{
+    uint32_t depth = 0;
+    uint32_t deepest = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < text.size; i++) {
+        uint8_t c = text.data[i];
+        if (c == '"') {
+            in_string = !in_string;
+        } else if (in_string && c == '\\') {
+            i++;
+        } else if (!in_string && (c == '[' || c == '{')) {
+            depth++;
+            deepest = depth > deepest ? depth : deepest;
+        } else if (!in_string && (c == ']' || c == '}')) {
+            depth--;
+        }
+    }
+    return deepest;
+}
+
+/* What jansson says, but for three ways of its own: it takes a raw NUL behind the text for the end
+ * of it, refuses U+0000 in names, and allows deeper nesting. */
+static bool oracle_accepts(struct slice text)
+{
+    static const char nul_escape[] = "\\u0000";
+    if (text.size == 0 || memchr(text.data, 0, text.size) != NULL) {
+        return false;
+    }
+    struct buf copy = {0};
+    buf_append_slice(&copy, text);
+    uint8_t *end = copy.data + copy.size;
+    uint8_t *at = copy.data;
+    while ((at = memmem(at, (size_t)(end - at), nul_escape, 6)) != NULL) {
+        at[5] = '1';
+    }
+    json_error_t error;
+    json_t *parsed = json_loadb((const char *)copy.data, copy.size,
+                                JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &error);
+    buf_deinit(&copy);
+    if (parsed == NULL) {
+        return false;
+    }
+    json_decref(parsed);
+    return depth_of(text) <= LIMIT_JSON_DEPTH;
+}
+
+static void assert_agrees_with_oracle(struct slice text)
+{
+    if (json_scan(text) != oracle_accepts(text)) {
+        fail_msg("jansson says %d of: %.*s", oracle_accepts(text), (int)text.size,
+                 (const char *)text.data);
+    }
+}
+
+static void write_random(struct rng *rng, struct buf *out, uint32_t depth)
+{
+    static const char *const leaves[] = {"null",
+                                         "true",
+                                         "false",
+                                         "0",
+                                         "-0",
+                                         "10",
+                                         "1.5",
+                                         "-2.25e-3",
+                                         "1e308",
+                                         "1E+309",
+                                         "17e307",
+                                         "0.0001e312",
+                                         "1e-999",
+                                         "\"\"",
+                                         "\"a\\n\"",
+                                         "\"\\u00e9\"",
+                                         "\"\\ud83d\\ude00\"",
+                                         "\"\\ud83d\"",
+                                         "\"\\u0000\"",
+                                         "\"\xc3\xa9\"",
+                                         "\"\xf0\x9f\x98\x80\""};
+    uint64_t kind = depth < 4 ? rng_below(rng, 4) : 0;
+    if (kind < 2) {
+        buf_append_str(out, leaves[rng_below(rng, sizeof(leaves) / sizeof(leaves[0]))]);
+        return;
+    }
+    buf_append_byte(out, kind == 2 ? '[' : '{');
+    for (uint64_t left = rng_below(rng, 4); left > 0; left--) {
+        if (kind == 3) {
+            buf_append_str(out, rng_chance(rng, 1, 9) ? "\"\\u0000\" :" : "\"n\":");
+        }
+        write_random(rng, out, depth + 1);
+        if (left > 1) {
+            buf_append_byte(out, ',');
+        }
+    }
+    buf_append_byte(out, kind == 2 ? ']' : '}');
+}
+
+/* Half of the texts are damaged in one place. */
+static void every_text_is_judged_as_jansson_judges_it(void **state)
+{
+    (void)state;
+    static const char damage[] = "{}[]\",:\\u0019eE+-. \ntf\xc3\xa9\xff\x01";
+    struct rng rng;
+    rng_init(&rng, 64);
+    uint32_t accepted = 0;
+    for (int round = 0; round < 40000; round++) {
+        struct buf text = {0};
+        write_random(&rng, &text, 0);
+        if (round % 2 == 1) {
+            text.data[rng_below(&rng, text.size)] =
+                (uint8_t)damage[rng_below(&rng, sizeof(damage) - 1)];
+        }
+        assert_agrees_with_oracle(buf_slice(&text));
+        accepted += json_scan(buf_slice(&text));
+        buf_deinit(&text);
+    }
+    assert_true(accepted > 10000 && accepted < 30000);
+}
+
+/* Around the largest double, and with digits by the thousand. */
+static void numbers_are_judged_as_jansson_judges_them(void **state)
+{
+    (void)state;
+    static const char *const numbers[] = {
+        "1.7976931348623157e308",  "1.7976931348623158e308",
+        "1.7976931348623159e308",  "-1.7976931348623159e308",
+        "0.17976931348623159e309", "17976931348623159e292",
+        "1e18446744073709551617",  "1e-18446744073709551617",
+        "0e18446744073709551617",  "0.0e999",
+    };
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        assert_agrees_with_oracle(slice_str(numbers[i]));
+    }
+    struct buf text = {0};
+    for (uint32_t digits = 1; digits < 400; digits++) {
+        buf_append_byte(&text, digits == 1 ? '1' : '9');
+        assert_agrees_with_oracle(buf_slice(&text));
+        assert_int_equal(json_scan(buf_slice(&text)), digits < 309);
+    }
+    buf_deinit(&text);
+}
+
 static void assert_reads_as(struct slice value, const char *expected)
 {
     struct buf out = {0};
@@ -247,6 +393,8 @@ int main(void)
         cmocka_unit_test(nesting_is_bounded_and_brackets_in_strings_do_not_count),
         cmocka_unit_test(a_stored_value_reads_as_itself_as_text_or_as_base64),
         cmocka_unit_test(any_bytes_read_as_json),
+        cmocka_unit_test(every_text_is_judged_as_jansson_judges_it),
+        cmocka_unit_test(numbers_are_judged_as_jansson_judges_them),
         cmocka_unit_test(the_writer_puts_commas_escapes_and_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
