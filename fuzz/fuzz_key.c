@@ -45,10 +45,11 @@ static void parse_token(struct slice raw)
 {
     struct uuid cluster = {0};
     uint64_t revision = 0;
-    char text[SESSION_TEXT_SIZE];
     if (session_parse(raw, cluster, &revision) == STATUS_OK) {
-        session_format(cluster, revision, text);
-        CHECK(slice_equal(raw, slice_str(text)));
+        struct buf text = {0};
+        session_append(cluster, revision, &text);
+        CHECK(slice_equal(raw, buf_slice(&text)));
+        buf_deinit(&text);
     }
 }
 

@@ -5,7 +5,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-#include <inttypes.h>
 #include <strings.h>
 
 #define PEER_PROTOCOL    "conclave-peer/1"
@@ -177,12 +176,15 @@ static void common_headers(void *context, const struct http_request *r, struct b
     struct api *api = context;
     const struct node_status *s = api_status(api);
     uint64_t revision = api_revision(api);
-    char session[SESSION_TEXT_SIZE];
-    session_format(s->cluster, revision, session);
-    buf_printf(headers,
-               "Conclave-Revision: %" PRIu64 "\r\nConclave-Term: %" PRIu64
-               "\r\nConclave-Node: %s\r\nConclave-Session: %s\r\n",
-               revision, s->term, s->name, session);
+    buf_append_str(headers, "Conclave-Revision: ");
+    buf_append_u64(headers, revision);
+    buf_append_str(headers, "\r\nConclave-Term: ");
+    buf_append_u64(headers, s->term);
+    buf_append_str(headers, "\r\nConclave-Node: ");
+    buf_append_str(headers, s->name);
+    buf_append_str(headers, "\r\nConclave-Session: ");
+    session_append(s->cluster, revision, headers);
+    buf_append_str(headers, "\r\n");
     cors_headers(api, r, headers);
 }
 

@@ -139,13 +139,7 @@ void json_write_raw(struct json_writer *w, struct slice text)
 void json_write_u64(struct json_writer *w, uint64_t v)
 {
     begin_value(w);
-    char digits[20];
-    size_t at = sizeof(digits);
-    do {
-        digits[--at] = (char)('0' + v % 10);
-        v /= 10;
-    } while (v > 0);
-    buf_append(w->out, digits + at, sizeof(digits) - at);
+    buf_append_u64(w->out, v);
 }
 
 void json_write_u64_or_null(struct json_writer *w, uint64_t v)

@@ -2,16 +2,17 @@
 
 #include "api/query.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #define UUID_CHARS (UUID_TEXT_SIZE - 1)
 
-void session_format(struct uuid cluster, uint64_t revision, char text[SESSION_TEXT_SIZE])
+void session_append(struct uuid cluster, uint64_t revision, struct buf *out)
 {
-    uuid_format(cluster, text);
-    snprintf(text + UUID_CHARS, SESSION_TEXT_SIZE - UUID_CHARS, ".%" PRIu64, revision);
+    char name[UUID_TEXT_SIZE];
+    uuid_format(cluster, name);
+    buf_append_str(out, name);
+    buf_append_byte(out, '.');
+    buf_append_u64(out, revision);
 }
 
 enum status session_parse(struct slice text, struct uuid cluster, uint64_t *revision)

@@ -5,14 +5,13 @@
  * another one, also not about this one after a restore. */
 #pragma once
 
+#include "base/buf.h"
 #include "base/slice.h"
 #include "base/status.h"
 #include "base/uuid.h"
 
 #include <stdint.h>
 
-#define SESSION_TEXT_SIZE (UUID_TEXT_SIZE + 21)
-
-void session_format(struct uuid cluster, uint64_t revision, char text[SESSION_TEXT_SIZE]);
+void session_append(struct uuid cluster, uint64_t revision, struct buf *out);
 /* INVALID: not a token. CONFLICT: a token of another cluster. */
 enum status MUST_CHECK session_parse(struct slice text, struct uuid cluster, uint64_t *revision);
