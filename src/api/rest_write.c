@@ -236,7 +236,6 @@ static void start_write(struct api *api, struct http_request *r, struct query *q
         return;
     }
     k->command.key = buf_slice(&k->key);
-    k->command.time_ms = api->options.loop->ops->wall_ms(api->options.loop);
     k->write.done = on_written;
     k->write.context = k;
     enum status s = node_write_start(api->options.node, &k->write, &k->command);
