@@ -49,3 +49,11 @@
 #define LIMIT_PEER_UNSENT_BYTES (16u * MIB) /* further messages are dropped and told to raft */
 #define LIMIT_PEER_CONNECTIONS  64          /* not yet authenticated; beyond: closed at once */
 #define LIMIT_PEER_HANDSHAKE_MS 3000
+
+/* The command line. A settings file beyond either: exit 2. */
+#define LIMIT_CONFIG_BYTES   (1u * MIB)
+#define LIMIT_CONFIG_ENTRIES 512
+/* A longer line of a member's log is shown in pieces. */
+#define LIMIT_LOG_LINE_BYTES (64u * KIB)
+/* What a verb reads of one answer. Beyond: the answer counts as none. */
+#define LIMIT_CLIENT_ANSWER_BYTES (256ull * MIB)
