@@ -28,6 +28,16 @@
 #define LIMIT_CONN_UNSENT_BYTES   (1u * MIB) /* a streamed answer pauses; pipelining stops */
 #define LIMIT_CONNECTIONS         16384      /* beyond: accepted and closed with 503 */
 
+#define LIMIT_CONNECTIONS_REFUSED 256         /* being told so at a time; beyond: reset */
+#define LIMIT_PIPELINED_OUT_BYTES (64u * KIB) /* of a streamed answer before its turn: it pauses */
+
+/* TCP. After the last byte of ours was sent, the other side may take so long, and send so much, until
+ * its FIN: an answer that a reset overtakes is lost. Beyond: reset. */
+#define LIMIT_CONN_LINGER_MS    3000
+#define LIMIT_CONN_LINGER_BYTES (16u * MIB)
+#define LIMIT_READ_BYTES        (64u * KIB) /* of one connection before the next one's turn */
+#define LIMIT_ACCEPT_BACKLOG    1024        /* the kernel's queue; beyond: clients try again */
+
 /* Proposals. Beyond either: 429, nothing was written (rules O1, R14). */
 #define LIMIT_UNCOMMITTED_BYTES   (64u * MIB)
 #define LIMIT_UNCOMMITTED_ENTRIES 65536

@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/slice.h"
 #include "base/status.h"
+#include "net/http_header.h"
 #include "net/loop.h"
 
 #include <stdbool.h>
@@ -31,28 +32,26 @@ enum http_method {
     HTTP_OTHER
 };
 
-struct http_header {
-    struct slice name; /* as sent; compare with http_header_find */
-    struct slice value;
-};
-
-/* A whole request with its body. Owned by the server, valid until http_answer_end (or until
- * on_gone). The handler may keep the pointer meanwhile. */
+/* A whole request with its body. Owned by the server, valid until the answer is complete (or until
+ * on_gone). The handler may keep the pointer meanwhile. A handler that sets no on_gone answers in any
+ * case; when the client is gone, the answer goes nowhere. */
 struct http_request {
     enum http_method method;
     struct slice method_name;
     struct slice target; /* as sent, with query: "/key/a%20b?ack=all" */
-    struct slice path;   /* before '?', not decoded */
+    struct slice path;   /* before '?', not decoded; of http://host/path only /path */
     struct slice query;  /* after '?', not decoded; empty if none */
     const struct http_header *headers;
     uint32_t header_count;
     struct slice body;
-    struct conn *conn; /* whose address is for logs; not for writing */
-    void *user;        /* the handler's, NULL at first */
-    void (*on_gone)(
-        struct http_request *r); /* set by a handler that waits: the client went away before
-                                                the answer was complete; the request dies on return */
-    void (*on_writable)(struct http_request *r); /* set by a handler that streams: go on writing */
+    struct conn
+        *conn;  /* whose address is for logs; not for writing; NULL when the client is gone */
+    void *user; /* the handler's, NULL at first */
+    /* Set by a handler that waits: the client went away before the answer was complete. The request
+     * dies on return. */
+    void (*on_gone)(struct http_request *r);
+    /* Set by a handler that streams: go on writing. */
+    void (*on_writable)(struct http_request *r);
 };
 
 struct http_handler {
@@ -63,37 +62,39 @@ struct http_handler {
     /* Headers that every answer carries, CRLF after each; appended to `headers`. For what `on_bad` said,
      * r is NULL. */
     void (*common_headers)(void *context, const struct http_request *r, struct buf *headers);
-    /* `Upgrade: <protocol>` was asked for. Return true to take the connection: the 101 was sent with
-     * the protocol's name, and `conn` with `rest` (bytes already read) is now the caller's. False: the
-     * request goes to on_request as usual. */
-    bool (*on_upgrade)(void *context, const struct http_request *r, struct slice protocol,
+    /* `Upgrade: <protocol>` was asked for: true: take it. False, or NULL here: the request goes to
+     * on_request as usual. */
+    bool (*wants_upgrade)(void *context, const struct http_request *r, struct slice protocol);
+    /* After wants_upgrade said yes: the 101 with the protocol's name is written, and `conn` with
+     * `rest` (bytes already read, borrowed during the call) is now the caller's, who sets events and
+     * context before returning, or closes it. `r` ends on return. */
+    void (*on_upgrade)(void *context, const struct http_request *r, struct slice protocol,
                        struct conn *conn, struct slice rest);
-    uint64_t (*body_bytes_max)(void *context,
-                               const struct http_request *r); /* r has headers only */
+    /* How long the body may be; `r` has the headers only. Beyond: 413. */
+    uint64_t (*body_bytes_max)(void *context, const struct http_request *r);
     void *context;
 };
 
 struct http_options {
-    uint32_t idle_ms;    /* 0 = LIMIT_HTTP_IDLE_MS */
-    uint32_t request_ms; /* 0 = LIMIT_HTTP_REQUEST_MS */
-    uint32_t connections_max;
+    uint32_t idle_ms;         /* 0 = LIMIT_HTTP_IDLE_MS */
+    uint32_t request_ms;      /* 0 = LIMIT_HTTP_REQUEST_MS */
+    uint32_t connections_max; /* 0 = LIMIT_CONNECTIONS */
 };
 
+/* `handler` is copied; its context must outlive the server. `options` may be NULL. */
 struct http_server *http_server_create(struct loop *loop, const struct http_handler *handler,
                                        const struct http_options *options);
 /* Take over an accepted connection. */
 void http_server_accept(struct http_server *s, struct conn *c);
 /* No new requests; idle connections are closed, busy ones after their answers. */
 void http_server_drain(struct http_server *s);
+/* Not from inside one of the handler's calls. Requests that wait get their on_gone. */
 void http_server_destroy(struct http_server *s);
 uint32_t http_server_connections(const struct http_server *s);
 uint64_t http_server_requests(const struct http_server *s); /* since the start */
 
 /* Value of the first header of that name, case-insensitively; data == NULL when absent. */
 struct slice http_header_find(const struct http_request *r, const char *name);
-/* Percent-decode once ('+' stays '+'). INVALID for a broken escape. Appended to `out`. */
-enum status MUST_CHECK http_percent_decode(struct slice in, struct buf *out);
-
 /* A whole answer. `headers` (may be NULL) are further header lines, CRLF after each. For HEAD the
  * body is not sent but counted. Ends the request. */
 void http_answer(struct http_request *r, int http_status, const char *content_type,

@@ -1,5 +1,5 @@
 /* net/loop.h - the loop and the connection, as tables of functions: libuv in production
- * (uv_loop.c, the only file that knows libuv), virtual time in the simulator.
+ * (uv_*.c, the only files that know libuv), virtual time in the simulator.
  *
  * One thread. Callbacks run on it, never inside a call of the caller's (a dial that fails at once
  * reports later). A turn is everything that one wake-up delivered; at its end the loop runs the turn
@@ -37,14 +37,14 @@ struct timer {
 struct conn_events {
     void (*on_open)(struct conn *c); /* dialled: connected. Not called for accepted ones */
     void (*on_data)(struct conn *c, struct slice data);
-    void (*on_drain)(
-        struct conn *c); /* unsent bytes fell to zero after conn_unsent was > 0 at a turn's end */
-    void (*on_end)(
-        struct conn *c); /* the other side sent FIN; writing is still possible. May be NULL:
-                                          then the connection is closed */
-    void (*on_close)(struct conn *c,
-                     enum status why); /* last call; the conn is gone afterwards. Also after
-                                          conn_close. UNREACHABLE: a dial failed; CLOSED; IO */
+    /* Everything that was written has been taken by the kernel, after the owner was told by
+     * conn_unsent that something was left. In a turn of its own. May be NULL. */
+    void (*on_drain)(struct conn *c);
+    /* The other side sent FIN; writing is still possible. May be NULL: then the connection is closed. */
+    void (*on_end)(struct conn *c);
+    /* Last call; the conn is gone afterwards. Also after conn_close.
+     * UNREACHABLE: a dial failed; CLOSED; IO. */
+    void (*on_close)(struct conn *c, enum status why);
 };
 
 /* Implementations embed this as their first member. */
@@ -67,11 +67,14 @@ struct work {
 };
 
 struct loop_ops {
-    uint64_t (*now_ms)(
-        struct loop *l); /* monotonic, cached once a wake-up; counts suspended time */
-    uint64_t (*wall_ms)(struct loop *l);                      /* since 1970; may jump */
-    void (*random)(struct loop *l, void *bytes, size_t size); /* good for secrets in production */
-    void (*timer_start)(struct loop *l, struct timer *t, uint64_t at_ms); /* moves a running one */
+    /* Monotonic, cached once a wake-up; counts suspended time. */
+    uint64_t (*now_ms)(struct loop *l);
+    /* Since 1970; may jump. */
+    uint64_t (*wall_ms)(struct loop *l);
+    /* Good for secrets in production. */
+    void (*random)(struct loop *l, void *bytes, size_t size);
+    /* Moves a running one. A time that has passed means the next turn. */
+    void (*timer_start)(struct loop *l, struct timer *t, uint64_t at_ms);
     void (*timer_stop)(struct loop *l, struct timer *t);
     void (*submit)(struct loop *l, struct work *w);
     /* Host name or address; resolved anew. The conn exists at once; on_open or on_close follows. */
@@ -83,16 +86,23 @@ struct loop_ops {
                           void (*on_accept)(void *context, struct conn *c), void *context);
     /* Stop accepting; the port is free afterwards. */
     void (*listen_stop)(struct loop *l);
-    void (*conn_write)(struct conn *c,
-                       struct slice bytes); /* copied; sent at the end of the turn */
+    /* Copied; sent at the end of the turn. Ignored after conn_close. */
+    void (*conn_write)(struct conn *c, struct slice bytes);
     /* Not copied: `release(owner)` is called when the bytes are no longer needed. */
     void (*conn_write_owned)(struct conn *c, struct slice bytes, void (*release)(void *owner),
                              void *owner);
-    size_t (*conn_unsent)(const struct conn *c);     /* bytes not yet taken by the kernel */
-    void (*conn_pause)(struct conn *c, bool paused); /* stop or go on reading */
-    void (*conn_close)(struct conn *c, bool flush);  /* flush: after what was written is sent,
-                                                                bounded by a few seconds */
-    void (*on_turn)(struct loop *l, void (*hook)(void *context), void *context); /* one hook */
+    /* Bytes not yet taken by the kernel. After more than 0, an on_drain will come. */
+    size_t (*conn_unsent)(const struct conn *c);
+    /* Stop or go on reading. */
+    void (*conn_pause)(struct conn *c, bool paused);
+    /* `flush`: after what was written is sent, and the other side has closed too; bounded by
+     * LIMIT_CONN_LINGER_MS. Otherwise at once and by a reset, so that the other side sees a broken
+     * stream. No events but on_close come afterwards. */
+    void (*conn_close)(struct conn *c, bool flush);
+    /* One hook. */
+    void (*on_turn)(struct loop *l, void (*hook)(void *context), void *context);
+    /* At the end of this turn, after a last attempt to send what was written: closes every connection
+     * and listener, waits for submitted work and its `done`, then lets the run end. */
     void (*stop)(struct loop *l);
 };
 
@@ -101,11 +111,13 @@ struct loop {
     const struct loop_ops *ops;
 };
 
-/* The production loop. Signals are delivered as calls on the loop thread. */
+/* The production loop. Ignores SIGPIPE and raises the limit of open files to what the process may. */
 struct loop *uv_loop_create(void);
 /* Runs until loop stop; returns when every handle is closed. */
 void uv_loop_run(struct loop *l);
+/* Stops it first when that was not done; timers that still run are forgotten. */
 void uv_loop_destroy(struct loop *l);
+/* Signals are delivered as calls on the loop thread. */
 void uv_loop_on_signal(struct loop *l, int signal_number,
                        void (*hook)(void *context, int signal_number), void *context);
 /* Share of the last second or so that was spent working rather than waiting, 0..1. */

@@ -1,0 +1,111 @@
+/* net/http_internal.h - what http_server.c (connections), http_answer.c (answers) and http_sweep.c
+ * (deadlines) share.
+ *
+ *   http_connection ── exchanges: requests whose answers are not complete, in the order of arrival
+ *                  └── reading:   the request that is being read, not yet in that list
+ *
+ * Only the first exchange writes to the connection; the others keep what they say in `out` until
+ * their turn comes. An exchange without a connection has lost its client and waits for its handler. */
+#pragma once
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "net/http.h"
+#include "net/http_parser.h"
+
+enum answer_stage { ANSWER_NONE, ANSWER_STREAMS, ANSWER_DONE };
+
+struct exchange {
+    struct http_request request; /* first: handlers see only this */
+    struct list link;            /* connection->exchanges, server->orphans or server->spare */
+    struct http_server *server;
+    struct http_connection *connection; /* NULL: the client went away */
+    struct http_parser *parser;
+    struct buf out; /* what was answered before its turn */
+    enum answer_stage stage;
+    bool keep_alive;
+    bool is_http_1_0;
+    bool is_chunked;     /* the answer */
+    bool wants_continue; /* 100 Continue is owed as soon as it is this one's turn */
+};
+
+struct http_connection {
+    struct list link;  /* server->connections */
+    struct list ready; /* server->ready, or alone */
+    struct http_server *server;
+    struct conn *conn;
+    struct list exchanges;
+    struct exchange *reading;
+    struct buf stash;      /* bytes read but not looked at: too much is in progress */
+    uint32_t in_progress;  /* length of `exchanges` */
+    bool is_paused;        /* not reading, and `stash` may hold bytes */
+    bool is_last;          /* no request after those that are here */
+    bool has_ended;        /* the client sent FIN */
+    bool is_closed;        /* conn_close was called */
+    bool is_starved;       /* the first exchange was told not to write more */
+    uint64_t started_ms;   /* when the first byte of `reading` came */
+    uint64_t idle_from_ms; /* when the last answer was complete */
+    uint64_t written;      /* bytes given to the connection */
+    uint64_t checked;      /* `written` when conn_unsent was last asked */
+    uint64_t taken;        /* of `written` by the kernel, at the last sweep */
+    uint64_t taken_ms;     /* when `taken` was seen to grow; 0 = nothing is unsent */
+};
+
+struct http_server {
+    struct loop *loop;
+    struct http_handler handler;
+    struct http_options options;
+    struct list connections;
+    struct list ready;   /* connections to go on with, in the next turn */
+    struct list orphans; /* exchanges whose handler answers although the client is gone */
+    struct list spare;   /* exchanges for the next requests */
+    uint32_t spare_count;
+    uint32_t connection_count;
+    uint64_t request_count;
+    bool is_draining;
+    struct timer go_on;
+    struct timer sweep;
+    struct buf scratch;
+};
+
+static inline struct exchange *exchange_of(struct list *link)
+{
+    return CONTAINER_OF(link, struct exchange, link);
+}
+
+static inline bool exchange_is_first(const struct exchange *e)
+{
+    return e->connection != NULL && e->connection->exchanges.next == &e->link;
+}
+
+/* --- http_server.c ------------------------------------------------------------------------------ */
+
+uint64_t http_now(const struct http_server *s);
+/* Let the connection go on in a turn of its own: write more, or read on. */
+void http_connection_wake(struct http_connection *c);
+/* Send what is written, then close; the other answers are lost. */
+void http_connection_finish(struct http_connection *c);
+/* Break it off. */
+void http_connection_abort(struct http_connection *c);
+/* Answer what is being read, or nothing at all, with an error, and read no more. */
+void http_connection_refuse(struct http_connection *c, int http_status, const char *reason);
+/* The first exchange's answer is complete: go to the next. */
+void http_connection_advance(struct http_connection *c);
+void exchange_release(struct exchange *e);
+
+/* --- http_answer.c ------------------------------------------------------------------------------ */
+
+/* Write to the connection, or keep it until it is the exchange's turn. */
+void exchange_emit(struct exchange *e, struct slice bytes);
+/* It has become the first: what it kept leaves. */
+void exchange_take_turn(struct exchange *e);
+void exchange_answer_bad(struct exchange *e, int http_status, const char *reason);
+
+/* --- http_sweep.c ------------------------------------------------------------------------------- */
+
+void http_sweep_init(struct http_server *s);
+/* Look at the deadlines no later than `at_ms`, or a little after. */
+void http_sweep_by(struct http_server *s, uint64_t at_ms);
+/* How coarse the deadlines are: of requests that are being read, and of anything else. */
+uint32_t http_sweep_request_grain_ms(const struct http_server *s);
+uint32_t http_sweep_idle_grain_ms(const struct http_server *s);

@@ -1,0 +1,605 @@
+#include "net/http_internal.h"
+
+#include "base/check.h"
+#include "base/limits.h"
+#include "base/mem.h"
+
+#include <stddef.h>
+#include <string.h>
+#include <strings.h>
+
+#define SPARE_EXCHANGES_MAX   256 /* kept for the next requests; beyond: freed */
+#define UNSENT_CHECK_BYTES    (64u * KIB)
+#define DEFAULT(value, other) ((value) != 0 ? (value) : (other))
+
+static void on_data(struct conn *conn, struct slice data);
+static void on_drain(struct conn *conn);
+static void on_end(struct conn *conn);
+static void on_close(struct conn *conn, enum status why);
+
+static const struct conn_events events = {
+    .on_data = on_data,
+    .on_drain = on_drain,
+    .on_end = on_end,
+    .on_close = on_close,
+};
+
+uint64_t http_now(const struct http_server *s)
+{
+    return s->loop->ops->now_ms(s->loop);
+}
+
+/* --- exchanges ---------------------------------------------------------------------------------- */
+
+static struct exchange *acquire_exchange(struct http_server *s)
+{
+    struct list *link = list_pop_front(&s->spare);
+    struct exchange *e;
+    if (link != NULL) {
+        s->spare_count--;
+        e = exchange_of(link);
+    } else {
+        e = mem_calloc(1, sizeof(*e));
+        list_init(&e->link);
+        e->parser = http_parser_create(HTTP_KIND_REQUEST);
+        e->server = s;
+    }
+    return e;
+}
+
+static void free_exchange(struct exchange *e)
+{
+    list_remove(&e->link);
+    http_parser_destroy(e->parser);
+    buf_deinit(&e->out);
+    mem_free(e);
+}
+
+void exchange_release(struct exchange *e)
+{
+    struct http_server *s = e->server;
+    if (s->spare_count >= SPARE_EXCHANGES_MAX) {
+        free_exchange(e);
+        return;
+    }
+    list_remove(&e->link);
+    http_parser_reset(e->parser);
+    buf_deinit(&e->out);
+    e->request = (struct http_request){0};
+    e->connection = NULL;
+    e->stage = ANSWER_NONE;
+    e->keep_alive = false;
+    e->is_http_1_0 = false;
+    e->is_chunked = false;
+    e->wants_continue = false;
+    list_push_front(&s->spare, &e->link);
+    s->spare_count++;
+}
+
+/* The client went away. A handler that does not listen for that will still answer. */
+static void lose_client(struct exchange *e)
+{
+    list_remove(&e->link);
+    e->connection = NULL;
+    e->request.conn = NULL;
+    if (e->stage == ANSWER_DONE) {
+        exchange_release(e);
+    } else if (e->request.on_gone != NULL) {
+        e->request.on_gone(&e->request);
+        exchange_release(e);
+    } else {
+        list_push_back(&e->server->orphans, &e->link);
+    }
+}
+
+static void append_exchange(struct http_connection *c, struct exchange *e)
+{
+    list_push_back(&c->exchanges, &e->link);
+    c->in_progress++;
+}
+
+/* --- the head of a request ---------------------------------------------------------------------- */
+
+static const struct {
+    const char *name;
+    enum http_method method;
+} methods[] = {
+    {"GET", HTTP_GET},   {"PUT", HTTP_PUT},       {"POST", HTTP_POST},
+    {"HEAD", HTTP_HEAD}, {"DELETE", HTTP_DELETE}, {"OPTIONS", HTTP_OPTIONS},
+};
+
+/* Methods are compared as they are: "get" is another one. */
+static enum http_method find_method(struct slice name)
+{
+    for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
+        if (slice_equal(name, slice_str(methods[i].name))) {
+            return methods[i].method;
+        }
+    }
+    return HTTP_OTHER;
+}
+
+/* Take "http://host" away from a target. False: it is neither a path nor such a URL nor "*". */
+static bool find_path(struct slice target, struct slice *path)
+{
+    *path = target;
+    if (target.data[0] == '/' || (target.size == 1 && target.data[0] == '*')) {
+        return true;
+    }
+    if (target.size <= 7 || strncasecmp((const char *)target.data, "http://", 7) != 0) {
+        return false;
+    }
+    size_t at = 7;
+    while (at < target.size && target.data[at] != '/' && target.data[at] != '?') {
+        at++;
+    }
+    *path = slice_of(target.data + at, target.size - at);
+    return at > 7;
+}
+
+/* False: the target makes no sense. */
+static bool describe_request(struct exchange *e)
+{
+    const struct http_head *head = http_parser_head(e->parser);
+    struct http_request *r = &e->request;
+    r->method_name = head->method;
+    r->method = find_method(head->method);
+    r->target = head->target;
+    r->headers = head->headers;
+    r->header_count = head->header_count;
+    r->conn = e->connection->conn;
+    e->keep_alive = head->keep_alive;
+    e->is_http_1_0 = head->is_http_1_0;
+    if (!find_path(head->target, &r->path)) {
+        return false;
+    }
+    const uint8_t *mark = r->path.size > 0 ? memchr(r->path.data, '?', r->path.size) : NULL;
+    if (mark != NULL) {
+        size_t size = (size_t)(mark - r->path.data);
+        r->query = slice_of(mark + 1, r->path.size - size - 1);
+        r->path.size = size;
+    }
+    if (r->path.size == 0) {
+        r->path = slice_str("/"); /* http://host and http://host?query */
+    }
+    return true;
+}
+
+/* `Expect: 100-continue` from a client that waits with its body. False: it expects something else. */
+static bool heed_expectation(struct exchange *e, bool body_has_begun)
+{
+    struct slice expect = http_header_find(&e->request, "expect");
+    if (expect.data == NULL || e->is_http_1_0) {
+        return true;
+    }
+    if (!http_text_equal(expect, "100-continue")) {
+        return false;
+    }
+    e->wants_continue = http_parser_head(e->parser)->has_body && !body_has_begun;
+    return true;
+}
+
+static void maybe_send_continue(struct http_connection *c)
+{
+    struct exchange *e = c->reading;
+    if (e != NULL && e->wants_continue && list_is_empty(&c->exchanges) &&
+        http_parser_body(e->parser).size == 0) {
+        struct slice text = slice_str("HTTP/1.1 100 Continue\r\n\r\n");
+        e->wants_continue = false;
+        c->conn->loop->ops->conn_write(c->conn, text);
+        c->written += text.size;
+    }
+}
+
+static void forget_connection(struct http_connection *c)
+{
+    struct http_server *s = c->server;
+    list_remove(&c->link);
+    list_remove(&c->ready);
+    buf_deinit(&c->stash);
+    s->connection_count--;
+    mem_free(c);
+}
+
+/* True: the connection has gone to another owner, and `c` is no more. */
+static bool hand_over(struct http_connection *c, struct slice rest)
+{
+    struct exchange *e = c->reading;
+    const struct http_handler *h = &c->server->handler;
+    const struct http_head *head = http_parser_head(e->parser);
+    if (head->upgrade.size == 0 || head->has_body || e->is_http_1_0 || h->wants_upgrade == NULL ||
+        !list_is_empty(&c->exchanges) ||
+        !h->wants_upgrade(h->context, &e->request, head->upgrade)) {
+        return false;
+    }
+    struct conn *conn = c->conn;
+    struct buf *text = &c->server->scratch;
+    buf_clear(text);
+    buf_append_str(text, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ");
+    buf_append_slice(text, head->upgrade);
+    buf_append_str(text, "\r\n\r\n");
+    conn->loop->ops->conn_write(conn, buf_slice(text));
+    conn->events = NULL;
+    conn->context = NULL;
+    e->connection = NULL;
+    forget_connection(c);
+    h->on_upgrade(h->context, &e->request, head->upgrade, conn, rest);
+    exchange_release(e);
+    return true;
+}
+
+/* --- reading ------------------------------------------------------------------------------------ */
+
+static void begin_reading(struct http_connection *c)
+{
+    c->reading = acquire_exchange(c->server);
+    c->reading->connection = c;
+    c->started_ms = http_now(c->server);
+}
+
+static void drop_reading(struct http_connection *c)
+{
+    if (c->reading != NULL) {
+        struct exchange *e = c->reading;
+        c->reading = NULL;
+        exchange_release(e);
+    }
+}
+
+/* True: `c` is no more. */
+static bool on_head(struct http_connection *c, struct slice rest)
+{
+    struct exchange *e = c->reading;
+    const struct http_handler *h = &c->server->handler;
+    if (!describe_request(e)) {
+        http_connection_refuse(c, 400, "Invalid URL");
+        return false;
+    }
+    if (hand_over(c, rest)) {
+        return true;
+    }
+    http_parser_limit_body(e->parser, h->body_bytes_max(h->context, &e->request));
+    if (!heed_expectation(e, rest.size > 0)) {
+        http_connection_refuse(c, 417, "Expectation failed");
+    }
+    return false;
+}
+
+static void on_whole(struct http_connection *c)
+{
+    struct exchange *e = c->reading;
+    struct http_server *s = c->server;
+    c->reading = NULL;
+    e->request.body = http_parser_body(e->parser);
+    e->keep_alive = e->keep_alive && !s->is_draining;
+    c->is_last = !e->keep_alive;
+    append_exchange(c, e);
+    s->request_count++;
+    s->handler.on_request(s->handler.context, &e->request);
+}
+
+static bool has_too_much_in_progress(struct http_connection *c)
+{
+    if (c->in_progress >= LIMIT_PIPELINED) {
+        return true;
+    }
+    if (c->written - c->checked < UNSENT_CHECK_BYTES) {
+        return false;
+    }
+    if (c->conn->loop->ops->conn_unsent(c->conn) >= LIMIT_CONN_UNSENT_BYTES) {
+        return true;
+    }
+    c->checked = c->written;
+    return false;
+}
+
+static void pause(struct http_connection *c, struct slice rest)
+{
+    buf_append_slice(&c->stash, rest);
+    if (!c->is_paused) {
+        c->is_paused = true;
+        c->conn->loop->ops->conn_pause(c->conn, true);
+    }
+}
+
+/* One step of the parser. False: stop, for now or because `c` is no more. */
+static bool read_some(struct http_connection *c, struct slice *data)
+{
+    size_t used;
+    enum http_parsed parsed = http_parser_feed(c->reading->parser, *data, &used);
+    *data = slice_of(data->data + used, data->size - used);
+    switch (parsed) {
+    case HTTP_PARSED_PART:
+        if (http_parser_is_fresh(c->reading->parser)) {
+            drop_reading(c); /* nothing but an empty line between two requests */
+        } else {
+            maybe_send_continue(c);
+            http_sweep_by(c->server, c->started_ms + c->server->options.request_ms);
+        }
+        return false;
+    case HTTP_PARSED_HEAD:
+        return !on_head(c, *data);
+    case HTTP_PARSED_WHOLE:
+        on_whole(c);
+        return true;
+    case HTTP_PARSED_BAD:
+        break;
+    }
+    struct http_trouble trouble = http_parser_trouble(c->reading->parser);
+    http_connection_refuse(c, trouble.http_status, trouble.reason);
+    return false;
+}
+
+static void read_requests(struct http_connection *c, struct slice data)
+{
+    while (!c->is_closed && !c->is_last && (c->reading != NULL || data.size > 0)) {
+        if (c->reading == NULL) {
+            if (has_too_much_in_progress(c)) {
+                pause(c, data);
+                return;
+            }
+            begin_reading(c);
+        }
+        if (!read_some(c, &data)) {
+            return;
+        }
+    }
+    if (!c->is_closed && c->is_last && data.size > 0) {
+        pause(c, slice_of(NULL, 0)); /* what follows the last request is nobody's */
+    }
+}
+
+static void on_data(struct conn *conn, struct slice data)
+{
+    struct http_connection *c = conn->context;
+    if (c->is_paused) {
+        buf_append_slice(&c->stash, data); /* was on its way when we paused */
+        return;
+    }
+    read_requests(c, data);
+}
+
+static void on_end(struct conn *conn)
+{
+    struct http_connection *c = conn->context;
+    c->has_ended = true;
+    drop_reading(c);
+    if (c->in_progress == 0) {
+        http_connection_finish(c);
+    }
+}
+
+static void on_close(struct conn *conn, enum status why)
+{
+    (void)why;
+    struct http_connection *c = conn->context;
+    drop_reading(c);
+    struct list lost;
+    list_init(&lost);
+    list_splice_back(&lost, &c->exchanges);
+    forget_connection(c);
+    while (!list_is_empty(&lost)) {
+        lose_client(exchange_of(lost.next));
+    }
+}
+
+/* --- going on ----------------------------------------------------------------------------------- */
+
+static void read_on(struct http_connection *c)
+{
+    if (!c->is_paused || c->is_last || c->is_closed || has_too_much_in_progress(c)) {
+        return;
+    }
+    struct buf stash = c->stash;
+    c->stash = (struct buf){0};
+    c->is_paused = false;
+    c->started_ms = http_now(c->server); /* the wait was ours */
+    c->conn->loop->ops->conn_pause(c->conn, false);
+    if (stash.size > 0) {
+        read_requests(c, buf_slice(&stash));
+    }
+    buf_deinit(&stash);
+}
+
+static void go_on(struct http_connection *c)
+{
+    struct exchange *e = list_is_empty(&c->exchanges) ? NULL : exchange_of(c->exchanges.next);
+    if (c->is_starved && e != NULL && e->stage == ANSWER_STREAMS && !c->is_closed &&
+        http_answer_wants_more(&e->request)) {
+        c->is_starved = false;
+        if (e->request.on_writable != NULL) {
+            e->request.on_writable(&e->request);
+        }
+    }
+    read_on(c);
+}
+
+static void on_drain(struct conn *conn)
+{
+    go_on(conn->context);
+}
+
+static void on_go_on(struct timer *t)
+{
+    struct http_server *s = t->context;
+    struct list now;
+    list_init(&now);
+    list_splice_back(&now, &s->ready);
+    struct list *link;
+    while ((link = list_pop_front(&now)) != NULL) {
+        go_on(CONTAINER_OF(link, struct http_connection, ready));
+    }
+}
+
+void http_connection_wake(struct http_connection *c)
+{
+    struct http_server *s = c->server;
+    if (list_is_empty(&c->ready)) {
+        list_push_back(&s->ready, &c->ready);
+    }
+    if (s->go_on.slot == 0) {
+        s->loop->ops->timer_start(s->loop, &s->go_on, http_now(s));
+    }
+}
+
+void http_connection_advance(struct http_connection *c)
+{
+    while (!list_is_empty(&c->exchanges)) {
+        struct exchange *e = exchange_of(c->exchanges.next);
+        if (e->stage != ANSWER_DONE) {
+            break;
+        }
+        bool keep_alive = e->keep_alive;
+        c->in_progress--;
+        exchange_release(e);
+        if (!keep_alive) {
+            http_connection_finish(c);
+            return;
+        }
+        if (!list_is_empty(&c->exchanges)) {
+            exchange_take_turn(exchange_of(c->exchanges.next));
+        }
+    }
+    maybe_send_continue(c);
+    if (c->is_paused) {
+        http_connection_wake(c);
+    }
+    uint64_t now = http_now(c->server);
+    http_sweep_by(c->server, now + http_sweep_idle_grain_ms(c->server));
+    if (c->in_progress == 0) {
+        c->idle_from_ms = now;
+        if (c->has_ended || (c->server->is_draining && c->reading == NULL && c->stash.size == 0)) {
+            http_connection_finish(c);
+        }
+    }
+}
+
+/* --- the end of a connection -------------------------------------------------------------------- */
+
+static void close_connection(struct http_connection *c, bool flush)
+{
+    if (!c->is_closed) {
+        c->is_closed = true;
+        c->conn->loop->ops->conn_close(c->conn, flush);
+    }
+}
+
+void http_connection_finish(struct http_connection *c)
+{
+    close_connection(c, true);
+}
+
+void http_connection_abort(struct http_connection *c)
+{
+    close_connection(c, false);
+}
+
+void http_connection_refuse(struct http_connection *c, int http_status, const char *reason)
+{
+    if (c->reading == NULL) {
+        begin_reading(c);
+    }
+    struct exchange *e = c->reading;
+    c->reading = NULL;
+    c->is_last = true;
+    e->keep_alive = false;
+    append_exchange(c, e);
+    exchange_answer_bad(e, http_status, reason);
+}
+
+/* --- the server --------------------------------------------------------------------------------- */
+
+struct http_server *http_server_create(struct loop *loop, const struct http_handler *handler,
+                                       const struct http_options *options)
+{
+    struct http_server *s = mem_calloc(1, sizeof(*s));
+    s->loop = loop;
+    s->handler = *handler;
+    if (options != NULL) {
+        s->options = *options;
+    }
+    s->options.idle_ms = DEFAULT(s->options.idle_ms, LIMIT_HTTP_IDLE_MS);
+    s->options.request_ms = DEFAULT(s->options.request_ms, LIMIT_HTTP_REQUEST_MS);
+    s->options.connections_max = DEFAULT(s->options.connections_max, LIMIT_CONNECTIONS);
+    list_init(&s->connections);
+    list_init(&s->ready);
+    list_init(&s->orphans);
+    list_init(&s->spare);
+    s->go_on = (struct timer){.fire = on_go_on, .context = s};
+    http_sweep_init(s);
+    return s;
+}
+
+void http_server_accept(struct http_server *s, struct conn *conn)
+{
+    struct http_connection *c = mem_calloc(1, sizeof(*c));
+    list_init(&c->ready);
+    list_init(&c->exchanges);
+    c->server = s;
+    c->conn = conn;
+    c->idle_from_ms = http_now(s);
+    conn->events = &events;
+    conn->context = c;
+    list_push_back(&s->connections, &c->link);
+    s->connection_count++;
+    http_sweep_by(s, c->idle_from_ms + s->options.idle_ms);
+    if (s->connection_count > s->options.connections_max + LIMIT_CONNECTIONS_REFUSED) {
+        http_connection_abort(c);
+    } else if (s->connection_count > s->options.connections_max) {
+        http_connection_refuse(c, 503, "Too many connections");
+    } else if (s->is_draining) {
+        http_connection_finish(c);
+    }
+}
+
+void http_server_drain(struct http_server *s)
+{
+    s->is_draining = true;
+    struct list *link = s->connections.next;
+    while (link != &s->connections) {
+        struct http_connection *c = CONTAINER_OF(link, struct http_connection, link);
+        link = link->next;
+        if (c->in_progress == 0 && c->reading == NULL && c->stash.size == 0) {
+            http_connection_finish(c);
+        }
+    }
+}
+
+static void ignore_close(struct conn *conn, enum status why)
+{
+    (void)conn;
+    (void)why;
+}
+
+void http_server_destroy(struct http_server *s)
+{
+    static const struct conn_events nobody = {.on_close = ignore_close};
+    s->loop->ops->timer_stop(s->loop, &s->go_on);
+    while (!list_is_empty(&s->connections)) {
+        struct http_connection *c = CONTAINER_OF(s->connections.next, struct http_connection, link);
+        struct conn *conn = c->conn;
+        http_connection_abort(c);
+        on_close(conn, STATUS_CLOSED);
+        conn->events = &nobody;
+        conn->context = NULL;
+    }
+    s->loop->ops->timer_stop(s->loop, &s->sweep);
+    while (!list_is_empty(&s->orphans)) {
+        free_exchange(exchange_of(s->orphans.next));
+    }
+    while (!list_is_empty(&s->spare)) {
+        free_exchange(exchange_of(s->spare.next));
+    }
+    buf_deinit(&s->scratch);
+    mem_free(s);
+}
+
+uint32_t http_server_connections(const struct http_server *s)
+{
+    return s->connection_count;
+}
+
+uint64_t http_server_requests(const struct http_server *s)
+{
+    return s->request_count;
+}
