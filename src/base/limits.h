@@ -54,11 +54,33 @@
 #define LIMIT_LOAD_BYTES        (1u * MIB) /* entries read back from disk for a slow follower at a time */
 #define LIMIT_ENTRY_BYTES       (LIMIT_VALUE_BYTES_MAX + LIMIT_KEY_BYTES + 1024u)
 
+/* One batch in the log is one record: more in one wal_append is a bug of the caller. */
+#define LIMIT_WAL_RECORD_BYTES (128u * MIB)
+/* A small record under its own name (identity, roster). Saving more is a bug; a file that claims more
+ * is CORRUPT. */
+#define LIMIT_RECORD_FILE_BYTES (1u * MIB)
+
 /* Peers. */
 #define LIMIT_FRAME_BYTES       (64u * KIB) /* longer frames: the link is cut */
 #define LIMIT_PEER_UNSENT_BYTES (16u * MIB) /* further messages are dropped and told to raft */
 #define LIMIT_PEER_CONNECTIONS  64          /* not yet authenticated; beyond: closed at once */
 #define LIMIT_PEER_HANDSHAKE_MS 3000
+
+/* The core. Each is per member of the cluster. */
+#define LIMIT_RAFT_HELD   64    /* messages that wait for the term to be durable: dropped beyond */
+#define LIMIT_RAFT_EVENTS 4096  /* of one turn: not recorded beyond */
+#define LIMIT_RAFT_READS  65536 /* reads that wait for an index: OVERLOADED beyond */
+
+#define LIMIT_PEERS_KNOWN         (2 * LIMIT_MEMBERS) /* incarnations and URLs; the longest gone goes */
+#define LIMIT_PEER_ANSWER_BYTES   (4u * KIB) /* what may answer a dial; beyond: not a member */
+#define LIMIT_PEER_CONN_BYTES     (256u * KIB) /* handed to a connection; the rest waits behind urgent ones */
+#define LIMIT_PEER_URGENT_BYTES   (1u * MIB)   /* votes, heartbeats, answers that wait: then dropped */
+#define LIMIT_PEER_STREAMS        4          /* messages of a link in pieces at once; beyond: cut */
+#define LIMIT_PEER_PING_MS        500        /* a link that sends nothing says so */
+#define LIMIT_PEER_SILENCE_MS     3000       /* a link that hears nothing is dialled anew */
+#define LIMIT_APPEND_ENTRIES      65536      /* of one message; the rest is left for the next one */
+/* One message, joined from its frames: an entry of any size goes, or a batch. Beyond: cut. */
+#define LIMIT_PEER_MESSAGE_BYTES (LIMIT_ENTRY_BYTES + 2u * MIB)
 
 /* The command line. A settings file beyond either: exit 2. */
 #define LIMIT_CONFIG_BYTES   (1u * MIB)

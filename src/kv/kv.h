@@ -19,12 +19,15 @@
 #include <stdint.h>
 
 struct kv;
+struct btree_node;
 
 struct kv *kv_create(void);
 void kv_destroy(struct kv *kv);
 
 /* --- commands --------------------------------------------------------------------------------- */
 
+/* Numbers in the log. Reserved, and refused by decode until they exist: 4 transaction, 5 lease grant,
+ * 6 lease revoke, 7 lease expiry, 8 session, 9 document. */
 enum kv_op {
     KV_PUT = 1,
     KV_DELETE = 2,
@@ -44,20 +47,24 @@ struct kv_command {
     enum kv_condition condition;
     uint64_t condition_revision;
     uint64_t time_ms;   /* the leader's wall clock when it was proposed: shown, and history's age */
-    struct slice key;   /* borrowed */
-    struct slice value; /* borrowed */
-    uint64_t lease;     /* 0 = none */
-    uint64_t revision;  /* KV_COMPACT */
+    struct slice key;   /* borrowed; 1 to LIMIT_KEY_BYTES; not for KV_COMPACT */
+    struct slice value; /* borrowed; at most LIMIT_VALUE_BYTES_MAX; KV_PUT only */
+    uint64_t lease;     /* 0 = none; KV_PUT only */
+    uint64_t revision;  /* KV_COMPACT only */
 };
 
-/* Append the encoding (versioned; leases, transactions, sessions and documents have reserved ops). */
+/* Append the encoding (versioned, about 15 bytes beside key and value). Requires the bounds above; a
+ * compaction has no condition; fields that are not for the op are not written. */
 void kv_command_encode(const struct kv_command *c, struct buf *out);
-/* CORRUPT for anything that kv_command_encode does not write; slices borrow from `bytes`. */
+/* CORRUPT for anything that kv_command_encode does not write, also for a key or value beyond its
+ * bounds; slices borrow from `bytes`. */
 enum status MUST_CHECK kv_command_decode(struct slice bytes, struct kv_command *c);
 
 /* What a command did. */
 struct kv_result {
-    enum status status;       /* OK, NOT_FOUND (delete of nothing), CONFLICT, COMPACTED, FUTURE */
+    /* OK; CONFLICT (the condition, before all else), NOT_FOUND (delete of nothing); for a compaction
+     * COMPACTED (at or below the last one), FUTURE. Anything but OK has changed nothing. */
+    enum status status;
     uint64_t revision;        /* of the store after it */
     uint64_t create_revision; /* of the key, after a put */
     uint64_t version;         /* of the key, after a put */
@@ -65,6 +72,11 @@ struct kv_result {
 
 /* Apply one command. The key and value are copied. */
 void kv_apply(struct kv *kv, const struct kv_command *c, struct kv_result *result);
+
+/* A compaction takes effect at once, but what it condemned is freed little by little: some with every
+ * kv_apply, and here that of up to `budget` old changes (about half a microsecond each). True when
+ * more is to do. Nothing that a read or a decision can see depends on it, memory_bytes excepted. */
+bool kv_compact_step(struct kv *kv, unsigned budget);
 
 /* --- reads ------------------------------------------------------------------------------------ */
 
@@ -91,11 +103,16 @@ struct kv_cursor {
     struct buf end;    /* exclusive */
     bool has_end;
     bool done;
+    /* Where `next` is in the tree, as long as the tree's count of changes is this. */
+    const struct btree_node *leaf;
+    unsigned slot;
+    uint64_t tree_changes;
 };
 /* `end` with size 0 = to the last key. OK, COMPACTED, FUTURE. Ended by kv_cursor_deinit. */
 enum status MUST_CHECK kv_cursor_init(struct kv_cursor *c, const struct kv *kv, struct slice from,
                                       struct slice end, uint64_t revision);
-/* OK and an item; NOT_FOUND at the end; COMPACTED when the revision was compacted meanwhile. */
+/* OK and an item; NOT_FOUND at the end; COMPACTED when the revision was compacted meanwhile. A key
+ * whose deletion is still in the history is visited too, and not answered. */
 enum status MUST_CHECK kv_cursor_next(struct kv_cursor *c, struct kv_item *item);
 /* Skip to the first key >= `key`, which must not be before the cursor's place. */
 void kv_cursor_seek(struct kv_cursor *c, struct slice key);
@@ -109,16 +126,19 @@ struct kv_stats {
     uint64_t keys;             /* live */
     uint64_t revision;         /* of the store */
     uint64_t compact_revision; /* reads strictly below are COMPACTED; 0 = none yet */
-    uint64_t
-        live_bytes; /* keys and values of live keys, with their overhead: the quota's measure */
-    uint64_t history_bytes; /* superseded versions and tombstones that compaction would free */
-    uint64_t memory_bytes;  /* all slabs, used or not */
+    uint64_t live_bytes;       /* keys and values of live keys, and 64 a key: the quota's measure */
+    /* What compaction would free: superseded versions, deleted keys, and 20 a change. */
+    uint64_t history_bytes;
+    uint64_t memory_bytes; /* held, used or not; the only figure that members may differ in */
 };
 void kv_stats(const struct kv *kv, struct kv_stats *stats);
 
 /* What the leader should propose to keep history within `age_ms` of `now_ms` and within `bytes`: the
  * revision to compact at, or 0 for nothing to do. Never above the store's revision. Times are those of
- * the commands. */
+ * the commands, and never go back: after a leader whose clock was ahead, age counts from its clock.
+ * Asks in steps worth a log entry: not before the oldest change is age_ms * 9/8 old (it then asks for
+ * all that is older than age_ms), and when `bytes` is exceeded for an eighth more. Cheap enough to
+ * be called at every turn of the loop. */
 uint64_t kv_compaction_due(const struct kv *kv, uint64_t now_ms, uint64_t age_ms, uint64_t bytes);
 
 /* Aborts when an invariant of the tree or of the versions is broken; O(n), for tests. */

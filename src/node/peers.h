@@ -28,8 +28,10 @@ struct peer_hello {
     raft_term term;
     bool leads;                      /* it leads that term */
     char advertise[LIMIT_URL_BYTES]; /* its --advertise, or empty */
-    char
-        dialled[LIMIT_URL_BYTES]; /* the URL that the dialler used; empty from the accepting side */
+    /* The URL that the dialler used; empty from the accepting side. */
+    char dialled[LIMIT_URL_BYTES];
+    /* Not on the wire: the URL by which this member reached the sender itself; empty = it did not. */
+    char reached[LIMIT_URL_BYTES];
 };
 
 /* Kinds of frames besides Raft's messages; bodies are the business of who sends them. */

@@ -47,7 +47,17 @@ struct reader;
 /* Leaves the reader bad for anything that roster_encode does not write. */
 void roster_decode(struct reader *in, struct roster *r);
 
+/* The same pieces, for hellos. Lengths of fixed width; a name that is not valid, and an URL with
+ * anything but visible ASCII, leave the reader bad. */
+void put_uuid(struct buf *out, struct uuid id);
+struct uuid get_uuid(struct reader *in);
+void put_name(struct buf *out, const char *name);
+void get_name(struct reader *in, char name[LIMIT_NAME_BYTES + 1]);
+void put_url(struct buf *out, const char *url);
+void get_url(struct reader *in, char url[LIMIT_URL_BYTES]);
+
 void identity_encode(const struct identity *id, struct buf *out);
+/* OK; CORRUPT; UNSUPPORTED: written by a newer version. */
 enum status MUST_CHECK identity_decode(struct slice bytes, struct identity *id);
 
 /* Contract: 1-64 of A-Za-z0-9._-, not starting with a dot. */

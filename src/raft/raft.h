@@ -96,7 +96,9 @@ struct raft_message {
     struct entry_id hint; /* APPEND_REPLY with reject: where to look next (rule R6) */
     raft_index probe; /* APPEND_REPLY with reject: last.index of the append that was refused (R4) */
     uint64_t round; /* APPEND, HEARTBEAT: leader-local number of this confirmation round, echoed in
-                             the reply (rule Q2). READ: sender-local number of the question, echoed */
+                             the reply (rule Q2); 0 in a HEARTBEAT: only a notice of the commit index
+                             (rule R14), not answered. READ: sender-local number of the question,
+                             echoed */
     uint64_t
         sent_ms;   /* APPEND, HEARTBEAT: the leader's clock when it left; echoed, so that the check
                              of the quorum counts from sending (rule E7) */
@@ -110,13 +112,18 @@ struct raft_message {
 enum raft_input_kind {
     RAFT_INPUT_TICK,    /* only time passed */
     RAFT_INPUT_MESSAGE, /* .message, addressed to this member */
-    RAFT_INPUT_PROPOSE, /* .propose; OK, NOT_LEADER, or OVERLOADED (rules O1, O2); all or nothing */
+    RAFT_INPUT_PROPOSE, /* .propose; OK, NOT_LEADER, BUSY while leadership is being handed over (rule
+                           E9), or OVERLOADED (rules O1, O2); all or nothing */
     RAFT_INPUT_PERSISTED, /* the outstanding persist is durable */
     RAFT_INPUT_APPLIED,   /* .index: everything up to it is applied; its payloads may be dropped */
     RAFT_INPUT_LOADED,    /* .loaded: what output.load asked for */
-    RAFT_INPUT_READ,      /* .token: a linearizable read wants an index; answered in output.reads */
-    RAFT_INPUT_TRANSFER, /* .target (0 = best): OK = begun, NOT_LEADER, or NOT_FOUND (no such voter) */
-    RAFT_INPUT_CAMPAIGN,    /* ask the leader for leadership, or pre-vote when there is none */
+    RAFT_INPUT_READ, /* .token: a linearizable read wants an index. OK: answered once in output.reads,
+                        within E when the leader is silent. NOT_LEADER (nobody is known), OVERLOADED:
+                        not taken */
+    RAFT_INPUT_TRANSFER, /* .target (0 = best): OK = begun, NOT_LEADER, NOT_FOUND (no such voter), or
+                            BUSY (to another one). A lone voter begins a new term */
+    RAFT_INPUT_CAMPAIGN, /* ask the leader for leadership, or pre-vote when there is none. NOT_FOUND:
+                            this member is no voter */
     RAFT_INPUT_LEADER_LOST, /* .lost: the stream with the leader ended and a reconnect failed (E6b) */
     RAFT_INPUT_UNREACHABLE, /* .target: messages to it were dropped; go back to probing */
     RAFT_INPUT_STALLED, /* this member's disk hangs: a leader hands over or steps down (rule E8) */
@@ -157,7 +164,8 @@ struct raft_persist {
     raft_index first;  /* index of entries[0] */
     uint32_t count;
     const struct raft_entry *entries; /* borrowed until RAFT_INPUT_PERSISTED */
-    raft_index commit;                /* the floor that recovery may rely on (rule P7) */
+    raft_index commit; /* the floor that recovery may rely on (rule P7): committed and, before this
+                          persist, durable */
 };
 
 struct raft_read {
@@ -231,7 +239,9 @@ struct raft_options {
     uint32_t tail_bytes_max;
 };
 
-/* What recovery found on disk. All of it is durable. */
+/* What recovery found on disk. All of it is durable. The parts of a persist that a crash cut short
+ * may be there in any combination that keeps the entries a prefix: even the term may be older than
+ * that of the last entry. */
 struct raft_restored {
     raft_term term;
     node_id vote;

@@ -17,7 +17,9 @@ struct disk;
 struct disk_file;
 
 struct disk_ops {
-    /* Open, and create when `create`; an existing file keeps its content. */
+    /* Open, and create when `create`; an existing file keeps its content. What is read from then on
+     * is what the medium has: what a process before us wrote is synced first, and what it wrote in
+     * vain (its sync failed, rule P11) is not shown. */
     enum status (*open)(struct disk *d, const char *name, bool create, struct disk_file **file);
     enum status (*close)(struct disk_file *f);
     enum status (*size)(struct disk_file *f, uint64_t *size);
@@ -38,7 +40,8 @@ struct disk_ops {
                         void *context);
     /* Free bytes of the file system, for reports. */
     enum status (*free_bytes)(struct disk *d, uint64_t *bytes);
-    /* Take the exclusive lock of the directory: BUSY when another process holds it. */
+    /* Take the exclusive lock of the directory: BUSY when another process holds it, and a log line
+     * that names that process. Held until destroy. */
     enum status (*lock)(struct disk *d);
     void (*destroy)(struct disk *d);
 };

@@ -1,0 +1,25 @@
+-- wrk: PUTs of 256-byte JSON strings over many keys, each thread with its own sequence.
+local value = '"' .. string.rep("v", 254) .. '"'
+local threads = 0
+
+function setup(thread)
+    thread:set("id", threads)
+    threads = threads + 1
+end
+
+function init(args)
+    keys = tonumber(args[1] or "100000")
+    count = id * 7919
+end
+
+function request()
+    count = count + 1
+    return wrk.format("PUT", "/key/bench/" .. (count % keys), nil, value)
+end
+
+function done(summary, latency, requests)
+    local errors = summary.errors
+    io.write(string.format("result requests=%d duration_us=%d p50_us=%d p99_us=%d status_errors=%d socket_errors=%d\n",
+        summary.requests, summary.duration, latency:percentile(50), latency:percentile(99), errors.status,
+        errors.connect + errors.read + errors.write + errors.timeout))
+end

@@ -1,0 +1,226 @@
+#include "kv/kv.h"
+
+#include "base/check.h"
+#include "base/limits.h"
+#include "base/mem.h"
+#include "kv/kv_state.h"
+
+#define REVISION_EMPTY    1u
+/* Changes freed along with every command. A command makes one, so that what compaction has condemned
+ * goes away under load even if nobody calls kv_compact_step. */
+#define FREED_PER_COMMAND 4u
+/* Compaction is due when a limit is exceeded by an eighth (age) or exceeded (bytes, and then an
+ * eighth more goes), so that it comes in pieces worth a log entry. */
+#define COMPACTION_SLACK  8u
+
+struct kv *kv_create(void)
+{
+    struct kv *kv = mem_calloc(1, sizeof(*kv));
+    slab_init(&kv->slab);
+    btree_init(&kv->tree, &kv->slab);
+    history_init(&kv->history, &kv->slab);
+    kv->revision = REVISION_EMPTY;
+    return kv;
+}
+
+void kv_destroy(struct kv *kv)
+{
+    if (kv == NULL) {
+        return;
+    }
+    history_deinit(&kv->history);
+    btree_deinit(&kv->tree);
+    slab_deinit(&kv->slab);
+    mem_free(kv);
+}
+
+/* --- commands --------------------------------------------------------------------------------- */
+
+/* The current version of the entry's key, or NULL when there is none. */
+static const struct version *current_of(const struct btree_entry *e)
+{
+    return e != NULL ? version_at(e->payload, UINT64_MAX) : NULL;
+}
+
+static bool condition_holds(const struct kv_command *c, const struct version *current)
+{
+    switch (c->condition) {
+    case KV_ALWAYS:
+        return true;
+    case KV_IF_REVISION:
+        return current != NULL && current->revision == c->condition_revision;
+    case KV_IF_EXISTS:
+        return current != NULL;
+    case KV_IF_ABSENT:
+        return current == NULL;
+    }
+    check_failed(__FILE__, __LINE__, "a condition that kv_command_decode lets through");
+}
+
+static void apply_put(struct kv *kv, const struct kv_command *c, struct kv_result *result)
+{
+    CHECK_CMP(c->value.size, <=, LIMIT_VALUE_BYTES_MAX);
+    struct btree_entry *e = NULL;
+    if (c->condition != KV_ALWAYS) {
+        e = btree_find(&kv->tree, c->key);
+        if (!condition_holds(c, current_of(e))) {
+            result->status = STATUS_CONFLICT;
+            return;
+        }
+    }
+    e = e != NULL ? e : btree_insert(&kv->tree, c->key);
+    const struct version *current = current_of(e);
+    struct version_fields f = {.revision = kv->revision + 1,
+                               .create_revision = kv->revision + 1,
+                               .version = 1,
+                               .lease = c->lease,
+                               .value = c->value};
+    if (current != NULL) {
+        struct version_fields old;
+        version_read(current, &old);
+        f.create_revision = old.create_revision;
+        f.version = old.version + 1;
+        kv->live_bytes -= history_live_bytes(c->key.size, old.value.size);
+    } else {
+        kv->keys++;
+    }
+    kv->live_bytes += history_live_bytes(c->key.size, c->value.size);
+    kv->revision++;
+    e->payload = version_create(&kv->slab, &f, e->payload);
+    history_append(&kv->history, e, e->payload, c->time_ms);
+    result->create_revision = f.create_revision;
+    result->version = f.version;
+}
+
+static void apply_delete(struct kv *kv, const struct kv_command *c, struct kv_result *result)
+{
+    struct btree_entry *e = btree_find(&kv->tree, c->key);
+    const struct version *current = current_of(e);
+    if (!condition_holds(c, current)) {
+        result->status = STATUS_CONFLICT;
+        return;
+    }
+    if (current == NULL) {
+        result->status = STATUS_NOT_FOUND;
+        return;
+    }
+    kv->keys--;
+    kv->live_bytes -= history_live_bytes(c->key.size, current->value_size);
+    kv->revision++;
+    e->payload = version_create_tombstone(&kv->slab, kv->revision, e->payload);
+    history_append(&kv->history, e, e->payload, c->time_ms);
+}
+
+static void apply_compact(struct kv *kv, const struct kv_command *c, struct kv_result *result)
+{
+    if (c->revision <= kv->compact_revision) {
+        result->status = STATUS_COMPACTED;
+        return;
+    }
+    if (c->revision > kv->revision) {
+        result->status = STATUS_FUTURE;
+        return;
+    }
+    kv->compact_revision = c->revision;
+    kv->next_change = history_find_revision(&kv->history, c->revision + 1);
+    history_raise_floor(&kv->history, history_find_revision(&kv->history, c->revision));
+}
+
+void kv_apply(struct kv *kv, const struct kv_command *c, struct kv_result *result)
+{
+    *result = (struct kv_result){.status = STATUS_OK};
+    if (c->op != KV_COMPACT) {
+        CHECK(c->key.size >= 1 && c->key.size <= LIMIT_KEY_BYTES);
+    }
+    switch (c->op) {
+    case KV_PUT:
+        apply_put(kv, c, result);
+        break;
+    case KV_DELETE:
+        apply_delete(kv, c, result);
+        break;
+    case KV_COMPACT:
+        apply_compact(kv, c, result);
+        break;
+    default:
+        check_failed(__FILE__, __LINE__, "an operation that kv_command_decode lets through");
+    }
+    result->revision = kv->revision;
+    kv_compact_step(kv, FREED_PER_COMMAND);
+}
+
+/* --- compaction ------------------------------------------------------------------------------- */
+
+/* A change below the floor: what it superseded can be seen by nobody any more, and neither can the
+ * whole key if it was deleted and did not come back. A tombstone with newer versions before it waits
+ * until the next of them is below the floor and frees what it superseded. */
+static void free_change(struct kv *kv, const struct change *change)
+{
+    struct version *v = change->version;
+    if (v->older != NULL) {
+        CHECK(v->older->older == NULL);
+        version_free(&kv->slab, v->older);
+        v->older = NULL;
+    }
+    if (v->is_tombstone && change->entry->payload == v) {
+        version_free(&kv->slab, v);
+        btree_remove(&kv->tree, change->entry);
+    }
+}
+
+bool kv_compact_step(struct kv *kv, unsigned budget)
+{
+    struct history *h = &kv->history;
+    for (; budget > 0 && h->head < h->floor; budget--) {
+        const struct change change = history_at(h, h->head);
+        free_change(kv, &change);
+        history_drop_head(h);
+    }
+    return h->head < h->floor;
+}
+
+/* Compaction at R keeps the change that made R, because R was current until the one after it. So by
+ * age R is the last revision that was made age_ms ago or before. */
+static uint64_t due_by_age(const struct kv *kv, uint64_t now_ms, uint64_t age_ms)
+{
+    const struct history *h = &kv->history;
+    uint64_t slack_ms = age_ms / COMPACTION_SLACK;
+    if (kv->next_change == h->tail || now_ms < age_ms || now_ms - age_ms < slack_ms ||
+        history_at(h, kv->next_change).time_ms > now_ms - age_ms - slack_ms) {
+        return 0;
+    }
+    return history_at(h, history_find_time(h, now_ms - age_ms) - 1).version->revision;
+}
+
+/* By bytes R is the first revision from which on they suffice, or else the last one. */
+static uint64_t due_by_bytes(const struct kv *kv, uint64_t bytes)
+{
+    const struct history *h = &kv->history;
+    if (history_bytes(h) <= bytes) {
+        return 0;
+    }
+    uint64_t number = history_find_bytes(h, bytes - bytes / COMPACTION_SLACK);
+    return number < h->tail ? history_at(h, number).version->revision : kv->revision;
+}
+
+uint64_t kv_compaction_due(const struct kv *kv, uint64_t now_ms, uint64_t age_ms, uint64_t bytes)
+{
+    uint64_t by_age = due_by_age(kv, now_ms, age_ms);
+    uint64_t by_bytes = due_by_bytes(kv, bytes);
+    uint64_t revision = by_age > by_bytes ? by_age : by_bytes;
+    return revision > kv->compact_revision ? revision : 0;
+}
+
+/* --- statistics ------------------------------------------------------------------------------- */
+
+void kv_stats(const struct kv *kv, struct kv_stats *stats)
+{
+    *stats = (struct kv_stats){
+        .keys = kv->keys,
+        .revision = kv->revision,
+        .compact_revision = kv->compact_revision,
+        .live_bytes = kv->live_bytes,
+        .history_bytes = history_bytes(&kv->history),
+        .memory_bytes = kv->slab.held_bytes + history_other_bytes(&kv->history),
+    };
+}

@@ -1,0 +1,111 @@
+/* kv/kv_command.c - the bytes of a command, as they stand in the log.
+ *
+ *   format u8 = 1 | op u8 | time varint | by op:
+ *     put      condition | key bytes | lease varint | value bytes
+ *     delete   condition | key bytes
+ *     compact  revision varint
+ *   condition: kind u8, and for KV_IF_REVISION the revision as a varint.
+ *   bytes: a varint length and the bytes. Numbers are in their shortest form. */
+#include "base/check.h"
+#include "base/codec.h"
+#include "base/limits.h"
+#include "kv/kv.h"
+
+#define COMMAND_FORMAT 1u
+
+/* What encode would write, so that decode can refuse numbers in a longer form than the shortest. */
+static size_t encoded_size(const struct kv_command *c)
+{
+    size_t size = 2 + varint_size(c->time_ms);
+    if (c->op == KV_COMPACT) {
+        return size + varint_size(c->revision);
+    }
+    size += 1 + (c->condition == KV_IF_REVISION ? varint_size(c->condition_revision) : 0);
+    size += varint_size(c->key.size) + c->key.size;
+    if (c->op == KV_PUT) {
+        size += varint_size(c->lease) + varint_size(c->value.size) + c->value.size;
+    }
+    return size;
+}
+
+void kv_command_encode(const struct kv_command *c, struct buf *out)
+{
+    size_t before = out->size;
+    buf_reserve(out, encoded_size(c));
+    put_u8(out, COMMAND_FORMAT);
+    put_u8(out, (uint8_t)c->op);
+    put_varint(out, c->time_ms);
+    if (c->op == KV_COMPACT) {
+        CHECK(c->condition == KV_ALWAYS);
+        put_varint(out, c->revision);
+    } else {
+        CHECK(c->op == KV_PUT || c->op == KV_DELETE);
+        CHECK(c->key.size >= 1 && c->key.size <= LIMIT_KEY_BYTES);
+        CHECK_CMP(c->value.size, <=, LIMIT_VALUE_BYTES_MAX);
+        put_u8(out, (uint8_t)c->condition);
+        if (c->condition == KV_IF_REVISION) {
+            put_varint(out, c->condition_revision);
+        }
+        put_bytes(out, c->key);
+        if (c->op == KV_PUT) {
+            put_varint(out, c->lease);
+            put_bytes(out, c->value);
+        }
+    }
+    CHECK_CMP(out->size - before, ==, encoded_size(c));
+}
+
+static bool get_condition(struct reader *r, struct kv_command *c)
+{
+    uint8_t condition = get_u8(r);
+    if (condition > KV_IF_ABSENT) {
+        return false;
+    }
+    c->condition = (enum kv_condition)condition;
+    if (c->condition == KV_IF_REVISION) {
+        c->condition_revision = get_varint(r);
+    }
+    return true;
+}
+
+static bool get_key(struct reader *r, struct kv_command *c)
+{
+    c->key = get_bytes(r);
+    return c->key.size >= 1 && c->key.size <= LIMIT_KEY_BYTES;
+}
+
+static bool get_by_op(struct reader *r, struct kv_command *c)
+{
+    switch (c->op) {
+    case KV_PUT:
+        if (!get_condition(r, c) || !get_key(r, c)) {
+            return false;
+        }
+        c->lease = get_varint(r);
+        c->value = get_bytes(r);
+        return c->value.size <= LIMIT_VALUE_BYTES_MAX;
+    case KV_DELETE:
+        return get_condition(r, c) && get_key(r, c);
+    case KV_COMPACT:
+        c->revision = get_varint(r);
+        return true;
+    }
+    return false;
+}
+
+enum status kv_command_decode(struct slice bytes, struct kv_command *c)
+{
+    *c = (struct kv_command){0};
+    struct reader r = reader_of(bytes);
+    uint8_t format = get_u8(&r);
+    uint8_t op = get_u8(&r);
+    if (format != COMMAND_FORMAT || op < KV_PUT || op > KV_COMPACT) {
+        return STATUS_CORRUPT;
+    }
+    c->op = (enum kv_op)op;
+    c->time_ms = get_varint(&r);
+    if (!get_by_op(&r, c) || !reader_done(&r) || encoded_size(c) != bytes.size) {
+        return STATUS_CORRUPT;
+    }
+    return STATUS_OK;
+}

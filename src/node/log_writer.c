@@ -1,0 +1,221 @@
+/* node/log_writer.c - hands the log thread its work: one write at a time, reads of old entries, and the
+ * next segment made ready. The loop never waits for a disk. */
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "node/node_internal.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* The core must stay able to lead when one write is slow; past this age it is told (rule E8), past the
+ * hard limit the process ends (rule P17). */
+#define STALL_ELECTION_TIMEOUTS 2
+#define STALL_HARD_LIMIT_MS     60000
+
+/* A log that rests for so long is sealed. */
+#define SEAL_IDLE_MS 2000
+
+/* --- writing ------------------------------------------------------------------------------------ */
+
+static void run_write(struct work *w)
+{
+    struct log_write *write = w->context;
+    write->status = wal_append(write->wal, &write->batch);
+    write->wants_prepare = write->status == STATUS_OK && wal_wants_prepare(write->wal);
+}
+
+static void done_write(struct work *w)
+{
+    struct node *n = CONTAINER_OF(w, struct node, write.work);
+    struct log_write *write = &n->write;
+    write->in_flight = false;
+    if (write->status != STATUS_OK) {
+        /* Rule P11: nobody knows what the disk holds now. */
+        node_fail(n, 1,
+                  "cannot write the log: %s; stopping, so that nothing unsynced is acknowledged",
+                  status_text(write->status));
+        return;
+    }
+    uint64_t took_ms = node_now(n) - write->started_ms;
+    write->sync_ms = (uint32_t)((write->sync_ms * 7 + took_ms) / 8);
+    if (write->sync_ms == 0) {
+        write->sync_ms = 1;
+    }
+    if (write->stall_told) {
+        log_warn("the disk answered again took_ms=%" PRIu64, took_ms);
+    }
+    node_step(n, &(struct raft_input){.now_ms = node_now(n), .kind = RAFT_INPUT_PERSISTED});
+    n->prepare_wanted = write->wants_prepare;
+    n->written_ms = node_now(n);
+    if (n->seal_timer.slot == 0) {
+        n->loop->ops->timer_start(n->loop, &n->seal_timer, n->written_ms + SEAL_IDLE_MS);
+    }
+}
+
+void node_write_log(struct node *n, const struct raft_persist *p)
+{
+    struct log_write *write = &n->write;
+    CHECK(!write->in_flight);
+    if (p->count > write->capacity) {
+        write->capacity = p->count;
+        write->entries = mem_realloc(write->entries, p->count * sizeof(*write->entries));
+    }
+    for (uint32_t i = 0; i < p->count; i++) {
+        write->entries[i] = (struct wal_entry){.index = p->first + i,
+                                               .term = p->entries[i].term,
+                                               .type = (uint8_t)p->entries[i].type,
+                                               .payload = blob_slice(p->entries[i].payload)};
+    }
+    write->batch = (struct wal_batch){
+        .hard_state = p->hard_state,
+        .term = p->term,
+        .vote = p->vote,
+        .truncate_from = p->truncate_from,
+        .entries = write->entries,
+        .count = p->count,
+        .commit = p->commit,
+    };
+    write->wal = n->wal;
+    write->in_flight = true;
+    write->stall_told = false;
+    write->started_ms = node_now(n);
+    write->work = (struct work){.run = run_write, .done = done_write, .context = write};
+    n->loop->ops->submit(n->loop, &write->work);
+}
+
+void node_check_stall(struct node *n)
+{
+    if (!n->write.in_flight) {
+        return;
+    }
+    uint64_t age_ms = node_now(n) - n->write.started_ms;
+    if (age_ms > STALL_HARD_LIMIT_MS) {
+        node_fail(n, 1, "the disk has not answered for %d s", STALL_HARD_LIMIT_MS / 1000);
+    } else if (age_ms > STALL_ELECTION_TIMEOUTS * n->options.election_timeout_ms &&
+               !n->write.stall_told) {
+        n->write.stall_told = true;
+        log_warn("the disk does not answer age_ms=%" PRIu64, age_ms);
+        node_step(n, &(struct raft_input){.now_ms = node_now(n), .kind = RAFT_INPUT_STALLED});
+    }
+}
+
+/* --- reading back ------------------------------------------------------------------------------- */
+
+static bool take_loaded(void *context, const struct wal_entry *e)
+{
+    struct log_load *load = context;
+    if (load->count == load->capacity) {
+        load->capacity = load->capacity > 0 ? load->capacity * 2 : 64;
+        load->entries = mem_realloc(load->entries, load->capacity * sizeof(*load->entries));
+    }
+    load->entries[load->count++] = (struct raft_entry){
+        .term = e->term, .type = (enum raft_entry_type)e->type, .payload = blob_copy(e->payload)};
+    return true;
+}
+
+static void run_load(struct work *w)
+{
+    struct log_load *load = w->context;
+    load->status = wal_read(load->wal, load->first, load->last, load->bytes_max, take_loaded, load);
+}
+
+static void done_load(struct work *w)
+{
+    struct node *n = CONTAINER_OF(w, struct node, load.work);
+    struct log_load *load = &n->load;
+    load->in_flight = false;
+    if (load->status != STATUS_OK) {
+        node_fail(n, 1, "cannot read the log at entry %" PRIu64 ": %s", load->first,
+                  status_text(load->status));
+    } else {
+        struct raft_input input = {.now_ms = node_now(n), .kind = RAFT_INPUT_LOADED};
+        input.loaded.first = load->first;
+        input.loaded.entries = load->entries;
+        input.loaded.count = load->count;
+        node_step(n, &input);
+    }
+    for (uint32_t i = 0; i < load->count; i++) {
+        blob_unref(load->entries[i].payload);
+    }
+    load->count = 0;
+}
+
+void node_load_log(struct node *n, raft_index first, raft_index last, uint64_t bytes_max)
+{
+    struct log_load *load = &n->load;
+    CHECK(!load->in_flight);
+    load->wal = n->wal;
+    load->first = first;
+    load->last = last;
+    load->bytes_max = bytes_max;
+    load->in_flight = true;
+    load->work = (struct work){.run = run_load, .done = done_load, .context = load};
+    n->loop->ops->submit(n->loop, &load->work);
+}
+
+/* --- the next segment --------------------------------------------------------------------------- */
+
+static void run_prepare(struct work *w)
+{
+    struct log_prepare *prepare = w->context;
+    prepare->status = wal_prepare(prepare->wal);
+    prepare->wants_more = prepare->status == STATUS_OK && wal_wants_prepare(prepare->wal);
+}
+
+static void done_prepare(struct work *w)
+{
+    struct node *n = CONTAINER_OF(w, struct node, prepare.work);
+    n->prepare.in_flight = false;
+    if (n->prepare.status != STATUS_OK) {
+        node_fail(n, 1, "cannot make the next log segment: %s", status_text(n->prepare.status));
+        return;
+    }
+    n->prepare_wanted = n->prepare.wants_more;
+}
+
+/* In small steps, one at a time, between the writes: a write waits for one step at most, and under full
+ * load the segment is ready before it is needed. */
+void node_maybe_prepare_log(struct node *n)
+{
+    if (!n->prepare_wanted || n->prepare.in_flight) {
+        return;
+    }
+    n->prepare.wal = n->wal;
+    n->prepare.in_flight = true;
+    n->prepare.work =
+        (struct work){.run = run_prepare, .done = done_prepare, .context = &n->prepare};
+    n->loop->ops->submit(n->loop, &n->prepare.work);
+}
+
+/* --- the seal ----------------------------------------------------------------------------------- */
+
+static void run_seal(struct work *w)
+{
+    struct log_seal *seal = w->context;
+    seal->status = wal_seal(seal->wal);
+}
+
+static void done_seal(struct work *w)
+{
+    struct node *n = CONTAINER_OF(w, struct node, seal.work);
+    n->seal.in_flight = false;
+    if (n->seal.status != STATUS_OK) {
+        node_fail(n, 1, "cannot write the log: %s", status_text(n->seal.status));
+    }
+}
+
+void node_on_seal_timer(struct timer *t)
+{
+    struct node *n = t->context;
+    uint64_t rested_ms = n->written_ms + SEAL_IDLE_MS;
+    if (n->write.in_flight || n->seal.in_flight || node_now(n) < rested_ms) {
+        uint64_t next_ms = rested_ms > node_now(n) ? rested_ms : node_now(n) + SEAL_IDLE_MS;
+        n->loop->ops->timer_start(n->loop, t, next_ms);
+        return;
+    }
+    n->seal.wal = n->wal;
+    n->seal.in_flight = true;
+    n->seal.work = (struct work){.run = run_seal, .done = done_seal, .context = &n->seal};
+    n->loop->ops->submit(n->loop, &n->seal.work);
+}

@@ -1,0 +1,630 @@
+/* node/node.c - the turn of a member, and its birth and end. */
+#include "node/node.h"
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "node/node_internal.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* How often the leader looks whether history is due for compaction, while there is any. */
+#define COMPACTION_CHECK_MS 1000
+
+uint64_t node_now(const struct node *n)
+{
+    return n->loop->ops->now_ms(n->loop);
+}
+
+void node_fail(struct node *n, int exit_code, const char *format, ...)
+{
+    if (n->dead) {
+        return;
+    }
+    n->dead = true;
+    char why[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(why, sizeof(why), format, args);
+    va_end(args);
+    n->options.on_fatal(n->options.context, exit_code, why);
+}
+
+void node_step(struct node *n, const struct raft_input *input)
+{
+    enum status ignored = raft_step(n->raft, input);
+    (void)ignored;
+}
+
+const struct roster_member *node_member_by_id(const struct node *n, node_id id)
+{
+    for (uint32_t i = 0; i < n->members.count; i++) {
+        if (uuid_short(n->members.members[i].incarnation) == id) {
+            return &n->members.members[i];
+        }
+    }
+    return NULL;
+}
+
+bool node_is_leader(const struct node *n)
+{
+    return n->raft != NULL && raft_role(n->raft) == RAFT_LEADER;
+}
+
+bool node_lacks_quorum(const struct node *n)
+{
+    if (!node_is_leader(n)) {
+        return false;
+    }
+    uint32_t reachable = 1;
+    for (uint32_t i = 0; i < n->members.count; i++) {
+        struct uuid peer = n->members.members[i].incarnation;
+        reachable += !uuid_equal(peer, n->identity.incarnation) && peers_is_up(n->peers, peer);
+    }
+    return reachable < n->members.count / 2 + 1;
+}
+
+/* --- the links ---------------------------------------------------------------------------------- */
+
+void node_update_hello(struct node *n)
+{
+    struct peer_hello *h = &n->hello;
+    raft_term term = n->raft != NULL ? raft_term_now(n->raft) : 0;
+    bool leads = node_is_leader(n);
+    if (n->hello_told && h->term == term && h->leads == leads && h->phase == n->identity.phase) {
+        return;
+    }
+    n->hello_told = true;
+    snprintf(h->name, sizeof(h->name), "%s", n->name);
+    h->incarnation = n->identity.incarnation;
+    h->boot = n->boot;
+    h->phase = n->identity.phase;
+    h->roster = n->identity.roster;
+    h->founders = n->peer_count + 1;
+    h->term = term;
+    h->leads = leads;
+    snprintf(h->advertise, sizeof(h->advertise), "%s", n->advertise != NULL ? n->advertise : "");
+    peers_set_hello(n->peers, h);
+}
+
+/* Rule E6b: nobody leads us any more, or not over there. */
+static void tell_leader_lost(struct node *n, node_id leader)
+{
+    struct raft_input input = {.now_ms = node_now(n), .kind = RAFT_INPUT_LEADER_LOST};
+    input.lost.leader = leader;
+    input.lost.term = raft_term_now(n->raft);
+    input.lost.sync_ms = n->write.sync_ms;
+    node_step(n, &input);
+}
+
+static void learn_url(struct node *n, const struct peer_hello *hello)
+{
+    if (hello->dialled[0] != '\0' && n->own_url[0] == '\0') {
+        snprintf(n->own_url, sizeof(n->own_url), "%s", hello->dialled);
+    }
+    const char *newest = hello->advertise[0] != '\0' ? hello->advertise : hello->reached;
+    for (uint32_t i = 0; i < n->members.count; i++) {
+        struct roster_member *m = &n->members.members[i];
+        if (uuid_equal(m->incarnation, hello->incarnation) && newest[0] != '\0') {
+            snprintf(m->url, sizeof(m->url), "%s", newest);
+        }
+    }
+}
+
+static bool on_hello(void *context, const struct peer_hello *hello)
+{
+    struct node *n = context;
+    if (n->dead) {
+        return false;
+    }
+    if (n->raft == NULL) {
+        learn_url(n, hello);
+        founding_on_hello(n->founding, hello);
+        return true;
+    }
+    const char *fatal = NULL;
+    enum status s = founding_check_hello(&n->identity, hello, &fatal);
+    if (fatal != NULL) {
+        node_fail(n, 2, "%s", fatal);
+        return false;
+    }
+    if (s != STATUS_OK) {
+        return false;
+    }
+    learn_url(n, hello);
+    node_id id = uuid_short(hello->incarnation);
+    if (raft_leader(n->raft) == id && !hello->leads && hello->term >= raft_term_now(n->raft)) {
+        tell_leader_lost(n, id);
+    }
+    return true;
+}
+
+static void on_message(void *context, struct uuid from, const struct raft_message *message)
+{
+    struct node *n = context;
+    /* Rule E11: from another than it says, or for another than us. */
+    if (n->raft == NULL || n->dead || message->from != uuid_short(from) || message->to != n->self) {
+        return;
+    }
+    struct raft_input input = {.now_ms = node_now(n), .kind = RAFT_INPUT_MESSAGE};
+    input.message = message;
+    node_step(n, &input);
+    if (message->type == RAFT_MSG_APPEND || message->type == RAFT_MSG_HEARTBEAT) {
+        if (raft_leader(n->raft) == message->from) {
+            n->leader_contact_ms = input.now_ms;
+        }
+    }
+}
+
+static void on_note(void *context, struct uuid from, enum peer_note kind, struct slice body)
+{
+    struct node *n = context;
+    if (n->dead) {
+        return;
+    }
+    switch (kind) {
+    case PEER_NOTE_PROMISE_ASK:
+    case PEER_NOTE_PROMISE:
+        if (n->founding != NULL) {
+            founding_on_note(n->founding, from, kind, body);
+        }
+        break;
+    case PEER_NOTE_SURVEY_ASK:
+        node_survey_on_ask(n, from, body);
+        break;
+    case PEER_NOTE_SURVEY_REPLY:
+        node_survey_on_reply(n, from, body);
+        break;
+    }
+}
+
+static void on_down(void *context, struct uuid peer)
+{
+    struct node *n = context;
+    if (n->founding != NULL) {
+        founding_on_down(n->founding, peer);
+    }
+}
+
+static void on_lost(void *context, struct uuid peer)
+{
+    struct node *n = context;
+    if (n->raft != NULL && !n->dead && raft_leader(n->raft) == uuid_short(peer)) {
+        tell_leader_lost(n, uuid_short(peer));
+    }
+}
+
+static void on_dropped(void *context, struct uuid peer)
+{
+    struct node *n = context;
+    if (n->raft == NULL || n->dead) {
+        return;
+    }
+    struct raft_input input = {.now_ms = node_now(n), .kind = RAFT_INPUT_UNREACHABLE};
+    input.target = uuid_short(peer);
+    node_step(n, &input);
+}
+
+static const struct peers_events link_events = {
+    .on_hello = on_hello,
+    .on_message = on_message,
+    .on_note = on_note,
+    .on_down = on_down,
+    .on_lost = on_lost,
+    .on_dropped = on_dropped,
+};
+
+void node_take_peer(struct node *n, struct conn *c, struct slice rest)
+{
+    peers_accept(n->peers, c, rest);
+}
+
+/* --- the turn ----------------------------------------------------------------------------------- */
+
+static void tell_role(struct node *n, enum raft_role role, raft_term term)
+{
+    if (role == RAFT_LEADER) {
+        log_info("👑 Became LEADER for term %" PRIu64, term);
+        n->compaction_timer.context = n;
+        n->loop->ops->timer_start(n->loop, &n->compaction_timer, node_now(n) + COMPACTION_CHECK_MS);
+    } else {
+        log_info("role=%s term=%" PRIu64, raft_role_name(role), term);
+        n->loop->ops->timer_stop(n->loop, &n->compaction_timer);
+    }
+}
+
+static const char *member_name(const struct node *n, node_id id)
+{
+    const struct roster_member *m = node_member_by_id(n, id);
+    return m != NULL ? m->name : "unknown";
+}
+
+static void tell_leader(struct node *n, node_id leader, raft_term term)
+{
+    if (n->told_leader == n->self && leader != n->self) {
+        log_info("Stepping down to follower, term %" PRIu64, term);
+    }
+    n->told_leader = leader;
+    if (leader == 0) {
+        log_info("no leader known term=%" PRIu64, term);
+    } else if (leader != n->self) {
+        n->leader_contact_ms = node_now(n);
+        log_info("following %s term=%" PRIu64, member_name(n, leader), term);
+    }
+}
+
+/* Render the core's typed events as lines (rows A2, A3). Returns true when a transfer was given up. */
+static bool tell_event(struct node *n, const struct raft_event *e)
+{
+    switch (e->kind) {
+    case RAFT_EVENT_ROLE:
+        tell_role(n, (enum raft_role)e->a, e->b);
+        break;
+    case RAFT_EVENT_LEADER:
+        tell_leader(n, e->a, e->b);
+        break;
+    case RAFT_EVENT_ELECTION_TIMEOUT:
+        log_info("Election timeout! Starting election... term=%" PRIu64 " silent_ms=%" PRIu64, e->a,
+                 e->b);
+        break;
+    case RAFT_EVENT_LEADER_LOST:
+        log_info("connection to leader %s ended and was refused term=%" PRIu64,
+                 member_name(n, e->a), e->b);
+        break;
+    case RAFT_EVENT_VOTE_GRANTED:
+        if (e->a != n->self) {
+            log_info("Waiting for %s to become leader term=%" PRIu64, member_name(n, e->a), e->b);
+        }
+        break;
+    case RAFT_EVENT_QUORUM_LOST:
+        log_warn("no majority answered, giving up leadership term=%" PRIu64 " silent_ms=%" PRIu64,
+                 e->a, e->b);
+        break;
+    case RAFT_EVENT_TRUNCATED:
+        log_info("dropped uncommitted entries from=%" PRIu64 " to=%" PRIu64, e->a, e->b);
+        break;
+    case RAFT_EVENT_TRANSFER_STARTED:
+        log_info("handing leadership over to %s term=%" PRIu64, member_name(n, e->a), e->b);
+        break;
+    case RAFT_EVENT_TRANSFER_ABORTED:
+        log_info("hand-over to %s was given up term=%" PRIu64, member_name(n, e->a), e->b);
+        return true;
+    default:
+        log_debug("raft %s a=%" PRIu64 " b=%" PRIu64, raft_event_name(e->kind), e->a, e->b);
+        break;
+    }
+    return false;
+}
+
+static void send_messages(struct node *n, const struct raft_output *out)
+{
+    for (uint32_t i = 0; i < out->message_count; i++) {
+        const struct roster_member *to = node_member_by_id(n, out->messages[i].to);
+        if (to != NULL) {
+            peers_send(n->peers, to->incarnation, &out->messages[i]);
+        }
+    }
+}
+
+static void apply_entry(struct node *n, raft_index index, const struct raft_entry *entry)
+{
+    struct kv_result result = {.status = STATUS_OK};
+    if (entry->type == RAFT_ENTRY_COMMAND) {
+        struct kv_command command;
+        enum status s = kv_command_decode(blob_slice(entry->payload), &command);
+        if (s != STATUS_OK) {
+            node_fail(n, 1, "entry %" PRIu64 " is committed and cannot be read: %s", index,
+                      status_text(s));
+            return;
+        }
+        kv_apply(n->kv, &command, &result);
+    }
+    node_writes_on_applied(n, index, entry->term, &result);
+}
+
+/* Rule R10: in order, once, no further than what is committed and durable here. */
+static void apply_committed(struct node *n, raft_index to)
+{
+    if (n->applied >= to) {
+        return;
+    }
+    while (n->applied < to && !n->dead) {
+        const struct raft_entry *entry = raft_entry_at(n->raft, n->applied + 1);
+        CHECK(entry != NULL);
+        apply_entry(n, n->applied + 1, entry);
+        n->applied++;
+    }
+    struct raft_input input = {.now_ms = node_now(n), .kind = RAFT_INPUT_APPLIED};
+    input.index = n->applied;
+    node_step(n, &input);
+}
+
+static void set_request_timer(struct node *n)
+{
+    const uint64_t deadlines[] = {node_writes_deadline(n), node_reads_deadline(n),
+                                  node_surveys_deadline(n), node_leadership_deadline(n)};
+    uint64_t earliest = UINT64_MAX;
+    for (size_t i = 0; i < sizeof(deadlines) / sizeof(deadlines[0]); i++) {
+        earliest = deadlines[i] < earliest ? deadlines[i] : earliest;
+    }
+    if (earliest == UINT64_MAX) {
+        n->loop->ops->timer_stop(n->loop, &n->request_timer);
+    } else if (n->request_timer.slot == 0 || n->request_timer.at_ms != earliest) {
+        n->loop->ops->timer_start(n->loop, &n->request_timer, earliest);
+    }
+}
+
+/* The order of a turn. Every message of `out` may leave at once: the core holds back what must wait for
+ * the disk (raft.h), so "send, then write" here is safe and lets followers work in parallel (R8). */
+static void turn_raft(struct node *n)
+{
+    node_reads_ask(n);
+    node_check_stall(n);
+    struct raft_output out;
+    raft_turn(n->raft, node_now(n), &out);
+    bool aborted = false;
+    for (uint32_t i = 0; i < out.event_count; i++) {
+        aborted |= tell_event(n, &out.events[i]);
+    }
+    send_messages(n, &out);
+    if (out.has_persist) {
+        node_write_log(n, &out.persist);
+    }
+    if (out.load.wanted) {
+        node_load_log(n, out.load.first, out.load.last, out.load.bytes_max);
+    }
+    for (uint32_t i = 0; i < out.read_count; i++) {
+        node_reads_on_answer(n, &out.reads[i]);
+    }
+    n->raft_timer.context = n;
+    if (out.deadline_ms == UINT64_MAX) {
+        n->loop->ops->timer_stop(n->loop, &n->raft_timer);
+    } else if (n->raft_timer.slot == 0 || n->raft_timer.at_ms != out.deadline_ms) {
+        n->loop->ops->timer_start(n->loop, &n->raft_timer, out.deadline_ms);
+    }
+    apply_committed(n, out.apply_to); /* steps the core: `out` is void from here on */
+    if (n->dead) {
+        return;
+    }
+    node_writes_on_turn(n);
+    node_reads_on_turn(n);
+    node_leadership_on_turn(n, aborted);
+    node_maybe_prepare_log(n);
+    node_update_hello(n);
+}
+
+void node_turn(struct node *n)
+{
+    if (n->dead) {
+        return;
+    }
+    if (n->raft == NULL) {
+        node_forming_turn(n);
+    }
+    if (n->raft != NULL && !n->dead) {
+        turn_raft(n);
+    }
+    if (!n->dead) {
+        set_request_timer(n);
+    }
+}
+
+static void on_raft_timer(struct timer *t)
+{
+    struct node *n = t->context;
+    node_step(n, &(struct raft_input){.now_ms = node_now(n), .kind = RAFT_INPUT_TICK});
+}
+
+static void on_request_timer(struct timer *t)
+{
+    struct node *n = t->context;
+    uint64_t now_ms = node_now(n);
+    node_writes_expire(n, now_ms);
+    node_reads_expire(n, now_ms);
+    node_surveys_expire(n, now_ms);
+    node_leadership_expire(n, now_ms);
+}
+
+/* Rule P18: what is too old is decided by the leader, in the log. */
+static void on_compaction_timer(struct timer *t)
+{
+    struct node *n = t->context;
+    if (!node_is_leader(n)) {
+        return;
+    }
+    uint64_t wall_ms = n->loop->ops->wall_ms(n->loop);
+    uint64_t due =
+        kv_compaction_due(n->kv, wall_ms, n->options.history_ms, n->options.history_bytes);
+    if (due != 0 && raft_leader_is_established(n->raft)) {
+        struct kv_command command = {.op = KV_COMPACT, .revision = due, .time_ms = wall_ms};
+        buf_clear(&n->scratch);
+        kv_command_encode(&command, &n->scratch);
+        struct raft_entry entry = {.type = RAFT_ENTRY_COMMAND,
+                                   .payload = blob_copy(buf_slice(&n->scratch))};
+        struct raft_input input = {.now_ms = node_now(n), .kind = RAFT_INPUT_PROPOSE};
+        input.propose.entries = &entry;
+        input.propose.count = 1;
+        node_step(n, &input); /* refused: tried again in a second */
+        blob_unref(entry.payload);
+    }
+    n->loop->ops->timer_start(n->loop, t, node_now(n) + COMPACTION_CHECK_MS);
+}
+
+/* --- birth and end ------------------------------------------------------------------------------ */
+
+void node_start_raft(struct node *n, const struct raft_restored *restored)
+{
+    uint64_t seed;
+    n->loop->ops->random(n->loop, &seed, sizeof(seed));
+    struct raft_options options = {
+        .self = n->self,
+        .election_timeout_ms = n->options.election_timeout_ms,
+        .heartbeat_ms = n->options.heartbeat_ms,
+        .seed = seed,
+    };
+    n->members = n->identity.roster;
+    n->raft = raft_create(&options, restored, node_now(n));
+}
+
+static char **copy_urls(const char *const *urls, uint32_t count)
+{
+    if (count == 0) {
+        return NULL;
+    }
+    char **copies = mem_calloc(count, sizeof(*copies));
+    for (uint32_t i = 0; i < count; i++) {
+        copies[i] = mem_strdup(urls[i]);
+    }
+    return copies;
+}
+
+static bool is_wildcard(const char *host)
+{
+    return strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
+}
+
+static void take_options(struct node *n, const struct node_options *options)
+{
+    n->options = *options;
+    n->name = mem_strdup(options->name);
+    n->peer_count = options->peer_count;
+    n->peer_urls = copy_urls(options->peers, options->peer_count);
+    if (options->advertise != NULL) {
+        n->advertise = mem_strdup(options->advertise);
+    } else if (!is_wildcard(options->listen_host)) {
+        bool bare_ipv6 = strchr(options->listen_host, ':') != NULL;
+        n->advertise = mem_printf(bare_ipv6 ? "http://[%s]:%u" : "http://%s:%u",
+                                  options->listen_host, options->listen_port);
+    }
+    if (n->advertise != NULL) {
+        snprintf(n->own_url, sizeof(n->own_url), "%s", n->advertise);
+    }
+    if (options->secret.size > 0) {
+        n->secret = mem_alloc(options->secret.size);
+        memcpy(n->secret, options->secret.data, options->secret.size);
+        n->options.secret = slice_of(n->secret, options->secret.size);
+    }
+}
+
+static void init_lists(struct node *n)
+{
+    struct list *const lists[] = {&n->writes,        &n->writes_durable, &n->writes_all,
+                                  &n->reads_new,     &n->reads_asked,    &n->reads_indexed,
+                                  &n->reads_session, &n->surveys,        &n->step_downs};
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+        list_init(lists[i]);
+    }
+}
+
+static void init_timers(struct node *n)
+{
+    n->raft_timer = (struct timer){.fire = on_raft_timer, .context = n};
+    n->request_timer = (struct timer){.fire = on_request_timer, .context = n};
+    n->compaction_timer = (struct timer){.fire = on_compaction_timer, .context = n};
+    n->seal_timer = (struct timer){.fire = node_on_seal_timer, .context = n};
+}
+
+static void start_links(struct node *n)
+{
+    struct peers_options options = {
+        .loop = n->loop, .secret = n->options.secret, .events = &link_events, .context = n};
+    n->peers = peers_create(&options);
+    node_update_hello(n);
+    const char *urls[LIMIT_MEMBERS];
+    uint32_t count = 0;
+    if (n->raft != NULL) {
+        for (uint32_t i = 0; i < n->members.count; i++) {
+            if (!uuid_equal(n->members.members[i].incarnation, n->identity.incarnation)) {
+                urls[count++] = n->members.members[i].url;
+            }
+        }
+    } else {
+        for (uint32_t i = 0; i < n->peer_count && count < LIMIT_MEMBERS; i++) {
+            urls[count++] = n->peer_urls[i];
+        }
+    }
+    peers_set_urls(n->peers, urls, count);
+}
+
+enum status node_open(const struct node_options *options, struct loop *loop, struct disk *disk,
+                      struct node **node, char **detail)
+{
+    struct node *n = mem_calloc(1, sizeof(*n));
+    n->loop = loop;
+    n->disk = disk;
+    n->write.sync_ms = 1;
+    init_lists(n);
+    init_timers(n);
+    take_options(n, options);
+    uint8_t random[16];
+    loop->ops->random(loop, random, sizeof(random));
+    n->boot = uuid_from_random(random);
+    n->started_ms = node_now(n);
+    n->kv = kv_create();
+
+    enum status s = node_load_identity(n, detail);
+    if (s == STATUS_OK) {
+        s = node_recover(n, detail);
+    }
+    if (s != STATUS_OK) {
+        node_destroy(n);
+        return s;
+    }
+    if (n->raft == NULL) {
+        node_forming_begin(n);
+    }
+    start_links(n);
+    *node = n;
+    return STATUS_OK;
+}
+
+static void stop_timers(struct node *n)
+{
+    struct timer *const timers[] = {&n->raft_timer,     &n->request_timer,  &n->compaction_timer,
+                                    &n->founding_timer, &n->shutdown_timer, &n->seal_timer};
+    for (size_t i = 0; i < sizeof(timers) / sizeof(timers[0]); i++) {
+        n->loop->ops->timer_stop(n->loop, timers[i]);
+    }
+}
+
+/* The log thread has ended with the loop. A seal at rest tells rot from a torn tail (rule P3). */
+static void close_log(struct node *n)
+{
+    if (n->wal != NULL && !n->dead && !n->write.in_flight && wal_seal(n->wal) != STATUS_OK) {
+        log_warn("the log could not be sealed; the next start checks its end with more doubt");
+    }
+    wal_close(n->wal);
+}
+
+void node_destroy(struct node *n)
+{
+    if (n == NULL) {
+        return;
+    }
+    stop_timers(n);
+    if (n->peers != NULL) {
+        peers_destroy(n->peers);
+    }
+    if (n->founding != NULL) {
+        founding_destroy(n->founding);
+    }
+    if (n->raft != NULL) {
+        raft_destroy(n->raft);
+    }
+    kv_destroy(n->kv);
+    close_log(n);
+    for (uint32_t i = 0; i < n->peer_count; i++) {
+        mem_free(n->peer_urls[i]);
+    }
+    mem_free(n->peer_urls);
+    mem_free(n->write.entries);
+    mem_free(n->load.entries);
+    mem_free(n->name);
+    mem_free(n->advertise);
+    mem_free(n->secret);
+    buf_deinit(&n->scratch);
+    buf_deinit(&n->save.content);
+    mem_free(n);
+}

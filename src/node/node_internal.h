@@ -1,0 +1,204 @@
+/* node/node_internal.h - one member's state, shared by the files of node/ that act on it.
+ *
+ * Reading order: restart.c (what the disk says), forming.c (founding), node.c (the turn), log_writer.c
+ * (the log thread), write_queue.c and read_queue.c (who waits for what), leadership.c, survey.c,
+ * member_info.c (what is told about it). */
+#pragma once
+
+#include "base/buf.h"
+#include "node/founding.h"
+#include "node/node.h"
+#include "node/peers.h"
+#include "node/roster.h"
+#include "raft/raft.h"
+#include "wal/disk.h"
+#include "wal/wal.h"
+
+/* One write of the log under way on the log thread. */
+struct log_write {
+    struct work work;
+    struct wal *wal;
+    struct wal_batch batch;
+    struct wal_entry *entries; /* owned, `capacity` of them */
+    uint32_t capacity;
+    enum status status;
+    bool wants_prepare; /* the next segment is due, as the log thread saw it */
+    bool in_flight;
+    uint64_t started_ms;
+    bool stall_told;  /* rule E8: the core knows */
+    uint32_t sync_ms; /* smoothed duration, for rule E6b's slot; at least 1 */
+};
+
+/* Entries read back from disk for a follower that is far behind. */
+struct log_load {
+    struct work work;
+    struct wal *wal;
+    raft_index first;
+    raft_index last;
+    uint64_t bytes_max;
+    struct raft_entry *entries; /* owned, with their payloads; made on the log thread */
+    uint32_t count;
+    uint32_t capacity;
+    enum status status;
+    bool in_flight;
+};
+
+struct log_prepare {
+    struct work work;
+    struct wal *wal;
+    enum status status;
+    bool wants_more;
+    bool in_flight;
+};
+
+struct log_seal {
+    struct work work;
+    struct wal *wal;
+    enum status status;
+    bool in_flight;
+};
+
+/* A record (identity) being saved while founding. */
+struct identity_save {
+    struct work work;
+    struct disk *disk;
+    struct buf content;
+    enum status status;
+    bool in_flight;
+};
+
+struct node {
+    struct loop *loop;
+    struct disk *disk;
+    struct node_options options; /* strings below are its own */
+    char *name;
+    char *advertise; /* NULL = derived, see node_own_url */
+    char **peer_urls;
+    uint32_t peer_count;
+    uint8_t *secret;
+
+    struct identity identity; /* durable, or what forming.c is just saving */
+    struct uuid boot;
+    node_id self;
+    struct wal *wal;
+    struct kv *kv;
+    struct peers *peers;
+    struct founding *founding; /* NULL once founded */
+    struct raft *raft;         /* NULL while founding */
+    /* The roster with the newest URLs that hellos told. */
+    struct roster members;
+    char own_url[LIMIT_URL_BYTES]; /* empty = not known yet */
+
+    uint64_t started_ms;
+    raft_index applied;
+    uint64_t leader_contact_ms; /* last word of the leader; 0 = never */
+    node_id told_leader;        /* as the events told */
+    bool hello_told;
+    struct peer_hello hello; /* what the links say of us now */
+
+    struct log_write write;
+    struct log_load load;
+    struct log_prepare prepare;
+    struct log_seal seal;
+    uint64_t written_ms; /* when the last write was durable */
+    bool prepare_wanted;
+    struct identity_save save;
+
+    struct timer raft_timer;
+    struct timer request_timer;
+    struct timer compaction_timer;
+    struct timer founding_timer;
+    struct timer seal_timer; /* runs from a write until the log is sealed */
+
+    struct buf scratch;         /* command encoding */
+    struct list writes;         /* node_write, by index: not yet applied */
+    struct list writes_durable; /* node_write with NODE_ACK_LEADER, by index */
+    struct list writes_all;     /* node_write with NODE_ACK_ALL, applied, not yet on all */
+    uint32_t write_count;
+    struct list reads_new;     /* node_read of this turn */
+    struct list reads_asked;   /* waiting for raft's answer to their token */
+    struct list reads_indexed; /* waiting for applied >= index */
+    struct list reads_session; /* waiting for a revision */
+    uint32_t read_count;
+    uint64_t read_token;
+    struct list surveys;
+    uint64_t survey_number;
+    struct list step_downs;
+    uint64_t campaign_again_ms;
+
+    bool shutting_down;
+    void (*shutdown_done)(void *context);
+    void *shutdown_context;
+    struct node_step_down shutdown_step_down;
+    struct timer shutdown_timer;
+    bool dead; /* on_fatal was called: nothing is done any more */
+};
+
+/* --- node.c */
+uint64_t node_now(const struct node *n);
+/* Stop for good: tell the owner once. */
+void node_fail(struct node *n, int exit_code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Feed the core an input whose refusal means nothing to the caller. */
+void node_step(struct node *n, const struct raft_input *input);
+/* The member with that raft id, or NULL. */
+const struct roster_member *node_member_by_id(const struct node *n, node_id id);
+bool node_is_leader(const struct node *n);
+/* Leading, but links to a majority are down. */
+bool node_lacks_quorum(const struct node *n);
+/* Tell the links what we are now, if that changed. */
+void node_update_hello(struct node *n);
+/* Begin to take part: identity is FOUNDED and durable. */
+void node_start_raft(struct node *n, const struct raft_restored *restored);
+
+/* --- restart.c */
+/* Rule G0: load the identity, or make one durable. */
+enum status MUST_CHECK node_load_identity(struct node *n, char **detail);
+/* Open the log, apply what is known to be committed, and (when founded) start the core. */
+enum status MUST_CHECK node_recover(struct node *n, char **detail);
+
+/* --- forming.c */
+void node_forming_begin(struct node *n);
+/* Carry out what founding wants; moves on to raft when founded. */
+void node_forming_turn(struct node *n);
+
+/* --- log_writer.c */
+void node_write_log(struct node *n, const struct raft_persist *persist);
+void node_load_log(struct node *n, raft_index first, raft_index last, uint64_t bytes_max);
+void node_maybe_prepare_log(struct node *n);
+void node_on_seal_timer(struct timer *t);
+/* Rules P17, E8: tell the core when a write hangs. */
+void node_check_stall(struct node *n);
+
+/* --- write_queue.c */
+/* The entry at `index` was applied with this result. */
+void node_writes_on_applied(struct node *n, raft_index index, raft_term term,
+                            const struct kv_result *result);
+/* Something moved: durable index, follower progress. */
+void node_writes_on_turn(struct node *n);
+void node_writes_expire(struct node *n, uint64_t now_ms);
+void node_writes_fail_all(struct node *n);
+/* UINT64_MAX = none. */
+uint64_t node_writes_deadline(const struct node *n);
+
+/* --- read_queue.c */
+void node_reads_ask(struct node *n); /* at the start of a turn */
+void node_reads_on_answer(struct node *n, const struct raft_read *answer);
+void node_reads_on_turn(struct node *n);
+void node_reads_expire(struct node *n, uint64_t now_ms);
+void node_reads_fail_all(struct node *n);
+uint64_t node_reads_deadline(const struct node *n);
+
+/* --- survey.c */
+void node_survey_on_ask(struct node *n, struct uuid from, struct slice body);
+void node_survey_on_reply(struct node *n, struct uuid from, struct slice body);
+void node_surveys_expire(struct node *n, uint64_t now_ms);
+uint64_t node_surveys_deadline(const struct node *n);
+
+/* --- leadership.c */
+void node_leadership_on_turn(struct node *n, bool transfer_aborted);
+void node_leadership_expire(struct node *n, uint64_t now_ms);
+uint64_t node_leadership_deadline(const struct node *n);
+
+/* --- member_info.c */
+const char *node_role_name(const struct node *n); /* NULL while founding */

@@ -1,0 +1,803 @@
+#include "node/peers_internal.h"
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <sodium.h>
+
+#include <stdio.h>
+#include <string.h>
+
+/* How long the end that did not dial the losing link waits for the other one to close it. */
+#define CONTEST_MS    1000
+#define BULK_PAUSE_MS 1000
+
+static const struct link_events link_table;
+
+static uint64_t now_ms(const struct peers *p)
+{
+    return p->loop->ops->now_ms(p->loop);
+}
+
+/* --- the table of members --------------------------------------------------------------------- */
+
+struct peer *peers_find(const struct peers *p, struct uuid incarnation)
+{
+    for (uint32_t i = 0; i < p->peer_count; i++) {
+        if (uuid_equal(p->table[i]->hello.incarnation, incarnation)) {
+            return p->table[i];
+        }
+    }
+    return NULL;
+}
+
+bool peer_is_up(const struct peer *peer)
+{
+    return peer->dialled != NULL || peer->accepted != NULL;
+}
+
+static void free_peer(struct peer *peer)
+{
+    struct peers *p = peer->peers;
+    p->loop->ops->timer_stop(p->loop, &peer->contest);
+    p->loop->ops->timer_stop(p->loop, &peer->bulk_timer);
+    for (int lane = 0; lane < LANE_COUNT; lane++) {
+        peer_queue_deinit(&peer->queues[lane]);
+    }
+    mem_free(peer);
+}
+
+/* Make room: the one without a link that was heard the longest ago goes. */
+static bool evict(struct peers *p)
+{
+    uint32_t oldest = p->peer_count;
+    for (uint32_t i = 0; i < p->peer_count; i++) {
+        bool gone = !peer_is_up(p->table[i]) && p->table[i]->bulk_attempt == NULL;
+        if (gone &&
+            (oldest == p->peer_count || p->table[i]->heard_ms < p->table[oldest]->heard_ms)) {
+            oldest = i;
+        }
+    }
+    if (oldest == p->peer_count) {
+        return false;
+    }
+    free_peer(p->table[oldest]);
+    p->table[oldest] = p->table[--p->peer_count];
+    return true;
+}
+
+static void on_contest(struct timer *t);
+static void on_bulk_timer(struct timer *t);
+
+/* NULL: the table is full of members with links. */
+static struct peer *find_or_add(struct peers *p, const struct peer_hello *hello)
+{
+    struct peer *peer = peers_find(p, hello->incarnation);
+    if (peer != NULL || (p->peer_count == LIMIT_PEERS_KNOWN && !evict(p))) {
+        return peer;
+    }
+    peer = mem_calloc(1, sizeof(*peer));
+    peer->peers = p;
+    peer->hello = *hello;
+    peer->contest = (struct timer){.fire = on_contest, .context = peer};
+    peer->bulk_timer = (struct timer){.fire = on_bulk_timer, .context = peer};
+    p->table[p->peer_count++] = peer;
+    return peer;
+}
+
+/* --- links come and go ------------------------------------------------------------------------ */
+
+static struct link_setup setup_of(struct peers *p)
+{
+    return (struct link_setup){
+        .loop = p->loop,
+        .secret_key = p->keyed ? p->secret_key : NULL,
+        .events = &link_table,
+        .context = p,
+    };
+}
+
+struct link *peers_dial_link(struct peers *p, const char *url, enum link_lane lane)
+{
+    struct link_setup setup = setup_of(p);
+    struct link *l = link_dial(&setup, url, lane, ++p->dial_number);
+    list_push_back(&p->links, &l->node);
+    return l;
+}
+
+/* Out of the list and of whoever points to it. */
+static void detach(struct link *l)
+{
+    struct peers *p = l->context;
+    list_remove(&l->node);
+    for (uint32_t i = 0; i < p->peer_count; i++) {
+        struct peer *peer = p->table[i];
+        struct link **slots[] = {&peer->dialled, &peer->accepted, &peer->sending, &peer->bulk,
+                                 &peer->bulk_attempt};
+        for (size_t k = 0; k < sizeof(slots) / sizeof(slots[0]); k++) {
+            if (*slots[k] == l) {
+                *slots[k] = NULL;
+            }
+        }
+    }
+}
+
+void peers_drop_link(struct link *l, enum frame_bye why)
+{
+    detach(l);
+    link_close(l, why);
+}
+
+/* Between the two, the link dialled by the lower incarnation is kept. */
+static struct link *preferred(const struct peer *peer)
+{
+    if (peer->dialled == NULL || peer->accepted == NULL) {
+        return peer->dialled != NULL ? peer->dialled : peer->accepted;
+    }
+    bool ours = uuid_compare(peer->peers->hello.incarnation, peer->hello.incarnation) < 0;
+    return ours ? peer->dialled : peer->accepted;
+}
+
+static void flush(struct peer *peer, enum link_lane lane);
+
+static void maybe_dial_bulk(struct peer *peer)
+{
+    struct peers *p = peer->peers;
+    bool founded = p->hello.phase == FOUNDING_FOUNDED && peer->hello.phase == FOUNDING_FOUNDED;
+    if (!founded || peer->sending == NULL || !peer->sending->dialled || peer->bulk != NULL ||
+        peer->bulk_attempt != NULL || peer->bulk_timer.slot != 0) {
+        return;
+    }
+    peer->bulk_attempt = peers_dial_link(p, peer->sending->url, LANE_BULK);
+}
+
+static void on_bulk_timer(struct timer *t)
+{
+    maybe_dial_bulk(t->context);
+}
+
+/* Two raft links are up when both sides dialled at once. The end that dialled the losing one closes
+ * it, for it alone knows that the winner is up at its side; the other end waits for that. When
+ * nothing comes, the other side does not hold the winner any more (it lost it in silence, and that
+ * is why it dialled): then the loser stays. So never are both closed. */
+static void settle(struct peer *peer)
+{
+    struct peers *p = peer->peers;
+    struct link *keep = preferred(peer);
+    if (peer->dialled != NULL && peer->accepted != NULL) {
+        if (keep == peer->accepted) {
+            peers_drop_link(peer->dialled, BYE_DUPLICATE);
+        } else if (peer->contest.slot == 0) {
+            p->loop->ops->timer_start(p->loop, &peer->contest, now_ms(p) + CONTEST_MS);
+        }
+    } else {
+        p->loop->ops->timer_stop(p->loop, &peer->contest);
+    }
+    if (peer->sending != keep) {
+        peer->sending = keep;
+        peer_queue_restart(&peer->queues[LANE_RAFT]);
+    }
+    if (keep != NULL) {
+        flush(peer, LANE_RAFT);
+        maybe_dial_bulk(peer);
+    }
+}
+
+static void on_contest(struct timer *t)
+{
+    struct peer *peer = t->context;
+    if (peer->dialled != NULL && peer->accepted != NULL) {
+        peers_drop_link(peer->dialled, BYE_DUPLICATE);
+        settle(peer);
+    }
+}
+
+/* No raft link is left. */
+static void go_down(struct peer *peer)
+{
+    struct peers *p = peer->peers;
+    if (peer->bulk != NULL) {
+        peers_drop_link(peer->bulk, 0);
+    }
+    if (peer->bulk_attempt != NULL) {
+        peers_drop_link(peer->bulk_attempt, 0);
+    }
+    for (int lane = 0; lane < LANE_COUNT; lane++) {
+        peer_queue_deinit(&peer->queues[lane]);
+    }
+    peer->sending = NULL;
+    p->loop->ops->timer_stop(p->loop, &peer->contest);
+    if (peer->announced) {
+        peer->announced = false;
+        p->events->on_down(p->context, peer->hello.incarnation);
+    }
+}
+
+static void drop_raft_links(struct peer *peer, enum frame_bye why)
+{
+    if (peer->dialled != NULL) {
+        peers_drop_link(peer->dialled, why);
+    }
+    if (peer->accepted != NULL) {
+        peers_drop_link(peer->accepted, why);
+    }
+    go_down(peer);
+}
+
+void peers_report_lost(struct peer *peer)
+{
+    struct peers *p = peer->peers;
+    log_info("%s is gone: a new connection was not answered", peer->hello.name);
+    p->events->on_lost(p->context, peer->hello.incarnation);
+}
+
+/* A raft link that was up ended by itself. */
+static void on_raft_ended(struct peer *peer, enum link_end why)
+{
+    if (peer_is_up(peer)) {
+        settle(peer);
+        return;
+    }
+    bool announced = peer->announced;
+    if (announced) {
+        log_info("connection with %s ended: %s", peer->hello.name, link_end_text(why));
+    }
+    go_down(peer);
+    peer->lost_pending = announced && why != LINK_REFUSED;
+    if (peer->lost_pending || why == LINK_DUPLICATE) {
+        dial_again(peer);
+    }
+}
+
+static void count_end(struct peers *p, const struct link *l, enum link_end why)
+{
+    switch (why) {
+    case LINK_BAD_FRAME:
+        p->counters.bad_frames++;
+        break;
+    case LINK_BAD_SECRET:
+    case LINK_SECRET_HERE:
+    case LINK_SECRET_THERE:
+        p->counters.bad_secrets++;
+        break;
+    case LINK_BAD_VERSION:
+        p->counters.bad_versions++;
+        break;
+    default:
+        return;
+    }
+    if (l->dial == NULL) {
+        log_warn("refused a link from %s: %s", l->conn->remote, link_end_text(why));
+    }
+}
+
+static struct peer *find_bulk_attempt(const struct peers *p, const struct link *l)
+{
+    for (uint32_t i = 0; i < p->peer_count; i++) {
+        if (p->table[i]->bulk_attempt == l) {
+            return p->table[i];
+        }
+    }
+    return NULL;
+}
+
+static void on_link_end(struct link *l, enum link_end why)
+{
+    struct peers *p = l->context;
+    struct peer *peer = l->peer;
+    struct peer_dial *d = l->dial;
+    bool was_attempt = d != NULL && d->attempt == l;
+    if (l->lane == LANE_BULK && l->dialled && l->peer == NULL) {
+        peer = find_bulk_attempt(p, l);
+    }
+    detach(l);
+    count_end(p, l, why);
+    if (d != NULL && why != LINK_DUPLICATE && (was_attempt || why == LINK_REFUSED)) {
+        dial_set_trouble(d, l, why);
+    }
+    if (was_attempt) {
+        dial_on_failed(d, why);
+        return;
+    }
+    if (peer != NULL && l->lane == LANE_RAFT) {
+        if (d != NULL && why == LINK_REFUSED) {
+            dial_slowly(d);
+        }
+        on_raft_ended(peer, why);
+    } else if (peer != NULL && peer_is_up(peer)) {
+        peer_queue_restart(&peer->queues[LANE_BULK]);
+        p->loop->ops->timer_start(p->loop, &peer->bulk_timer, now_ms(p) + BULK_PAUSE_MS);
+    }
+}
+
+/* --- hellos ----------------------------------------------------------------------------------- */
+
+static void send_hello(struct link *l)
+{
+    struct peers *p = l->context;
+    struct peer_hello *hello = &p->hello;
+    memcpy(hello->dialled, l->url, sizeof(hello->dialled));
+    buf_clear(&p->scratch);
+    wire_encode_hello(hello, &p->scratch);
+    hello->dialled[0] = 0;
+    link_send(l, &(struct frame){.type = FRAME_HELLO,
+                                 .flags = FRAME_FIRST | FRAME_LAST,
+                                 .payload = buf_slice(&p->scratch)});
+}
+
+static void refuse(struct link *l, const char *why)
+{
+    struct peers *p = l->context;
+    struct peer_dial *d = l->dial;
+    p->counters.refused_hellos++;
+    log_warn("refused a link with %s: %s", l->hello.name, why);
+    if (d != NULL) {
+        snprintf(d->trouble, sizeof(d->trouble), "%s", why);
+        if (d->attempt == l) {
+            d->attempt = NULL;
+        }
+        dial_slowly(d);
+    }
+    peers_drop_link(l, BYE_REFUSED);
+}
+
+static void on_self(struct link *l)
+{
+    if (l->dial != NULL) {
+        dial_on_self(l->dial);
+    }
+    peers_drop_link(l, 0);
+}
+
+static void on_bulk_hello(struct link *l)
+{
+    struct peers *p = l->context;
+    struct peer *peer = peers_find(p, l->hello.incarnation);
+    if (peer == NULL || !peer->announced || !uuid_equal(peer->hello.boot, l->hello.boot)) {
+        peers_drop_link(l, 0);
+        return;
+    }
+    if (peer->bulk_attempt == l) {
+        peer->bulk_attempt = NULL;
+    }
+    if (peer->bulk != NULL) {
+        peers_drop_link(peer->bulk, BYE_DUPLICATE);
+    }
+    l->peer = peer;
+    peer->bulk = l;
+    peer_queue_restart(&peer->queues[LANE_BULK]);
+    flush(peer, LANE_BULK);
+}
+
+/* Ask the owner, with the link in place so that it may answer on it. False: the link is gone. */
+static bool announce(struct link *l)
+{
+    struct peers *p = l->context;
+    struct peer *peer = l->peer;
+    peer->hello = l->hello;
+    const char *url = dial_url_of(p, peer->hello.incarnation);
+    snprintf(peer->hello.reached, sizeof(peer->hello.reached), "%s", url != NULL ? url : "");
+    peer->heard_ms = now_ms(p);
+    peer->lost_pending = false;
+    if (p->events->on_hello(p->context, &peer->hello)) {
+        peer->announced = true;
+        return true;
+    }
+    refuse(l, "another cluster, or a member that it does not know");
+    if (!peer_is_up(peer)) {
+        go_down(peer);
+    } else {
+        settle(peer);
+    }
+    return false;
+}
+
+/* False: it was older than the one that is there. */
+static bool put_in_place(struct peer *peer, struct link *l)
+{
+    struct link **slot = l->dialled ? &peer->dialled : &peer->accepted;
+    if (*slot != NULL) {
+        /* The same side dialled twice: its later dial is the one that it wants. */
+        if (l->number < (*slot)->number) {
+            peers_drop_link(l, BYE_DUPLICATE);
+            return false;
+        }
+        peers_drop_link(*slot, BYE_DUPLICATE);
+    }
+    *slot = l;
+    l->peer = peer;
+    if (peer->sending == NULL) {
+        peer->sending = l;
+    }
+    return true;
+}
+
+static void on_raft_hello(struct link *l)
+{
+    struct peers *p = l->context;
+    if (l->dial != NULL) {
+        dial_on_answered(l->dial, l->hello.incarnation);
+    }
+    struct peer *peer = find_or_add(p, &l->hello);
+    if (peer == NULL) {
+        refuse(l, "too many members");
+        return;
+    }
+    if (peer_is_up(peer) && !uuid_equal(peer->hello.boot, l->hello.boot)) {
+        /* It was started anew; what is left of its former life only looks alive. */
+        drop_raft_links(peer, 0);
+    }
+    if (!put_in_place(peer, l)) {
+        return;
+    }
+    bool was_announced = peer->announced;
+    if (announce(l)) {
+        if (!was_announced) {
+            log_info("connected with %s", peer->hello.name);
+        }
+        settle(peer);
+    }
+}
+
+static void on_link_hello(struct link *l, bool first)
+{
+    struct peers *p = l->context;
+    if (!first) {
+        if (l->peer != NULL && l->lane == LANE_RAFT && announce(l)) {
+            maybe_dial_bulk(l->peer);
+        }
+        return;
+    }
+    if (uuid_equal(l->hello.boot, p->hello.boot)) {
+        on_self(l);
+    } else if (uuid_equal(l->hello.incarnation, p->hello.incarnation)) {
+        refuse(l, "another process uses this member's identity (a copied data directory?)");
+    } else if (l->lane == LANE_BULK) {
+        on_bulk_hello(l);
+    } else {
+        on_raft_hello(l);
+    }
+}
+
+void peers_set_hello(struct peers *p, const struct peer_hello *hello)
+{
+    struct buf before = {0};
+    if (p->has_hello) {
+        wire_encode_hello(&p->hello, &before);
+    }
+    p->hello = *hello;
+    p->hello.dialled[0] = 0;
+    buf_clear(&p->scratch);
+    wire_encode_hello(&p->hello, &p->scratch);
+    bool changed = p->has_hello && !slice_equal(buf_slice(&before), buf_slice(&p->scratch));
+    buf_deinit(&before);
+    p->has_hello = true;
+    for (struct list *at = p->links.next; changed && at != &p->links; at = at->next) {
+        struct link *l = CONTAINER_OF(at, struct link, node);
+        if (l->state == LINK_GREETING || l->state == LINK_UP) {
+            send_hello(l);
+        }
+    }
+    dial_all(p);
+}
+
+/* --- what arrives ----------------------------------------------------------------------------- */
+
+static void cut_bad(struct link *l)
+{
+    struct peers *p = l->context;
+    struct peer *peer = l->peer;
+    p->counters.bad_frames++;
+    log_warn("cut the link with %s: damaged or misdirected message", peer->hello.name);
+    enum link_lane lane = l->lane;
+    peers_drop_link(l, 0);
+    if (lane == LANE_RAFT) {
+        on_raft_ended(peer, LINK_BAD_FRAME);
+    }
+}
+
+static void on_raft_message(struct link *l, struct slice bytes)
+{
+    struct peers *p = l->context;
+    struct uuid from = l->peer->hello.incarnation;
+    const struct raft_message *m = &p->decoder.message;
+    /* Rule E11: from the member that this link is with, and for this one. */
+    if (wire_decode_message(&p->decoder, bytes) != STATUS_OK || m->from != uuid_short(from) ||
+        m->to != uuid_short(p->hello.incarnation)) {
+        cut_bad(l);
+        return;
+    }
+    p->events->on_message(p->context, from, m);
+}
+
+static void on_link_message(struct link *l, uint8_t type, struct slice message)
+{
+    struct peers *p = l->context;
+    struct peer *peer = l->peer;
+    if (peer == NULL) {
+        return;
+    }
+    peer->heard_ms = now_ms(p);
+    if (type == FRAME_RAFT) {
+        on_raft_message(l, message);
+        return;
+    }
+    if (message.size == 0) {
+        cut_bad(l);
+        return;
+    }
+    p->events->on_note(p->context, peer->hello.incarnation, (enum peer_note)message.data[0],
+                       slice_of(message.data + 1, message.size - 1));
+}
+
+void peers_accept(struct peers *p, struct conn *c, struct slice rest)
+{
+    uint32_t strangers = 0;
+    for (struct list *at = p->links.next; at != &p->links; at = at->next) {
+        const struct link *l = CONTAINER_OF(at, struct link, node);
+        strangers += !l->dialled && l->state != LINK_UP ? 1 : 0;
+    }
+    struct link_setup setup = setup_of(p);
+    struct link *l = link_accept(&setup, c);
+    list_push_back(&p->links, &l->node);
+    if (!p->has_hello || strangers >= LIMIT_PEER_CONNECTIONS) {
+        peers_drop_link(l, 0);
+        return;
+    }
+    link_feed(l, rest);
+}
+
+/* --- what is sent ----------------------------------------------------------------------------- */
+
+static struct link *lane_link(const struct peer *peer, enum link_lane lane)
+{
+    return lane == LANE_BULK ? peer->bulk : peer->sending;
+}
+
+/* Hand over as much as the connection should hold; the rest follows when it has drained. */
+static void flush(struct peer *peer, enum link_lane lane)
+{
+    struct link *l = lane_link(peer, lane);
+    struct peer_queue *q = &peer->queues[lane];
+    struct frame f;
+    while (l != NULL && peer_queue_next(q, &f) && link_unsent(l) < LIMIT_PEER_CONN_BYTES) {
+        link_send(l, &f);
+        peer_queue_pop(q, &f);
+    }
+}
+
+static void on_link_drain(struct link *l)
+{
+    if (l->peer != NULL && lane_link(l->peer, l->lane) == l) {
+        flush(l->peer, l->lane);
+    }
+}
+
+/* Told in a turn of its own: the caller of peers_send may be in the middle of a list that the answer
+ * would change. */
+static void note_dropped(struct peers *p, struct uuid to)
+{
+    p->counters.dropped_messages++;
+    for (uint32_t i = 0; i < p->dropped_count; i++) {
+        if (uuid_equal(p->dropped[i], to)) {
+            return;
+        }
+    }
+    if (p->dropped_count < LIMIT_PEERS_KNOWN) {
+        p->dropped[p->dropped_count++] = to;
+    }
+    p->loop->ops->timer_start(p->loop, &p->later, now_ms(p));
+}
+
+static void on_later(struct timer *t)
+{
+    struct peers *p = t->context;
+    uint32_t count = p->dropped_count;
+    struct uuid dropped[LIMIT_PEERS_KNOWN];
+    memcpy(dropped, p->dropped, sizeof(dropped));
+    p->dropped_count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        p->events->on_dropped(p->context, dropped[i]);
+    }
+}
+
+/* p->scratch is the message. Straight to the connection when nothing waits before it. */
+static void send_scratch(struct peer *peer, enum link_lane lane, enum frame_type type, bool urgent)
+{
+    struct peers *p = peer->peers;
+    struct peer_queue *q = &peer->queues[lane];
+    struct link *l = lane_link(peer, lane);
+    struct slice message = buf_slice(&p->scratch);
+    if (message.size <= FRAME_PAYLOAD_MAX && peer_queue_bytes(q) == 0 &&
+        link_unsent(l) < LIMIT_PEER_CONN_BYTES) {
+        link_send(l, &(struct frame){.type = (uint8_t)type,
+                                     .flags = FRAME_FIRST | FRAME_LAST,
+                                     .payload = message});
+        return;
+    }
+    if (peer_queue_push(q, (uint8_t)type, urgent, message)) {
+        flush(peer, lane);
+    } else {
+        note_dropped(p, peer->hello.incarnation);
+    }
+}
+
+void peers_send(struct peers *p, struct uuid to, const struct raft_message *m)
+{
+    struct peer *peer = peers_find(p, to);
+    if (peer == NULL || peer->sending == NULL || !peer->announced) {
+        note_dropped(p, to);
+        return;
+    }
+    buf_clear(&p->scratch);
+    wire_encode_message(m, &p->scratch);
+    enum link_lane lane = m->bulk && peer->bulk != NULL ? LANE_BULK : LANE_RAFT;
+    send_scratch(peer, lane, FRAME_RAFT, m->type != RAFT_MSG_APPEND);
+    if (p->scratch.capacity > 4 * LIMIT_PEER_CONN_BYTES) {
+        buf_deinit(&p->scratch);
+    }
+}
+
+void peers_send_note(struct peers *p, struct uuid to, enum peer_note kind, struct slice body)
+{
+    struct peer *peer = peers_find(p, to);
+    CHECK_CMP(body.size, <, FRAME_PAYLOAD_MAX);
+    if (peer == NULL || peer->sending == NULL) {
+        return;
+    }
+    buf_clear(&p->scratch);
+    buf_append_byte(&p->scratch, (uint8_t)kind);
+    buf_append_slice(&p->scratch, body);
+    send_scratch(peer, LANE_RAFT, FRAME_NOTE, true);
+}
+
+/* --- silence ---------------------------------------------------------------------------------- */
+
+static struct link *find_silent(const struct peers *p)
+{
+    for (struct list *at = p->links.next; at != &p->links; at = at->next) {
+        struct link *l = CONTAINER_OF(at, struct link, node);
+        if (l->state == LINK_UP && now_ms(p) - l->heard_ms > LIMIT_PEER_SILENCE_MS) {
+            return l;
+        }
+    }
+    return NULL;
+}
+
+/* A link that hears nothing for long is dead without having ended: dial anew. When this process
+ * itself was stopped, its clock jumped and what came meanwhile was not read yet: no judgement then. */
+static void on_tick(struct timer *t)
+{
+    struct peers *p = t->context;
+    uint64_t now = now_ms(p);
+    bool late = now - p->ticked_ms > 2 * LIMIT_PEER_PING_MS;
+    p->ticked_ms = now;
+    p->loop->ops->timer_start(p->loop, &p->tick, now + LIMIT_PEER_PING_MS);
+    struct link *silent;
+    while (!late && (silent = find_silent(p)) != NULL) {
+        link_close(silent, 0);
+        on_link_end(silent, LINK_SILENT);
+    }
+    for (struct list *at = p->links.next; at != &p->links; at = at->next) {
+        struct link *l = CONTAINER_OF(at, struct link, node);
+        if (l->state == LINK_UP && now - l->spoke_ms >= LIMIT_PEER_PING_MS) {
+            link_send(l, &(struct frame){.type = FRAME_PING, .flags = FRAME_FIRST | FRAME_LAST});
+        }
+    }
+}
+
+/* --- the outside ------------------------------------------------------------------------------ */
+
+static const struct link_events link_table = {
+    .on_greeting = send_hello,
+    .on_hello = on_link_hello,
+    .on_message = on_link_message,
+    .on_drain = on_link_drain,
+    .on_end = on_link_end,
+};
+
+struct peers *peers_create(const struct peers_options *options)
+{
+    CHECK(sodium_init() >= 0);
+    struct peers *p = mem_calloc(1, sizeof(*p));
+    p->loop = options->loop;
+    p->events = options->events;
+    p->context = options->context;
+    p->keyed = options->secret.size > 0;
+    if (p->keyed) {
+        frame_secret_key(options->secret, p->secret_key);
+    }
+    list_init(&p->links);
+    p->tick = (struct timer){.fire = on_tick, .context = p};
+    p->later = (struct timer){.fire = on_later, .context = p};
+    p->ticked_ms = now_ms(p);
+    p->loop->ops->timer_start(p->loop, &p->tick, p->ticked_ms + LIMIT_PEER_PING_MS);
+    return p;
+}
+
+void peers_destroy(struct peers *p)
+{
+    if (p == NULL) {
+        return;
+    }
+    p->loop->ops->timer_stop(p->loop, &p->tick);
+    p->loop->ops->timer_stop(p->loop, &p->later);
+    while (p->dial_count > 0) {
+        dial_destroy(p->dials[p->dial_count - 1]);
+    }
+    while (!list_is_empty(&p->links)) {
+        peers_drop_link(CONTAINER_OF(p->links.next, struct link, node), 0);
+    }
+    for (uint32_t i = 0; i < p->peer_count; i++) {
+        free_peer(p->table[i]);
+    }
+    buf_deinit(&p->scratch);
+    wire_decoder_deinit(&p->decoder);
+    sodium_memzero(p->secret_key, sizeof(p->secret_key));
+    mem_free(p);
+}
+
+bool peers_is_up(const struct peers *p, struct uuid id)
+{
+    const struct peer *peer = peers_find(p, id);
+    return peer != NULL && peer->announced && peer_is_up(peer);
+}
+
+uint64_t peers_silence_ms(const struct peers *p, struct uuid id)
+{
+    const struct peer *peer = peers_find(p, id);
+    if (peer == NULL) {
+        return UINT64_MAX;
+    }
+    uint64_t heard_ms = peer->heard_ms;
+    const struct link *links[] = {peer->dialled, peer->accepted, peer->bulk};
+    for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++) {
+        if (links[i] != NULL && links[i]->heard_ms > heard_ms) {
+            heard_ms = links[i]->heard_ms;
+        }
+    }
+    return now_ms(p) - heard_ms;
+}
+
+static void view_peer(const struct peer *peer, struct peer_view *v)
+{
+    v->hello = peer->hello;
+    v->up = peer->announced && peer_is_up(peer);
+}
+
+uint32_t peers_view(const struct peers *p, struct peer_view *views, uint32_t max)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < p->dial_count && count < max; i++) {
+        const struct peer_dial *d = p->dials[i];
+        if (d->is_self) {
+            continue;
+        }
+        struct peer_view *v = &views[count++];
+        *v = (struct peer_view){0};
+        snprintf(v->url, sizeof(v->url), "%s", d->url);
+        const struct peer *peer = peers_find(p, d->incarnation);
+        if (peer != NULL) {
+            view_peer(peer, v);
+        }
+        if (!v->up) {
+            snprintf(v->trouble, sizeof(v->trouble), "%s", d->trouble);
+        }
+    }
+    for (uint32_t i = 0; i < p->peer_count && count < max; i++) {
+        const struct peer *peer = p->table[i];
+        if (peer_is_up(peer) && dial_url_of(p, peer->hello.incarnation) == NULL) {
+            struct peer_view *v = &views[count++];
+            *v = (struct peer_view){0};
+            snprintf(v->url, sizeof(v->url), "%s", peer->hello.advertise);
+            view_peer(peer, v);
+        }
+    }
+    return count;
+}
+
+struct peers_counters peers_counters(const struct peers *p)
+{
+    return p->counters;
+}

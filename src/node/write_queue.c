@@ -1,0 +1,226 @@
+/* node/write_queue.c - client writes from their proposal to their answer.
+ *
+ *   writes           proposed, in order of index; left when that index is applied
+ *   writes_durable   the same for NODE_ACK_LEADER; left when this member has synced it
+ *   writes_all       applied, NODE_ACK_ALL: left when every voter has synced it
+ *
+ * Three outcomes only (rule K1). A write whose index is applied with another term was superseded: it is
+ * known never to be committed, so that its client may try again (rule K5). Before that, whatever happens
+ * to leadership, its outcome is unknown. */
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "node/node_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static struct node_write *write_of(struct list *link)
+{
+    return CONTAINER_OF(link, struct node_write, link);
+}
+
+static void finish(struct node_write *w, enum status status)
+{
+    list_remove(&w->link);
+    if (w->node != NULL) {
+        w->node->write_count--;
+        w->node = NULL;
+    }
+    w->status = status;
+    w->done(w);
+}
+
+/* Keep a list in order of index. Only after a lost and regained leadership is the place not the end. */
+static void insert_by_index(struct list *head, struct node_write *w)
+{
+    struct list *at = head->prev;
+    while (at != head && write_of(at)->index > w->index) {
+        at = at->prev;
+    }
+    list_push_back(at->next, &w->link);
+}
+
+static enum status refuse(const struct node *n, const struct kv_command *c)
+{
+    if (n->shutting_down || !node_is_leader(n)) {
+        return STATUS_NOT_LEADER;
+    }
+    if (raft_is_transferring(n->raft)) {
+        return STATUS_BUSY;
+    }
+    if (node_lacks_quorum(n)) {
+        return STATUS_NO_QUORUM;
+    }
+    if (n->write_count >= LIMIT_WAITING_REQUESTS) {
+        return STATUS_OVERLOADED;
+    }
+    if (c->value.size > n->options.value_bytes_max) {
+        return STATUS_TOO_LARGE;
+    }
+    if (c->op == KV_PUT) {
+        struct kv_stats stats;
+        kv_stats(n->kv, &stats);
+        if (stats.live_bytes + c->key.size + c->value.size > n->options.quota_bytes) {
+            return STATUS_NO_SPACE;
+        }
+    }
+    return STATUS_OK;
+}
+
+enum status node_write_start(struct node *n, struct node_write *w, const struct kv_command *command)
+{
+    enum status s = refuse(n, command);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    struct kv_command timed = *command;
+    timed.time_ms = n->loop->ops->wall_ms(n->loop);
+    buf_clear(&n->scratch);
+    kv_command_encode(&timed, &n->scratch);
+    struct raft_entry entry = {.type = RAFT_ENTRY_COMMAND,
+                               .payload = blob_copy(buf_slice(&n->scratch))};
+    struct raft_input input = {.now_ms = node_now(n), .kind = RAFT_INPUT_PROPOSE};
+    input.propose.entries = &entry;
+    input.propose.count = 1;
+    s = raft_step(n->raft, &input);
+    blob_unref(entry.payload);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    struct entry_id id = raft_last(n->raft);
+    w->index = id.index;
+    w->term = id.term;
+    w->node = n;
+    w->deadline_ms = node_now(n) + n->options.request_timeout_ms;
+    n->write_count++;
+    insert_by_index(w->ack == NODE_ACK_LEADER ? &n->writes_durable : &n->writes, w);
+    return STATUS_OK;
+}
+
+void node_write_cancel(struct node_write *w)
+{
+    if (w->node == NULL) {
+        return;
+    }
+    w->node->write_count--;
+    w->node = NULL;
+    list_remove(&w->link);
+}
+
+void node_writes_on_applied(struct node *n, raft_index index, raft_term term,
+                            const struct kv_result *result)
+{
+    while (!list_is_empty(&n->writes)) {
+        struct node_write *w = write_of(n->writes.next);
+        if (w->index > index) {
+            return;
+        }
+        CHECK_CMP(w->index, ==, index);
+        if (w->term != term) {
+            finish(w, STATUS_NOT_LEADER);
+            continue;
+        }
+        w->result = *result;
+        if (w->ack == NODE_ACK_ALL && result->status == STATUS_OK) {
+            list_remove(&w->link);
+            list_push_back(&n->writes_all, &w->link);
+        } else {
+            finish(w, result->status);
+        }
+    }
+}
+
+/* The highest index that every voter is known to have synced, as this leader knows it. */
+static raft_index match_of_all(const struct node *n)
+{
+    const struct raft_config *config = raft_active_config(n->raft);
+    raft_index least = raft_durable(n->raft);
+    for (uint32_t i = 0; i < config->voter_count; i++) {
+        struct raft_progress_view view;
+        if (config->voters[i] != n->self) {
+            if (!raft_progress_of(n->raft, config->voters[i], &view)) {
+                return 0;
+            }
+            least = view.match < least ? view.match : least;
+        }
+    }
+    return least;
+}
+
+static void finish_durable(struct node *n)
+{
+    raft_index durable = raft_durable(n->raft);
+    while (!list_is_empty(&n->writes_durable)) {
+        struct node_write *w = write_of(n->writes_durable.next);
+        raft_term term;
+        if (!raft_term_at(n->raft, w->index, &term) || term != w->term) {
+            finish(w, STATUS_UNKNOWN); /* dropped from our log; another member may still bring it */
+        } else if (w->index <= durable) {
+            finish(w, STATUS_OK);
+        } else {
+            return;
+        }
+    }
+}
+
+void node_writes_on_turn(struct node *n)
+{
+    finish_durable(n);
+    if (list_is_empty(&n->writes_all) || !node_is_leader(n)) {
+        return;
+    }
+    raft_index all = match_of_all(n);
+    while (!list_is_empty(&n->writes_all) && write_of(n->writes_all.next)->index <= all) {
+        finish(write_of(n->writes_all.next), STATUS_OK);
+    }
+}
+
+static void name_missing(const struct node *n, struct node_write *w)
+{
+    w->missing_count = 0;
+    for (uint32_t i = 0; i < n->members.count; i++) {
+        const struct roster_member *m = &n->members.members[i];
+        node_id id = uuid_short(m->incarnation);
+        struct raft_progress_view view;
+        if (id == n->self) {
+            continue;
+        }
+        if (!node_is_leader(n) || !raft_progress_of(n->raft, id, &view) || view.match < w->index) {
+            snprintf(w->missing[w->missing_count++], sizeof(w->missing[0]), "%s", m->name);
+        }
+    }
+}
+
+void node_writes_expire(struct node *n, uint64_t now_ms)
+{
+    struct list *const unknown[] = {&n->writes, &n->writes_durable};
+    for (size_t i = 0; i < 2; i++) {
+        while (!list_is_empty(unknown[i]) && write_of(unknown[i]->next)->deadline_ms <= now_ms) {
+            finish(write_of(unknown[i]->next), STATUS_UNKNOWN);
+        }
+    }
+    while (!list_is_empty(&n->writes_all) && write_of(n->writes_all.next)->deadline_ms <= now_ms) {
+        struct node_write *w = write_of(n->writes_all.next);
+        name_missing(n, w);
+        finish(w, STATUS_NOT_CONFIRMED);
+    }
+}
+
+void node_writes_fail_all(struct node *n)
+{
+    node_writes_expire(n, UINT64_MAX);
+}
+
+uint64_t node_writes_deadline(const struct node *n)
+{
+    const struct list *const lists[] = {&n->writes, &n->writes_durable, &n->writes_all};
+    uint64_t earliest = UINT64_MAX;
+    for (size_t i = 0; i < 3; i++) {
+        if (!list_is_empty(lists[i])) {
+            uint64_t deadline_ms = write_of(lists[i]->next)->deadline_ms;
+            earliest = deadline_ms < earliest ? deadline_ms : earliest;
+        }
+    }
+    return earliest;
+}

@@ -1,0 +1,140 @@
+/* The follower's half of replication: take what the leader sends, answer for what is durable. */
+#include "raft/raft_internal.h"
+
+static void send_reply(struct raft *r, enum raft_message_type type, raft_index match)
+{
+    struct raft_message reply = message_to(r, type, r->leader);
+    reply.match = match;
+    reply.round = r->debt.round;
+    reply.sent_ms = r->debt.sent_ms;
+    outbox_send(r, &reply);
+}
+
+/* What may be acknowledged: verified against this leader and durable here (rule R5). */
+static raft_index acknowledgeable(const struct raft *r)
+{
+    return index_min(r->debt.verified, r->durable.index);
+}
+
+static void note_round(struct raft *r, const struct raft_message *m)
+{
+    r->debt.round = index_max(r->debt.round, m->round);
+    r->debt.sent_ms = index_max(r->debt.sent_ms, m->sent_ms);
+}
+
+/* The log does not hold m->last. Say where to look: the highest entry here that is no newer than
+ * what the leader tried, so that it can skip all terms above (rule R6). */
+static void refuse(struct raft *r, const struct raft_message *m)
+{
+    struct entry_id hint = raft_log_find_below(&r->log, m->last);
+    struct raft_message reply = message_to(r, RAFT_MSG_APPEND_REPLY, m->from);
+    reply.reject = true;
+    reply.probe = m->last.index;
+    reply.hint = hint;
+    reply.match = acknowledgeable(r);
+    reply.round = r->debt.round;
+    reply.sent_ms = r->debt.sent_ms;
+    outbox_send(r, &reply);
+    outbox_event(r, RAFT_EVENT_CONFLICT, m->from, hint.index);
+}
+
+/* How many of the entries are in the log already, equal in index and term. */
+static uint32_t count_known(const struct raft *r, const struct raft_message *m)
+{
+    uint32_t known = 0;
+    while (known < m->entry_count) {
+        struct entry_id id = {.term = m->entries[known].term, .index = m->last.index + 1 + known};
+        if (!raft_log_has(&r->log, id)) {
+            break;
+        }
+        known++;
+    }
+    return known;
+}
+
+/* Only a real conflict with an entry that the message carries cuts the log; never that the message
+ * is shorter: an old append that comes late must change nothing (rule R1). */
+static bool take_entries(struct raft *r, const struct raft_message *m)
+{
+    uint32_t known = count_known(r, m);
+    raft_index from = m->last.index + 1 + known;
+    if (known < m->entry_count && from <= r->log.last) {
+        if (from <= r->commit) {
+            return false;
+        }
+        raft_truncate(r, from);
+    }
+    for (uint32_t i = known; i < m->entry_count; i++) {
+        raft_log_append(&r->log, &m->entries[i]);
+    }
+    return true;
+}
+
+void follower_on_append(struct raft *r, const struct raft_message *m)
+{
+    if (!election_on_contact(r, m->from)) {
+        outbox_event(r, RAFT_EVENT_DROPPED, m->type, m->from);
+        return;
+    }
+    note_round(r, m);
+    if (!raft_log_has(&r->log, m->last)) {
+        if (m->last.index <= r->commit) {
+            outbox_event(r, RAFT_EVENT_DROPPED, m->type, m->from);
+            return;
+        }
+        refuse(r, m);
+        return;
+    }
+    if (!take_entries(r, m)) {
+        outbox_event(r, RAFT_EVENT_DROPPED, m->type, m->from);
+        return;
+    }
+    raft_index verified = m->last.index + m->entry_count;
+    r->debt.verified = index_max(r->debt.verified, verified);
+    r->debt.owed = true;
+    /* Beyond what this message verified, the log here may be another one (rule R2). */
+    r->commit = index_max(r->commit, index_min(m->commit, verified));
+}
+
+void follower_on_heartbeat(struct raft *r, const struct raft_message *m)
+{
+    if (m->commit > r->log.last || !election_on_contact(r, m->from)) {
+        outbox_event(r, RAFT_EVENT_DROPPED, m->type, m->from);
+        return;
+    }
+    /* The leader says only what this member has acknowledged to it (rule R2). */
+    r->commit = index_max(r->commit, m->commit);
+    r->debt.verified = index_max(r->debt.verified, m->commit);
+    if (m->round == 0) {
+        return; /* a notice of the commit index, no question */
+    }
+    note_round(r, m);
+    send_reply(r, RAFT_MSG_HEARTBEAT_REPLY, acknowledgeable(r));
+}
+
+void follower_refuse_old_leader(struct raft *r, const struct raft_message *m)
+{
+    bool append = m->type == RAFT_MSG_APPEND;
+    struct raft_message reply =
+        message_to(r, append ? RAFT_MSG_APPEND_REPLY : RAFT_MSG_HEARTBEAT_REPLY, m->from);
+    reply.reject = true;
+    reply.probe = append ? m->last.index : 0;
+    outbox_send(r, &reply);
+}
+
+/* One answer for all appends so far: when it is owed and complete, or when the disk got further. */
+void follower_turn(struct raft *r)
+{
+    struct debt *debt = &r->debt;
+    if (r->role != RAFT_FOLLOWER || r->leader == 0 || !debt->owed) {
+        return;
+    }
+    raft_index match = acknowledgeable(r);
+    bool complete = match == debt->verified;
+    if (!complete && match <= debt->told) {
+        return;
+    }
+    send_reply(r, RAFT_MSG_APPEND_REPLY, match);
+    debt->told = index_max(debt->told, match);
+    debt->owed = !complete;
+}

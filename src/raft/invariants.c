@@ -1,0 +1,165 @@
+#include "raft/invariants.h"
+
+#include "raft/raft_internal.h"
+
+static void check_log(const struct raft *r)
+{
+    const struct raft_log *log = &r->log;
+    for (uint32_t i = 0; i < log->run_count; i++) {
+        CHECK(log->runs[i].term > 0 && log->runs[i].index > 0);
+        CHECK_CMP(log->runs[i].index, <=, log->last);
+        CHECK(i == 0 || log->runs[i - 1].term < log->runs[i].term);
+        CHECK(i == 0 || log->runs[i - 1].index < log->runs[i].index);
+    }
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < log->count; i++) {
+        const struct raft_entry *entry = &log->entries[log->head + i];
+        raft_term term = 0;
+        CHECK(raft_log_term(log, raft_log_tail_first(log) + i, &term));
+        CHECK_CMP(term, ==, entry->term);
+        bytes += raft_entry_weight(entry);
+    }
+    CHECK_CMP(bytes, ==, log->bytes);
+    CHECK_CMP(log->head + log->count, <=, log->capacity);
+    CHECK_CMP(raft_log_last(log).term, <=, r->term);
+    /* Whatever is not applied or not durable is still in memory. */
+    CHECK_CMP(raft_log_tail_first(log), <=, r->applied + 1);
+    CHECK_CMP(raft_log_tail_first(log), <=, r->durable.index + 1);
+}
+
+static void check_durable(const struct raft *r)
+{
+    const struct durable *d = &r->durable;
+    CHECK_CMP(r->commit, <=, r->log.last);
+    CHECK_CMP(d->index, <=, r->log.last);
+    CHECK_CMP(r->applied, <=, index_min(r->commit, d->index)); /* rule R10 */
+    CHECK_CMP(d->term, <=, r->term);
+    CHECK(d->term < r->term || d->vote == 0 || d->vote == r->vote); /* rule E1 */
+    CHECK(!d->outstanding || (d->covers_last >= d->index && d->covers_last <= r->log.last));
+    /* Rule R9: a cut takes all that it voids out of what the outstanding persist covers. */
+    CHECK(d->truncate_from == 0 ||
+          d->truncate_from == (d->outstanding ? d->covers_last : d->index) + 1);
+    CHECK(raft_hard_state_is_durable(r) || r->role != RAFT_LEADER);
+    for (uint32_t i = 0; i < r->out.held_count; i++) {
+        CHECK_CMP(r->out.held[i].term, ==, r->term);
+    }
+}
+
+static void check_role(const struct raft *r)
+{
+    CHECK((r->role == RAFT_LEADER) == (r->leader == r->options.self));
+    CHECK(r->leader == 0 || r->role == RAFT_FOLLOWER || r->role == RAFT_LEADER);
+    CHECK((r->role != RAFT_LEADER && r->role != RAFT_CANDIDATE) || r->vote == r->options.self);
+    CHECK(r->transfer.target == 0 || r->role == RAFT_LEADER);
+    if (r->role == RAFT_FOLLOWER && r->leader != 0) {
+        CHECK_CMP(r->debt.verified, <=, r->log.last);
+        CHECK_CMP(r->debt.told, <=, r->debt.verified); /* rule R5 */
+    }
+    if (r->election.timeout_ms > 0) { /* rule E2 */
+        CHECK_CMP(r->election.timeout_ms, >=, r->options.election_timeout_ms);
+        CHECK_CMP(r->election.timeout_ms, <, 2 * (uint64_t)r->options.election_timeout_ms);
+    }
+}
+
+static void check_progress(const struct raft *r, const struct progress *p)
+{
+    CHECK_CMP(p->match, <, p->next); /* rule R4 */
+    CHECK_CMP(p->match, <=, r->log.last);
+    CHECK_CMP(p->next, <=, r->log.last + 1);
+    CHECK_CMP(p->acked_round, <=, r->reads.round);
+    CHECK_CMP(p->commit_told, <=, r->commit);
+    const struct inflight *w = &p->inflight; /* rule R7 */
+    CHECK(w->count == 0 || !p->probing);
+    CHECK_CMP(w->count, <=, w->capacity);
+    uint64_t bytes = 0;
+    raft_index last = p->match;
+    for (uint32_t i = 0; i < w->count; i++) {
+        const struct inflight_slot *slot = &w->slots[(w->head + i) % w->capacity];
+        CHECK_CMP(slot->last, >, last);
+        last = slot->last;
+        bytes += slot->bytes;
+    }
+    CHECK_CMP(last, <, p->next);
+    CHECK_CMP(bytes, ==, w->bytes);
+    /* One message may pass the bound, a second may not. */
+    uint64_t slack = w->count > 0 ? w->slots[(w->head + w->count - 1) % w->capacity].bytes : 0;
+    CHECK(w->count <= 1 || w->bytes - slack < w->bytes_max);
+}
+
+static void check_leader(const struct raft *r)
+{
+    const struct leadership *l = &r->leading;
+    CHECK_CMP(l->first, <=, r->log.last);
+    uint64_t bytes = 0;
+    uint32_t count = 0;
+    for (raft_index i = index_max(r->commit, l->first) + 1; i <= r->log.last; i++) {
+        bytes += raft_entry_payload_bytes(raft_log_span(&r->log, i).entries);
+        count++;
+    }
+    CHECK_CMP(bytes, ==, l->uncommitted_bytes); /* rule O2 */
+    CHECK_CMP(count, ==, l->uncommitted_entries);
+    for (uint32_t i = 0; i < r->member_count; i++) {
+        if (r->members[i].id != r->options.self) {
+            check_progress(r, &r->members[i].progress);
+        }
+    }
+}
+
+static void check_reads(const struct raft *r)
+{
+    const struct reads *q = &r->reads;
+    CHECK(r->leader != 0 || q->question_count + q->waiting.count + q->confirming.count == 0);
+    CHECK(r->role == RAFT_LEADER || q->waiting.count + q->confirming.count == 0);
+    CHECK(r->role != RAFT_LEADER || q->question_count == 0);
+    CHECK((q->confirming.count > 0) == q->round_open);
+    CHECK(!q->round_open || leader_is_established(r)); /* rule Q1 */
+}
+
+static void check_change(const struct raft *r, const struct raft_snapshot *previous)
+{
+    CHECK_CMP(r->term, >=, previous->term);
+    CHECK_CMP(r->commit, >=, previous->commit);
+    CHECK_CMP(r->now_ms, >=, previous->now_ms);
+    CHECK_CMP(r->reads.round, >=, previous->round);
+    CHECK_CMP(index_min(r->commit, r->durable.index), >=, previous->apply_to);
+    if (r->term > previous->term) {
+        return;
+    }
+    CHECK(previous->vote == 0 || r->vote == previous->vote); /* rule E1 */
+    if (r->role == RAFT_LEADER && previous->role == RAFT_LEADER) {
+        CHECK_CMP(r->log.last, >=, previous->last); /* a leader only appends */
+        for (uint32_t i = 0; i < r->member_count; i++) {
+            CHECK_CMP(r->members[i].progress.match, >=, previous->match[i]); /* rule R4 */
+        }
+    }
+    /* One term, one leader; once seen it can only be forgotten, not replaced. */
+    CHECK(previous->leader == 0 || r->leader == 0 || r->leader == previous->leader);
+}
+
+void raft_check_invariants(const struct raft *r, struct raft_snapshot *previous)
+{
+    check_log(r);
+    check_durable(r);
+    check_role(r);
+    check_reads(r);
+    if (r->role == RAFT_LEADER) {
+        check_leader(r);
+    }
+    if (previous->taken) {
+        check_change(r, previous);
+    }
+    *previous = (struct raft_snapshot){.taken = true,
+                                       .term = r->term,
+                                       .vote = r->vote,
+                                       .role = r->role,
+                                       .leader = r->leader,
+                                       .commit = r->commit,
+                                       .last = r->log.last,
+                                       .member_count = r->member_count,
+                                       .round = r->reads.round,
+                                       .now_ms = r->now_ms,
+                                       .apply_to = index_min(r->commit, r->durable.index)};
+    for (uint32_t i = 0; i < r->member_count; i++) {
+        previous->match[i] = r->members[i].progress.match;
+    }
+}

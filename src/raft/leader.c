@@ -1,0 +1,383 @@
+/* The leader's half of replication.
+ *
+ * Appends leave with the turn that proposed them, in parallel with the leader's own sync; the leader
+ * counts itself like anybody else, by what is durable (rule R8). */
+#include "raft/raft_internal.h"
+
+static uint64_t match_of(const void *context, node_id id)
+{
+    const struct raft *r = context;
+    if (id == r->options.self) {
+        return r->durable.index;
+    }
+    const struct member *m = member_find(r, id);
+    return m != NULL ? m->progress.match : 0;
+}
+
+static uint64_t contact_of(const void *context, node_id id)
+{
+    const struct raft *r = context;
+    if (id == r->options.self) {
+        return r->now_ms;
+    }
+    const struct member *m = member_find(r, id);
+    return m != NULL ? m->progress.acked_sent_ms : 0;
+}
+
+uint64_t leader_quorum_contact_ms(const struct raft *r)
+{
+    return quorum_value(&r->config, r, contact_of);
+}
+
+bool leader_is_established(const struct raft *r)
+{
+    return r->role == RAFT_LEADER && r->commit >= r->leading.first;
+}
+
+void become_leader(struct raft *r)
+{
+    CHECK(r->role == RAFT_CANDIDATE);
+    CHECK_CMP(r->vote, ==, r->options.self);
+    CHECK(raft_hard_state_is_durable(r));
+    r->election.lost_leader = 0;
+    r->election.by_transfer = false;
+    raft_set_role(r, RAFT_LEADER);
+    raft_set_leader(r, r->options.self);
+    raft_index first = r->log.last + 1;
+    r->leading =
+        (struct leadership){.first = first, .heartbeat_ms = r->now_ms + r->options.heartbeat_ms};
+    r->reads.round++;
+    for (uint32_t i = 0; i < r->member_count; i++) {
+        progress_reset(&r->members[i].progress, first, r->now_ms);
+    }
+    const struct raft_entry noop = {.term = r->term, .type = RAFT_ENTRY_NOOP};
+    raft_log_append(&r->log, &noop);
+}
+
+enum status leader_propose(struct raft *r, const struct raft_entry *entries, uint32_t count)
+{
+    CHECK_CMP(count, >, 0);
+    if (r->role != RAFT_LEADER) {
+        return STATUS_NOT_LEADER;
+    }
+    if (r->transfer.target != 0) {
+        return STATUS_BUSY;
+    }
+    struct leadership *l = &r->leading;
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        CHECK(entries[i].type == RAFT_ENTRY_COMMAND);
+        bytes += raft_entry_payload_bytes(&entries[i]);
+    }
+    /* When nothing is uncommitted, even an entry beyond the bound may pass, alone. */
+    if (l->uncommitted_entries > 0 &&
+        (l->uncommitted_bytes + bytes > r->options.uncommitted_bytes_max ||
+         l->uncommitted_entries + count > r->options.uncommitted_entries_max)) {
+        return STATUS_OVERLOADED;
+    }
+    l->uncommitted_bytes += bytes;
+    l->uncommitted_entries += count;
+    for (uint32_t i = 0; i < count; i++) {
+        struct raft_entry entry = entries[i];
+        entry.term = r->term;
+        raft_log_append(&r->log, &entry);
+    }
+    return STATUS_OK;
+}
+
+/* Proposals of this term that are committed now no longer count against the bounds (rule O2). */
+static void forget_committed(struct raft *r, raft_index from, raft_index to)
+{
+    struct leadership *l = &r->leading;
+    for (raft_index index = index_max(from, l->first + 1); index <= to; index++) {
+        struct raft_span span = raft_log_span(&r->log, index);
+        CHECK(span.count > 0);
+        uint32_t bytes = raft_entry_payload_bytes(span.entries);
+        CHECK_CMP(l->uncommitted_bytes, >=, bytes);
+        CHECK_CMP(l->uncommitted_entries, >, 0);
+        l->uncommitted_bytes -= bytes;
+        l->uncommitted_entries--;
+    }
+}
+
+/* Only an entry of the own term is committed by counting; what is below it follows (rule R3: else
+ * an entry that a majority holds can still be overwritten, figure 8 of the paper). */
+static void maybe_commit(struct raft *r)
+{
+    raft_index index = quorum_value(&r->config, r, match_of);
+    raft_term term = 0;
+    if (index <= r->commit || !raft_log_term(&r->log, index, &term) || term != r->term) {
+        return;
+    }
+    raft_index from = r->commit + 1;
+    r->commit = index;
+    forget_committed(r, from, index);
+}
+
+static void note_answer(struct raft *r, struct progress *p, const struct raft_message *m)
+{
+    p->last_ack_ms = r->now_ms;
+    p->acked_round = index_max(p->acked_round, m->round);
+    p->acked_sent_ms = index_max(p->acked_sent_ms, m->sent_ms);
+}
+
+/* The member that an answer of this leadership came from, or NULL when it is to be ignored. */
+static struct progress *answerer(struct raft *r, const struct raft_message *m)
+{
+    struct member *member = member_find(r, m->from);
+    if (r->role != RAFT_LEADER || member == NULL) {
+        return NULL;
+    }
+    if (m->match > r->log.last || m->round > r->reads.round || m->sent_ms > r->now_ms) {
+        outbox_event(r, RAFT_EVENT_DROPPED, m->type, m->from);
+        return NULL;
+    }
+    note_answer(r, &member->progress, m);
+    progress_on_match(&member->progress, m->match);
+    return &member->progress;
+}
+
+void leader_on_append_reply(struct raft *r, const struct raft_message *m)
+{
+    struct progress *p = answerer(r, m);
+    if (p == NULL) {
+        return;
+    }
+    if (!m->reject) {
+        progress_on_accept(p);
+        return;
+    }
+    struct entry_id agree = raft_log_find_below(&r->log, m->hint);
+    if (progress_on_reject(p, m->probe, agree.index + 1)) {
+        outbox_event(r, RAFT_EVENT_CONFLICT, m->from, m->hint.index);
+    }
+}
+
+static void send_append(struct raft *r, struct member *member, struct raft_span span,
+                        uint32_t count, bool bulk)
+{
+    struct progress *p = &member->progress;
+    struct raft_message m = message_to(r, RAFT_MSG_APPEND, member->id);
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        bytes += raft_entry_weight(&span.entries[i]);
+    }
+    m.last.index = p->next - 1;
+    CHECK(raft_log_term(&r->log, m.last.index, &m.last.term));
+    m.entries = count > 0 ? span.entries : NULL;
+    m.entry_count = count;
+    m.commit = r->commit;
+    m.round = r->reads.round;
+    m.sent_ms = r->now_ms;
+    m.bulk = bulk;
+    raft_index end = m.last.index + count;
+    p->commit_told = index_max(p->commit_told, index_min(r->commit, end));
+    progress_on_sent(p, end, bytes, r->now_ms);
+    outbox_send(r, &m);
+}
+
+static void send_heartbeat(struct raft *r, struct member *member, uint64_t round)
+{
+    struct progress *p = &member->progress;
+    struct raft_message m = message_to(r, RAFT_MSG_HEARTBEAT, member->id);
+    m.commit = index_min(r->commit, p->match);
+    m.round = round;
+    m.sent_ms = round != 0 ? r->now_ms : 0;
+    p->commit_told = index_max(p->commit_told, m.commit);
+    outbox_send(r, &m);
+}
+
+void leader_broadcast_heartbeat(struct raft *r)
+{
+    for (uint32_t i = 0; i < r->member_count; i++) {
+        if (r->members[i].id != r->options.self) {
+            send_heartbeat(r, &r->members[i], r->reads.round);
+        }
+    }
+}
+
+/* An answer to a heartbeat shows that the member is there. When a probe or a window seems lost, ask
+ * again with an append: it is refused, and that tells where to go on (rule R7, M33). */
+void leader_on_heartbeat_reply(struct raft *r, const struct raft_message *m)
+{
+    struct progress *p = answerer(r, m);
+    if (p == NULL) {
+        return;
+    }
+    if (p->probing && p->probe_sent && m->sent_ms >= p->probe_sent_ms) {
+        p->probe_sent = false;
+    } else if (progress_take_nudge(p, r->now_ms, r->options.heartbeat_ms)) {
+        send_append(r, member_find(r, m->from), (struct raft_span){0}, 0, false);
+    }
+}
+
+void leader_on_unreachable(struct raft *r, node_id id)
+{
+    struct member *member = member_find(r, id);
+    if (r->role == RAFT_LEADER && member != NULL && id != r->options.self) {
+        progress_to_probe(&member->progress);
+    }
+}
+
+/* --- entries that are no longer in memory ----------------------------------------------------- */
+
+void leader_release_loaded(struct raft *r)
+{
+    struct loading *l = &r->loading;
+    for (uint32_t i = 0; i < l->count; i++) {
+        blob_unref(l->entries[i].payload);
+    }
+    l->count = 0;
+}
+
+/* They are used by the turn that they came in, and only if they are still what the log says. */
+void leader_on_loaded(struct raft *r, const struct raft_input *input)
+{
+    struct loading *l = &r->loading;
+    CHECK(l->outstanding);
+    l->outstanding = false;
+    uint32_t count = input->loaded.count;
+    if (count == 0) {
+        l->retry_ms = r->now_ms + r->options.heartbeat_ms;
+    }
+    if (count == 0 || r->role != RAFT_LEADER) {
+        return;
+    }
+    l->entries = array_reserve(l->entries, &l->capacity, count, sizeof(*l->entries));
+    l->entries_first = input->loaded.first;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct raft_entry *entry = &input->loaded.entries[i];
+        struct entry_id id = {.term = entry->term, .index = l->entries_first + i};
+        if (!raft_log_has(&r->log, id)) {
+            break;
+        }
+        l->entries[l->count] = *entry;
+        if (entry->payload != NULL) {
+            blob_ref(entry->payload);
+        }
+        l->count++;
+    }
+}
+
+static struct raft_span loaded_span(const struct raft *r, raft_index index)
+{
+    const struct loading *l = &r->loading;
+    if (index < l->entries_first || index >= l->entries_first + l->count) {
+        return (struct raft_span){0};
+    }
+    uint32_t offset = (uint32_t)(index - l->entries_first);
+    return (struct raft_span){.entries = &l->entries[offset], .count = l->count - offset};
+}
+
+static void want_load(struct raft *r, raft_index first)
+{
+    struct loading *l = &r->loading;
+    if (l->outstanding || r->now_ms < l->retry_ms) {
+        return;
+    }
+    l->outstanding = true;
+    l->announce = true;
+    l->first = first;
+    l->last = raft_log_tail_first(&r->log) - 1;
+    l->bytes_max = LIMIT_LOAD_BYTES;
+    CHECK_CMP(l->first, <=, l->last);
+}
+
+/* --- the turn --------------------------------------------------------------------------------- */
+
+/* Send one append that starts at `next`; false when its entries must come from disk first. A probe
+ * only asks whether the logs agree and needs none. */
+static bool send_next(struct raft *r, struct member *member)
+{
+    struct progress *p = &member->progress;
+    struct raft_span span = raft_log_span(&r->log, p->next);
+    bool bulk = false;
+    if (span.entries == NULL) {
+        span = loaded_span(r, p->next);
+        bulk = span.entries != NULL;
+    }
+    if (span.entries == NULL && !p->probing) {
+        want_load(r, p->next);
+        return false;
+    }
+    uint64_t bytes = 0;
+    uint32_t count = raft_span_fit(span, r->options.append_bytes_max, &bytes);
+    send_append(r, member, span, count, bulk);
+    return true;
+}
+
+/* Everything that is new to the member and fits its window. The commit index rides on appends; when
+ * there is none to ride on it goes by itself, now (rule R14). */
+static void replicate_to(struct raft *r, struct member *member)
+{
+    struct progress *p = &member->progress;
+    while (p->next <= r->log.last && !progress_is_paused(p)) {
+        if (!send_next(r, member)) {
+            break;
+        }
+    }
+    if (index_min(r->commit, p->match) > p->commit_told) {
+        send_heartbeat(r, member, 0);
+    }
+}
+
+void leader_turn(struct raft *r)
+{
+    maybe_commit(r);
+    reads_leader_turn(r);
+    transfer_turn(r);
+    for (uint32_t i = 0; i < r->member_count; i++) {
+        if (r->members[i].id != r->options.self) {
+            replicate_to(r, &r->members[i]);
+        }
+    }
+}
+
+/* Rule E7: a leader that a quorum has not answered for E says nothing more and steps down. Counted
+ * from when the answered messages left, not from when the answers came. */
+static bool lost_quorum(struct raft *r)
+{
+    uint64_t contact_ms = leader_quorum_contact_ms(r);
+    if (r->now_ms < contact_ms + r->options.election_timeout_ms) {
+        return false;
+    }
+    outbox_event(r, RAFT_EVENT_QUORUM_LOST, r->term, r->now_ms - contact_ms);
+    become_follower(r, r->term, 0);
+    return true;
+}
+
+void leader_on_time(struct raft *r)
+{
+    if (lost_quorum(r)) {
+        return;
+    }
+    transfer_on_time(r);
+    if (r->role == RAFT_LEADER && r->now_ms >= r->leading.heartbeat_ms && !r->transfer.stalled) {
+        r->leading.heartbeat_ms = r->now_ms + r->options.heartbeat_ms;
+        leader_broadcast_heartbeat(r);
+    }
+}
+
+static bool has_peers(const struct raft *r)
+{
+    return r->member_count > (member_find(r, r->options.self) != NULL ? 1u : 0u);
+}
+
+uint64_t leader_deadline(const struct raft *r)
+{
+    uint64_t deadline = UINT64_MAX;
+    if (!has_peers(r)) {
+        return deadline;
+    }
+    if (!r->transfer.stalled) {
+        deadline = r->leading.heartbeat_ms;
+    }
+    if (!raft_is_lone_voter(r)) {
+        deadline =
+            index_min(deadline, leader_quorum_contact_ms(r) + r->options.election_timeout_ms);
+    }
+    if (r->transfer.target != 0) {
+        deadline = index_min(deadline, r->transfer.deadline_ms);
+    }
+    return deadline;
+}

@@ -1,0 +1,147 @@
+#include "raft/progress.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+
+static void inflight_clear(struct inflight *w)
+{
+    w->head = 0;
+    w->count = 0;
+    w->bytes = 0;
+}
+
+static bool inflight_is_full(const struct inflight *w)
+{
+    return w->count == w->capacity || w->bytes >= w->bytes_max;
+}
+
+static void inflight_add(struct inflight *w, struct inflight_slot slot)
+{
+    CHECK_CMP(w->count, <, w->capacity);
+    w->slots[(w->head + w->count) % w->capacity] = slot;
+    w->count++;
+    w->bytes += slot.bytes;
+}
+
+static void inflight_free_up_to(struct inflight *w, raft_index match)
+{
+    while (w->count > 0 && w->slots[w->head].last <= match) {
+        CHECK_CMP(w->bytes, >=, w->slots[w->head].bytes);
+        w->bytes -= w->slots[w->head].bytes;
+        w->head = (w->head + 1) % w->capacity;
+        w->count--;
+    }
+}
+
+void progress_init(struct progress *p, struct progress_bounds bounds)
+{
+    CHECK_CMP(bounds.messages_max, >, 0);
+    *p = (struct progress){.next = 1, .probing = true};
+    p->inflight.capacity = bounds.messages_max;
+    p->inflight.bytes_max = bounds.bytes_max;
+    p->inflight.slots = mem_calloc(bounds.messages_max, sizeof(*p->inflight.slots));
+}
+
+void progress_deinit(struct progress *p)
+{
+    mem_free(p->inflight.slots);
+    *p = (struct progress){0};
+}
+
+void progress_reset(struct progress *p, raft_index next, uint64_t now_ms)
+{
+    CHECK_CMP(next, >, 0);
+    struct inflight window = p->inflight;
+    inflight_clear(&window);
+    *p = (struct progress){
+        .next = next, .probing = true, .acked_sent_ms = now_ms, .inflight = window};
+}
+
+bool progress_is_paused(const struct progress *p)
+{
+    return p->probing ? p->probe_sent : inflight_is_full(&p->inflight);
+}
+
+void progress_on_sent(struct progress *p, raft_index last, uint64_t bytes, uint64_t now_ms)
+{
+    CHECK_CMP(last + 1, >=, p->next);
+    if (p->probing) {
+        p->probe_sent = true;
+        p->probe_end = last;
+        p->probe_bytes = bytes;
+        p->probe_sent_ms = now_ms;
+    } else if (last >= p->next) {
+        inflight_add(&p->inflight,
+                     (struct inflight_slot){.last = last, .bytes = bytes, .sent_ms = now_ms});
+        p->next = last + 1;
+    }
+}
+
+bool progress_on_match(struct progress *p, raft_index match)
+{
+    if (match <= p->match) {
+        return false;
+    }
+    p->match = match;
+    if (p->next <= match) {
+        p->next = match + 1;
+    }
+    inflight_free_up_to(&p->inflight, match);
+    return true;
+}
+
+/* The probe's entries count as sent: most likely they have arrived and are being synced. If they
+ * were lost after all, the next append is refused, or a nudge is. */
+void progress_on_accept(struct progress *p)
+{
+    if (!p->probing || p->match + 1 < p->next) {
+        return;
+    }
+    p->probing = false;
+    if (p->probe_sent && p->probe_end > p->match) {
+        inflight_add(&p->inflight, (struct inflight_slot){.last = p->probe_end,
+                                                          .bytes = p->probe_bytes,
+                                                          .sent_ms = p->probe_sent_ms});
+        p->next = p->probe_end + 1;
+    }
+    p->probe_sent = false;
+}
+
+bool progress_on_reject(struct progress *p, raft_index probe, raft_index next)
+{
+    if (probe <= p->match) {
+        return false;
+    }
+    if (!p->probing) {
+        progress_to_probe(p);
+        return true;
+    }
+    if (probe + 1 != p->next) {
+        return false;
+    }
+    raft_index lower = next < probe ? next : probe;
+    p->next = lower > p->match ? lower : p->match + 1;
+    p->probe_sent = false;
+    return true;
+}
+
+void progress_to_probe(struct progress *p)
+{
+    inflight_clear(&p->inflight);
+    if (!p->probing) {
+        p->probing = true;
+        p->next = p->match + 1;
+    }
+    p->probe_sent = false;
+}
+
+bool progress_take_nudge(struct progress *p, uint64_t now_ms, uint64_t patience_ms)
+{
+    const struct inflight *w = &p->inflight;
+    if (p->probing || w->count == 0 || now_ms < w->slots[w->head].sent_ms + patience_ms ||
+        now_ms < p->nudged_ms + patience_ms) {
+        return false;
+    }
+    p->nudged_ms = now_ms;
+    return true;
+}

@@ -1,0 +1,74 @@
+/* raft/progress.h - what the leader believes about one member.
+ *
+ * Pure bookkeeping: from which index to send, and whether now; never sends. Two states:
+ *
+ *   probing      where the logs agree is not known (or something was lost). One append at a time;
+ *                `next` stays where it is until an answer comes.
+ *   replicating  `next` runs ahead of `match` (rule R7), bounded by a window of messages and bytes.
+ *
+ *            accepted                              rejected, unreachable
+ *   probing ----------> replicating   replicating -----------------------> probing
+ *
+ * Invariants (invariants.c): match < next; the window's bytes are the sum of its slots; its last
+ * indexes ascend and lie above match. Lives inside struct raft; only leader code calls it. */
+#pragma once
+
+#include "raft/raft.h"
+
+struct inflight_slot {
+    raft_index last; /* of the entries in that message */
+    uint64_t bytes;
+    uint64_t sent_ms;
+};
+
+struct inflight {
+    struct inflight_slot *slots; /* a ring; owned */
+    uint32_t head;
+    uint32_t count;
+    uint32_t capacity;
+    uint64_t bytes;
+    uint64_t bytes_max;
+};
+
+struct progress {
+    raft_index match; /* verified and durable there; never falls within a term (rule R4) */
+    raft_index next;  /* the first index to send */
+    bool probing;
+    bool probe_sent;      /* a probe is out; wait for its answer, or for a heartbeat's */
+    raft_index probe_end; /* the last index that the probe carried */
+    uint64_t probe_bytes;
+    uint64_t probe_sent_ms;
+    raft_index commit_told; /* what it can know of the commit index from what was sent (R14) */
+    uint64_t acked_round;   /* the highest confirmation round it answered (rule Q2) */
+    uint64_t acked_sent_ms; /* when the newest message that it answered had left (rule E7) */
+    uint64_t last_ack_ms;   /* when an answer last arrived, 0 = never */
+    uint64_t nudged_ms;     /* when an empty append last asked whether a window was lost */
+    struct inflight inflight;
+};
+
+struct progress_bounds {
+    uint32_t messages_max;
+    uint64_t bytes_max;
+};
+
+void progress_init(struct progress *p, struct progress_bounds bounds);
+void progress_deinit(struct progress *p);
+/* A new leadership: probe from `next`, nothing is known. The silence is counted from `now_ms`. */
+void progress_reset(struct progress *p, raft_index next, uint64_t now_ms);
+
+/* Nothing with entries may be sent now. */
+bool progress_is_paused(const struct progress *p);
+/* An append left that starts at `next` and ends at `last` (next - 1: it was empty). */
+void progress_on_sent(struct progress *p, raft_index last, uint64_t bytes, uint64_t now_ms);
+/* It holds everything up to `match` durably. True when that is news. */
+bool progress_on_match(struct progress *p, raft_index match);
+/* An append of this leadership was accepted: where the logs agree is known. */
+void progress_on_accept(struct progress *p);
+/* The append whose previous index was `probe` was refused, and `next` is where to look instead.
+ * False when that is old news and was ignored (rule R4). */
+bool progress_on_reject(struct progress *p, raft_index probe, raft_index next);
+/* Go back to probing from what is certain. */
+void progress_to_probe(struct progress *p);
+/* Something was sent at least `patience_ms` ago and not answered: worth an empty append that finds
+ * out (rule R7), at most one per patience. Notes that it was sent. */
+bool progress_take_nudge(struct progress *p, uint64_t now_ms, uint64_t patience_ms);

@@ -1,0 +1,363 @@
+#include "world_check.h"
+
+#include "raft/quorum.h"
+
+#include "base/check.h"
+#include "base/crc32c.h"
+#include "base/mem.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define TERMS_MAX   4096
+#define ENTRY_RINGS 8 /* different terms seen at one index; more are forgotten */
+
+struct seen_entry {
+    raft_term terms[ENTRY_RINGS];
+    uint64_t chains[ENTRY_RINGS];
+    uint32_t count;
+};
+
+struct committed {
+    bool known;
+    raft_term term;
+    uint64_t payload;
+};
+
+struct open_read {
+    node_id node;
+    raft_index floor; /* applied somewhere when it began */
+    bool open;
+};
+
+struct world_checker {
+    node_id leaders[TERMS_MAX];
+    node_id votes[TERMS_MAX][WORLD_NODES_MAX + 1];
+    raft_term highest_sent[WORLD_NODES_MAX + 1];
+    enum raft_role roles[WORLD_NODES_MAX + 1];
+    raft_index applied[WORLD_NODES_MAX + 1];
+    struct seen_entry *seen; /* by index */
+    struct committed *committed;
+    raft_index capacity;
+    raft_index committed_last;
+    raft_index checked_commit; /* backed by a durable quorum up to here */
+    struct open_read *reads;
+    uint64_t read_count;
+    uint64_t read_capacity;
+    uint64_t answered;
+    uint64_t open;
+};
+
+struct world_checker *checker_create(void)
+{
+    return mem_calloc(1, sizeof(struct world_checker));
+}
+
+void checker_destroy(struct world_checker *c)
+{
+    mem_free(c->seen);
+    mem_free(c->committed);
+    mem_free(c->reads);
+    mem_free(c);
+}
+
+static uint64_t payload_hash(const struct raft_entry *entry)
+{
+    struct slice bytes = blob_slice(entry->payload);
+    uint32_t crc = bytes.size > 0 ? crc32c(0, bytes.data, bytes.size) : 0;
+    return (uint64_t)crc << 8 | (uint64_t)entry->type;
+}
+
+uint64_t checker_chain(uint64_t previous, const struct raft_entry *entry)
+{
+    uint64_t h = previous ^ payload_hash(entry);
+    h = (h ^ (h >> 30)) * 0xbf58476d1ce4e5b9u;
+    h = (h ^ entry->term ^ (h >> 27)) * 0x94d049bb133111ebu;
+    return h ^ (h >> 31);
+}
+
+static void make_room(struct world_checker *c, raft_index index)
+{
+    if (index < c->capacity) {
+        return;
+    }
+    raft_index larger = c->capacity == 0 ? 256 : c->capacity * 2;
+    while (larger <= index) {
+        larger *= 2;
+    }
+    c->seen = mem_realloc(c->seen, larger * sizeof(*c->seen));
+    c->committed = mem_realloc(c->committed, larger * sizeof(*c->committed));
+    memset(c->seen + c->capacity, 0, (larger - c->capacity) * sizeof(*c->seen));
+    memset(c->committed + c->capacity, 0, (larger - c->capacity) * sizeof(*c->committed));
+    c->capacity = larger;
+}
+
+static const struct world_disk *disk_of(const struct world *w, node_id id)
+{
+    return &w->nodes[id].disk;
+}
+
+static bool disk_has(const struct world_disk *disk, struct entry_id id)
+{
+    const struct world_entry *e = world_disk_entry(disk, id.index);
+    return id.index == 0 ? id.term == 0 : e != NULL && e->entry.term == id.term;
+}
+
+void checker_on_start(struct world *w, node_id id)
+{
+    struct world_checker *c = w->checker;
+    for (uint64_t i = 0; i < c->read_count; i++) { /* whoever asked before the crash is gone */
+        if (c->reads[i].open && c->reads[i].node == id) {
+            c->reads[i].open = false;
+            c->open--;
+        }
+    }
+    c->applied[id] = w->nodes[id].applied;
+    c->roles[id] = RAFT_FOLLOWER;
+    if (w->nodes[id].disk.term < c->highest_sent[id]) {
+        world_fail(w, "I2: n%" PRIu64 " came back at term %" PRIu64 " after speaking of %" PRIu64,
+                   id, w->nodes[id].disk.term, c->highest_sent[id]);
+    }
+}
+
+/* I3: an index and a term name one entry, and everything before it. */
+void checker_on_written(struct world *w, node_id id, raft_index first)
+{
+    struct world_checker *c = w->checker;
+    const struct world_disk *disk = disk_of(w, id);
+    make_room(c, disk->count);
+    for (raft_index i = first; i <= disk->count; i++) {
+        const struct world_entry *e = world_disk_entry(disk, i);
+        struct seen_entry *seen = &c->seen[i];
+        uint32_t k = 0;
+        while (k < seen->count && seen->terms[k] != e->entry.term) {
+            k++;
+        }
+        if (k == seen->count) {
+            if (seen->count == ENTRY_RINGS) {
+                continue;
+            }
+            seen->terms[k] = e->entry.term;
+            seen->chains[k] = e->chain;
+            seen->count++;
+        } else if (seen->chains[k] != e->chain) {
+            world_fail(w, "I3: n%" PRIu64 " holds another entry %" PRIu64 " of term %" PRIu64, id,
+                       i, e->entry.term);
+        }
+    }
+}
+
+static uint64_t holds_commit(const void *context, node_id id)
+{
+    const struct world *w = ((const struct world *const *)context)[0];
+    const struct entry_id *entry = ((const struct entry_id *const *)context)[1];
+    return id <= w->node_count && disk_has(disk_of(w, id), *entry);
+}
+
+/* I7: at the moment somebody first believes that an entry is committed, a quorum has it on disk. */
+static void check_commit(struct world *w, node_id id)
+{
+    struct world_checker *c = w->checker;
+    const struct raft *r = w->nodes[id].raft;
+    struct entry_id entry = {.index = raft_commit(r)};
+    if (entry.index <= c->checked_commit) {
+        return;
+    }
+    CHECK(raft_term_at(r, entry.index, &entry.term));
+    const void *context[2] = {w, &entry};
+    if (quorum_value(raft_active_config(r), context, holds_commit) != 1) {
+        world_fail(
+            w, "I7: n%" PRIu64 " commits %" PRIu64 " of term %" PRIu64 " without a durable quorum",
+            id, entry.index, entry.term);
+    }
+    c->checked_commit = entry.index;
+}
+
+static void check_new_leader(struct world *w, node_id id)
+{
+    struct world_checker *c = w->checker;
+    const struct raft *r = w->nodes[id].raft;
+    raft_term term = raft_term_now(r);
+    CHECK_CMP(term, <, TERMS_MAX);
+    if (c->leaders[term] != 0) {
+        world_fail(w, "I1: n%" PRIu64 " and n%" PRIu64 " lead term %" PRIu64, c->leaders[term], id,
+                   term);
+    }
+    c->leaders[term] = id;
+    for (raft_index i = 1; i <= c->committed_last; i++) {
+        raft_term own = 0;
+        if (c->committed[i].known && (!raft_term_at(r, i, &own) || own != c->committed[i].term)) {
+            world_fail(w,
+                       "I5: n%" PRIu64 " leads term %" PRIu64 " without committed entry %" PRIu64,
+                       id, term, i);
+        }
+    }
+}
+
+/* I8: what a leader believes of a follower is on the follower's disk, unless a newer leader has
+ * overwritten it since. */
+static void check_matches(struct world *w, node_id id)
+{
+    const struct raft *r = w->nodes[id].raft;
+    for (node_id other = 1; other <= w->node_count; other++) {
+        struct raft_progress_view view;
+        if (!raft_progress_of(r, other, &view) || disk_of(w, other)->term > raft_term_now(r) ||
+            (w->nodes[other].raft != NULL &&
+             raft_term_now(w->nodes[other].raft) > raft_term_now(r))) {
+            continue;
+        }
+        struct entry_id match = {.index = view.match};
+        if (match.index > 0 &&
+            (!raft_term_at(r, match.index, &match.term) || !disk_has(disk_of(w, other), match))) {
+            world_fail(w, "I8: n%" PRIu64 " believes n%" PRIu64 " holds %" PRIu64, id, other,
+                       match.index);
+        }
+    }
+}
+
+void checker_on_step(struct world *w, node_id id)
+{
+    struct world_checker *c = w->checker;
+    const struct raft *r = w->nodes[id].raft;
+    enum raft_role role = raft_role(r);
+    if (role == RAFT_LEADER && c->roles[id] != RAFT_LEADER) {
+        check_new_leader(w, id);
+    }
+    c->roles[id] = role;
+    check_commit(w, id);
+    if (role == RAFT_LEADER) {
+        check_matches(w, id);
+    }
+}
+
+static void check_vote(struct world *w, node_id voter, raft_term term, node_id candidate)
+{
+    struct world_checker *c = w->checker;
+    CHECK_CMP(term, <, TERMS_MAX);
+    node_id *vote = &c->votes[term][voter];
+    if (*vote != 0 && *vote != candidate) {
+        world_fail(w, "I1b: n%" PRIu64 " votes for n%" PRIu64 " and n%" PRIu64 " in term %" PRIu64,
+                   voter, *vote, candidate, term);
+    }
+    *vote = candidate;
+    if (disk_of(w, voter)->vote != candidate) {
+        world_fail(w, "I18: n%" PRIu64 " tells of a vote that is not durable", voter);
+    }
+}
+
+static void check_acknowledgement(struct world *w, const struct raft_message *m)
+{
+    const struct world_entry *own = world_disk_entry(disk_of(w, m->from), m->match);
+    if (m->match > 0 && own == NULL) {
+        world_fail(w, "I18: n%" PRIu64 " acknowledges %" PRIu64 ", which is not durable", m->from,
+                   m->match);
+    }
+    if (m->to > w->node_count || m->match == 0) {
+        return;
+    }
+    const struct raft *leader = w->nodes[m->to].raft;
+    raft_term term = 0;
+    if (leader != NULL && raft_role(leader) == RAFT_LEADER && raft_term_now(leader) == m->term &&
+        (!raft_term_at(leader, m->match, &term) || term != own->entry.term)) {
+        world_fail(w,
+                   "I18: n%" PRIu64 " acknowledges %" PRIu64 ", where its log is not the leader's",
+                   m->from, m->match);
+    }
+}
+
+void checker_on_send(struct world *w, const struct raft_message *m)
+{
+    struct world_checker *c = w->checker;
+    const struct world_disk *disk = disk_of(w, m->from);
+    bool is_grant = m->type == RAFT_MSG_PREVOTE_REPLY && !m->reject;
+    if (m->type != RAFT_MSG_PREVOTE && !is_grant) {
+        if (disk->term != m->term) {
+            world_fail(w, "I18: n%" PRIu64 " sends %s of term %" PRIu64 ", durable is %" PRIu64,
+                       m->from, raft_message_name(m->type), m->term, disk->term);
+        }
+        c->highest_sent[m->from] = m->term;
+    }
+    if ((m->type == RAFT_MSG_PREVOTE || m->type == RAFT_MSG_VOTE) && !disk_has(disk, m->last)) {
+        world_fail(w, "I18: n%" PRIu64 " advertises a tail that is not durable", m->from);
+    }
+    if (m->type == RAFT_MSG_VOTE) {
+        check_vote(w, m->from, m->term, m->from);
+    }
+    if (m->type == RAFT_MSG_VOTE_REPLY && !m->reject) {
+        check_vote(w, m->from, m->term, m->to);
+    }
+    if (m->type == RAFT_MSG_APPEND_REPLY || m->type == RAFT_MSG_HEARTBEAT_REPLY) {
+        check_acknowledgement(w, m);
+    }
+}
+
+void checker_on_apply(struct world *w, node_id id, raft_index index, const struct raft_entry *entry)
+{
+    struct world_checker *c = w->checker;
+    if (index != c->applied[id] + 1) {
+        world_fail(w, "I6: n%" PRIu64 " applies %" PRIu64 " after %" PRIu64, id, index,
+                   c->applied[id]);
+    }
+    c->applied[id] = index;
+    if (!disk_has(disk_of(w, id), (struct entry_id){.term = entry->term, .index = index})) {
+        world_fail(w, "R10: n%" PRIu64 " applies %" PRIu64 " before it is durable", id, index);
+    }
+    make_room(c, index);
+    struct committed *slot = &c->committed[index];
+    if (!slot->known) {
+        *slot =
+            (struct committed){.known = true, .term = entry->term, .payload = payload_hash(entry)};
+        c->committed_last = index > c->committed_last ? index : c->committed_last;
+    } else if (slot->term != entry->term || slot->payload != payload_hash(entry)) {
+        world_fail(w, "I6: n%" PRIu64 " applies another entry %" PRIu64, id, index);
+    }
+}
+
+uint64_t checker_on_read(struct world *w, node_id id)
+{
+    struct world_checker *c = w->checker;
+    if (c->read_count == c->read_capacity) {
+        c->read_capacity = c->read_capacity == 0 ? 256 : c->read_capacity * 2;
+        c->reads = mem_realloc(c->reads, c->read_capacity * sizeof(*c->reads));
+    }
+    c->reads[c->read_count] =
+        (struct open_read){.node = id, .floor = c->committed_last, .open = true};
+    c->open++;
+    return c->read_count++;
+}
+
+/* I12: everything that was answered to somebody before the read began was applied somewhere. */
+void checker_on_read_done(struct world *w, const struct raft_read *read)
+{
+    struct world_checker *c = w->checker;
+    CHECK_CMP(read->token, <, c->read_count);
+    struct open_read *open = &c->reads[read->token];
+    if (!open->open) {
+        world_fail(w, "a read is answered twice");
+    }
+    open->open = false;
+    c->open--;
+    if (read->status != STATUS_OK) {
+        return;
+    }
+    c->answered++;
+    if (read->index < open->floor) {
+        world_fail(w, "I12: a read is served at %" PRIu64 ", %" PRIu64 " was applied before it",
+                   read->index, open->floor);
+    }
+}
+
+raft_index checker_committed(const struct world *w)
+{
+    return w->checker->committed_last;
+}
+
+uint64_t checker_reads_answered(const struct world *w)
+{
+    return w->checker->answered;
+}
+
+uint64_t checker_reads_open(const struct world *w)
+{
+    return w->checker->open;
+}

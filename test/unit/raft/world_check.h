@@ -1,0 +1,30 @@
+/* test/unit/raft/world_check.h - what must hold over all members (consensus.md B.2).
+ *
+ *   I1   one leader a term            I6   what is applied is the same everywhere, in order, once
+ *   I1b  one vote a term and member   I7   what is committed is durable on a quorum
+ *   I2   terms never fall             I8   a leader's match is durable at the follower
+ *   I3   log matching                 I12  a read's index covers what was applied before it began
+ *   I5   leaders hold what is committed   I18  a message claims only what is durable
+ *
+ * The truth is the simulated disks, never what the cores believe. */
+#pragma once
+
+#include "world.h"
+
+struct world_checker *checker_create(void);
+void checker_destroy(struct world_checker *c);
+
+uint64_t checker_chain(uint64_t previous, const struct raft_entry *entry);
+void checker_on_start(struct world *w, node_id id);
+void checker_on_step(struct world *w, node_id id);
+void checker_on_written(struct world *w, node_id id, raft_index first);
+void checker_on_send(struct world *w, const struct raft_message *m);
+void checker_on_apply(struct world *w, node_id id, raft_index index,
+                      const struct raft_entry *entry);
+/* A read begins at a member; returns its token. */
+uint64_t checker_on_read(struct world *w, node_id id);
+void checker_on_read_done(struct world *w, const struct raft_read *read);
+raft_index checker_committed(const struct world *w);
+uint64_t checker_reads_answered(const struct world *w);
+/* Reads that were neither answered nor failed. */
+uint64_t checker_reads_open(const struct world *w);

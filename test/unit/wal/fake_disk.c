@@ -1,0 +1,731 @@
+#include "fake_disk.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+
+#include <string.h>
+
+#define PAGE_BYTES     4096u
+#define NAME_BYTES     32u
+#define FILES_MAX      64u
+#define INODES_MAX     4096u
+#define FREE_BYTES     (UINT64_C(1) << 40)
+#define DESTROY_CHANCE 2u
+
+struct image {
+    uint8_t *data;
+    size_t size;
+};
+
+/* One sector write, or a new size when data == NULL. */
+struct change {
+    uint64_t offset;
+    size_t size;
+    uint8_t *data;
+};
+
+struct inode {
+    struct image cache;
+    struct image durable;
+    struct change *changes;
+    size_t change_count;
+    size_t change_capacity;
+    unsigned handles;
+};
+
+struct entry {
+    char name[NAME_BYTES];
+    struct inode *inode;
+};
+
+struct directory {
+    struct entry entries[FILES_MAX];
+    size_t count;
+};
+
+/* `from` vanishes and `to` appears; either may be empty. */
+struct dir_change {
+    char from[NAME_BYTES];
+    char to[NAME_BYTES];
+    struct inode *inode;
+};
+
+struct fake_disk {
+    struct disk base;
+    size_t sector_bytes;
+    struct rng rng;
+    uint64_t calls;
+    uint64_t halt_at;
+    struct fake_fault fault;
+    bool has_failed;
+    struct fake_disk_stats stats;
+    bool locked;
+
+    struct directory cache;
+    struct directory durable;
+    struct dir_change dir_changes[FILES_MAX];
+    size_t dir_change_count;
+    struct inode *inodes[INODES_MAX];
+    size_t inode_count;
+};
+
+struct fake_file {
+    struct disk_file base;
+    struct inode *inode;
+};
+
+static const struct disk_ops fake_ops;
+
+static struct fake_disk *fake_of(struct disk *d)
+{
+    return (struct fake_disk *)d;
+}
+
+static struct inode *inode_of(struct disk_file *f)
+{
+    return ((struct fake_file *)f)->inode;
+}
+
+/* Images. */
+
+static void image_resize(struct image *image, size_t size)
+{
+    image->data = mem_realloc(image->data, size + 1);
+    if (size > image->size) {
+        memset(image->data + image->size, 0, size - image->size);
+    }
+    image->size = size;
+}
+
+static void image_copy(struct image *to, const struct image *from)
+{
+    image_resize(to, from->size);
+    if (from->size > 0) {
+        memcpy(to->data, from->data, from->size);
+    }
+}
+
+/* What does not fit is lost: its size change did not arrive. */
+static void image_apply(struct image *image, const struct change *change)
+{
+    if (change->data == NULL) {
+        image_resize(image, change->size);
+    } else if (change->offset < image->size) {
+        size_t room = image->size - (size_t)change->offset;
+        memcpy(image->data + change->offset, change->data,
+               change->size < room ? change->size : room);
+    }
+}
+
+/* Inodes. */
+
+static struct inode *inode_create(struct fake_disk *f)
+{
+    CHECK_CMP(f->inode_count, <, INODES_MAX);
+    struct inode *inode = mem_calloc(1, sizeof *inode);
+    f->inodes[f->inode_count++] = inode;
+    return inode;
+}
+
+static void forget_changes(struct inode *inode)
+{
+    for (size_t i = 0; i < inode->change_count; i++) {
+        mem_free(inode->changes[i].data);
+    }
+    inode->change_count = 0;
+}
+
+static void inode_destroy(struct inode *inode)
+{
+    forget_changes(inode);
+    mem_free(inode->changes);
+    mem_free(inode->cache.data);
+    mem_free(inode->durable.data);
+    mem_free(inode);
+}
+
+static void add_change(struct inode *inode, uint64_t offset, const uint8_t *data, size_t size)
+{
+    if (inode->change_count == inode->change_capacity) {
+        inode->change_capacity = inode->change_capacity * 2 + 8;
+        inode->changes =
+            mem_realloc(inode->changes, inode->change_capacity * sizeof *inode->changes);
+    }
+    struct change *change = &inode->changes[inode->change_count++];
+    *change = (struct change){.offset = offset, .size = size};
+    if (data != NULL) {
+        change->data = mem_alloc(size);
+        memcpy(change->data, data, size);
+    }
+    image_apply(&inode->cache, change);
+}
+
+static void promote(struct inode *inode)
+{
+    for (size_t i = 0; i < inode->change_count; i++) {
+        image_apply(&inode->durable, &inode->changes[i]);
+    }
+    forget_changes(inode);
+}
+
+/* Directories. */
+
+static struct entry *find_entry(struct directory *d, const char *name)
+{
+    for (size_t i = 0; i < d->count; i++) {
+        if (strcmp(d->entries[i].name, name) == 0) {
+            return &d->entries[i];
+        }
+    }
+    return NULL;
+}
+
+static void remove_name(struct directory *d, const char *name)
+{
+    struct entry *entry = find_entry(d, name);
+    if (entry != NULL) {
+        *entry = d->entries[--d->count];
+    }
+}
+
+static void set_name(struct directory *d, const char *name, struct inode *inode)
+{
+    struct entry *entry = find_entry(d, name);
+    if (entry == NULL) {
+        CHECK_CMP(d->count, <, FILES_MAX);
+        CHECK_CMP(strlen(name), <, NAME_BYTES);
+        entry = &d->entries[d->count++];
+        *entry = (struct entry){.inode = inode};
+        memcpy(entry->name, name, strlen(name));
+    }
+    entry->inode = inode;
+}
+
+static void apply_dir_change(struct directory *d, const struct dir_change *change)
+{
+    if (change->from[0] != '\0') {
+        remove_name(d, change->from);
+    }
+    if (change->to[0] != '\0') {
+        set_name(d, change->to, change->inode);
+    }
+}
+
+static void add_dir_change(struct fake_disk *f, const char *from, const char *to,
+                           struct inode *inode)
+{
+    CHECK_CMP(f->dir_change_count, <, FILES_MAX);
+    struct dir_change *change = &f->dir_changes[f->dir_change_count++];
+    *change = (struct dir_change){.inode = inode};
+    memcpy(change->from, from, strlen(from));
+    memcpy(change->to, to, strlen(to));
+    apply_dir_change(&f->cache, change);
+}
+
+static void drop_nameless(struct fake_disk *f)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < f->inode_count; i++) {
+        bool has_name = false;
+        for (size_t k = 0; k < f->durable.count; k++) {
+            has_name = has_name || f->durable.entries[k].inode == f->inodes[i];
+        }
+        if (has_name) {
+            f->inodes[kept++] = f->inodes[i];
+        } else {
+            inode_destroy(f->inodes[i]);
+        }
+    }
+    f->inode_count = kept;
+}
+
+/* Faults. */
+
+/* Counts the call; OK when it is to be carried out. */
+static enum status enter(struct fake_disk *f)
+{
+    f->calls++;
+    if (f->halt_at != 0 && f->calls >= f->halt_at) {
+        return STATUS_IO;
+    }
+    if (f->fault.call != 0 && f->calls == f->fault.call) {
+        f->has_failed = true;
+        return f->fault.status;
+    }
+    return STATUS_OK;
+}
+
+/* The call that enter refused is the one fault, and not the stopped disk. */
+static bool is_fault(const struct fake_disk *f)
+{
+    return f->calls == f->fault.call && (f->halt_at == 0 || f->calls < f->halt_at);
+}
+
+/* The calls of struct disk_ops. */
+
+static enum status fake_open(struct disk *d, const char *name, bool create, struct disk_file **file)
+{
+    struct fake_disk *f = fake_of(d);
+    enum status status = enter(f);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    struct entry *entry = find_entry(&f->cache, name);
+    if (entry == NULL && !create) {
+        return STATUS_NOT_FOUND;
+    }
+    struct inode *inode = entry != NULL ? entry->inode : inode_create(f);
+    if (entry == NULL) {
+        add_dir_change(f, "", name, inode);
+    }
+    promote(inode);
+    image_copy(&inode->cache, &inode->durable);
+    inode->handles++;
+    struct fake_file *result = mem_calloc(1, sizeof *result);
+    result->base.disk = d;
+    result->inode = inode;
+    *file = &result->base;
+    return STATUS_OK;
+}
+
+static enum status fake_close(struct disk_file *file)
+{
+    CHECK_CMP(inode_of(file)->handles, >, 0);
+    inode_of(file)->handles--;
+    mem_free(file);
+    return STATUS_OK;
+}
+
+static enum status fake_size(struct disk_file *file, uint64_t *size)
+{
+    enum status status = enter(fake_of(file->disk));
+    *size = inode_of(file)->cache.size;
+    return status;
+}
+
+static enum status fake_read(struct disk_file *file, uint64_t offset, void *data, size_t size,
+                             size_t *got)
+{
+    *got = 0;
+    enum status status = enter(fake_of(file->disk));
+    const struct image *image = &inode_of(file)->cache;
+    if (status != STATUS_OK || offset >= image->size) {
+        return status;
+    }
+    size_t left = image->size - (size_t)offset;
+    *got = size < left ? size : left;
+    memcpy(data, image->data + offset, *got);
+    return STATUS_OK;
+}
+
+/* Split into sectors, each of which may be lost by itself. */
+static void write_bytes(struct fake_disk *f, struct inode *inode, uint64_t offset,
+                        const uint8_t *data, size_t size)
+{
+    if (offset + size > inode->cache.size) {
+        add_change(inode, 0, NULL, (size_t)offset + size);
+    }
+    while (size > 0) {
+        size_t part = f->sector_bytes - (size_t)(offset % f->sector_bytes);
+        part = part < size ? part : size;
+        add_change(inode, offset, data, part);
+        offset += part;
+        data += part;
+        size -= part;
+    }
+}
+
+static enum status fake_write(struct disk_file *file, uint64_t offset, const struct slice *parts,
+                              size_t count)
+{
+    struct fake_disk *f = fake_of(file->disk);
+    size_t size = 0;
+    for (size_t i = 0; i < count; i++) {
+        size += parts[i].size;
+    }
+    uint8_t *bytes = mem_alloc(size + 1);
+    size_t filled = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (parts[i].size > 0) {
+            memcpy(bytes + filled, parts[i].data, parts[i].size);
+            filled += parts[i].size;
+        }
+    }
+    enum status status = enter(f);
+    if (status == STATUS_OK || is_fault(f)) {
+        size = status == STATUS_OK ? size : (size_t)rng_below(&f->rng, size + 1);
+        write_bytes(f, inode_of(file), offset, bytes, size);
+        f->stats.writes++;
+        f->stats.written_bytes += size;
+    }
+    mem_free(bytes);
+    return status;
+}
+
+static void fail_sync(struct fake_disk *f, struct inode *inode)
+{
+    for (size_t i = 0; i < inode->change_count; i++) {
+        if (rng_chance(&f->rng, 1, 2)) {
+            image_apply(&inode->durable, &inode->changes[i]);
+        }
+    }
+    forget_changes(inode);
+    if (!f->fault.shows_lost_pages) {
+        image_copy(&inode->cache, &inode->durable);
+    }
+}
+
+static enum status fake_sync(struct disk_file *file)
+{
+    struct fake_disk *f = fake_of(file->disk);
+    enum status status = enter(f);
+    if (status == STATUS_OK) {
+        promote(inode_of(file));
+        f->stats.syncs++;
+    } else if (is_fault(f)) {
+        fail_sync(f, inode_of(file));
+    }
+    return status;
+}
+
+static enum status fake_truncate(struct disk_file *file, uint64_t size)
+{
+    enum status status = enter(fake_of(file->disk));
+    if (status == STATUS_OK) {
+        add_change(inode_of(file), 0, NULL, (size_t)size);
+    }
+    return status;
+}
+
+static enum status fake_rename(struct disk *d, const char *from, const char *to)
+{
+    struct fake_disk *f = fake_of(d);
+    enum status status = enter(f);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    struct entry *entry = find_entry(&f->cache, from);
+    if (entry == NULL) {
+        return STATUS_NOT_FOUND;
+    }
+    add_dir_change(f, from, to, entry->inode);
+    return STATUS_OK;
+}
+
+static enum status fake_unlink(struct disk *d, const char *name)
+{
+    struct fake_disk *f = fake_of(d);
+    enum status status = enter(f);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (find_entry(&f->cache, name) == NULL) {
+        return STATUS_NOT_FOUND;
+    }
+    add_dir_change(f, name, "", NULL);
+    return STATUS_OK;
+}
+
+static enum status fake_sync_dir(struct disk *d)
+{
+    struct fake_disk *f = fake_of(d);
+    enum status status = enter(f);
+    if (status == STATUS_OK) {
+        f->durable = f->cache;
+        f->dir_change_count = 0;
+        f->stats.dir_syncs++;
+    }
+    return status;
+}
+
+static enum status fake_list(struct disk *d, void (*each)(void *context, const char *name),
+                             void *context)
+{
+    struct fake_disk *f = fake_of(d);
+    enum status status = enter(f);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    /* Byte order, by picking the smallest name above the last one. */
+    const char *last = "";
+    for (size_t done = 0; done < f->cache.count; done++) {
+        const char *next = NULL;
+        for (size_t i = 0; i < f->cache.count; i++) {
+            const char *name = f->cache.entries[i].name;
+            if (strcmp(name, last) > 0 && (next == NULL || strcmp(name, next) < 0)) {
+                next = name;
+            }
+        }
+        each(context, next);
+        last = next;
+    }
+    return STATUS_OK;
+}
+
+static enum status fake_free_bytes(struct disk *d, uint64_t *bytes)
+{
+    *bytes = FREE_BYTES;
+    return enter(fake_of(d));
+}
+
+static enum status fake_lock(struct disk *d)
+{
+    struct fake_disk *f = fake_of(d);
+    enum status status = enter(f);
+    if (status == STATUS_OK && f->locked) {
+        return STATUS_BUSY;
+    }
+    f->locked = true;
+    return status;
+}
+
+static void fake_destroy(struct disk *d)
+{
+    fake_disk_destroy(fake_of(d));
+}
+
+static const struct disk_ops fake_ops = {
+    .open = fake_open,
+    .close = fake_close,
+    .size = fake_size,
+    .read = fake_read,
+    .write = fake_write,
+    .sync = fake_sync,
+    .truncate = fake_truncate,
+    .rename = fake_rename,
+    .unlink = fake_unlink,
+    .sync_dir = fake_sync_dir,
+    .list = fake_list,
+    .free_bytes = fake_free_bytes,
+    .lock = fake_lock,
+    .destroy = fake_destroy,
+};
+
+/* The test's side. */
+
+struct fake_disk *fake_disk_create(const struct fake_disk_options *options)
+{
+    CHECK(options->sector_bytes == 512 || options->sector_bytes == PAGE_BYTES);
+    struct fake_disk *f = mem_calloc(1, sizeof *f);
+    f->base.ops = &fake_ops;
+    f->sector_bytes = options->sector_bytes;
+    rng_init(&f->rng, options->seed);
+    return f;
+}
+
+struct fake_disk *fake_disk_clone(const struct fake_disk *f)
+{
+    struct fake_disk *clone = mem_calloc(1, sizeof *clone);
+    clone->base.ops = &fake_ops;
+    clone->sector_bytes = f->sector_bytes;
+    clone->rng = f->rng;
+    for (size_t i = 0; i < f->durable.count; i++) {
+        struct inode *inode = inode_create(clone);
+        image_copy(&inode->durable, &f->durable.entries[i].inode->durable);
+        image_copy(&inode->cache, &inode->durable);
+        set_name(&clone->durable, f->durable.entries[i].name, inode);
+    }
+    clone->cache = clone->durable;
+    return clone;
+}
+
+void fake_disk_destroy(struct fake_disk *f)
+{
+    for (size_t i = 0; i < f->inode_count; i++) {
+        CHECK_CMP(f->inodes[i]->handles, ==, 0);
+        inode_destroy(f->inodes[i]);
+    }
+    mem_free(f);
+}
+
+struct disk *fake_disk_as_disk(struct fake_disk *f)
+{
+    return &f->base;
+}
+
+uint64_t fake_disk_calls(const struct fake_disk *f)
+{
+    return f->calls;
+}
+
+void fake_disk_halt_at(struct fake_disk *f, uint64_t call)
+{
+    f->halt_at = call;
+}
+
+void fake_disk_fail_at(struct fake_disk *f, struct fake_fault fault)
+{
+    f->fault = fault;
+    f->has_failed = false;
+}
+
+bool fake_disk_has_failed(const struct fake_disk *f)
+{
+    return f->has_failed;
+}
+
+struct fake_disk_stats fake_disk_stats(const struct fake_disk *f)
+{
+    return f->stats;
+}
+
+size_t fake_disk_pending(const struct fake_disk *f)
+{
+    size_t count = f->dir_change_count;
+    for (size_t i = 0; i < f->inode_count; i++) {
+        count += f->inodes[i]->change_count;
+    }
+    return count;
+}
+
+/* Whether pending change number `at` arrives. */
+static bool arrives(struct fake_disk *f, const struct fake_loss *loss, size_t at)
+{
+    switch (loss->kind) {
+    case FAKE_LOSS_NONE:
+        return true;
+    case FAKE_LOSS_ALL:
+        return false;
+    case FAKE_LOSS_ONE:
+        return at != loss->which;
+    case FAKE_LOSS_RANDOM:
+    default:
+        return rng_chance(&f->rng, 1, 2);
+    }
+}
+
+/* The page around a pending write is garbage, with the durable sectors in it. */
+static void destroy_page(struct fake_disk *f, struct inode *inode, uint64_t offset)
+{
+    uint64_t page = offset / PAGE_BYTES * PAGE_BYTES;
+    for (uint64_t i = page; i < page + PAGE_BYTES && i < inode->durable.size; i++) {
+        inode->durable.data[i] = (uint8_t)rng_next(&f->rng);
+    }
+}
+
+static void lose_from(struct fake_disk *f, struct inode *inode, const struct fake_loss *loss,
+                      size_t *at)
+{
+    for (size_t i = 0; i < inode->change_count; i++) {
+        if (arrives(f, loss, (*at)++)) {
+            image_apply(&inode->durable, &inode->changes[i]);
+        }
+    }
+    for (size_t i = 0; loss->destroys && i < inode->change_count; i++) {
+        if (inode->changes[i].data != NULL && rng_chance(&f->rng, 1, DESTROY_CHANCE)) {
+            destroy_page(f, inode, inode->changes[i].offset);
+        }
+    }
+    forget_changes(inode);
+    image_copy(&inode->cache, &inode->durable);
+}
+
+void fake_disk_power_loss(struct fake_disk *f, struct fake_loss loss)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < f->dir_change_count; i++) {
+        if (arrives(f, &loss, at++)) {
+            apply_dir_change(&f->durable, &f->dir_changes[i]);
+        }
+    }
+    f->dir_change_count = 0;
+    for (size_t i = 0; i < f->inode_count; i++) {
+        CHECK_CMP(f->inodes[i]->handles, ==, 0);
+        lose_from(f, f->inodes[i], &loss, &at);
+    }
+    drop_nameless(f);
+    f->cache = f->durable;
+    fake_disk_restart(f);
+}
+
+void fake_disk_restart(struct fake_disk *f)
+{
+    for (size_t i = 0; i < f->inode_count; i++) {
+        CHECK_CMP(f->inodes[i]->handles, ==, 0);
+    }
+    f->halt_at = 0;
+    f->fault = (struct fake_fault){0};
+    f->locked = false;
+}
+
+static struct inode *existing(struct fake_disk *f, const char *name)
+{
+    CHECK_CMP(fake_disk_pending(f), ==, 0);
+    struct entry *entry = find_entry(&f->durable, name);
+    CHECK(entry != NULL);
+    return entry->inode;
+}
+
+uint64_t fake_disk_file_size(struct fake_disk *f, const char *name)
+{
+    return existing(f, name)->durable.size;
+}
+
+bool fake_disk_has_file(struct fake_disk *f, const char *name)
+{
+    return find_entry(&f->cache, name) != NULL;
+}
+
+uint8_t fake_disk_byte(struct fake_disk *f, const char *name, uint64_t offset)
+{
+    const struct inode *inode = existing(f, name);
+    CHECK_CMP(offset, <, inode->durable.size);
+    return inode->durable.data[offset];
+}
+
+void fake_disk_flip(struct fake_disk *f, const char *name, uint64_t offset, uint8_t mask)
+{
+    uint8_t byte = fake_disk_byte(f, name, offset) ^ mask;
+    fake_disk_overwrite(f, name, offset, slice_of(&byte, 1));
+}
+
+void fake_disk_fill(struct fake_disk *f, const char *name, uint64_t offset, size_t size,
+                    uint8_t byte)
+{
+    for (size_t i = 0; i < size; i++) {
+        fake_disk_overwrite(f, name, offset + i, slice_of(&byte, 1));
+    }
+}
+
+void fake_disk_overwrite(struct fake_disk *f, const char *name, uint64_t offset, struct slice bytes)
+{
+    struct inode *inode = existing(f, name);
+    CHECK_CMP(offset + bytes.size, <=, inode->durable.size);
+    memcpy(inode->durable.data + offset, bytes.data, bytes.size);
+    memcpy(inode->cache.data + offset, bytes.data, bytes.size);
+}
+
+void fake_disk_resize(struct fake_disk *f, const char *name, uint64_t size)
+{
+    struct inode *inode = existing(f, name);
+    image_resize(&inode->durable, (size_t)size);
+    image_resize(&inode->cache, (size_t)size);
+}
+
+void fake_disk_remove(struct fake_disk *f, const char *name)
+{
+    (void)existing(f, name);
+    remove_name(&f->durable, name);
+    remove_name(&f->cache, name);
+    drop_nameless(f);
+}
+
+void fake_disk_swap(struct fake_disk *f, const char *left, const char *right)
+{
+    struct inode *left_inode = existing(f, left);
+    struct inode *right_inode = existing(f, right);
+    set_name(&f->durable, left, right_inode);
+    set_name(&f->durable, right, left_inode);
+    f->cache = f->durable;
+}
+
+void fake_disk_copy_from(struct fake_disk *f, struct fake_disk *other, const char *name)
+{
+    CHECK_CMP(fake_disk_pending(f), ==, 0);
+    struct inode *inode = inode_create(f);
+    image_copy(&inode->durable, &existing(other, name)->durable);
+    image_copy(&inode->cache, &inode->durable);
+    set_name(&f->durable, name, inode);
+    f->cache = f->durable;
+    drop_nameless(f);
+}
