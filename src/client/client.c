@@ -7,7 +7,9 @@
 #include "net/url.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 /* Before a write, who leads is asked for this long at most per endpoint: a frozen member accepts
@@ -257,6 +259,23 @@ static enum status classify(const struct client_answer *a, bool is_write)
     }
 }
 
+/* The store's revision, which every answer of a member carries. */
+static uint64_t revision_of(const struct http_reply *reply)
+{
+    static const char name[] = "Conclave-Revision";
+    for (uint32_t i = 0; i < reply->header_count; i++) {
+        const struct http_header *h = &reply->headers[i];
+        char digits[24];
+        if (h->name.size == sizeof(name) - 1 && h->value.size < sizeof(digits) &&
+            strncasecmp((const char *)h->name.data, name, sizeof(name) - 1) == 0) {
+            snprintf(digits, sizeof(digits), "%.*s", (int)h->value.size,
+                     (const char *)h->value.data);
+            return strtoull(digits, NULL, 10);
+        }
+    }
+    return 0;
+}
+
 static void read_answer(struct client_answer *a)
 {
     a->json = json_loadb((const char *)a->body.data, a->body.size,
@@ -281,6 +300,7 @@ static enum status exchange(const struct url *server, const struct client_reques
     enum status status = http_client_call(connection, &call, &reply);
     if (status == STATUS_OK) {
         a->http_status = reply.http_status;
+        a->revision = revision_of(&reply);
         buf_append_slice(&a->body, reply.body);
     } else if (status != STATUS_UNREACHABLE && status != STATUS_TIMEOUT) {
         status = STATUS_CLOSED; /* sent, and no answer that can be understood */
@@ -353,6 +373,29 @@ static char *explain_unconfirmed(const struct client_answer *a)
     return why;
 }
 
+static char *explain_conflict(const struct client_answer *a)
+{
+    const json_t *revision = json_object_get(a->json, "revision");
+    if (json_is_number(revision)) {
+        return mem_printf(
+            "the condition does not hold, nothing was written: the key is at revision %.0f",
+            json_number_value(revision));
+    }
+    if (json_is_null(revision)) {
+        return mem_strdup("the condition does not hold, nothing was written: there is no such key");
+    }
+    return mem_printf("%s; nothing was written",
+                      a->error[0] != '\0' ? a->error : "the condition does not hold");
+}
+
+/* The answer's own words: "Invalid key: a key is UTF-8 (http://...)". */
+static char *explain_answer(enum status status, const struct client_answer *a)
+{
+    const char *reason = client_answer_string(a, "reason");
+    return mem_printf("%s%s%s (%s)", a->error[0] != '\0' ? a->error : status_text(status),
+                      reason != NULL ? ": " : "", reason != NULL ? reason : "", a->url);
+}
+
 char *client_explain(enum status status, const struct client_request *r,
                      const struct client_answer *a)
 {
@@ -362,22 +405,22 @@ char *client_explain(enum status status, const struct client_request *r,
         return explain_unknown(a);
     case STATUS_NOT_CONFIRMED:
         return explain_unconfirmed(a);
+    case STATUS_NOT_FOUND:
+        return mem_strdup("key not found");
     case STATUS_NOT_LEADER:
         return mem_printf("no leader was found in time%s", nothing);
     case STATUS_NO_QUORUM:
-        return mem_printf("no majority of the members answers%s (%s: %s)", nothing, a->url,
+        return mem_printf("no majority answers%s (%s: %s)", nothing, a->url,
                           a->error[0] != '\0' ? a->error : "unavailable");
     case STATUS_CONFLICT:
-        return mem_printf("the condition does not hold%s", nothing);
+        return explain_conflict(a);
     case STATUS_TIMEOUT:
         return mem_printf("no answer in time; %s was asked last", a->url);
     case STATUS_OVERLOADED:
     case STATUS_NO_SPACE:
         return mem_printf("%s%s", status_text(status), nothing);
     default:
-        return mem_printf("%s%s%s%s", a->error[0] != '\0' ? a->error : status_text(status),
-                          a->http_status != 0 ? " (" : "", a->http_status != 0 ? a->url : "",
-                          a->http_status != 0 ? ")" : "");
+        return explain_answer(status, a);
     }
 }
 

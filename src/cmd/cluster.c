@@ -103,10 +103,10 @@ static void print_members(const struct manager *m, const json_t *answer)
     for (uint32_t i = 0; i < m->count; i++) {
         const struct manager_member *member = &m->members[i];
         bool is_alive = process_state_of(&member->process) != PROCESS_GONE;
-        const json_t *entry = member_find(answer, member->name);
+        const json_t *entry = member_table_find(answer, member->name);
         struct member_texts texts = {0};
         if (entry != NULL) {
-            member_texts_of(entry, &texts);
+            member_table_texts(entry, &texts);
         }
         char pid[24];
         snprintf(pid, sizeof(pid), "%ld", (long)member->process.pid);
@@ -133,7 +133,7 @@ static int show_status(const struct options *o, const struct manager *m)
             code = EXIT_VERDICT;
         }
     }
-    if (member_summary_of(a.json).leader == NULL) {
+    if (member_table_summary(a.json).leader == NULL) {
         verb_complain(o, "no member leads");
         code = EXIT_VERDICT;
     }

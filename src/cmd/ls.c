@@ -4,6 +4,7 @@
 #include "cmd/client_verb.h"
 #include "cmd/verbs.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -28,8 +29,18 @@ static const struct option rows[] = {
 #define PAGE_KEYS             "1000"
 #define PAGE_KEYS_WITH_VALUES "50"
 
-static void make_target(const struct options *o, struct slice after, struct buf *target)
+struct listing {
+    const struct options *options;
+    struct client *client;
+    struct buf after;  /* where the next page begins; empty when there is none */
+    uint64_t revision; /* that all pages show; 0 before the first */
+    bool is_begun;
+    bool has_items;
+};
+
+static void make_target(const struct listing *l, struct buf *target)
 {
+    const struct options *o = l->options;
     buf_append_str(target, "/keys");
     client_verb_query(target, "limit",
                       options_is_on(o, LS_VALUES) ? PAGE_KEYS_WITH_VALUES : PAGE_KEYS);
@@ -45,9 +56,12 @@ static void make_target(const struct options *o, struct slice after, struct buf 
     if (options_is_given(o, LS_CONSISTENCY)) {
         client_verb_query(target, "consistency", options_text(o, LS_CONSISTENCY));
     }
-    if (after.size > 0) {
+    if (l->after.size > 0) {
         buf_append_str(target, "&after=");
-        client_append_encoded(target, after, true);
+        client_append_encoded(target, buf_slice(&l->after), true);
+    }
+    if (l->revision > 0) {
+        buf_printf(target, "&revision=%" PRIu64, l->revision);
     }
 }
 
@@ -75,14 +89,6 @@ static void print_item(const struct options *o, struct slice item)
     buf_deinit(&line);
 }
 
-struct listing {
-    const struct options *options;
-    struct client *client;
-    struct buf after; /* where the next page begins; empty when there is none */
-    bool is_begun;
-    bool has_items;
-};
-
 /* Pages are joined: one JSON document, whatever the number of requests. */
 static void print_page(struct listing *l, struct slice keys)
 {
@@ -106,7 +112,7 @@ static void print_page(struct listing *l, struct slice keys)
 static int list_page(struct listing *l)
 {
     struct buf target = {0};
-    make_target(l->options, buf_slice(&l->after), &target);
+    make_target(l, &target);
     buf_clear(&l->after);
     const struct client_request request = {.method = "GET", .target = client_verb_target(&target)};
     struct client_answer a = {0};
@@ -121,6 +127,7 @@ static int list_page(struct listing *l)
         print_page(l, keys);
         if (json_text_member(page, "more", &more) && slice_equal(more, slice_str("true"))) {
             client_verb_append_member(&l->after, page, "next");
+            l->revision = l->revision > 0 ? l->revision : a.revision;
         }
     }
     client_answer_deinit(&a);
@@ -147,11 +154,11 @@ const struct verb verb_ls = {
     .name = "ls",
     .arguments = "[PREFIX]",
     .summary = "list keys in byte order",
-    .details = "One key a line; with --values, a tab and the value's JSON text after it. The keys "
-               "come in\n"
-               "pages (" PAGE_KEYS ", with values " PAGE_KEYS_WITH_VALUES
-               "); each page is read anew, so a long list is not one moment's picture.\n"
-               "Control characters in keys are shown as \\xNN, but for -o raw.\n",
+    .details =
+        "One key a line; with --values, a tab and the value's JSON text after it. However long "
+        "the\n"
+        "list, it shows one revision of the store. Control characters in keys are shown as \\xNN,\n"
+        "but for -o raw.\n",
     .examples = "  conclave ls\n"
                 "  conclave ls user/ --values\n"
                 "  conclave ls --delimiter /\n",

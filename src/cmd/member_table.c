@@ -14,7 +14,7 @@ static const char *string_of(const json_t *object, const char *name)
     return json_string_value(json_object_get(object, name));
 }
 
-struct member_summary member_summary_of(const json_t *answer)
+struct member_summary member_table_summary(const json_t *answer)
 {
     struct member_summary s = {.leader = string_of(json_object_get(answer, "leader"), "id")};
     size_t i;
@@ -27,7 +27,7 @@ struct member_summary member_summary_of(const json_t *answer)
     return s;
 }
 
-const json_t *member_find(const json_t *answer, const char *name)
+const json_t *member_table_find(const json_t *answer, const char *name)
 {
     size_t i;
     json_t *member;
@@ -50,7 +50,7 @@ static void number_text(const json_t *member, const char *name, const char *unit
     }
 }
 
-void member_texts_of(const json_t *member, struct member_texts *texts)
+void member_table_texts(const json_t *member, struct member_texts *texts)
 {
     *texts = (struct member_texts){.url = string_of(member, "url")};
     bool is_online = json_is_true(json_object_get(member, "online"));

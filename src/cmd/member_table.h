@@ -11,10 +11,10 @@ struct member_summary {
     size_t online;
     const char *leader; /* its name, borrowed from the answer; NULL = none */
 };
-struct member_summary member_summary_of(const json_t *answer);
+struct member_summary member_table_summary(const json_t *answer);
 
 /* The entry of the member of that name, or NULL. */
-const json_t *member_find(const json_t *answer, const char *name);
+const json_t *member_table_find(const json_t *answer, const char *name);
 
 /* Texts for a member's columns; NULL or empty = unknown. */
 struct member_texts {
@@ -24,4 +24,4 @@ struct member_texts {
     char lag[24];
     char contact[24];
 };
-void member_texts_of(const json_t *member, struct member_texts *texts);
+void member_table_texts(const json_t *member, struct member_texts *texts);

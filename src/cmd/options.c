@@ -41,6 +41,9 @@ void options_deinit(struct options *o)
 /* --- messages --------------------------------------------------------------------------------- */
 
 static void keep_error(struct options *o, const char *format, va_list args)
+    __attribute__((format(printf, 2, 0)));
+
+static void keep_error(struct options *o, const char *format, va_list args)
 {
     char text[2048];
     vsnprintf(text, sizeof(text), format, args);

@@ -22,7 +22,7 @@ static void print_members(const json_t *answer)
     json_array_foreach(json_object_get(answer, "cluster"), i, member)
     {
         struct member_texts texts;
-        member_texts_of(member, &texts);
+        member_table_texts(member, &texts);
         const char *const cells[] = {
             json_string_value(json_object_get(member, "id")),
             texts.url,
@@ -38,7 +38,7 @@ static void print_members(const json_t *answer)
 
 static int judge(const struct options *o, const json_t *answer)
 {
-    struct member_summary s = member_summary_of(answer);
+    struct member_summary s = member_table_summary(answer);
     if (s.leader == NULL) {
         verb_complain(o, "no member leads: writes wait until a majority of the %zu is back",
                       s.count);

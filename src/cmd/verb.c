@@ -19,6 +19,9 @@ const char *verb_program(void)
 /* --- messages --------------------------------------------------------------------------------- */
 
 static void complain(const char *verb, const char *format, va_list args)
+    __attribute__((format(printf, 2, 0)));
+
+static void complain(const char *verb, const char *format, va_list args)
 {
     struct buf line = {0};
     buf_printf(&line, "%s: ", verb);
