@@ -12,8 +12,7 @@
 #include <strings.h>
 #include <time.h>
 
-/* Before a write, who leads is asked for this long at most per endpoint: a frozen member accepts
- * connections and never answers, and a write must not be lost in it. */
+/* How long a member may take to say whether it leads. */
 #define LOCATE_MS        400
 /* Between rounds over all endpoints; doubled each time. */
 #define BACKOFF_FIRST_MS 20
@@ -62,7 +61,7 @@ void client_destroy(struct client *c)
     mem_free(c);
 }
 
-/* --- the call --------------------------------------------------------------------------------- */
+/* --- going round ------------------------------------------------------------------------------- */
 
 static uint32_t left_ms(const struct call *call)
 {
@@ -103,23 +102,12 @@ static bool note_leader(struct client *c, const struct client_answer *a)
     return true;
 }
 
-/* Ask the endpoints in turn who leads, until one knows. The one that says "I do" is taken at the
- * address that worked, not at the one it advertises. */
-static void locate_leader(struct client *c, struct call *call)
+static void pause_a_little(struct call *call)
 {
-    const struct client_request who = {.method = "GET", .target = "/leader"};
-    for (uint32_t i = 0; i < c->endpoint_count && c->leader[0] == '\0'; i++) {
-        const char *url = c->endpoints[(c->cursor + i) % c->endpoint_count];
-        uint32_t left = left_ms(call);
-        struct client_answer a = {0};
-        enum status status = client_ask(url, &who, left < LOCATE_MS ? left : LOCATE_MS, &a);
-        if (status == STATUS_OK) {
-            snprintf(c->leader, sizeof(c->leader), "%s", url);
-        } else if (a.http_status != 0) {
-            note_leader(c, &a);
-        }
-        client_answer_deinit(&a);
-    }
+    uint32_t left = left_ms(call);
+    client_sleep_ms(call->backoff_ms < left ? call->backoff_ms : left);
+    uint32_t doubled = call->backoff_ms * 2;
+    call->backoff_ms = doubled < BACKOFF_LAST_MS ? doubled : BACKOFF_LAST_MS;
 }
 
 /* Move on to the next endpoint; a round without success ends with a pause. False when every endpoint
@@ -138,10 +126,7 @@ static bool move_on(struct client *c, struct call *call)
     call->refused = 0;
     call->hops = 0;
     c->dead_hint[0] = '\0';
-    uint32_t left = left_ms(call);
-    client_sleep_ms(call->backoff_ms < left ? call->backoff_ms : left);
-    call->backoff_ms =
-        call->backoff_ms * 2 < BACKOFF_LAST_MS ? call->backoff_ms * 2 : BACKOFF_LAST_MS;
+    pause_a_little(call);
     return true;
 }
 
@@ -163,6 +148,112 @@ static bool choose_next(struct client *c, struct call *call, enum status status,
     return move_on(c, call);
 }
 
+/* Reads, and writes where only one endpoint is given: ask, follow, go round. */
+static enum status call_any(struct client *c, struct call *call)
+{
+    const struct client_request *r = call->request;
+    enum status last = STATUS_TIMEOUT;
+    for (;;) {
+        bool was_hint = r->is_write && c->leader[0] != '\0';
+        const char *url = was_hint ? c->leader : c->endpoints[c->cursor];
+        enum status status = client_ask(url, r, attempt_ms(c, call), call->answer);
+        call->heard = call->heard || call->answer->http_status != 0;
+        if (status != STATUS_UNREACHABLE || !call->heard) {
+            last = status;
+        }
+        bool may_repeat = is_definitely_not_done(status) || (!r->is_write && is_transport(status));
+        if (!may_repeat || left_ms(call) == 0 || !choose_next(c, call, status, was_hint) ||
+            left_ms(call) == 0) {
+            return last;
+        }
+    }
+}
+
+/* --- a write, with several endpoints ---------------------------------------------------------- */
+
+/* A write goes only to a member that says by itself, just now, that it leads. A frozen one takes
+ * connections and says nothing, while the others still name it: a write sent there would have an unknown
+ * outcome, and needs not be sent at all. The leader is taken at the address where it answered, which
+ * need not be the one it advertises. */
+static enum status ask_whether_it_leads(struct client *c, struct call *call, const char *url,
+                                        struct client_answer *a)
+{
+    const struct client_request who = {.method = "GET", .target = "/leader"};
+    uint32_t left = left_ms(call);
+    enum status status = client_ask(url, &who, left < LOCATE_MS ? left : LOCATE_MS, a);
+    if (status == STATUS_OK) {
+        snprintf(c->leader, sizeof(c->leader), "%s", a->url);
+    }
+    return status;
+}
+
+/* Ask one endpoint, and whom it names. */
+static enum status locate_by(struct client *c, struct call *call, const char *url)
+{
+    struct client_answer a = {0};
+    enum status status = ask_whether_it_leads(c, call, url, &a);
+    if (status != STATUS_OK && a.http_status != 0 && note_leader(c, &a)) {
+        char named[LIMIT_URL_BYTES];
+        memcpy(named, c->leader, sizeof(named));
+        c->leader[0] = '\0';
+        if (ask_whether_it_leads(c, call, named, &a) == STATUS_OK) {
+            status = STATUS_OK;
+        } else {
+            memcpy(c->dead_hint, named, sizeof(named));
+        }
+    }
+    client_answer_deinit(&a);
+    return status;
+}
+
+/* OK: c->leader says that it leads. NOT_LEADER: nobody did until the deadline. UNREACHABLE: no endpoint
+ * took a connection. */
+static enum status locate_leader(struct client *c, struct call *call)
+{
+    while (left_ms(call) > 0) {
+        bool is_anyone_there = false;
+        c->dead_hint[0] = '\0';
+        for (uint32_t i = 0; i < c->endpoint_count && left_ms(call) > 0; i++) {
+            enum status status = locate_by(c, call, c->endpoints[i]);
+            if (status == STATUS_OK) {
+                return STATUS_OK;
+            }
+            is_anyone_there = is_anyone_there || status != STATUS_UNREACHABLE;
+        }
+        if (!is_anyone_there && !call->heard) {
+            return STATUS_UNREACHABLE;
+        }
+        pause_a_little(call);
+    }
+    return STATUS_NOT_LEADER;
+}
+
+static enum status call_leader(struct client *c, struct call *call)
+{
+    enum status last = STATUS_NOT_LEADER;
+    while (left_ms(call) > 0) {
+        if (c->leader[0] == '\0') {
+            enum status found = locate_leader(c, call);
+            if (found != STATUS_OK) {
+                return call->heard ? last : found;
+            }
+        }
+        enum status status = client_ask(c->leader, call->request, left_ms(call), call->answer);
+        call->heard = call->heard || call->answer->http_status != 0;
+        if (status != STATUS_UNREACHABLE) {
+            last = status;
+        }
+        if (!is_definitely_not_done(status)) {
+            return status;
+        }
+        c->leader[0] = '\0';
+        pause_a_little(call);
+    }
+    return last;
+}
+
+/* --- calling ---------------------------------------------------------------------------------- */
+
 enum status client_call(struct client *c, const struct client_request *r, struct client_answer *a)
 {
     struct call call = {.request = r,
@@ -170,31 +261,12 @@ enum status client_call(struct client *c, const struct client_request *r, struct
                         .deadline_ms = client_now_ms() + c->timeout_ms,
                         .backoff_ms = BACKOFF_FIRST_MS};
     c->dead_hint[0] = '\0';
-    if (r->is_write && c->endpoint_count > 1 && c->leader[0] == '\0') {
-        locate_leader(c, &call);
-    }
-    enum status last = STATUS_TIMEOUT;
-    for (;;) {
-        bool was_hint = r->is_write && c->leader[0] != '\0';
-        const char *url = was_hint ? c->leader : c->endpoints[c->cursor];
-        enum status status = client_ask(url, r, attempt_ms(c, &call), a);
-        call.heard = call.heard || a->http_status != 0;
-        if (status != STATUS_UNREACHABLE || !call.heard) {
-            last = status;
-        }
-        bool may_repeat = is_definitely_not_done(status) || (!r->is_write && is_transport(status));
-        if (status == STATUS_OK && r->is_write) {
-            snprintf(c->leader, sizeof(c->leader), "%s", a->url);
-        }
-        if (!may_repeat || left_ms(&call) == 0 || !choose_next(c, &call, status, was_hint) ||
-            left_ms(&call) == 0) {
-            break;
-        }
-    }
-    if (is_transport(last)) {
+    enum status status =
+        r->is_write && c->endpoint_count > 1 ? call_leader(c, &call) : call_any(c, &call);
+    if (is_transport(status)) {
         return r->is_write ? STATUS_UNKNOWN : STATUS_TIMEOUT;
     }
-    return last;
+    return status;
 }
 
 /* --- one attempt ------------------------------------------------------------------------------ */
@@ -405,8 +477,10 @@ char *client_explain(enum status status, const struct client_request *r,
         return explain_unknown(a);
     case STATUS_NOT_CONFIRMED:
         return explain_unconfirmed(a);
-    case STATUS_NOT_FOUND:
-        return mem_strdup("key not found");
+    case STATUS_NOT_FOUND: {
+        const char *key = client_answer_string(a, "key");
+        return mem_printf("key not found: %.200s", key != NULL ? key : "?");
+    }
     case STATUS_NOT_LEADER:
         return mem_printf("no leader was found in time%s", nothing);
     case STATUS_NO_QUORUM:

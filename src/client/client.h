@@ -7,7 +7,8 @@
  *     never came about, or the answer says so (503 "Not the leader", "No quorum", 429). One that was cut off
  *     after sending, or answered "Outcome unknown", is never sent again: STATUS_UNKNOWN.
  *   - Everything ends at one deadline a call.
- * An answer's leaderUrl is followed; where it cannot be reached, the given endpoints are tried in turn. */
+ * An answer's leaderUrl is followed; where it cannot be reached, the given endpoints are tried in turn. With
+ * several endpoints a write is sent only to a member that has just said that it leads. */
 #pragma once
 
 #include "base/buf.h"

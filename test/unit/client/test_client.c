@@ -238,10 +238,10 @@ static void a_leader_that_cannot_be_reached_is_sought_among_the_given_endpoints(
     char nowhere[64];
     int unused = bind_somewhere(nowhere, sizeof(nowhere));
     struct script follower = {.leader_url = nowhere};
-    SCRIPT(follower, OTHER_LEADS, {ANSWER, 503, NOT_LEADER});
+    SCRIPT(follower, OTHER_LEADS);
     /* The same member, under the address that works from here. */
     struct script leader = {.leader_url = nowhere};
-    SCRIPT(leader, GO_ON);
+    SCRIPT(leader, LEADER_SAYS, GO_ON);
     assert_int_equal(call(&write_request, 5000, follower.url, leader.url), STATUS_OK);
     script_stop(&leader);
     script_stop(&follower);
@@ -265,19 +265,46 @@ static void the_leader_is_asked_where_it_answered_not_where_it_advertises(void *
     assert_int_equal(count_requests(&follower, "PUT"), 0);
 }
 
-static void a_write_is_not_lost_in_a_frozen_member_when_another_knows_the_leader(void **state)
+static void a_write_is_not_lost_in_a_frozen_follower(void **state)
 {
     (void)state;
     struct script frozen = {0};
     SCRIPT(frozen, {.action = SILENT});
-    struct script leader = {0};
-    leader.leader_url = "";
+    struct script leader = {.leader_url = ""};
     SCRIPT(leader, LEADER_SAYS, GO_ON);
-    assert_int_equal(call(&write_request, 5000, frozen.url, leader.url), STATUS_OK);
+    assert_int_equal(call(&write_request, 20000, frozen.url, leader.url), STATUS_OK);
     script_stop(&leader);
     script_stop(&frozen);
     assert_int_equal(count_requests(&frozen, "PUT"), 0);
     assert_int_equal(count_requests(&leader, "PUT"), 1);
+}
+
+static void a_write_waits_for_the_next_leader_when_the_one_named_is_frozen(void **state)
+{
+    (void)state;
+    struct script frozen = {0};
+    SCRIPT(frozen, {.action = SILENT});
+    struct script next = {.leader_url = frozen.url};
+    SCRIPT(next, OTHER_LEADS, LEADER_SAYS, GO_ON);
+    char nowhere[64];
+    int unused = bind_somewhere(nowhere, sizeof(nowhere));
+    assert_int_equal(call(&write_request, 20000, nowhere, next.url), STATUS_OK);
+    script_stop(&next);
+    script_stop(&frozen);
+    close(unused);
+    assert_int_equal(count_requests(&frozen, "PUT"), 0);
+    assert_int_equal(count_requests(&frozen, "GET /leader"), 1);
+    assert_int_equal(count_requests(&next, "PUT"), 1);
+}
+
+static void a_write_that_found_no_leader_in_time_was_never_sent(void **state)
+{
+    (void)state;
+    struct script a = {.leader_url = ""};
+    SCRIPT(a, OTHER_LEADS);
+    assert_int_equal(call(&write_request, 200, a.url, a.url), STATUS_NOT_LEADER);
+    script_stop(&a);
+    assert_int_equal(count_requests(&a, "PUT"), 0);
 }
 
 static void a_leader_url_that_is_no_address_is_not_followed(void **state)
@@ -470,7 +497,9 @@ int main(void)
         cmocka_unit_test(step_down_follows_the_leader_as_well),
         cmocka_unit_test(a_leader_that_cannot_be_reached_is_sought_among_the_given_endpoints),
         cmocka_unit_test(the_leader_is_asked_where_it_answered_not_where_it_advertises),
-        cmocka_unit_test(a_write_is_not_lost_in_a_frozen_member_when_another_knows_the_leader),
+        cmocka_unit_test(a_write_is_not_lost_in_a_frozen_follower),
+        cmocka_unit_test(a_write_waits_for_the_next_leader_when_the_one_named_is_frozen),
+        cmocka_unit_test(a_write_that_found_no_leader_in_time_was_never_sent),
         cmocka_unit_test(a_leader_url_that_is_no_address_is_not_followed),
         cmocka_unit_test(a_refused_connection_moves_on_to_the_next_endpoint),
         cmocka_unit_test(a_write_that_was_definitely_not_done_is_repeated),
