@@ -239,6 +239,15 @@ static void stop_watcher(const struct manager *m)
     mem_free(path);
 }
 
+static int stop_locked(const struct options *o, struct manager *m)
+{
+    if (manager_stop(m)) {
+        return EXIT_DONE;
+    }
+    verb_complain(o, "a member did not stop within %d s, or not cleanly", MANAGER_STOP_MS / 1000);
+    return EXIT_VERDICT;
+}
+
 static int run_stop(struct options *o)
 {
     struct manager *m;
@@ -247,19 +256,14 @@ static int run_stop(struct options *o)
     if (code != EXIT_DONE) {
         return code;
     }
+    uint32_t living = manager_refresh(m);
     stop_watcher(m);
     enum status status = manager_lock(m, &detail);
-    if (status != STATUS_OK) {
-        code = cluster_complain(o, status, detail);
-    } else {
-        uint32_t living = manager_refresh(m);
-        bool is_clean = manager_stop(m);
-        fprintf(stderr, living > 0 ? "%u members stopped.\n" : "No more members run.\n", living);
-        if (!is_clean) {
-            verb_complain(o, "a member did not stop within %d s and was killed",
-                          MANAGER_STOP_MS / 1000);
-            code = EXIT_VERDICT;
-        }
+    code = status == STATUS_OK ? stop_locked(o, m) : cluster_complain(o, status, detail);
+    if (status == STATUS_OK && living > 0) {
+        fprintf(stderr, "%u member%s stopped.\n", living, living == 1 ? "" : "s");
+    } else if (status == STATUS_OK) {
+        fprintf(stderr, "No member was running.\n");
     }
     manager_destroy(m);
     return code;
