@@ -12,6 +12,8 @@
 /* How long the end that did not dial the losing link waits for the other one to close it. */
 #define CONTEST_MS    1000
 #define BULK_PAUSE_MS 1000
+/* Strangers that try again and again are counted always and logged this often. */
+#define WARN_PAUSE_MS 5000
 
 static const struct link_events link_table;
 
@@ -184,15 +186,6 @@ static void settle(struct peer *peer)
     }
 }
 
-static void on_contest(struct timer *t)
-{
-    struct peer *peer = t->context;
-    if (peer->dialled != NULL && peer->accepted != NULL) {
-        peers_drop_link(peer->dialled, BYE_DUPLICATE);
-        settle(peer);
-    }
-}
-
 /* No raft link is left. */
 static void go_down(struct peer *peer)
 {
@@ -232,21 +225,42 @@ void peers_report_lost(struct peer *peer)
     p->events->on_lost(p->context, peer->hello.incarnation);
 }
 
-/* A raft link that was up ended by itself. */
-static void on_raft_ended(struct peer *peer, enum link_end why)
+/* No raft link is left, and the member did not say that it keeps another one. */
+static void on_last_ended(struct peer *peer, enum link_end why)
 {
-    if (peer_is_up(peer)) {
-        settle(peer);
-        return;
-    }
     bool announced = peer->announced;
     if (announced) {
         log_info("connection with %s ended: %s", peer->hello.name, link_end_text(why));
     }
     go_down(peer);
     peer->lost_pending = announced && why != LINK_REFUSED;
-    if (peer->lost_pending || why == LINK_DUPLICATE) {
+    if (peer->lost_pending) {
         dial_again(peer);
+    }
+}
+
+/* A raft link that was up ended by itself. */
+static void on_raft_ended(struct peer *peer, enum link_end why)
+{
+    struct peers *p = peer->peers;
+    if (peer_is_up(peer)) {
+        settle(peer);
+    } else if (why == LINK_DUPLICATE && peer->announced) {
+        /* The other side has a better one up, and its hello on that is still on its way to us. */
+        p->loop->ops->timer_start(p->loop, &peer->contest, now_ms(p) + CONTEST_MS);
+    } else {
+        on_last_ended(peer, why);
+    }
+}
+
+static void on_contest(struct timer *t)
+{
+    struct peer *peer = t->context;
+    if (peer->dialled != NULL && peer->accepted != NULL) {
+        peers_drop_link(peer->dialled, BYE_DUPLICATE);
+        settle(peer);
+    } else if (!peer_is_up(peer)) {
+        on_last_ended(peer, LINK_DUPLICATE);
     }
 }
 
@@ -267,7 +281,8 @@ static void count_end(struct peers *p, const struct link *l, enum link_end why)
     default:
         return;
     }
-    if (l->dial == NULL) {
+    if (l->dial == NULL && (p->warned_ms == 0 || now_ms(p) - p->warned_ms >= WARN_PAUSE_MS)) {
+        p->warned_ms = now_ms(p);
         log_warn("refused a link from %s: %s", l->conn->remote, link_end_text(why));
     }
 }
@@ -609,7 +624,7 @@ static void send_scratch(struct peer *peer, enum link_lane lane, enum frame_type
     struct peer_queue *q = &peer->queues[lane];
     struct link *l = lane_link(peer, lane);
     struct slice message = buf_slice(&p->scratch);
-    if (message.size <= FRAME_PAYLOAD_MAX && peer_queue_bytes(q) == 0 &&
+    if (l != NULL && message.size <= FRAME_PAYLOAD_MAX && peer_queue_bytes(q) == 0 &&
         link_unsent(l) < LIMIT_PEER_CONN_BYTES) {
         link_send(l, &(struct frame){.type = (uint8_t)type,
                                      .flags = FRAME_FIRST | FRAME_LAST,
@@ -626,7 +641,7 @@ static void send_scratch(struct peer *peer, enum link_lane lane, enum frame_type
 void peers_send(struct peers *p, struct uuid to, const struct raft_message *m)
 {
     struct peer *peer = peers_find(p, to);
-    if (peer == NULL || peer->sending == NULL || !peer->announced) {
+    if (peer == NULL || !peer->announced) {
         note_dropped(p, to);
         return;
     }
@@ -643,7 +658,7 @@ void peers_send_note(struct peers *p, struct uuid to, enum peer_note kind, struc
 {
     struct peer *peer = peers_find(p, to);
     CHECK_CMP(body.size, <, FRAME_PAYLOAD_MAX);
-    if (peer == NULL || peer->sending == NULL) {
+    if (peer == NULL || (peer->sending == NULL && !peer->announced)) {
         return;
     }
     buf_clear(&p->scratch);

@@ -54,6 +54,7 @@ struct peers {
     struct peer *table[LIMIT_PEERS_KNOWN];
     struct timer tick;
     uint64_t ticked_ms;
+    uint64_t warned_ms;
     struct timer later; /* reports `dropped` in a turn of its own */
     uint32_t dropped_count;
     struct uuid dropped[LIMIT_PEERS_KNOWN];

@@ -189,6 +189,7 @@ static void send_heartbeat(struct raft *r, struct member *member, uint64_t round
 
 void leader_broadcast_heartbeat(struct raft *r)
 {
+    r->leading.heartbeat_ms = r->now_ms + r->options.heartbeat_ms;
     for (uint32_t i = 0; i < r->member_count; i++) {
         if (r->members[i].id != r->options.self) {
             send_heartbeat(r, &r->members[i], r->reads.round);
@@ -214,7 +215,10 @@ void leader_on_heartbeat_reply(struct raft *r, const struct raft_message *m)
 void leader_on_unreachable(struct raft *r, node_id id)
 {
     struct member *member = member_find(r, id);
-    if (r->role == RAFT_LEADER && member != NULL && id != r->options.self) {
+    /* One that is probed already stays as it is: to send at once what was dropped at once would never
+     * end. Its heartbeats find out when it is back. */
+    if (r->role == RAFT_LEADER && member != NULL && id != r->options.self &&
+        !member->progress.probing) {
         progress_to_probe(&member->progress);
     }
 }
@@ -325,6 +329,9 @@ void leader_turn(struct raft *r)
 {
     maybe_commit(r);
     reads_leader_turn(r);
+    if (r->now_ms >= r->leading.heartbeat_ms && !r->transfer.stalled) {
+        leader_broadcast_heartbeat(r);
+    }
     transfer_turn(r);
     for (uint32_t i = 0; i < r->member_count; i++) {
         if (r->members[i].id != r->options.self) {
@@ -352,10 +359,6 @@ void leader_on_time(struct raft *r)
         return;
     }
     transfer_on_time(r);
-    if (r->role == RAFT_LEADER && r->now_ms >= r->leading.heartbeat_ms && !r->transfer.stalled) {
-        r->leading.heartbeat_ms = r->now_ms + r->options.heartbeat_ms;
-        leader_broadcast_heartbeat(r);
-    }
 }
 
 static bool has_peers(const struct raft *r)

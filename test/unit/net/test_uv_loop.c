@@ -47,7 +47,7 @@ static void tell(struct story *s, char letter)
 static void on_guard(struct timer *t)
 {
     (void)t;
-    CHECK(!"the test hangs");
+    CHECK(0 && "the test hangs");
 }
 
 static void count_turn(void *context)
@@ -246,7 +246,7 @@ static void note_close(struct conn *c, enum status why)
 static void never_open(struct conn *c)
 {
     (void)c;
-    CHECK(!"opened");
+    CHECK(0 && "opened");
 }
 
 static const struct conn_events refused_events = {.on_open = never_open, .on_close = note_close};
@@ -471,7 +471,7 @@ static void reset_at_once(struct conn *c)
 static void no_end(struct conn *c)
 {
     (void)c;
-    CHECK(!"a reset looked like an end");
+    CHECK(0 && "a reset looked like an end");
 }
 
 static const struct conn_events resetter_events = {.on_open = reset_at_once,

@@ -233,6 +233,30 @@ static void tell_lost(struct world *w, node_id id)
     (void)!world_input(w, id, &input);
 }
 
+/* The leader's links break and everybody hears of it, but it lives on and does not know: the moment
+ * in which two believe that they lead, and in which logs part. */
+static void overthrow(struct world *w)
+{
+    node_id leader = world_leader(w);
+    if (leader == 0) {
+        return;
+    }
+    enum world_link state = toss(w, 50) ? WORLD_LINK_CUT : WORLD_LINK_HELD;
+    for (node_id id = 1; id <= w->node_count; id++) {
+        world_set_link(w, leader, id, state);
+        world_set_link(w, id, leader, state);
+    }
+    for (node_id id = 1; id <= w->node_count; id++) {
+        if (id != leader && world_is_up(w, id) && !w->nodes[id].paused) {
+            const struct raft *r = w->nodes[id].raft;
+            struct raft_input input = {
+                .kind = RAFT_INPUT_LEADER_LOST,
+                .lost = {.leader = leader, .term = raft_term_now(r), .sync_ms = 1}};
+            (void)!world_input(w, id, &input);
+        }
+    }
+}
+
 /* A message that no member sent: impossible numbers must be dropped, never believed, never abort.
  * Its claims must not be credible lies, so that the checks stay meaningful: a wrong receiver, or
  * numbers that no log can have. */
@@ -272,6 +296,9 @@ static void disturb(struct world *w, const struct faults *f)
     if (f->partitions && toss(w, 10)) {
         cut_something(w);
     }
+    if (f->losses_told && f->partitions && toss(w, 5)) {
+        overthrow(w);
+    }
     if (toss(w, 15)) {
         world_set_all_links(w, WORLD_LINK_OPEN);
     }
@@ -305,7 +332,7 @@ static void disturb(struct world *w, const struct faults *f)
 static void work(struct world *w)
 {
     for (uint64_t i = rng_below(&w->rng, 4); i > 0; i--) {
-        node_id id = toss(w, 80) ? world_leader(w) : any_node(w);
+        node_id id = toss(w, 60) ? world_leader(w) : any_node(w);
         if (id != 0 && world_is_up(w, id) && !w->nodes[id].paused) {
             (void)!world_propose(w, id, (uint32_t)rng_between(&w->rng, 8, 100));
         }
@@ -441,6 +468,9 @@ static void schedules_reach_the_rare_corners(void **state)
 static void rule_e2_the_same_seed_gives_the_same_trace(void **state)
 {
     (void)state;
+    if (getenv("RAFT_SEED") != NULL) {
+        skip();
+    }
     for (uint64_t seed = 1; seed <= 10; seed++) {
         assert_true(run_schedule(seed) == run_schedule(seed));
     }

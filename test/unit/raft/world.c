@@ -136,6 +136,9 @@ static void disk_write(struct world *w, node_id id, bool hard_state, uint32_t co
         n->disk.term = p->term;
         n->disk.vote = p->vote;
     }
+    if (hard_state && p->commit > n->disk.commit) {
+        n->disk.commit = p->commit; /* the floor comes first, so it may not speak of what follows */
+    }
     if (count == 0) {
         return;
     }
@@ -171,7 +174,6 @@ static void finish_write(struct world *w, node_id id)
 {
     struct world_node *n = &w->nodes[id];
     disk_write(w, id, true, n->persist.count);
-    n->disk.commit = n->persist.commit > n->disk.commit ? n->persist.commit : n->disk.commit;
     n->writing = false;
     n->disk_due_ms = UINT64_MAX;
     (void)!world_input(w, id, &(struct raft_input){.kind = RAFT_INPUT_PERSISTED});
