@@ -81,3 +81,11 @@
 #define LIMIT_APPEND_ENTRIES      65536      /* of one message; the rest is left for the next one */
 /* One message, joined from its frames: an entry of any size goes, or a batch. Beyond: cut. */
 #define LIMIT_PEER_MESSAGE_BYTES (LIMIT_ENTRY_BYTES + 2u * MIB)
+
+/* The command line. A settings file beyond either: exit 2. */
+#define LIMIT_CONFIG_BYTES   (1u * MIB)
+#define LIMIT_CONFIG_ENTRIES 512
+/* A longer line of a member's log is shown in pieces. */
+#define LIMIT_LOG_LINE_BYTES (64u * KIB)
+/* What a verb reads of one answer. Beyond: the answer counts as none. */
+#define LIMIT_CLIENT_ANSWER_BYTES (256ull * MIB)
