@@ -132,7 +132,8 @@ static void on_upgrade(void *context, const struct http_request *r, struct slice
     w->was_upgraded = true;
 }
 
-/* Everything that was sent is whole answers; only a connection that was broken off may end inside. */
+/* Everything that was sent is whole answers; only a connection that was broken off may end
+ * inside. */
 static void check_answers(struct world *w, const struct fake_conn *c)
 {
     struct slice sent = buf_slice(&c->sent);
@@ -144,8 +145,8 @@ static void check_answers(struct world *w, const struct fake_conn *c)
         enum http_parsed parsed = http_parser_feed(p, sent, &used);
         CHECK(parsed == HTTP_PARSED_HEAD);
         sent = slice_of(sent.data + used, sent.size - used);
-        /* An answer to HEAD looks as if it had a body, and one to HTTP/1.0 may last to the end: what
-         * follows cannot be told apart from here. */
+        /* An answer to HEAD looks as if it had a body, and one to HTTP/1.0 may last to the end:
+         * what follows cannot be told apart from here. */
         parsed = http_parser_feed(p, sent, &used);
         if (parsed != HTTP_PARSED_WHOLE) {
             break;

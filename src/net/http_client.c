@@ -50,7 +50,7 @@ void http_client_destroy(struct http_client *c)
     mem_free(c);
 }
 
-/* --- waiting ------------------------------------------------------------------------------------ */
+/* --- waiting ---------------------------------------------------------------------------------- */
 
 static uint64_t now_ms(void)
 {
@@ -78,7 +78,7 @@ static enum status wait_for(int fd, short what, uint64_t deadline_ms)
     }
 }
 
-/* --- connecting --------------------------------------------------------------------------------- */
+/* --- connecting ------------------------------------------------------------------------------- */
 
 static enum status connect_to(struct http_client *c, const struct addrinfo *a, uint64_t deadline_ms)
 {
@@ -118,8 +118,8 @@ static enum status connect_to_server(struct http_client *c, uint64_t deadline_ms
     return status;
 }
 
-/* A kept connection that the server has closed is readable: to find that out before anything is sent
- * saves the caller from an unknown outcome. */
+/* A kept connection that the server has closed is readable: to find that out before anything is
+ * sent saves the caller from an unknown outcome. */
 static void drop_if_stale(struct http_client *c)
 {
     struct pollfd p = {.fd = c->fd, .events = POLLIN};
@@ -128,7 +128,7 @@ static void drop_if_stale(struct http_client *c)
     }
 }
 
-/* --- one call ----------------------------------------------------------------------------------- */
+/* --- one call --------------------------------------------------------------------------------- */
 
 static void write_request(struct http_client *c, const struct http_call *call)
 {
@@ -148,7 +148,8 @@ static void write_request(struct http_client *c, const struct http_call *call)
     buf_append_slice(&c->out, call->body);
 }
 
-/* CLOSED is not the end: a server that refuses a long body may have answered before it cut us off. */
+/* CLOSED is not the end: a server that refuses a long body may have answered before it cut us
+ * off. */
 static enum status send_request(struct http_client *c, uint64_t deadline_ms)
 {
     size_t sent = 0;

@@ -1,8 +1,8 @@
 /* net/http_client.h - one HTTP/1.1 request after another to one server, waiting for each answer.
  *
- * For the command line's verbs; members never use it, because it blocks. Follows nothing and repeats
- * nothing: whether a request may be sent again is the caller's to know, so the outcomes say how far
- * it got. The connection is kept for the next call when the server allows that. */
+ * For the command line's verbs; members never use it, because it blocks. Follows nothing and
+ * repeats nothing: whether a request may be sent again is the caller's to know, so the outcomes say
+ * how far it got. The connection is kept for the next call when the server allows that. */
 #pragma once
 
 #include "base/slice.h"

@@ -130,7 +130,7 @@ static enum http_parsed fail(struct http_parser *p, int http_status, const char 
     return HTTP_PARSED_BAD;
 }
 
-/* --- the head, line by line --------------------------------------------------------------------- */
+/* --- the head, line by line ------------------------------------------------------------------- */
 
 static bool is_token_byte(uint8_t c)
 {
@@ -195,8 +195,8 @@ static enum http_parsed parse_request_line(struct http_parser *p)
     return HTTP_PARSED_PART;
 }
 
-/* A method is short; what does not begin with one (a TLS hello, noise) is refused before it has sent
- * a whole line. */
+/* A method is short; what does not begin with one (a TLS hello, noise) is refused before it has
+ * sent a whole line. */
 static enum http_parsed check_method_so_far(struct http_parser *p)
 {
     const struct buf *g = &p->gathered;
@@ -283,7 +283,7 @@ static enum http_parsed gather_head(struct http_parser *p, struct slice bytes, s
     return HTTP_PARSED_PART;
 }
 
-/* --- the head, parsed --------------------------------------------------------------------------- */
+/* --- the head, parsed ------------------------------------------------------------------------- */
 
 static int on_name(llhttp_t *l, const char *at, size_t size)
 {
@@ -475,7 +475,7 @@ static enum http_parsed parse_head(struct http_parser *p)
     return HTTP_PARSED_HEAD;
 }
 
-/* --- the body ----------------------------------------------------------------------------------- */
+/* --- the body --------------------------------------------------------------------------------- */
 
 /* Some releases of llhttp take a bare line feed for the empty line that ends the trailers. */
 static bool ends_well(const struct http_parser *p, struct slice read)

@@ -21,7 +21,7 @@
 
 #define LONG_MS 20000
 
-/* --- a server that says one thing, whatever it is asked ----------------------------------------- */
+/* --- a server that says one thing, whatever it is asked --------------------------------------- */
 
 struct canned {
     int listener;
@@ -152,7 +152,7 @@ static void nothing_sent_and_no_answer_are_told_apart(void **state)
     close(silent.listener);
 }
 
-/* --- our own server ----------------------------------------------------------------------------- */
+/* --- our own server --------------------------------------------------------------------------- */
 
 static struct loop *loop;
 static struct http_server *server;
@@ -270,7 +270,7 @@ static void row_a23_a_refused_body_is_an_answer_and_not_a_broken_connection(void
     uv_loop_destroy(loop);
 }
 
-/* --- addresses ---------------------------------------------------------------------------------- */
+/* --- addresses -------------------------------------------------------------------------------- */
 
 static void addresses_are_read_as_people_write_them(void **state)
 {

@@ -1,9 +1,7 @@
 /* The HTTP server over a loop without a kernel: every byte and every millisecond is the test's. */
 #include "base/limits.h"
 #include "base/mem.h"
-#include "fake_loop.h"
-#include "net/http.h"
-#include "net/http_parser.h"
+#include "http_world.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,446 +12,55 @@
 
 #include <cmocka.h>
 
-#define WAITING_MAX 100
-#define BODY_MAX    1000
-
-struct world {
-    struct fake_loop loop;
-    struct http_server *server;
-    struct http_request *waiting[WAITING_MAX]; /* requests for /later, in the order of arrival */
-    uint32_t waiting_count;
-    uint32_t gone_count;
-    uint32_t writable_count;
-    uint32_t request_count;
-    struct conn *upgraded;
-    struct buf upgrade_rest;
-    struct buf upgrade_data;
-};
-
-static void note_gone(struct http_request *r)
-{
-    ((struct world *)r->user)->gone_count++;
-}
-
-static void note_writable(struct http_request *r)
-{
-    ((struct world *)r->user)->writable_count++;
-}
-
-static bool path_is(const struct http_request *r, const char *path)
-{
-    return slice_equal(r->path, slice_str(path));
-}
-
-static void on_request(void *context, struct http_request *r)
-{
-    struct world *w = context;
-    w->request_count++;
-    r->user = w;
-    if (path_is(r, "/later") || path_is(r, "/stubborn")) {
-        r->on_gone = path_is(r, "/later") ? note_gone : NULL;
-        r->on_writable = note_writable;
-        assert_true(w->waiting_count < WAITING_MAX);
-        w->waiting[w->waiting_count++] = r;
-        return;
-    }
-    struct buf body = {0};
-    buf_printf(&body, "%d %.*s %.*s?%.*s %.*s", (int)r->method, (int)r->method_name.size,
-               (const char *)r->method_name.data, (int)r->path.size, (const char *)r->path.data,
-               (int)r->query.size, r->query.size > 0 ? (const char *)r->query.data : "",
-               (int)r->body.size, r->body.size > 0 ? (const char *)r->body.data : "");
-    http_answer(r, 200, "text/plain", "X-Test: 1\r\n", buf_slice(&body));
-    buf_deinit(&body);
-}
-
-static void on_bad(void *context, int http_status, const char *reason, struct buf *body)
-{
-    (void)context;
-    buf_printf(body, "{\"error\":\"%d %s\"}", http_status, reason);
-}
-
-static void common_headers(void *context, const struct http_request *r, struct buf *headers)
-{
-    (void)context;
-    buf_append_str(headers, r != NULL ? "X-Common: request\r\n" : "X-Common: none\r\n");
-}
-
-static uint64_t allow_body(void *context, const struct http_request *r)
-{
-    (void)context;
-    return path_is(r, "/none") ? 0 : path_is(r, "/big") ? 4u * MIB : BODY_MAX;
-}
-
-static void on_upgraded_data(struct conn *c, struct slice data)
-{
-    buf_append_slice(&((struct world *)c->context)->upgrade_data, data);
-}
-
-static void on_upgraded_close(struct conn *c, enum status why)
-{
-    (void)why;
-    ((struct world *)c->context)->upgraded = NULL;
-}
-
-static bool wants_upgrade(void *context, const struct http_request *r, struct slice protocol)
-{
-    (void)context;
-    return path_is(r, "/peer") && http_text_equal(protocol, "conclave-peer/1");
-}
-
-static void on_upgrade(void *context, const struct http_request *r, struct slice protocol,
-                       struct conn *conn, struct slice rest)
-{
-    static const struct conn_events events = {.on_data = on_upgraded_data,
-                                              .on_close = on_upgraded_close};
-    struct world *w = context;
-    assert_true(path_is(r, "/peer") && http_text_equal(protocol, "conclave-peer/1"));
-    conn->events = &events;
-    conn->context = w;
-    w->upgraded = conn;
-    buf_append_slice(&w->upgrade_rest, rest);
-    conn->loop->ops->conn_write(conn, slice_str("hello peer"));
-}
-
-static void start_with(struct world *w, const struct http_options *options)
-{
-    memset(w, 0, sizeof(*w));
-    fake_loop_init(&w->loop);
-    const struct http_handler handler = {
-        .on_request = on_request,
-        .on_bad = on_bad,
-        .common_headers = common_headers,
-        .wants_upgrade = wants_upgrade,
-        .on_upgrade = on_upgrade,
-        .body_bytes_max = allow_body,
-        .context = w,
-    };
-    w->server = http_server_create(&w->loop.base, &handler, options);
-}
-
-static void start(struct world *w)
-{
-    start_with(w, NULL);
-}
-
-static void finish(struct world *w)
-{
-    http_server_destroy(w->server);
-    assert_null(timer_heap_first(&w->loop.timers));
-    fake_loop_turn(&w->loop);
-    fake_loop_deinit(&w->loop);
-    buf_deinit(&w->upgrade_rest);
-    buf_deinit(&w->upgrade_data);
-}
-
-static struct fake_conn *connect_one(struct world *w)
-{
-    struct fake_conn *c = fake_loop_connect(&w->loop);
-    http_server_accept(w->server, &c->base);
-    return c;
-}
-
-static void feed(struct fake_conn *c, const char *text)
-{
-    fake_conn_feed(c, slice_str(text));
-}
-
-/* "200:body|404:body|..." of everything that was sent; read with the parser's other half, so that
- * every answer is also well-formed. */
-static char *read_answers(struct slice sent)
-{
-    struct buf out = {0};
-    struct http_parser *p = http_parser_create(HTTP_KIND_RESPONSE);
-    while (sent.size > 0) {
-        http_parser_reset(p);
-        http_parser_limit_body(p, UINT32_MAX);
-        size_t used;
-        enum http_parsed parsed = http_parser_feed(p, sent, &used);
-        sent = slice_of(sent.data + used, sent.size - used);
-        if (parsed == HTTP_PARSED_HEAD) {
-            parsed = http_parser_feed(p, sent, &used);
-            sent = slice_of(sent.data + used, sent.size - used);
-        }
-        if (parsed != HTTP_PARSED_WHOLE) {
-            buf_append_str(&out, "BROKEN");
-            break;
-        }
-        struct slice body = http_parser_body(p);
-        buf_printf(&out, "%s%d", out.size > 0 ? "|" : "", http_parser_head(p)->http_status);
-        if (http_parser_head(p)->http_status == 200) {
-            buf_append_str(&out, ":");
-            buf_append_slice(&out, body);
-        }
-        if (!http_parser_head(p)->keep_alive) {
-            buf_append_str(&out, "!");
-        }
-    }
-    http_parser_destroy(p);
-    buf_append_byte(&out, '\0');
-    return (char *)out.data;
-}
-
-static bool contains(const struct buf *b, const char *text)
-{
-    return b->size > 0 && memmem(b->data, b->size, text, strlen(text)) != NULL;
-}
-
-static void expect_answers(struct fake_conn *c, const char *expected)
-{
-    char *answers = read_answers(buf_slice(&c->sent));
-    assert_string_equal(answers, expected);
-    mem_free(answers);
-}
-
-/* --- one exchange of bytes, cut in every way ---------------------------------------------------- */
-
-#define HOST "Host: a\r\n"
-
-struct case_of_bytes {
-    const char *name;
-    const char *input;
-    /* "!" after an answer: it says Connection: close, and the connection is closed. */
-    const char *expected;
-};
-
-static const struct case_of_bytes cases[] = {
-    {"get", "GET /a?b=c HTTP/1.1\r\n" HOST "\r\n", "200:0 GET /a?b=c "},
-    {"row_a22 two slashes", "GET // HTTP/1.1\r\n" HOST "\r\n", "200:0 GET //? "},
-    {"row_a22 seeds' defect 11", "GET // HTTP/1.1\r\nHost: 127.0.0.1:4000\r\n\r\n",
-     "200:0 GET //? "},
-    {"row_a22 escapes stay as they are", "GET /key/a%20b%2Fc HTTP/1.1\r\n" HOST "\r\n",
-     "200:0 GET /key/a%20b%2Fc? "},
-    {"row_a22 raw UTF-8", "GET /key/\xc3\xbc HTTP/1.1\r\n" HOST "\r\n",
-     "200:0 GET /key/\xc3\xbc? "},
-    {"absolute form", "GET http://a:1/x?y HTTP/1.1\r\n" HOST "\r\n", "200:0 GET /x?y "},
-    {"absolute form without path", "GET http://a HTTP/1.1\r\n" HOST "\r\n", "200:0 GET /? "},
-    {"absolute form with query only", "GET http://a?q HTTP/1.1\r\n" HOST "\r\n", "200:0 GET /?q "},
-    {"put", "PUT /a HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\nxyz", "200:2 PUT /a? xyz"},
-    {"put of nothing", "PUT /a HTTP/1.1\r\n" HOST "Content-Length: 0\r\n\r\n", "200:2 PUT /a? "},
-    {"get with a body", "GET /a HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\nxyz",
-     "200:0 GET /a? xyz"},
-    {"row_a12 options", "OPTIONS /any/path HTTP/1.1\r\n" HOST "\r\n", "200:5 OPTIONS /any/path? "},
-    {"row_a12 options star", "OPTIONS * HTTP/1.1\r\n" HOST "\r\n", "200:5 OPTIONS *? "},
-    {"row_a13 method of another standard", "PATCH /a HTTP/1.1\r\n" HOST "\r\n", "200:6 PATCH /a? "},
-    {"row_a13 method that nobody knows", "BREW-IT /a HTTP/1.1\r\n" HOST "\r\n",
-     "200:6 BREW-IT /a? "},
-    {"row_a13 methods have case", "get /a HTTP/1.1\r\n" HOST "\r\n", "200:6 get /a? "},
-    {"pipelined",
-     "GET /a HTTP/1.1\r\n" HOST "\r\nPUT /b HTTP/1.1\r\n" HOST
-     "Content-Length: 1\r\n\r\nxGET /c HTTP/1.1\r\n" HOST "\r\n",
-     "200:0 GET /a? |200:2 PUT /b? x|200:0 GET /c? "},
-    {"row_a23 chunked",
-     "POST /a HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nA\r\n0123456789\r\n"
-     "0\r\n\r\n",
-     "200:3 POST /a? abc0123456789"},
-    {"chunk extensions and trailers",
-     "POST /a HTTP/1.1\r\n" HOST "Transfer-Encoding: Chunked\r\n\r\n3;x=y\r\nabc\r\n"
-     "0\r\nTrailer: t\r\nX: y\r\n\r\nGET /b HTTP/1.1\r\n" HOST "\r\n",
-     "200:3 POST /a? abc|200:0 GET /b? "},
-    {"length in a trailer means nothing",
-     "POST /a HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 7\r\n\r\n"
-     "GET /b HTTP/1.1\r\n" HOST "\r\n",
-     "200:3 POST /a? |200:0 GET /b? "},
-    {"empty line between requests",
-     "GET /a HTTP/1.1\r\n" HOST "\r\n\r\nGET /b HTTP/1.1\r\n" HOST "\r\n",
-     "200:0 GET /a? |200:0 GET /b? "},
-    {"asks to close", "GET /a HTTP/1.1\r\n" HOST "Connection: close\r\n\r\nGET /b HTTP/1.1\r\n",
-     "200:0 GET /a? !"},
-    {"http 1.0 closes", "GET /a HTTP/1.0\r\n\r\n", "200:0 GET /a? !"},
-    {"http 1.0 keeps alive",
-     "GET /a HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\nGET /b HTTP/1.0\r\n\r\n",
-     "200:0 GET /a? |200:0 GET /b? !"},
-    {"header without value", "GET /a HTTP/1.1\r\n" HOST "X:\r\nY: \t \r\n\r\n", "200:0 GET /a? "},
-    {"upgrade to something unknown is a request",
-     "GET /a HTTP/1.1\r\n" HOST "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
-     "HTTP2-Settings: AAMAAABkAAQ\r\n\r\nGET /b HTTP/1.1\r\n" HOST "\r\n",
-     "200:0 GET /a? |200:0 GET /b? "},
-    {"upgrade with a body is a request",
-     "POST /a HTTP/1.1\r\n" HOST "Connection: Upgrade\r\nUpgrade: x\r\nContent-Length: 2\r\n\r\nhi"
-     "GET /b HTTP/1.1\r\n" HOST "\r\n",
-     "200:3 POST /a? hi|200:0 GET /b? "},
-    /* Smuggling: what two servers in a row could read in two ways. */
-    {"length and chunked",
-     "POST / HTTP/1.1\r\n" HOST "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-     "400!"},
-    {"chunked and length",
-     "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
-     "400!"},
-    {"two lengths", "POST / HTTP/1.1\r\n" HOST "Content-Length: 5\r\nContent-Length: 6\r\n\r\n",
-     "400!"},
-    {"list of lengths", "POST / HTTP/1.1\r\n" HOST "Content-Length: 5, 5\r\n\r\n", "400!"},
-    {"signed length", "POST / HTTP/1.1\r\n" HOST "Content-Length: +5\r\n\r\n", "400!"},
-    {"negative length", "POST / HTTP/1.1\r\n" HOST "Content-Length: -1\r\n\r\n", "400!"},
-    {"length in hex", "POST / HTTP/1.1\r\n" HOST "Content-Length: 0x5\r\n\r\n", "400!"},
-    {"length beyond 64 bits",
-     "POST / HTTP/1.1\r\n" HOST "Content-Length: 99999999999999999999999\r\n\r\n", "400!"},
-    {"empty length", "POST / HTTP/1.1\r\n" HOST "Content-Length:\r\n\r\n", "400!"},
-    {"unknown coding", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: gzip\r\n\r\n", "501!"},
-    {"two codings", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: gzip, chunked\r\n\r\n", "501!"},
-    {"chunked twice",
-     "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
-     "400!"},
-    {"coding with a strange space",
-     "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: \x0b"
-     "chunked\r\n\r\n",
-     "400!"},
-    {"chunked in http 1.0", "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", "400!"},
-    {"folded header", "GET / HTTP/1.1\r\n" HOST "X: a\r\n b\r\n\r\n", "400!"},
-    {"folded first header", "GET / HTTP/1.1\r\n Host: a\r\n\r\n", "400!"},
-    {"space before colon", "GET / HTTP/1.1\r\nHost : a\r\n\r\n", "400!"},
-    {"space in a name", "GET / HTTP/1.1\r\n" HOST "X Y: a\r\n\r\n", "400!"},
-    {"no name", "GET / HTTP/1.1\r\n" HOST ": a\r\n\r\n", "400!"},
-    {"no colon", "GET / HTTP/1.1\r\n" HOST "abc\r\n\r\n", "400!"},
-    {"no host", "GET / HTTP/1.1\r\n\r\n", "400!"},
-    {"two hosts", "GET / HTTP/1.1\r\n" HOST HOST "\r\n", "400!"},
-    {"host with a path", "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", "400!"},
-    {"host with a space", "GET / HTTP/1.1\r\nHost: a b\r\n\r\n", "400!"},
-    {"bare line feed after the first line", "GET / HTTP/1.1\n" HOST "\r\n", "400!"},
-    {"bare line feed after a header", "GET / HTTP/1.1\r\nHost: a\n\r\n", "400!"},
-    {"bare line feed at the end", "GET / HTTP/1.1\r\nHost: a\r\n\n", "400!"},
-    {"bare carriage return in a value", "GET / HTTP/1.1\r\n" HOST "X: a\rb\r\n\r\n", "400!"},
-    {"control byte in a value",
-     "GET / HTTP/1.1\r\n" HOST "X: a\x01"
-     "b\r\n\r\n",
-     "400!"},
-    {"bare line feed after a chunk size",
-     "POST /a HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3\nabc\r\n0\r\n\r\n", "400!"},
-    {"bare line feed after a chunk",
-     "POST /a HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\n0\r\n\r\n", "400!"},
-    {"bare line feed after the last chunk",
-     "POST /a HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\n\n", "400!"},
-    {"bare line feed at the end of chunks",
-     "POST /a HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\n", "400!"},
-    {"bare line feed after a trailer",
-     "POST /a HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n0\r\nT: x\r\n\n", "400!"},
-    {"chunk longer than it says",
-     "POST /a HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n",
-     "400!"},
-    {"chunk size in words",
-     "POST /a HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\nthree\r\nabc\r\n", "400!"},
-    {"chunk size beyond 64 bits",
-     "POST /a HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n", "400!"},
-    {"negative chunk size",
-     "POST /a HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n-3\r\nabc\r\n", "400!"},
-    /* Not HTTP/1.1, or not quite. */
-    {"http 0.9", "GET /\r\n", "400!"},
-    {"http 2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "505!"},
-    {"http 1.2", "GET / HTTP/1.2\r\n" HOST "\r\n", "505!"},
-    {"http 3", "GET / HTTP/3.0\r\n" HOST "\r\n", "505!"},
-    {"version in words", "GET / HTTP/one\r\n" HOST "\r\n", "400!"},
-    {"lower case protocol", "GET / http/1.1\r\n" HOST "\r\n", "400!"},
-    {"two spaces", "GET  / HTTP/1.1\r\n" HOST "\r\n", "400!"},
-    {"space in the target", "GET /a b HTTP/1.1\r\n" HOST "\r\n", "400!"},
-    {"tab in the target", "GET /a\tb HTTP/1.1\r\n" HOST "\r\n", "400!"},
-    {"fragment", "GET /a#b HTTP/1.1\r\n" HOST "\r\n", "400!"},
-    {"target without slash", "GET a HTTP/1.1\r\n" HOST "\r\n", "400!"},
-    {"target of a proxy", "CONNECT a:80 HTTP/1.1\r\n" HOST "\r\n", "400!"},
-    {"absolute form without host", "GET http:///x HTTP/1.1\r\n" HOST "\r\n", "400!"},
-    {"tls hello", "\x16\x03\x01\x02", "400!"},
-    {"noise", "\xff\xfe\xfd", "400!"},
-    {"only a space", " GET / HTTP/1.1\r\n", "400!"},
-    {"line feeds only", "\n\n\n", "400!"},
-    {"many empty lines", "\r\n\r\n\r\nGET /a HTTP/1.1\r\n" HOST "\r\n", "200:0 GET /a? "},
-    {"endless method", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "400!"},
-    {"bad after good", "GET /a HTTP/1.1\r\n" HOST "\r\nnonsense\r\n", "200:0 GET /a? |400!"},
-    {"expectation that nobody knows",
-     "PUT /a HTTP/1.1\r\n" HOST "Expect: miracles\r\nContent-Length: 1\r\n\r\n", "417!"},
-    {"row_a23 body too long", "PUT /none HTTP/1.1\r\n" HOST "Content-Length: 1\r\n\r\n", "413!"},
-    {"row_a23 chunks too long",
-     "PUT /none HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n", "413!"},
-};
-
-/* Feed the input in pieces that end at `first`, then every `step` bytes. */
-static void run_case(const struct case_of_bytes *t, size_t first, size_t step)
-{
-    struct world w;
-    start(&w);
-    struct fake_conn *c = connect_one(&w);
-    size_t size = strlen(t->input);
-    size_t at = 0;
-    while (at < size) {
-        size_t end = at == 0 ? first : at + step;
-        end = end < size ? end : size;
-        /* On the heap and to the byte, so that a read beyond is seen. */
-        uint8_t *piece = mem_alloc(end - at);
-        memcpy(piece, t->input + at, end - at);
-        fake_conn_feed(c, slice_of(piece, end - at));
-        mem_free(piece);
-        at = end;
-    }
-    fake_loop_turn(&w.loop);
-    char *answers = read_answers(buf_slice(&c->sent));
-    bool closes = t->expected[strlen(t->expected) - 1] == '!';
-    if (strcmp(answers, t->expected) != 0 || closes != c->is_gone || (closes && !c->was_flushed)) {
-        fail_msg("%s, cut at %zu and every %zu: got \"%s\"%s instead of \"%s\"", t->name, first,
-                 step, answers, c->is_gone ? " and the end" : "", t->expected);
-    }
-    mem_free(answers);
-    finish(&w);
-}
-
-static void every_case_gets_its_answer_in_whatever_pieces_it_comes(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        size_t size = strlen(cases[i].input);
-        run_case(&cases[i], size, size);
-        run_case(&cases[i], 1, 1);
-        for (size_t cut = 1; cut < size; cut++) {
-            run_case(&cases[i], cut, size);
-        }
-    }
-}
-
-/* --- the form of answers ------------------------------------------------------------------------ */
+/* --- the form of answers ---------------------------------------------------------------------- */
 
 static void an_answer_carries_the_common_and_its_own_headers_and_little_else(void **state)
 {
     (void)state;
     struct world w;
-    start(&w);
-    struct fake_conn *c = connect_one(&w);
+    http_world_start(&w);
+    struct fake_conn *c = http_world_connect(&w);
     feed(c, "GET /a HTTP/1.1\r\n" HOST "\r\n");
     buf_append_byte(&c->sent, '\0');
     assert_string_equal((char *)c->sent.data,
                         "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 10\r\n"
                         "X-Common: request\r\nX-Test: 1\r\n\r\n0 GET /a? ");
-    finish(&w);
+    http_world_finish(&w);
 }
 
 static void an_error_has_the_handlers_body_and_the_common_headers(void **state)
 {
     (void)state;
     struct world w;
-    start(&w);
-    struct fake_conn *c = connect_one(&w);
+    http_world_start(&w);
+    struct fake_conn *c = http_world_connect(&w);
     feed(c, "GET / HTTP/1.1\r\n\r\n");
     assert_true(contains(&c->sent, "HTTP/1.1 400 Bad Request\r\n"));
     assert_true(contains(&c->sent, "X-Common: none\r\n"));
     assert_true(contains(&c->sent, "Connection: close\r\n\r\n{\"error\":\"400 No Host\"}"));
     fake_loop_turn(&w.loop);
-    finish(&w);
+    http_world_finish(&w);
 }
 
 static void head_counts_the_body_and_does_not_send_it(void **state)
 {
     (void)state;
     struct world w;
-    start(&w);
-    struct fake_conn *c = connect_one(&w);
+    http_world_start(&w);
+    struct fake_conn *c = http_world_connect(&w);
     feed(c, "HEAD /a HTTP/1.1\r\n" HOST "\r\n");
     assert_true(contains(&c->sent, "Content-Length: 11\r\n"));
     assert_false(contains(&c->sent, "HEAD /a"));
     assert_memory_equal(c->sent.data + c->sent.size - 4, "\r\n\r\n", 4);
-    finish(&w);
+    http_world_finish(&w);
 }
 
 static void headers_are_found_whatever_their_case(void **state)
 {
     (void)state;
     struct world w;
-    start(&w);
-    struct fake_conn *c = connect_one(&w);
+    http_world_start(&w);
+    struct fake_conn *c = http_world_connect(&w);
     feed(c, "GET /later HTTP/1.1\r\n" HOST "X-One:  a b \t\r\nX-ONE: c\r\n\r\n");
     assert_int_equal(w.waiting_count, 1);
     struct http_request *r = w.waiting[0];
@@ -463,7 +70,7 @@ static void headers_are_found_whatever_their_case(void **state)
     http_answer(r, 204, NULL, NULL, slice_str(""));
     assert_false(contains(&c->sent, "Content-Length"));
     expect_answers(c, "204");
-    finish(&w);
+    http_world_finish(&w);
 }
 
 static void row_a22_percent_decoding_is_done_once_and_refuses_broken_escapes(void **state)
@@ -486,14 +93,14 @@ static void row_a22_percent_decoding_is_done_once_and_refuses_broken_escapes(voi
     }
 }
 
-/* --- order and pipelining ----------------------------------------------------------------------- */
+/* --- order and pipelining --------------------------------------------------------------------- */
 
 static void answers_leave_in_the_order_of_the_requests(void **state)
 {
     (void)state;
     struct world w;
-    start(&w);
-    struct fake_conn *c = connect_one(&w);
+    http_world_start(&w);
+    struct fake_conn *c = http_world_connect(&w);
     feed(c, "GET /later HTTP/1.1\r\n" HOST "\r\nGET /later HTTP/1.1\r\n" HOST
             "\r\nGET /c HTTP/1.1\r\n" HOST "\r\nGET /later HTTP/1.1\r\n" HOST "\r\n");
     assert_int_equal(w.waiting_count, 3);
@@ -502,15 +109,15 @@ static void answers_leave_in_the_order_of_the_requests(void **state)
     assert_int_equal(c->sent.size, 0);
     http_answer(w.waiting[0], 200, NULL, NULL, slice_str("first"));
     expect_answers(c, "200:first|200:second|200:0 GET /c? |200:third");
-    finish(&w);
+    http_world_finish(&w);
 }
 
 static void only_so_many_requests_are_in_progress_and_the_rest_waits(void **state)
 {
     (void)state;
     struct world w;
-    start(&w);
-    struct fake_conn *c = connect_one(&w);
+    http_world_start(&w);
+    struct fake_conn *c = http_world_connect(&w);
     struct buf input = {0};
     for (uint32_t i = 0; i < LIMIT_PIPELINED + 10; i++) {
         buf_append_str(&input, "GET /later HTTP/1.1\r\n" HOST "\r\n");
@@ -533,7 +140,7 @@ static void only_so_many_requests_are_in_progress_and_the_rest_waits(void **stat
     fake_loop_turn(&w.loop);
     assert_int_equal(w.waiting_count, LIMIT_PIPELINED + 10);
     assert_false(c->is_paused);
-    finish(&w);
+    http_world_finish(&w);
     assert_int_equal(w.gone_count, 7);
 }
 
@@ -541,8 +148,8 @@ static void a_client_that_takes_no_answers_gets_no_more_requests_read(void **sta
 {
     (void)state;
     struct world w;
-    start(&w);
-    struct fake_conn *c = connect_one(&w);
+    http_world_start(&w);
+    struct fake_conn *c = http_world_connect(&w);
     c->is_stuck = true;
     struct buf big = {0};
     memset(buf_reserve(&big, LIMIT_CONN_UNSENT_BYTES), 'x', LIMIT_CONN_UNSENT_BYTES);
@@ -559,17 +166,17 @@ static void a_client_that_takes_no_answers_gets_no_more_requests_read(void **sta
     fake_loop_turn(&w.loop);
     assert_int_equal(w.request_count, before + 1);
     assert_false(c->is_paused);
-    finish(&w);
+    http_world_finish(&w);
 }
 
-/* --- bodies ------------------------------------------------------------------------------------- */
+/* --- bodies ----------------------------------------------------------------------------------- */
 
 static void expect_100_is_answered_before_the_body_and_after_what_came_before(void **state)
 {
     (void)state;
     struct world w;
-    start(&w);
-    struct fake_conn *c = connect_one(&w);
+    http_world_start(&w);
+    struct fake_conn *c = http_world_connect(&w);
     feed(c, "PUT /a HTTP/1.1\r\n" HOST "Expect: 100-continue\r\nContent-Length: 2\r\n\r\n");
     assert_true(contains(&c->sent, "HTTP/1.1 100 Continue\r\n\r\n"));
     assert_int_equal(c->sent.size, 25);
@@ -577,7 +184,7 @@ static void expect_100_is_answered_before_the_body_and_after_what_came_before(vo
     feed(c, "i");
     expect_answers(c, "100|200:2 PUT /a? hi");
 
-    struct fake_conn *d = connect_one(&w);
+    struct fake_conn *d = http_world_connect(&w);
     feed(d, "GET /later HTTP/1.1\r\n" HOST "\r\n");
     feed(d, "PUT /a HTTP/1.1\r\n" HOST "Expect: 100-continue\r\nContent-Length: 2\r\n\r\n");
     assert_int_equal(d->sent.size, 0);
@@ -585,21 +192,21 @@ static void expect_100_is_answered_before_the_body_and_after_what_came_before(vo
     expect_answers(d, "200:x|100");
     feed(d, "hi");
     expect_answers(d, "200:x|100|200:2 PUT /a? hi");
-    finish(&w);
+    http_world_finish(&w);
 }
 
 static void a_body_too_long_is_refused_without_100_and_without_reading_it(void **state)
 {
     (void)state;
     struct world w;
-    start(&w);
-    struct fake_conn *c = connect_one(&w);
+    http_world_start(&w);
+    struct fake_conn *c = http_world_connect(&w);
     feed(c, "PUT /a HTTP/1.1\r\n" HOST "Expect: 100-continue\r\nContent-Length: 100000000\r\n\r\n");
     expect_answers(c, "413!");
     assert_true(c->is_closed && c->was_flushed);
     fake_loop_turn(&w.loop);
     assert_int_equal(w.request_count, 0);
-    finish(&w);
+    http_world_finish(&w);
 }
 
 static void row_a23_a_body_at_the_limit_passes_and_one_byte_more_does_not(void **state)
@@ -608,8 +215,8 @@ static void row_a23_a_body_at_the_limit_passes_and_one_byte_more_does_not(void *
     for (int extra = 0; extra <= 1; extra++) {
         for (int chunked = 0; chunked <= 1; chunked++) {
             struct world w;
-            start(&w);
-            struct fake_conn *c = connect_one(&w);
+            http_world_start(&w);
+            struct fake_conn *c = http_world_connect(&w);
             struct buf input = {0};
             int size = BODY_MAX + extra;
             buf_append_str(&input, "PUT /a HTTP/1.1\r\n" HOST);
@@ -627,7 +234,7 @@ static void row_a23_a_body_at_the_limit_passes_and_one_byte_more_does_not(void *
             assert_true(contains(&c->sent, extra ? "HTTP/1.1 413 " : "HTTP/1.1 200 "));
             assert_true(c->is_closed == (extra != 0));
             fake_loop_turn(&w.loop);
-            finish(&w);
+            http_world_finish(&w);
         }
     }
 }
@@ -638,8 +245,8 @@ static void chunk_extensions_and_trailers_are_bounded(void **state)
     static const char *const starts[] = {"1;", "0\r\nT: "};
     for (size_t i = 0; i < 2; i++) {
         struct world w;
-        start(&w);
-        struct fake_conn *c = connect_one(&w);
+        http_world_start(&w);
+        struct fake_conn *c = http_world_connect(&w);
         feed(c, "PUT /a HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n");
         feed(c, starts[i]);
         char block[1025];
@@ -650,11 +257,11 @@ static void chunk_extensions_and_trailers_are_bounded(void **state)
         }
         expect_answers(c, "413!");
         fake_loop_turn(&w.loop);
-        finish(&w);
+        http_world_finish(&w);
     }
 }
 
-/* --- limits of the head ------------------------------------------------------------------------- */
+/* --- limits of the head ----------------------------------------------------------------------- */
 
 static void send_long_url(struct fake_conn *c, size_t size)
 {
@@ -679,12 +286,12 @@ static void a_url_at_the_limit_passes_and_beyond_is_414(void **state)
                  {3 * LIMIT_URL_LINE_BYTES, "HTTP/1.1 414"}};
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         struct world w;
-        start(&w);
-        struct fake_conn *c = connect_one(&w);
+        http_world_start(&w);
+        struct fake_conn *c = http_world_connect(&w);
         send_long_url(c, table[i].size);
         assert_memory_equal(c->sent.data, table[i].begins, strlen(table[i].begins));
         fake_loop_turn(&w.loop);
-        finish(&w);
+        http_world_finish(&w);
     }
 }
 
@@ -692,15 +299,15 @@ static void an_endless_url_is_cut_off_without_its_line_end(void **state)
 {
     (void)state;
     struct world w;
-    start(&w);
-    struct fake_conn *c = connect_one(&w);
+    http_world_start(&w);
+    struct fake_conn *c = http_world_connect(&w);
     feed(c, "GET /");
     for (size_t sent = 0; sent < 2 * LIMIT_URL_LINE_BYTES && !c->is_closed; sent += 16) {
         feed(c, "0123456789abcdef");
     }
     expect_answers(c, "414!");
     fake_loop_turn(&w.loop);
-    finish(&w);
+    http_world_finish(&w);
 }
 
 static void too_many_or_too_large_headers_are_431(void **state)
@@ -717,8 +324,8 @@ static void too_many_or_too_large_headers_are_431(void **state)
                  {90, 500, "HTTP/1.1 431"}};
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         struct world w;
-        start(&w);
-        struct fake_conn *c = connect_one(&w);
+        http_world_start(&w);
+        struct fake_conn *c = http_world_connect(&w);
         struct buf input = {0};
         buf_append_str(&input, "GET / HTTP/1.1\r\n" HOST);
         for (uint32_t n = 0; n < table[i].count; n++) {
@@ -733,11 +340,11 @@ static void too_many_or_too_large_headers_are_431(void **state)
         buf_deinit(&input);
         assert_memory_equal(c->sent.data, table[i].begins, strlen(table[i].begins));
         fake_loop_turn(&w.loop);
-        finish(&w);
+        http_world_finish(&w);
     }
 }
 
-/* --- slow clients ------------------------------------------------------------------------------- */
+/* --- slow clients ----------------------------------------------------------------------------- */
 
 static const struct http_options quick = {.idle_ms = 7500, .request_ms = 1000};
 
@@ -750,8 +357,8 @@ static void row_a23_a_request_that_trickles_is_408(void **state)
         "PUT /a HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n384\r\n"};
     for (size_t i = 0; i < sizeof(starts) / sizeof(starts[0]); i++) {
         struct world w;
-        start_with(&w, &quick);
-        struct fake_conn *c = connect_one(&w);
+        http_world_start_with(&w, &quick);
+        struct fake_conn *c = http_world_connect(&w);
         feed(c, starts[i]);
         uint64_t from = w.loop.now_ms;
         while (!c->is_closed && w.loop.now_ms < from + 5000) {
@@ -765,7 +372,7 @@ static void row_a23_a_request_that_trickles_is_408(void **state)
         expect_answers(c, "408!");
         assert_true(c->was_flushed);
         fake_loop_turn(&w.loop);
-        finish(&w);
+        http_world_finish(&w);
     }
 }
 
@@ -773,9 +380,9 @@ static void an_idle_connection_is_closed_without_a_word_and_an_active_one_is_not
 {
     (void)state;
     struct world w;
-    start_with(&w, &quick);
-    struct fake_conn *idle = connect_one(&w);
-    struct fake_conn *active = connect_one(&w);
+    http_world_start_with(&w, &quick);
+    struct fake_conn *idle = http_world_connect(&w);
+    struct fake_conn *active = http_world_connect(&w);
     for (int i = 0; i < 20; i++) {
         fake_loop_pass(&w.loop, 500, 100);
         feed(active, "GET /a HTTP/1.1\r\n" HOST "\r\n");
@@ -783,29 +390,29 @@ static void an_idle_connection_is_closed_without_a_word_and_an_active_one_is_not
     assert_true(idle->is_gone && idle->sent.size == 0);
     assert_false(active->is_closed);
     assert_int_equal(http_server_connections(w.server), 1);
-    finish(&w);
+    http_world_finish(&w);
 }
 
 static void a_request_that_waits_for_us_has_no_deadline(void **state)
 {
     (void)state;
     struct world w;
-    start_with(&w, &quick);
-    struct fake_conn *c = connect_one(&w);
+    http_world_start_with(&w, &quick);
+    struct fake_conn *c = http_world_connect(&w);
     feed(c, "GET /later HTTP/1.1\r\n" HOST "\r\n");
     fake_loop_pass(&w.loop, 20000, 100);
     assert_false(c->is_closed);
     http_answer(w.waiting[0], 200, NULL, NULL, slice_str("late"));
     expect_answers(c, "200:late");
-    finish(&w);
+    http_world_finish(&w);
 }
 
 static void a_reader_that_takes_nothing_is_cut_off(void **state)
 {
     (void)state;
     struct world w;
-    start_with(&w, &quick);
-    struct fake_conn *c = connect_one(&w);
+    http_world_start_with(&w, &quick);
+    struct fake_conn *c = http_world_connect(&w);
     c->is_stuck = true;
     feed(c, "GET /a HTTP/1.1\r\n" HOST "\r\n");
     fake_loop_pass(&w.loop, LIMIT_HTTP_WRITE_STALL_MS - 100, 100);
@@ -815,18 +422,18 @@ static void a_reader_that_takes_nothing_is_cut_off(void **state)
     assert_false(c->is_closed);
     fake_loop_pass(&w.loop, 3000, 100);
     assert_true(c->is_gone && !c->was_flushed);
-    finish(&w);
+    http_world_finish(&w);
 }
 
 static void row_e15_idle_connections_wake_the_loop_rarely_and_none_not_at_all(void **state)
 {
     (void)state;
     struct world w;
-    start(&w);
+    http_world_start(&w);
     assert_null(timer_heap_first(&w.loop.timers));
     for (int i = 0; i < 1000; i++) {
         w.loop.now_ms += 7; /* so that their deadlines differ */
-        feed(connect_one(&w), "GET /a HTTP/1.1\r\n" HOST "\r\n");
+        feed(http_world_connect(&w), "GET /a HTTP/1.1\r\n" HOST "\r\n");
     }
     uint32_t wakes = 0;
     uint64_t from = w.loop.now_ms;
@@ -838,31 +445,31 @@ static void row_e15_idle_connections_wake_the_loop_rarely_and_none_not_at_all(vo
     assert_int_equal(http_server_connections(w.server), 0);
     assert_true(wakes < 8);
     assert_null(timer_heap_first(&w.loop.timers));
-    finish(&w);
+    http_world_finish(&w);
 }
 
-/* --- clients that go away ----------------------------------------------------------------------- */
+/* --- clients that go away --------------------------------------------------------------------- */
 
 static void a_handler_hears_that_its_client_has_gone(void **state)
 {
     (void)state;
     struct world w;
-    start(&w);
-    struct fake_conn *c = connect_one(&w);
+    http_world_start(&w);
+    struct fake_conn *c = http_world_connect(&w);
     feed(c, "GET /later HTTP/1.1\r\n" HOST "\r\nGET /later HTTP/1.1\r\n" HOST "\r\nGET /part");
     http_answer(w.waiting[1], 200, NULL, NULL, slice_str("never sent"));
     fake_conn_reset(c);
     assert_int_equal(w.gone_count, 1);
     assert_int_equal(http_server_connections(w.server), 0);
-    finish(&w);
+    http_world_finish(&w);
 }
 
 static void a_handler_that_does_not_listen_may_still_answer(void **state)
 {
     (void)state;
     struct world w;
-    start(&w);
-    struct fake_conn *c = connect_one(&w);
+    http_world_start(&w);
+    struct fake_conn *c = http_world_connect(&w);
     feed(c, "GET /stubborn HTTP/1.1\r\n" HOST "\r\nGET /stubborn HTTP/1.1\r\n" HOST "\r\n");
     fake_conn_reset(c);
     assert_null(w.waiting[0]->conn);
@@ -871,15 +478,15 @@ static void a_handler_that_does_not_listen_may_still_answer(void **state)
     http_answer_begin(w.waiting[1], 200, NULL, NULL);
     http_answer_chunk(w.waiting[1], slice_str("to nobody"));
     http_answer_end(w.waiting[1]);
-    finish(&w);
+    http_world_finish(&w);
 }
 
 static void a_half_closed_client_still_gets_its_answers(void **state)
 {
     (void)state;
     struct world w;
-    start(&w);
-    struct fake_conn *c = connect_one(&w);
+    http_world_start(&w);
+    struct fake_conn *c = http_world_connect(&w);
     feed(c, "GET /later HTTP/1.1\r\n" HOST "\r\nGET /a HTTP/1.1\r\n" HOST "\r\nGET /par");
     fake_conn_end(c);
     fake_loop_turn(&w.loop);
@@ -888,17 +495,17 @@ static void a_half_closed_client_still_gets_its_answers(void **state)
     expect_answers(c, "200:x|200:0 GET /a? ");
     assert_true(c->is_closed && c->was_flushed);
     fake_loop_turn(&w.loop);
-    finish(&w);
+    http_world_finish(&w);
 }
 
-/* --- streams ------------------------------------------------------------------------------------ */
+/* --- streams ---------------------------------------------------------------------------------- */
 
 static void a_streamed_answer_is_chunked_and_takes_its_turn(void **state)
 {
     (void)state;
     struct world w;
-    start(&w);
-    struct fake_conn *c = connect_one(&w);
+    http_world_start(&w);
+    struct fake_conn *c = http_world_connect(&w);
     feed(c, "GET /later HTTP/1.1\r\n" HOST "\r\nGET /later HTTP/1.1\r\n" HOST "\r\n");
     http_answer_begin(w.waiting[1], 200, "text/plain", NULL);
     http_answer_chunk(w.waiting[1], slice_str("one "));
@@ -915,15 +522,15 @@ static void a_streamed_answer_is_chunked_and_takes_its_turn(void **state)
     expect_answers(c, "200:first|200:one two");
     feed(c, "GET /a HTTP/1.1\r\n" HOST "\r\n");
     expect_answers(c, "200:first|200:one two|200:0 GET /a? ");
-    finish(&w);
+    http_world_finish(&w);
 }
 
 static void a_stream_pauses_when_its_reader_does_and_goes_on_with_it(void **state)
 {
     (void)state;
     struct world w;
-    start(&w);
-    struct fake_conn *c = connect_one(&w);
+    http_world_start(&w);
+    struct fake_conn *c = http_world_connect(&w);
     feed(c, "GET /later HTTP/1.1\r\n" HOST "\r\n");
     http_answer_begin(w.waiting[0], 200, NULL, NULL);
     c->is_stuck = true;
@@ -942,15 +549,15 @@ static void a_stream_pauses_when_its_reader_does_and_goes_on_with_it(void **stat
     assert_int_equal(w.writable_count, 1);
     assert_true(http_answer_wants_more(w.waiting[0]));
     http_answer_end(w.waiting[0]);
-    finish(&w);
+    http_world_finish(&w);
 }
 
 static void a_stream_to_http_1_0_lasts_until_the_close(void **state)
 {
     (void)state;
     struct world w;
-    start(&w);
-    struct fake_conn *c = connect_one(&w);
+    http_world_start(&w);
+    struct fake_conn *c = http_world_connect(&w);
     feed(c, "GET /later HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
     http_answer_begin(w.waiting[0], 200, NULL, NULL);
     http_answer_chunk(w.waiting[0], slice_str("all"));
@@ -958,15 +565,15 @@ static void a_stream_to_http_1_0_lasts_until_the_close(void **state)
     assert_true(contains(&c->sent, "Connection: close\r\n\r\nall"));
     assert_true(c->is_closed && c->was_flushed);
     fake_loop_turn(&w.loop);
-    finish(&w);
+    http_world_finish(&w);
 }
 
 static void a_broken_off_answer_is_a_reset_and_never_an_end(void **state)
 {
     (void)state;
     struct world w;
-    start(&w);
-    struct fake_conn *c = connect_one(&w);
+    http_world_start(&w);
+    struct fake_conn *c = http_world_connect(&w);
     feed(c, "GET /later HTTP/1.1\r\n" HOST "\r\nGET /later HTTP/1.1\r\n" HOST "\r\n");
     http_answer_begin(w.waiting[0], 200, NULL, NULL);
     http_answer_chunk(w.waiting[0], slice_str("half"));
@@ -975,10 +582,10 @@ static void a_broken_off_answer_is_a_reset_and_never_an_end(void **state)
     expect_answers(c, "BROKEN");
     fake_loop_turn(&w.loop);
     assert_int_equal(w.gone_count, 1); /* the other one */
-    finish(&w);
+    http_world_finish(&w);
 }
 
-/* --- upgrades ----------------------------------------------------------------------------------- */
+/* --- upgrades --------------------------------------------------------------------------------- */
 
 #define UPGRADE                                                                                    \
     "GET /peer HTTP/1.1\r\n" HOST "Connection: Upgrade\r\nUpgrade: conclave-peer/1\r\n\r\n"
@@ -989,8 +596,8 @@ static void an_upgrade_hands_the_connection_over_with_what_was_read(void **state
     size_t size = strlen(UPGRADE) + 4;
     for (size_t cut = 1; cut <= size; cut++) {
         struct world w;
-        start(&w);
-        struct fake_conn *c = connect_one(&w);
+        http_world_start(&w);
+        struct fake_conn *c = http_world_connect(&w);
         fake_conn_feed(c, slice_of(UPGRADE "\x00\x01\r\n", cut));
         fake_conn_feed(c, slice_of((UPGRADE "\x00\x01\r\n") + cut, size - cut));
         assert_ptr_equal(w.upgraded, &c->base);
@@ -1001,7 +608,7 @@ static void an_upgrade_hands_the_connection_over_with_what_was_read(void **state
                             "Upgrade: conclave-peer/1\r\n\r\nhello peer");
         assert_int_equal(http_server_connections(w.server), 0);
         fake_conn_reset(c);
-        finish(&w);
+        http_world_finish(&w);
     }
 }
 
@@ -1009,46 +616,46 @@ static void an_upgrade_behind_an_unanswered_request_is_a_request(void **state)
 {
     (void)state;
     struct world w;
-    start(&w);
-    struct fake_conn *c = connect_one(&w);
+    http_world_start(&w);
+    struct fake_conn *c = http_world_connect(&w);
     feed(c, "GET /later HTTP/1.1\r\n" HOST "\r\n" UPGRADE);
     assert_null(w.upgraded);
     http_answer(w.waiting[0], 200, NULL, NULL, slice_str("x"));
     expect_answers(c, "200:x|200:0 GET /peer? ");
-    finish(&w);
+    http_world_finish(&w);
 }
 
-/* --- many connections, and the end -------------------------------------------------------------- */
+/* --- many connections, and the end ------------------------------------------------------------ */
 
 static void connections_beyond_the_limit_are_told_so(void **state)
 {
     (void)state;
     struct world w;
-    start_with(&w, &(struct http_options){.connections_max = 2});
-    connect_one(&w);
-    connect_one(&w);
-    struct fake_conn *third = connect_one(&w);
+    http_world_start_with(&w, &(struct http_options){.connections_max = 2});
+    http_world_connect(&w);
+    http_world_connect(&w);
+    struct fake_conn *third = http_world_connect(&w);
     expect_answers(third, "503!");
     fake_loop_turn(&w.loop);
     assert_true(third->is_gone);
     for (uint32_t i = 0; i < LIMIT_CONNECTIONS_REFUSED; i++) {
-        assert_true(connect_one(&w)->sent.size > 0);
+        assert_true(http_world_connect(&w)->sent.size > 0);
     }
-    struct fake_conn *flood = connect_one(&w);
+    struct fake_conn *flood = http_world_connect(&w);
     assert_true(flood->is_closed && !flood->was_flushed && flood->sent.size == 0);
     fake_loop_turn(&w.loop);
     assert_int_equal(http_server_connections(w.server), 2);
-    finish(&w);
+    http_world_finish(&w);
 }
 
 static void row_f8_draining_closes_idle_connections_and_finishes_busy_ones(void **state)
 {
     (void)state;
     struct world w;
-    start(&w);
-    struct fake_conn *idle = connect_one(&w);
-    struct fake_conn *busy = connect_one(&w);
-    struct fake_conn *partial = connect_one(&w);
+    http_world_start(&w);
+    struct fake_conn *idle = http_world_connect(&w);
+    struct fake_conn *busy = http_world_connect(&w);
+    struct fake_conn *partial = http_world_connect(&w);
     feed(busy, "GET /later HTTP/1.1\r\n" HOST "\r\n");
     feed(partial, "GET /a HTTP");
     http_server_drain(w.server);
@@ -1059,28 +666,27 @@ static void row_f8_draining_closes_idle_connections_and_finishes_busy_ones(void 
     assert_true(busy->is_closed && busy->was_flushed);
     feed(partial, "/1.1\r\n" HOST "\r\n");
     expect_answers(partial, "200:0 GET /a? !");
-    struct fake_conn *late = connect_one(&w);
+    struct fake_conn *late = http_world_connect(&w);
     assert_true(late->is_closed);
     fake_loop_turn(&w.loop);
     assert_int_equal(http_server_connections(w.server), 0);
-    finish(&w);
+    http_world_finish(&w);
 }
 
 static void destroying_the_server_tells_those_who_wait(void **state)
 {
     (void)state;
     struct world w;
-    start(&w);
-    struct fake_conn *c = connect_one(&w);
+    http_world_start(&w);
+    struct fake_conn *c = http_world_connect(&w);
     feed(c, "GET /later HTTP/1.1\r\n" HOST "\r\nGET /stubborn HTTP/1.1\r\n" HOST "\r\nPUT /x");
-    finish(&w);
+    http_world_finish(&w);
     assert_int_equal(w.gone_count, 1);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_case_gets_its_answer_in_whatever_pieces_it_comes),
         cmocka_unit_test(an_answer_carries_the_common_and_its_own_headers_and_little_else),
         cmocka_unit_test(an_error_has_the_handlers_body_and_the_common_headers),
         cmocka_unit_test(head_counts_the_body_and_does_not_send_it),

@@ -2,8 +2,7 @@
 #include "base/check.h"
 #include "base/limits.h"
 #include "base/mem.h"
-#include "net/http.h"
-#include "net/loop.h"
+#include "uv_story.h"
 
 #include <arpa/inet.h>
 #include <dlfcn.h>
@@ -15,70 +14,14 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#define GUARD_MS   20000
-#define LOG_MAX    64
-#define BIG_BYTES  (8u * MIB)
-#define IDLE_CONNS 1000
+#define BIG_BYTES (8u * MIB)
 
-/* What happened, one letter each. */
-struct story {
-    struct loop *loop;
-    char log[LOG_MAX];
-    size_t size;
-    uint32_t turns;
-    uint16_t port;
-    struct timer guard;
-    struct conn *accepted;
-    struct buf received;
-    enum status why;
-    uint64_t bytes;
-};
-
-static void tell(struct story *s, char letter)
-{
-    assert_true(s->size < LOG_MAX - 1);
-    s->log[s->size++] = letter;
-}
-
-static void on_guard(struct timer *t)
-{
-    (void)t;
-    CHECK(0 && "the test hangs");
-}
-
-static void count_turn(void *context)
-{
-    ((struct story *)context)->turns++;
-}
-
-static void stop(struct story *s)
-{
-    s->loop->ops->stop(s->loop);
-}
-
-static void begin(struct story *s)
-{
-    memset(s, 0, sizeof(*s));
-    s->loop = uv_loop_create();
-    s->loop->ops->on_turn(s->loop, count_turn, s);
-    s->guard = (struct timer){.fire = on_guard};
-    s->loop->ops->timer_start(s->loop, &s->guard, s->loop->ops->now_ms(s->loop) + GUARD_MS);
-}
-
-static void run(struct story *s)
-{
-    uv_loop_run(s->loop);
-    uv_loop_destroy(s->loop);
-    buf_deinit(&s->received);
-}
-
-/* --- timers ------------------------------------------------------------------------------------- */
+/* --- timers ----------------------------------------------------------------------------------- */
 
 struct lettered_timer {
     struct timer timer;
@@ -89,19 +32,19 @@ struct lettered_timer {
 static void tell_letter(struct timer *t)
 {
     struct lettered_timer *l = CONTAINER_OF(t, struct lettered_timer, timer);
-    tell(l->story, l->letter);
+    story_tell(l->story, l->letter);
 }
 
 static void stop_story(struct timer *t)
 {
-    stop(t->context);
+    story_stop(t->context);
 }
 
 static void timers_fire_by_time_and_then_in_the_order_of_their_start(void **state)
 {
     (void)state;
     struct story s;
-    begin(&s);
+    story_begin(&s);
     static const struct {
         char letter;
         uint64_t after_ms;
@@ -118,7 +61,7 @@ static void timers_fire_by_time_and_then_in_the_order_of_their_start(void **stat
     struct timer end = {.fire = stop_story, .context = &s};
     s.loop->ops->timer_start(s.loop, &end, now + 30);
     s.loop->ops->timer_start(s.loop, &timers[4].timer, now + 5); /* moves behind a, as it was */
-    run(&s);
+    story_run(&s);
     assert_string_equal(s.log, "abcdef");
 }
 
@@ -133,7 +76,7 @@ static void fire_again(struct timer *t)
     struct restless *r = CONTAINER_OF(t, struct restless, timer);
     r->story->loop->ops->timer_start(r->story->loop, t, 0);
     if (++r->fired == 100) {
-        stop(r->story);
+        story_stop(r->story);
     }
 }
 
@@ -141,10 +84,10 @@ static void a_timer_that_restarts_itself_for_the_past_fires_once_a_turn(void **s
 {
     (void)state;
     struct story s;
-    begin(&s);
+    story_begin(&s);
     struct restless r = {.timer = {.fire = fire_again}, .story = &s};
     s.loop->ops->timer_start(s.loop, &r.timer, 0);
-    run(&s);
+    story_run(&s);
     assert_int_equal(r.fired, 100);
     assert_true(s.turns >= 100);
 }
@@ -153,14 +96,14 @@ static void an_idle_loop_sleeps(void **state)
 {
     (void)state;
     struct story s;
-    begin(&s);
+    story_begin(&s);
     struct timer end = {.fire = stop_story, .context = &s};
     s.loop->ops->timer_start(s.loop, &end, s.loop->ops->now_ms(s.loop) + 300);
-    run(&s);
+    story_run(&s);
     assert_true(s.turns <= 5);
 }
 
-/* --- the log thread ----------------------------------------------------------------------------- */
+/* --- the log thread --------------------------------------------------------------------------- */
 
 #define WORKS 200
 
@@ -185,7 +128,7 @@ static void note_done(struct work *w)
     CHECK_CMP(works_done, ==, CONTAINER_OF(w, struct numbered_work, work)->number);
     works_done++;
     if (works_done == WORKS / 2) {
-        stop(works_story); /* the rest is still run and done */
+        story_stop(works_story); /* the rest is still run and done */
     }
 }
 
@@ -193,7 +136,7 @@ static void work_runs_in_order_and_all_of_it_is_done_before_the_loop_ends(void *
 {
     (void)state;
     struct story s;
-    begin(&s);
+    story_begin(&s);
     works_run = 0;
     works_done = 0;
     works_story = &s;
@@ -203,18 +146,18 @@ static void work_runs_in_order_and_all_of_it_is_done_before_the_loop_ends(void *
             (struct numbered_work){.work = {.run = run_work, .done = note_done}, .number = i};
         s.loop->ops->submit(s.loop, &works[i].work);
     }
-    run(&s);
+    story_run(&s);
     assert_int_equal(works_run, WORKS);
     assert_int_equal(works_done, WORKS);
 }
 
-/* --- signals ------------------------------------------------------------------------------------ */
+/* --- signals ---------------------------------------------------------------------------------- */
 
 static void on_signal(void *context, int signal_number)
 {
     assert_int_equal(signal_number, SIGUSR1);
-    tell(context, 's');
-    stop(context);
+    story_tell(context, 's');
+    story_stop(context);
 }
 
 static void raise_signal(struct timer *t)
@@ -227,23 +170,23 @@ static void row_f8_a_signal_is_a_call_and_a_second_one_changes_nothing(void **st
 {
     (void)state;
     struct story s;
-    begin(&s);
+    story_begin(&s);
     uv_loop_on_signal(s.loop, SIGUSR1, on_signal, &s);
     struct timer t = {.fire = raise_signal};
     s.loop->ops->timer_start(s.loop, &t, 0);
-    run(&s);
+    story_run(&s);
     assert_string_equal(s.log, "s");
     raise(SIGUSR1); /* by default it would kill us */
 }
 
-/* --- dialling and closing ----------------------------------------------------------------------- */
+/* --- dialling and closing --------------------------------------------------------------------- */
 
 static void note_close(struct conn *c, enum status why)
 {
     struct story *s = c->context;
-    tell(s, 'C');
+    story_tell(s, 'C');
     s->why = why;
-    stop(s);
+    story_stop(s);
 }
 
 static void never_open(struct conn *c)
@@ -274,10 +217,10 @@ static void a_dial_that_fails_says_so_later_and_not_inside_the_call(void **state
                                         "not a host"};
     for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++) {
         struct story s;
-        begin(&s);
+        story_begin(&s);
         s.loop->ops->dial(s.loop, hosts[i], port, &refused_events, &s);
         assert_int_equal(s.size, 0);
-        run(&s);
+        story_run(&s);
         assert_string_equal(s.log, "C");
         assert_int_equal(s.why, STATUS_UNREACHABLE);
     }
@@ -290,12 +233,12 @@ static void a_dial_can_be_given_up(void **state)
     static const char *const hosts[] = {"127.0.0.1", "localhost", "10.255.255.1"};
     for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++) {
         struct story s;
-        begin(&s);
+        story_begin(&s);
         struct conn *c = s.loop->ops->dial(s.loop, hosts[i], 9, &refused_events, &s);
         s.loop->ops->conn_write(c, slice_str("never sent"));
         s.loop->ops->conn_close(c, i % 2 == 0);
         assert_int_equal(s.size, 0);
-        run(&s);
+        story_run(&s);
         assert_string_equal(s.log, "C");
     }
 }
@@ -303,7 +246,7 @@ static void a_dial_can_be_given_up(void **state)
 static void answer_open(struct conn *c)
 {
     struct story *s = c->context;
-    tell(s, 'o');
+    story_tell(s, 'o');
     assert_non_null(strpbrk(c->local_host, ".:"));
     c->loop->ops->conn_write(c, slice_str(" and this"));
 }
@@ -313,14 +256,14 @@ static void gather_data(struct conn *c, struct slice data)
     struct story *s = c->context;
     buf_append_slice(&s->received, data);
     if (s->received.size == strlen("before open and this")) {
-        stop(s);
+        story_stop(s);
     }
 }
 
 static void note_quiet_close(struct conn *c, enum status why)
 {
     (void)why;
-    tell(c->context, 'c');
+    story_tell(c->context, 'c');
 }
 
 static const struct conn_events dialler_events = {.on_open = answer_open,
@@ -345,7 +288,7 @@ static void accept_gather(void *context, struct conn *c)
 static void say_two_things(const char *listen_host, const char *dial_host)
 {
     struct story s;
-    begin(&s);
+    story_begin(&s);
     enum status status = s.loop->ops->listen(s.loop, listen_host, 0, &s.port, accept_gather, &s);
     if (status != STATUS_OK) {
         assert_string_equal(listen_host, "::1"); /* a machine without IPv6 */
@@ -389,7 +332,7 @@ static void a_dial_tries_every_address_of_a_name(void **state)
 }
 #endif
 
-/* --- much data ---------------------------------------------------------------------------------- */
+/* --- much data -------------------------------------------------------------------------------- */
 
 static uint32_t released;
 
@@ -442,12 +385,12 @@ static void closing_with_flush_loses_nothing_and_frees_what_was_lent(void **stat
 {
     (void)state;
     struct story s;
-    begin(&s);
+    story_begin(&s);
     released = 0;
     assert_int_equal(s.loop->ops->listen(s.loop, "127.0.0.1", 0, &s.port, accept_check, &s),
                      STATUS_OK);
     s.loop->ops->dial(s.loop, "127.0.0.1", s.port, &much_events, &s);
-    run(&s);
+    story_run(&s);
     assert_int_equal(s.bytes, BIG_BYTES);
     assert_int_equal(released, (BIG_BYTES / 1024 + 2) / 3);
     assert_int_equal(s.why, STATUS_CLOSED);
@@ -458,7 +401,7 @@ static void produce(struct conn *c)
 {
     struct story *s = c->context;
     static const uint8_t block[200000];
-    tell(s, 'd');
+    story_tell(s, 'd');
     if (s->size == 20) {
         s->loop->ops->conn_close(c, true);
         return;
@@ -487,15 +430,15 @@ static void a_drain_follows_whenever_something_was_said_to_be_unsent(void **stat
 {
     (void)state;
     struct story s;
-    begin(&s);
+    story_begin(&s);
     assert_int_equal(s.loop->ops->listen(s.loop, "127.0.0.1", 0, &s.port, accept_count, &s),
                      STATUS_OK);
     s.loop->ops->dial(s.loop, "127.0.0.1", s.port, &producer_events, &s);
-    run(&s);
+    story_run(&s);
     assert_int_equal(s.bytes, 10 * 200000 + 9 * 10);
 }
 
-/* --- resets, pauses ----------------------------------------------------------------------------- */
+/* --- resets, pauses --------------------------------------------------------------------------- */
 
 static void reset_at_once(struct conn *c)
 {
@@ -524,11 +467,11 @@ static void closing_without_flush_is_a_reset(void **state)
 {
     (void)state;
     struct story s;
-    begin(&s);
+    story_begin(&s);
     assert_int_equal(s.loop->ops->listen(s.loop, "127.0.0.1", 0, &s.port, accept_reset, &s),
                      STATUS_OK);
     s.loop->ops->dial(s.loop, "127.0.0.1", s.port, &resetter_events, &s);
-    run(&s);
+    story_run(&s);
     assert_int_equal(s.bytes, 0);
     assert_int_equal(s.why, STATUS_CLOSED);
 }
@@ -536,16 +479,16 @@ static void closing_without_flush_is_a_reset(void **state)
 static void go_on_reading(struct timer *t)
 {
     struct story *s = t->context;
-    tell(s, 'p');
+    story_tell(s, 'p');
     s->loop->ops->conn_pause(s->accepted, false);
 }
 
 static void read_after_pause(struct conn *c, struct slice data)
 {
     struct story *s = c->context;
-    tell(s, 'r');
+    story_tell(s, 'r');
     assert_true(slice_equal(data, slice_str("hello")));
-    stop(s);
+    story_stop(s);
 }
 
 static void say_hello(struct conn *c)
@@ -573,23 +516,23 @@ static void a_paused_connection_reads_nothing_until_it_goes_on(void **state)
 {
     (void)state;
     struct story s;
-    begin(&s);
+    story_begin(&s);
     assert_int_equal(s.loop->ops->listen(s.loop, "127.0.0.1", 0, &s.port, accept_paused, &s),
                      STATUS_OK);
     s.loop->ops->dial(s.loop, "127.0.0.1", s.port, &hello_events, &s);
-    run(&s);
+    story_run(&s);
     assert_memory_equal(s.log, "pr", 2);
 }
 
-/* --- ports -------------------------------------------------------------------------------------- */
+/* --- ports ------------------------------------------------------------------------------------ */
 
 static void row_f8_a_taken_port_is_busy_and_free_again_after_the_stop(void **state)
 {
     (void)state;
     struct story s;
     struct story t;
-    begin(&s);
-    begin(&t);
+    story_begin(&s);
+    story_begin(&t);
     assert_int_equal(s.loop->ops->listen(s.loop, "127.0.0.1", 0, &s.port, accept_count, &s),
                      STATUS_OK);
     assert_true(s.port > 0);
@@ -602,215 +545,6 @@ static void row_f8_a_taken_port_is_busy_and_free_again_after_the_stop(void **sta
                      STATUS_OK);
     uv_loop_destroy(s.loop);
     uv_loop_destroy(t.loop);
-}
-
-/* --- many connections --------------------------------------------------------------------------- */
-
-static struct http_server *server;
-
-static void answer_hello(void *context, struct http_request *r)
-{
-    (void)context;
-    http_answer(r, 200, "text/plain", NULL, slice_str("hello"));
-}
-
-static void say_bad(void *context, int http_status, const char *reason, struct buf *body)
-{
-    (void)context;
-    buf_printf(body, "%d %s", http_status, reason);
-}
-
-static uint64_t allow_some(void *context, const struct http_request *r)
-{
-    (void)context;
-    (void)r;
-    return 1000;
-}
-
-static void accept_http(void *context, struct conn *c)
-{
-    (void)context;
-    http_server_accept(server, c);
-}
-
-static const struct http_handler hello_handler = {
-    .on_request = answer_hello, .on_bad = say_bad, .body_bytes_max = allow_some};
-
-static uint32_t opened;
-
-static void ask(struct conn *c)
-{
-    c->loop->ops->conn_write(c, slice_str("GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
-}
-
-static void hear_hello(struct conn *c, struct slice data)
-{
-    struct story *s = c->context;
-    assert_true(memmem(data.data, data.size, "hello", 5) != NULL);
-    tell(s, 'h');
-    assert_int_equal(http_server_connections(server), IDLE_CONNS + 1);
-    http_server_destroy(server);
-    stop(s);
-}
-
-static void close_quietly(struct conn *c, enum status why)
-{
-    (void)c;
-    (void)why;
-}
-
-static const struct conn_events asker_events = {
-    .on_open = ask, .on_data = hear_hello, .on_close = close_quietly};
-
-static void maybe_ask(struct conn *c)
-{
-    struct story *s = c->context;
-    if (++opened == IDLE_CONNS) {
-        s->loop->ops->dial(s->loop, "127.0.0.1", s->port, &asker_events, s);
-    }
-}
-
-static const struct conn_events idler_events = {.on_open = maybe_ask, .on_close = close_quietly};
-
-static void row_e15_a_thousand_idle_connections_do_not_stop_the_next_request(void **state)
-{
-    (void)state;
-    struct story s;
-    begin(&s);
-    opened = 0;
-    server = http_server_create(s.loop, &hello_handler, NULL);
-    assert_int_equal(s.loop->ops->listen(s.loop, "127.0.0.1", 0, &s.port, accept_http, NULL),
-                     STATUS_OK);
-    for (int i = 0; i < IDLE_CONNS; i++) {
-        s.loop->ops->dial(s.loop, "127.0.0.1", s.port, &idler_events, &s);
-    }
-    run(&s);
-    assert_string_equal(s.log, "h");
-}
-
-static int connect_raw(uint16_t port)
-{
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    struct sockaddr_in a = {
-        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    CHECK(fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0);
-    return fd;
-}
-
-#define SCARCE_CLIENTS 40
-
-static int scarce_fds[SCARCE_CLIENTS];
-
-static void recover(struct timer *t)
-{
-    struct story *s = t->context;
-    assert_true(s->turns < 1000); /* it does not spin on the connections that it cannot take */
-    for (int i = 0; i < SCARCE_CLIENTS; i++) {
-        close(scarce_fds[i]);
-    }
-    int fd = connect_raw(s->port);
-    CHECK(write(fd, "x", 1) == 1);
-    scarce_fds[0] = fd;
-}
-
-static void stop_at_data(struct conn *c, struct slice data)
-{
-    (void)data;
-    struct story *s = c->context;
-    tell(s, 'r');
-    stop(s);
-}
-
-static const struct conn_events scarce_events = {.on_data = stop_at_data,
-                                                 .on_close = close_quietly};
-
-static void accept_scarce(void *context, struct conn *c)
-{
-    c->events = &scarce_events;
-    c->context = context;
-}
-
-static void out_of_descriptors_it_neither_spins_nor_stays_deaf(void **state)
-{
-    (void)state;
-    struct story s;
-    begin(&s);
-    assert_int_equal(s.loop->ops->listen(s.loop, "127.0.0.1", 0, &s.port, accept_scarce, &s),
-                     STATUS_OK);
-    for (int i = 0; i < SCARCE_CLIENTS; i++) {
-        scarce_fds[i] = connect_raw(s.port); /* the kernel queues them */
-    }
-    struct rlimit before;
-    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
-    struct rlimit scarce = {.rlim_cur = (rlim_t)scarce_fds[SCARCE_CLIENTS - 1] + 10,
-                            .rlim_max = before.rlim_max};
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &scarce), 0);
-    struct timer t = {.fire = recover, .context = &s};
-    s.loop->ops->timer_start(s.loop, &t, s.loop->ops->now_ms(s.loop) + 200);
-    run(&s);
-    assert_string_equal(s.log, "r");
-    close(scarce_fds[0]);
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
-}
-
-/* --- row A23: the answer to a body that is refused ---------------------------------------------- */
-
-static void pour(struct conn *c)
-{
-    static const uint8_t block[64 * KIB];
-    struct story *s = c->context;
-    if (s->bytes == 0) {
-        c->loop->ops->conn_pause(c, true); /* it looks at the answer only after it has sent a lot */
-        c->loop->ops->conn_write(
-            c, slice_str("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n"));
-    }
-    if (s->bytes < 4u * MIB) {
-        c->loop->ops->conn_write(c, slice_of(block, sizeof(block)));
-        s->bytes += sizeof(block);
-        (void)c->loop->ops->conn_unsent(c); /* so that a drain comes */
-    } else {
-        c->loop->ops->conn_pause(c, false);
-    }
-}
-
-static void no_close(struct conn *c, enum status why)
-{
-    (void)why;
-    CHECK(((struct story *)c->context)->size > 0); /* not before the answer */
-}
-
-static void hear_refusal(struct conn *c, struct slice data)
-{
-    struct story *s = c->context;
-    buf_append_slice(&s->received, data);
-}
-
-static void end_of_refusal(struct conn *c)
-{
-    struct story *s = c->context;
-    assert_memory_equal(s->received.data, "HTTP/1.1 413 ", 13);
-    tell(s, 'e');
-    http_server_destroy(server);
-    stop(s);
-}
-
-static const struct conn_events pourer_events = {.on_open = pour,
-                                                 .on_data = hear_refusal,
-                                                 .on_drain = pour,
-                                                 .on_end = end_of_refusal,
-                                                 .on_close = no_close};
-
-static void row_a23_a_client_in_the_middle_of_a_body_still_hears_why_it_is_refused(void **state)
-{
-    (void)state;
-    struct story s;
-    begin(&s);
-    server = http_server_create(s.loop, &hello_handler, NULL);
-    assert_int_equal(s.loop->ops->listen(s.loop, "127.0.0.1", 0, &s.port, accept_http, NULL),
-                     STATUS_OK);
-    s.loop->ops->dial(s.loop, "127.0.0.1", s.port, &pourer_events, &s);
-    run(&s);
-    assert_string_equal(s.log, "e");
 }
 
 int main(void)
@@ -832,9 +566,6 @@ int main(void)
         cmocka_unit_test(closing_without_flush_is_a_reset),
         cmocka_unit_test(a_paused_connection_reads_nothing_until_it_goes_on),
         cmocka_unit_test(row_f8_a_taken_port_is_busy_and_free_again_after_the_stop),
-        cmocka_unit_test(row_e15_a_thousand_idle_connections_do_not_stop_the_next_request),
-        cmocka_unit_test(out_of_descriptors_it_neither_spins_nor_stays_deaf),
-        cmocka_unit_test(row_a23_a_client_in_the_middle_of_a_body_still_hears_why_it_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
