@@ -148,7 +148,8 @@ void leader_on_append_reply(struct raft *r, const struct raft_message *m)
         return;
     }
     struct entry_id agree = raft_log_find_below(&r->log, m->hint);
-    if (progress_on_reject(p, m->probe, agree.index + 1)) {
+    const struct progress_refusal refusal = {.probe = m->probe, .next = agree.index + 1};
+    if (progress_on_refusal(p, &refusal)) {
         outbox_event(r, RAFT_EVENT_CONFLICT, m->from, m->hint.index);
     }
 }
@@ -172,7 +173,7 @@ static void send_append(struct raft *r, struct member *member, struct raft_span 
     m.bulk = bulk;
     raft_index end = m.last.index + count;
     p->commit_told = index_max(p->commit_told, index_min(r->commit, end));
-    progress_on_sent(p, end, bytes, r->now_ms);
+    progress_on_sent(p, &(struct inflight_slot){.last = end, .bytes = bytes, .sent_ms = r->now_ms});
     outbox_send(r, &m);
 }
 
@@ -205,8 +206,7 @@ void leader_on_heartbeat_reply(struct raft *r, const struct raft_message *m)
     if (p == NULL) {
         return;
     }
-    if (!progress_retry_probe(p, m->sent_ms) &&
-        progress_take_nudge(p, r->now_ms, r->options.heartbeat_ms)) {
+    if (!progress_retry_probe(p, m->sent_ms) && progress_take_nudge(p, r->now_ms)) {
         send_append(r, member_find(r, m->from), (struct raft_span){0}, 0, false);
     }
 }

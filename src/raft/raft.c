@@ -27,7 +27,8 @@ static void apply_defaults(struct raft_options *o)
 static void add_members(struct raft *r, const node_id *ids, uint32_t count)
 {
     const struct progress_bounds bounds = {.messages_max = r->options.inflight_messages_max,
-                                           .bytes_max = r->options.inflight_bytes_max};
+                                           .bytes_max = r->options.inflight_bytes_max,
+                                           .patience_ms = r->options.heartbeat_ms};
     CHECK_CMP(count, <=, LIMIT_MEMBERS);
     for (uint32_t i = 0; i < count; i++) {
         CHECK(ids[i] != 0);

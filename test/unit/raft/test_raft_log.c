@@ -139,7 +139,18 @@ static void rule_r6_a_long_divergence_takes_one_probe_a_term(void **state)
 
 /* --- progress --------------------------------------------------------------------------------- */
 
-static const struct progress_bounds bounds = {.messages_max = 3, .bytes_max = 100};
+static const struct progress_bounds bounds = {
+    .messages_max = 3, .bytes_max = 100, .patience_ms = 20};
+
+static void sent(struct progress *p, struct inflight_slot slot)
+{
+    progress_on_sent(p, &slot);
+}
+
+static bool refused(struct progress *p, struct progress_refusal refusal)
+{
+    return progress_on_refusal(p, &refusal);
+}
 
 static void rule_r7_a_probe_waits_and_acceptance_opens_the_window(void **state)
 {
@@ -148,7 +159,7 @@ static void rule_r7_a_probe_waits_and_acceptance_opens_the_window(void **state)
     progress_init(&p, bounds);
     progress_reset(&p, 5, 0);
     assert_false(progress_is_paused(&p));
-    progress_on_sent(&p, 7, 30, 1);
+    sent(&p, (struct inflight_slot){7, 30, 1});
     assert_true(progress_is_paused(&p));
     assert_int_equal(p.next, 5);
     progress_on_match(&p, 4);
@@ -168,13 +179,13 @@ static void rule_r7_the_window_counts_messages_and_bytes_and_gives_both_back(voi
     progress_init(&p, bounds);
     progress_reset(&p, 1, 0);
     progress_on_accept(&p);
-    progress_on_sent(&p, 1, 10, 1);
-    progress_on_sent(&p, 2, 10, 2);
+    sent(&p, (struct inflight_slot){1, 10, 1});
+    sent(&p, (struct inflight_slot){2, 10, 2});
     assert_false(progress_is_paused(&p));
-    progress_on_sent(&p, 3, 10, 3);
+    sent(&p, (struct inflight_slot){3, 10, 3});
     assert_true(progress_is_paused(&p)); /* three messages */
     progress_on_match(&p, 2);
-    progress_on_sent(&p, 4, 95, 4);
+    sent(&p, (struct inflight_slot){4, 95, 4});
     assert_true(progress_is_paused(&p)); /* 105 bytes */
     progress_on_match(&p, 3);
     assert_false(progress_is_paused(&p));
@@ -198,9 +209,10 @@ static void rule_r4_match_never_falls_and_old_refusals_are_ignored(void **state)
     assert_true(progress_on_match(&p, 5));
     assert_false(progress_on_match(&p, 3));
     assert_int_equal(p.match, 5);
-    assert_false(progress_on_reject(&p, 5, 1)); /* it has 5: an old one */
-    assert_false(progress_on_reject(&p, 7, 6)); /* not the probe that is out, which is 9 */
-    assert_true(progress_on_reject(&p, 9, 2));
+    assert_false(refused(&p, (struct progress_refusal){5, 1})); /* it has 5: an old one */
+    assert_false(
+        refused(&p, (struct progress_refusal){7, 6})); /* not the probe that is out, which is 9 */
+    assert_true(refused(&p, (struct progress_refusal){9, 2}));
     assert_int_equal(p.next, 6); /* not at or below match (M8) */
     progress_deinit(&p);
 }
@@ -212,12 +224,12 @@ static void rule_r7_a_nudge_comes_once_a_patience_and_only_for_what_is_late(void
     progress_init(&p, bounds);
     progress_reset(&p, 1, 0);
     progress_on_accept(&p);
-    assert_false(progress_take_nudge(&p, 100, 20));
-    progress_on_sent(&p, 1, 10, 100);
-    assert_false(progress_take_nudge(&p, 119, 20));
-    assert_true(progress_take_nudge(&p, 120, 20));
-    assert_false(progress_take_nudge(&p, 121, 20));
-    assert_true(progress_take_nudge(&p, 140, 20));
+    assert_false(progress_take_nudge(&p, 100));
+    sent(&p, (struct inflight_slot){1, 10, 100});
+    assert_false(progress_take_nudge(&p, 119));
+    assert_true(progress_take_nudge(&p, 120));
+    assert_false(progress_take_nudge(&p, 121));
+    assert_true(progress_take_nudge(&p, 140));
     progress_deinit(&p);
 }
 

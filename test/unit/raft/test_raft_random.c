@@ -292,6 +292,21 @@ static void make_noise(struct world *w, node_id id)
     (void)!world_input(w, id, &input);
 }
 
+/* The target of a transfer begins its term and is not heard: it ends above its leader's term. */
+static void strand_target(struct world *w)
+{
+    node_id leader = world_leader(w);
+    node_id target = any_node(w);
+    if (leader == 0 || target == leader || w->nodes[leader].paused) {
+        return;
+    }
+    struct raft_input input = {.kind = RAFT_INPUT_TRANSFER, .target = target};
+    (void)!world_input(w, leader, &input);
+    for (node_id id = 1; id <= w->node_count; id++) {
+        world_set_link(w, target, id, WORLD_LINK_CUT);
+    }
+}
+
 static void disturb(struct world *w, const struct faults *f)
 {
     node_id id = any_node(w);
@@ -312,6 +327,9 @@ static void disturb(struct world *w, const struct faults *f)
     }
     if (f->pauses && toss(w, 5)) {
         world_pause(w, id, !w->nodes[id].paused);
+    }
+    if (f->transfers && f->partitions && toss(w, 4)) {
+        strand_target(w);
     }
     if (!world_is_up(w, id) || w->nodes[id].paused) {
         return;

@@ -215,6 +215,20 @@ static void rule_r10_only_what_is_committed_and_durable_here_is_applied(void **s
     core_stop(&c);
 }
 
+static void rule_p7_the_floor_told_to_the_disk_is_durable_before_that_write(void **state)
+{
+    (void)state;
+    struct one_core c;
+    core_start(&c, &(struct core_setup){.voters = 3, .term = 1, .terms = {1}});
+    append(&c, 1, at(1, 1), 3, TERMS(1, 1));
+    assert_int_equal(c.out.persist.count, 2);
+    assert_int_equal(c.out.persist.commit, 1); /* the write may be cut short: 2 and 3 may be lost */
+    core_persisted(&c);
+    append(&c, 1, at(1, 3), 3, TERMS(1));
+    assert_int_equal(c.out.persist.commit, 3);
+    core_stop(&c);
+}
+
 static void rule_r12_an_absent_entry_has_no_term(void **state)
 {
     (void)state;
@@ -679,6 +693,7 @@ int main(void)
         cmocka_unit_test(rule_r9_a_completion_does_not_speak_for_what_was_overwritten_meanwhile),
         cmocka_unit_test(rule_r9_what_is_being_written_outlives_its_truncation),
         cmocka_unit_test(rule_r10_only_what_is_committed_and_durable_here_is_applied),
+        cmocka_unit_test(rule_p7_the_floor_told_to_the_disk_is_durable_before_that_write),
         cmocka_unit_test(rule_r12_an_absent_entry_has_no_term),
         cmocka_unit_test(impossible_messages_are_dropped_and_counted),
         cmocka_unit_test(
