@@ -107,13 +107,23 @@ void progress_on_accept(struct progress *p)
     p->probe_sent = false;
 }
 
+static void to_probe(struct progress *p)
+{
+    inflight_clear(&p->inflight);
+    if (!p->probing) {
+        p->probing = true;
+        p->next = p->match + 1;
+    }
+    p->probe_sent = false;
+}
+
 bool progress_on_reject(struct progress *p, raft_index probe, raft_index next)
 {
     if (probe <= p->match) {
         return false;
     }
     if (!p->probing) {
-        progress_to_probe(p);
+        to_probe(p);
         return true;
     }
     if (probe + 1 != p->next) {
@@ -125,14 +135,21 @@ bool progress_on_reject(struct progress *p, raft_index probe, raft_index next)
     return true;
 }
 
-void progress_to_probe(struct progress *p)
+void progress_on_unreachable(struct progress *p, uint64_t now_ms)
 {
-    inflight_clear(&p->inflight);
-    if (!p->probing) {
-        p->probing = true;
-        p->next = p->match + 1;
+    to_probe(p);
+    p->probe_sent = true;
+    p->probe_end = p->next - 1;
+    p->probe_sent_ms = now_ms;
+}
+
+bool progress_retry_probe(struct progress *p, uint64_t sent_ms)
+{
+    if (!p->probing || !p->probe_sent || sent_ms < p->probe_sent_ms) {
+        return false;
     }
     p->probe_sent = false;
+    return true;
 }
 
 bool progress_take_nudge(struct progress *p, uint64_t now_ms, uint64_t patience_ms)

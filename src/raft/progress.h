@@ -67,8 +67,12 @@ void progress_on_accept(struct progress *p);
 /* The append whose previous index was `probe` was refused, and `next` is where to look instead.
  * False when that is old news and was ignored (rule R4). */
 bool progress_on_reject(struct progress *p, raft_index probe, raft_index next);
-/* Go back to probing from what is certain. */
-void progress_to_probe(struct progress *p);
+/* Messages to it were lost. Probe from what is certain, but not before it answers a heartbeat that
+ * leaves from now on: else every probe that the host drops would call for the next one. */
+void progress_on_unreachable(struct progress *p, uint64_t now_ms);
+/* The answer to a heartbeat that left at `sent_ms` shows that a probe of before was lost: it may be
+ * repeated. False when no such probe is out. */
+bool progress_retry_probe(struct progress *p, uint64_t sent_ms);
 /* Something was sent at least `patience_ms` ago and not answered: worth an empty append that finds
  * out (rule R7), at most one per patience. Notes that it was sent. */
 bool progress_take_nudge(struct progress *p, uint64_t now_ms, uint64_t patience_ms);
