@@ -1,6 +1,6 @@
 /* The proof that this file owes (consensus.md, A0): an incarnation promises one roster, because the
- * promise is durable before it is told and is never changed; a founded roster has the promises of all
- * its incarnations; so two founded rosters share no disk. */
+ * promise is durable before it is told and is never changed; a founded roster has the promises of
+ * all its incarnations; so two founded rosters share no disk. */
 #include "node/founding.h"
 
 #include "base/check.h"
@@ -89,8 +89,8 @@ static const char *url_or_unknown(const char *url)
     return url[0] != 0 ? url : "an unknown address";
 }
 
-/* Another disk under a name that was met already. At the same address: it was wiped, and the new one
- * takes its place. At two addresses, both alive: the name was given twice. */
+/* Another disk under a name that was met already. At the same address: it was wiped, and the new
+ * one takes its place. At two addresses, both alive: the name was given twice. */
 static void check_name(struct founding *f, const struct met *fresh)
 {
     for (uint32_t i = 0; i < f->met_count; i++) {

@@ -1,9 +1,9 @@
 /* fake_world.h - several processes in one world of virtual time: loops, timers and connections in
  * memory, from one seed.
  *
- * Bytes of a connection arrive in order, in pieces of random size, after random delays. The world can
- * kill a process, stop one (its kernel still accepts), cut two hosts off from each other, and change
- * bytes under way. */
+ * Bytes of a connection arrive in order, in pieces of random size, after random delays. The world
+ * can kill a process, stop one (its kernel still accepts), cut two hosts off from each other, and
+ * change bytes under way. */
 #pragma once
 
 #include "base/buf.h"
