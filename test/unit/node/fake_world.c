@@ -368,7 +368,9 @@ static void close_now(struct fake_conn *c, enum status why)
 {
     if (!c->gone) {
         c->gone = true;
-        c->base.events->on_close(&c->base, why);
+        if (c->base.events != NULL) { /* else: nobody had accepted it yet */
+            c->base.events->on_close(&c->base, why);
+        }
         buf_deinit(&c->out);
     }
 }
@@ -447,6 +449,9 @@ static void deliver(struct fake_world *w, struct event *e)
         }
         return;
     case EVENT_ACCEPT:
+        if (c->gone) {
+            return;
+        }
         c->loop->on_accept(c->loop->accept_context, &c->base);
         return;
     case EVENT_DATA:
