@@ -129,6 +129,7 @@ static int open_member(struct server *s)
     enum status status = posix_disk_create(s->settings->data_dir, &s->disk, &detail);
     if (status == STATUS_OK) {
         struct node_options options = s->settings->node;
+        options.data_dir = s->settings->data_dir;
         options.on_fatal = on_fatal;
         options.context = s;
         status = node_open(&options, s->loop, s->disk, &s->node, &detail);

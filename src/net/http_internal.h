@@ -37,8 +37,10 @@ struct http_connection {
     struct conn *conn;
     struct list exchanges;
     struct exchange *reading;
-    struct buf stash;      /* bytes read but not looked at: too much is in progress */
-    uint32_t in_progress;  /* length of `exchanges` */
+    struct buf stash;     /* bytes read but not looked at: too much is in progress */
+    uint32_t in_progress; /* length of `exchanges` */
+    /* The last one, whole but not told to the handler: it must not overtake those before it. */
+    struct exchange *held;
     bool is_paused;        /* not reading, and `stash` may hold bytes */
     bool is_last;          /* no request after those that are here */
     bool has_ended;        /* the client sent FIN */

@@ -266,6 +266,26 @@ static bool on_head(struct http_connection *c, struct slice rest)
     return false;
 }
 
+static bool is_safe(const struct exchange *e)
+{
+    enum http_method m = e->request.method;
+    return m == HTTP_GET || m == HTTP_HEAD || m == HTTP_OPTIONS;
+}
+
+/* Pipelined requests may run at once when all only read, and here also when all only write, since the
+ * log keeps their order. A read after a write must see it (RFC 9112, 9.3.2). */
+static bool must_wait(const struct http_connection *c, const struct exchange *e)
+{
+    return !list_is_empty(&c->exchanges) && is_safe(exchange_of(c->exchanges.prev)) != is_safe(e);
+}
+
+static void tell_handler(struct exchange *e)
+{
+    struct http_server *s = e->server;
+    s->request_count++;
+    s->handler.on_request(s->handler.context, &e->request);
+}
+
 static void on_whole(struct http_connection *c)
 {
     struct exchange *e = c->reading;
@@ -274,14 +294,18 @@ static void on_whole(struct http_connection *c)
     e->request.body = http_parser_body(e->parser);
     e->keep_alive = e->keep_alive && !s->is_draining;
     c->is_last = !e->keep_alive;
+    bool waits = must_wait(c, e);
     append_exchange(c, e);
-    s->request_count++;
-    s->handler.on_request(s->handler.context, &e->request);
+    if (waits) {
+        c->held = e;
+    } else {
+        tell_handler(e);
+    }
 }
 
 static bool has_too_much_in_progress(struct http_connection *c)
 {
-    if (c->in_progress >= LIMIT_PIPELINED) {
+    if (c->in_progress >= LIMIT_PIPELINED || c->held != NULL) {
         return true;
     }
     if (c->written - c->checked < UNSENT_CHECK_BYTES) {
@@ -377,6 +401,10 @@ static void on_close(struct conn *conn, enum status why)
     drop_reading(c);
     struct list lost;
     list_init(&lost);
+    if (c->held != NULL) {
+        list_remove(&c->held->link);
+        exchange_release(c->held);
+    }
     list_splice_back(&lost, &c->exchanges);
     forget_connection(c);
     while (!list_is_empty(&lost)) {
@@ -443,6 +471,16 @@ void http_connection_wake(struct http_connection *c)
     }
 }
 
+/* All before it are answered. */
+static void maybe_tell_held(struct http_connection *c)
+{
+    if (c->held != NULL && c->exchanges.next == &c->held->link) {
+        struct exchange *e = c->held;
+        c->held = NULL;
+        tell_handler(e);
+    }
+}
+
 void http_connection_advance(struct http_connection *c)
 {
     while (!list_is_empty(&c->exchanges)) {
@@ -461,6 +499,7 @@ void http_connection_advance(struct http_connection *c)
             exchange_take_turn(exchange_of(c->exchanges.next));
         }
     }
+    maybe_tell_held(c);
     maybe_send_continue(c);
     if (c->is_paused) {
         http_connection_wake(c);

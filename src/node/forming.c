@@ -20,8 +20,8 @@ static void on_founding_timer(struct timer *t)
     founding_on_timer(n->founding);
     uint64_t now_ms = node_now(n);
     if ((now_ms - n->started_ms) % FOUNDING_TELL_MS < FOUNDING_ASK_MS) {
-        char text[512];
-        founding_text(n->founding, text, sizeof(text));
+        char text[1024];
+        node_founding_text(n, text, sizeof(text));
         log_info("%s", text);
     }
     n->loop->ops->timer_start(n->loop, t, now_ms + FOUNDING_ASK_MS);
@@ -56,12 +56,13 @@ static void done_save(struct work *w)
         node_fail(n, 1, "cannot write the data directory: %s", status_text(n->save.status));
         return;
     }
+    n->identity = n->save.identity;
     founding_on_saved(n->founding);
 }
 
 static void save_identity(struct node *n, const struct identity *identity)
 {
-    n->identity = *identity;
+    n->save.identity = *identity;
     n->save.disk = n->disk;
     n->save.in_flight = true;
     n->save.work = (struct work){.run = run_save, .done = done_save, .context = &n->save};
@@ -92,7 +93,7 @@ void node_forming_turn(struct node *n)
     struct founding_output out;
     founding_output(n->founding, &out);
     if (out.fatal != NULL) {
-        node_fail(n, 2, "%s", out.fatal);
+        node_fail(n, 2, "%s (the directory is %s)", out.fatal, n->options.data_dir);
         return;
     }
     for (uint32_t i = 0; i < out.note_count; i++) {

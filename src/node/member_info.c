@@ -127,8 +127,18 @@ void node_status_get(const struct node *n, struct node_status *status)
 void node_founding_text(const struct node *n, char *text, size_t size)
 {
     text[0] = '\0';
-    if (n->founding != NULL) {
-        founding_text(n->founding, text, size);
+    if (n->founding == NULL) {
+        return;
+    }
+    founding_text(n->founding, text, size);
+    struct peer_view views[LIMIT_MEMBERS];
+    uint32_t count = peers_view(n->peers, views, LIMIT_MEMBERS);
+    for (uint32_t i = 0; i < count; i++) {
+        size_t used = strlen(text);
+        if (!views[i].up) {
+            snprintf(text + used, size - used, "; no answer from %s (%s)", views[i].url,
+                     views[i].trouble[0] != '\0' ? views[i].trouble : "not tried yet");
+        }
     }
 }
 

@@ -127,7 +127,7 @@ static bool on_hello(void *context, const struct peer_hello *hello)
     const char *fatal = NULL;
     enum status s = founding_check_hello(&n->identity, hello, &fatal);
     if (fatal != NULL) {
-        node_fail(n, 2, "%s", fatal);
+        node_fail(n, 2, "%s (the directory is %s)", fatal, n->options.data_dir);
         return false;
     }
     if (s != STATUS_OK) {
@@ -526,6 +526,26 @@ static void init_timers(struct node *n)
     n->seal_timer = (struct timer){.fire = node_on_seal_timer, .context = n};
 }
 
+/* Once founded, the roster counts and not --peers (contract); a difference is worth a word. */
+static void warn_of_other_peers(const struct node *n)
+{
+    for (uint32_t i = 0; i < n->peer_count; i++) {
+        bool known = strcmp(n->peer_urls[i], n->own_url) == 0;
+        for (uint32_t j = 0; j < n->members.count && !known; j++) {
+            known = strcmp(n->peer_urls[i], n->members.members[j].url) == 0;
+        }
+        if (!known) {
+            log_warn("--peers is ignored, the cluster is founded: %s is no founding member",
+                     n->peer_urls[i]);
+        }
+    }
+    if (n->peer_count > 0 && n->peer_count + 1 != n->members.count) {
+        log_warn("--peers is ignored, the cluster is founded: it names %" PRIu32
+                 " other members, the cluster has %" PRIu32,
+                 n->peer_count, n->members.count - 1);
+    }
+}
+
 static void start_links(struct node *n)
 {
     struct peers_options options = {
@@ -535,6 +555,7 @@ static void start_links(struct node *n)
     const char *urls[LIMIT_MEMBERS];
     uint32_t count = 0;
     if (n->raft != NULL) {
+        warn_of_other_peers(n);
         for (uint32_t i = 0; i < n->members.count; i++) {
             if (!uuid_equal(n->members.members[i].incarnation, n->identity.incarnation)) {
                 urls[count++] = n->members.members[i].url;

@@ -29,6 +29,8 @@ enum node_consistency { NODE_LINEARIZABLE, NODE_SESSION, NODE_STALE };
 
 struct node_options {
     const char *name;
+    /* Where `disk` is, for messages. */
+    const char *data_dir;
     const char *listen_host;
     uint16_t listen_port;
     /* NULL = from listen; for 0.0.0.0 what the others dialled, else the first local address, else the

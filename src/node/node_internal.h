@@ -62,6 +62,7 @@ struct log_seal {
 struct identity_save {
     struct work work;
     struct disk *disk;
+    struct identity identity; /* what is being saved */
     struct buf content;
     enum status status;
     bool in_flight;
@@ -77,7 +78,7 @@ struct node {
     uint32_t peer_count;
     uint8_t *secret;
 
-    struct identity identity; /* durable, or what forming.c is just saving */
+    struct identity identity; /* as it is on disk */
     struct uuid boot;
     node_id self;
     struct wal *wal;

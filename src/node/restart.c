@@ -5,6 +5,7 @@
 #include "node/node_internal.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #define IDENTITY_RECORD "identity"
@@ -37,7 +38,7 @@ static enum status make_identity(struct node *n, char **detail)
     n->loop->ops->random(n->loop, random, sizeof(random));
     n->identity.log_id = uuid_from_random(random);
     n->identity.phase = FOUNDING_FRESH;
-    strcpy(n->identity.name, n->name);
+    snprintf(n->identity.name, sizeof(n->identity.name), "%s", n->name);
     identity_encode(&n->identity, &n->scratch);
     s = record_save(n->disk, IDENTITY_RECORD, buf_slice(&n->scratch));
     buf_clear(&n->scratch);

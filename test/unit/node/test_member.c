@@ -137,6 +137,7 @@ static void start(struct cluster *c, int i)
     m->loop = fake_process_create(c->world, hosts[i]);
     struct node_options options = {
         .name = names[i],
+        .data_dir = names[i],
         .listen_host = hosts[i],
         .listen_port = PORT,
         .peers = urls,
