@@ -1,8 +1,21 @@
 /* main.c - the table of verbs. */
-#include <stdio.h>
+#include "cmd/verbs.h"
 
-int main(void)
+int main(int argc, char **argv)
 {
-    puts("conclave " CONCLAVE_VERSION);
-    return 0;
+    const struct verb verbs[] = {
+        verb_server, verb_cluster, verb_put,       verb_get,     verb_del,
+        verb_ls,     verb_status,  verb_step_down, verb_version,
+    };
+    const struct verb root = {
+        .name = "conclave",
+        .summary = "a replicated key-value store with leader election",
+        .examples =
+            "  conclave cluster run                 # three members, here, in the foreground\n"
+            "  conclave put name Alice\n"
+            "  conclave get name\n",
+        .children = verbs,
+        .child_count = sizeof(verbs) / sizeof(verbs[0]),
+    };
+    return verb_main(&root, argc, argv);
 }

@@ -59,6 +59,17 @@ void buf_append_byte(struct buf *b, uint8_t byte)
     buf_append(b, &byte, 1);
 }
 
+void buf_append_u64(struct buf *b, uint64_t v)
+{
+    char digits[20];
+    size_t at = sizeof(digits);
+    do {
+        digits[--at] = (char)('0' + v % 10);
+        v /= 10;
+    } while (v > 0);
+    buf_append(b, digits + at, sizeof(digits) - at);
+}
+
 void buf_printf(struct buf *b, const char *format, ...)
 {
     va_list args;

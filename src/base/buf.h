@@ -22,6 +22,8 @@ void buf_append(struct buf *b, const void *data, size_t size);
 void buf_append_slice(struct buf *b, struct slice s);
 void buf_append_str(struct buf *b, const char *text);
 void buf_append_byte(struct buf *b, uint8_t byte);
+/* In decimal. */
+void buf_append_u64(struct buf *b, uint64_t v);
 void buf_printf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Drop the first `count` <= size bytes. */
 void buf_consume(struct buf *b, size_t count);

@@ -31,8 +31,8 @@
 #define LIMIT_CONNECTIONS_REFUSED 256         /* being told so at a time; beyond: reset */
 #define LIMIT_PIPELINED_OUT_BYTES (64u * KIB) /* of a streamed answer before its turn: it pauses */
 
-/* TCP. After the last byte of ours was sent, the other side may take so long, and send so much, until
- * its FIN: an answer that a reset overtakes is lost. Beyond: reset. */
+/* TCP. After the last byte of ours was sent, the other side may take so long, and send so much,
+ * until its FIN: an answer that a reset overtakes is lost. Beyond: reset. */
 #define LIMIT_CONN_LINGER_MS    3000
 #define LIMIT_CONN_LINGER_BYTES (16u * MIB)
 #define LIMIT_READ_BYTES        (64u * KIB) /* of one connection before the next one's turn */
@@ -51,7 +51,7 @@
 #define LIMIT_APPEND_BYTES      (256u * KIB) /* entries of one append message; at least one entry */
 #define LIMIT_INFLIGHT_MESSAGES 64 /* a follower's window: full = probe by empty appends */
 #define LIMIT_INFLIGHT_BYTES    (4u * MIB)
-#define LIMIT_LOAD_BYTES        (1u * MIB) /* entries read back from disk for a slow follower at a time */
+#define LIMIT_LOAD_BYTES        (1u * MIB) /* read back from disk at a time for a slow follower */
 #define LIMIT_ENTRY_BYTES       (LIMIT_VALUE_BYTES_MAX + LIMIT_KEY_BYTES + 1024u)
 
 /* One batch in the log is one record: more in one wal_append is a bug of the caller. */
@@ -81,3 +81,11 @@
 #define LIMIT_APPEND_ENTRIES      65536      /* of one message; the rest is left for the next one */
 /* One message, joined from its frames: an entry of any size goes, or a batch. Beyond: cut. */
 #define LIMIT_PEER_MESSAGE_BYTES (LIMIT_ENTRY_BYTES + 2u * MIB)
+
+/* The command line. A settings file beyond either: exit 2. */
+#define LIMIT_CONFIG_BYTES   (1u * MIB)
+#define LIMIT_CONFIG_ENTRIES 512
+/* A longer line of a member's log is shown in pieces. */
+#define LIMIT_LOG_LINE_BYTES (64u * KIB)
+/* What a verb reads of one answer. Beyond: the answer counts as none. */
+#define LIMIT_CLIENT_ANSWER_BYTES (256ull * MIB)

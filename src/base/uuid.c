@@ -2,7 +2,6 @@
 
 #include "base/codec.h"
 
-#include <stdio.h>
 #include <string.h>
 
 struct uuid uuid_from_random(const uint8_t random[16])
@@ -16,14 +15,16 @@ struct uuid uuid_from_random(const uint8_t random[16])
 
 void uuid_format(struct uuid id, char text[UUID_TEXT_SIZE])
 {
+    static const char digits[] = "0123456789abcdef";
     char *at = text;
     for (int i = 0; i < 16; i++) {
         if (i == 4 || i == 6 || i == 8 || i == 10) {
             *at++ = '-';
         }
-        snprintf(at, 3, "%02x", id.bytes[i]);
-        at += 2;
+        *at++ = digits[id.bytes[i] >> 4];
+        *at++ = digits[id.bytes[i] & 15];
     }
+    *at = '\0';
 }
 
 static int hex_digit(char c)

@@ -2,7 +2,6 @@
 
 #include "base/check.h"
 
-#include <assert.h>
 #include <string.h>
 
 /* 16 slots to the 12th is far beyond any memory. */
@@ -27,7 +26,7 @@ struct btree_node {
     struct btree_entry *entries[BTREE_SLOTS];
     struct btree_node *children[]; /* BTREE_SLOTS of them above the leaves */
 };
-static_assert(offsetof(struct btree_node, heads) == 64, "the head of a node is a cache line");
+_Static_assert(offsetof(struct btree_node, heads) == 64, "the head of a node is a cache line");
 
 /* The way from the root to a leaf, by level: at[0] is the leaf. */
 struct path {
@@ -107,7 +106,8 @@ static void settle_slot(struct btree_node *n, unsigned slot)
 
 /* --- searching -------------------------------------------------------------------------------- */
 
-/* How `key` compares with the bytes that all keys of the node begin with; 0 when it has them. */
+/* How `key` compares with the bytes that all keys of the node begin with; 0 when it has them. Also
+ * 0 when it ends before them: its head is then zero, which puts it first. */
 static int compare_with_prefix(const struct btree_node *n, struct slice key)
 {
     size_t shared = smaller(n->skip, key.size);
@@ -116,7 +116,7 @@ static int compare_with_prefix(const struct btree_node *n, struct slice key)
     if (order == 0 && shared > near) {
         order = memcmp(key.data + near, n->entries[0]->key + near, shared - near);
     }
-    return order == 0 && key.size < n->skip ? -1 : order;
+    return order;
 }
 
 /* The first slot whose head is >= `head`, or count. */
@@ -366,8 +366,8 @@ static void refresh_first(struct path *path, unsigned level, unsigned root_level
 
 /* --- inserting -------------------------------------------------------------------------------- */
 
-/* Where to cut a full node whose next key goes to `slot`. Keys that come in order, at the end of the
- * tree or of a part of it, leave full nodes behind. */
+/* Where to cut a full node whose next key goes to `slot`. Keys that come in order, at the end of
+ * the tree or of a part of it, leave full nodes behind. */
 static unsigned choose_cut(const struct btree_node *n, unsigned slot)
 {
     if (slot < BTREE_SLOTS) {
@@ -498,49 +498,44 @@ static void fill_node(struct btree_node *n, const struct pool *pool, unsigned fr
     rebuild_heads(n, shared_prefix(n->entries[0], n->entries[count - 1]));
 }
 
-/* The node at `level` has too few slots: merge it with a neighbour, or share evenly. True when the
- * parent lost a slot. */
-static bool mend_node(struct btree *t, struct path *path, unsigned level)
+/* The child at `slot` has too few slots: merge it with a neighbour, or share evenly. True when
+ * `parent` lost a slot. The left one of the two keeps its first entry: it is the child itself,
+ * whose first entry is up to date, or its neighbour; and only the last leaf can be empty. */
+static bool mend_child(struct btree *t, struct btree_node *parent, unsigned slot)
 {
-    struct btree_node *parent = path->nodes[level + 1];
-    unsigned *left_slot = &path->slots[level + 1];
     CHECK(parent->count > 1);
-    if (*left_slot == parent->count - 1u) {
-        (*left_slot)--;
-    }
-    struct btree_node *left = parent->children[*left_slot];
-    struct btree_node *right = parent->children[*left_slot + 1];
-    path->nodes[level] = left;
+    unsigned left_slot = slot == parent->count - 1u ? slot - 1 : slot;
+    struct btree_node *left = parent->children[left_slot];
+    struct btree_node *right = parent->children[left_slot + 1];
     struct pool pool = {.count = 0};
     pour_out(&pool, left);
     pour_out(&pool, right);
-    bool merges = pool.count <= MERGE_MAX;
-    unsigned kept = merges ? pool.count : pool.count / 2;
-    fill_node(left, &pool, 0, kept);
-    if (merges) {
-        if (level == 0) {
-            unlink_leaf(right);
-        }
-        free_node(t, right);
-        remove_slot(parent, *left_slot + 1);
-    } else {
+    if (pool.count > MERGE_MAX) {
+        unsigned kept = pool.count / 2;
+        fill_node(left, &pool, 0, kept);
         fill_node(right, &pool, kept, pool.count - kept);
-        parent->entries[*left_slot + 1] = right->entries[0];
-        settle_slot(parent, *left_slot + 1);
+        parent->entries[left_slot + 1] = right->entries[0];
+        settle_slot(parent, left_slot + 1);
+        return false;
     }
-    refresh_first(path, level, t->root->level);
-    return merges;
+    fill_node(left, &pool, 0, pool.count);
+    if (right->level == 0) {
+        unlink_leaf(right);
+    }
+    free_node(t, right);
+    remove_slot(parent, left_slot + 1);
+    return true;
 }
 
-static void mend_along(struct btree *t, struct path *path)
+static void mend_along(struct btree *t, const struct path *path)
 {
     unsigned root_level = t->root->level;
     unsigned level = 0;
     while (level < root_level && path->nodes[level]->count < BTREE_SLOTS_MIN &&
-           mend_node(t, path, level)) {
+           mend_child(t, path->nodes[level + 1], path->slots[level + 1])) {
         level++;
     }
-    while (t->root->level > 0 && t->root->count == 1) {
+    if (t->root->level > 0 && t->root->count == 1) {
         struct btree_node *old = t->root;
         t->root = old->children[0];
         free_node(t, old);

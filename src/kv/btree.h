@@ -1,8 +1,8 @@
 /* kv/btree.h - the ordered index: a B+tree of byte-string keys.
  *
  * A node has 64 slots. Its keys share their first `skip` bytes, and each slot holds inline the 8
- * bytes after those (the head), so that a search reads one array of numbers and then, as a rule, the
- * one key it was looking for:
+ * bytes after those (the head), so that a search reads one array of numbers and then, as a rule,
+ * the one key it was looking for:
  *
  *   node    count skip | prefix "/registry/po" | heads   "ds/a-123" "ds/a-207" "ds/b-001" ...
  *                                              | entries     |          |          |
@@ -26,8 +26,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* A test build has tiny nodes, so that its trees are deep. */
+#ifndef BTREE_SLOTS
 #define BTREE_SLOTS     64
 #define BTREE_SLOTS_MIN 16
+#endif
 
 struct btree_node;
 

@@ -6,8 +6,8 @@
 #include "kv/kv_state.h"
 
 #define REVISION_EMPTY    1u
-/* Changes freed along with every command. A command makes one, so that what compaction has condemned
- * goes away under load even if nobody calls kv_compact_step. */
+/* Changes freed along with every command. A command makes one, so that what compaction has
+ * condemned goes away under load even if nobody calls kv_compact_step. */
 #define FREED_PER_COMMAND 4u
 /* Compaction is due when a limit is exceeded by an eighth (age) or exceeded (bytes, and then an
  * eighth more goes), so that it comes in pieces worth a log entry. */
@@ -152,8 +152,8 @@ void kv_apply(struct kv *kv, const struct kv_command *c, struct kv_result *resul
 /* --- compaction ------------------------------------------------------------------------------- */
 
 /* A change below the floor: what it superseded can be seen by nobody any more, and neither can the
- * whole key if it was deleted and did not come back. A tombstone with newer versions before it waits
- * until the next of them is below the floor and frees what it superseded. */
+ * whole key if it was deleted and did not come back. A tombstone with newer versions before it
+ * waits until the next of them is below the floor and frees what it superseded. */
 static void free_change(struct kv *kv, const struct change *change)
 {
     struct version *v = change->version;

@@ -4,10 +4,11 @@
  * member (rule P16). No clock, no chance, no I/O. One thread.
  *
  * The revision of the empty store is 1; every command that changes something takes the next one. A
- * delete leaves a tombstone at its own revision until compaction. Old revisions are readable until a
- * compaction, which is a command like any other (rule P18). Shaped for what comes: transactions (a
- * command is a list of operations under one revision), leases (each key has room for one), watches
- * (the changes of a revision can be walked from the history), snapshots (a walk at a revision). */
+ * delete leaves a tombstone at its own revision until compaction. Old revisions are readable until
+ * a compaction, which is a command like any other (rule P18). Shaped for what comes: transactions
+ * (a command is a list of operations under one revision), leases (each key has room for one),
+ * watches (the changes of a revision can be walked from the history), snapshots (a walk at a
+ * revision). */
 #pragma once
 
 #include "base/buf.h"
@@ -26,8 +27,8 @@ void kv_destroy(struct kv *kv);
 
 /* --- commands --------------------------------------------------------------------------------- */
 
-/* Numbers in the log. Reserved, and refused by decode until they exist: 4 transaction, 5 lease grant,
- * 6 lease revoke, 7 lease expiry, 8 session, 9 document. */
+/* Numbers in the log. Reserved, and refused by decode until they exist: 4 transaction, 5 lease
+ * grant, 6 lease revoke, 7 lease expiry, 8 session, 9 document. */
 enum kv_op {
     KV_PUT = 1,
     KV_DELETE = 2,
@@ -53,8 +54,8 @@ struct kv_command {
     uint64_t revision;  /* KV_COMPACT only */
 };
 
-/* Append the encoding (versioned, about 15 bytes beside key and value). Requires the bounds above; a
- * compaction has no condition; fields that are not for the op are not written. */
+/* Append the encoding (versioned, about 15 bytes beside key and value). Requires the bounds above;
+ * a compaction has no condition; fields that are not for the op are not written. */
 void kv_command_encode(const struct kv_command *c, struct buf *out);
 /* CORRUPT for anything that kv_command_encode does not write, also for a key or value beyond its
  * bounds; slices borrow from `bytes`. */
@@ -62,8 +63,8 @@ enum status MUST_CHECK kv_command_decode(struct slice bytes, struct kv_command *
 
 /* What a command did. */
 struct kv_result {
-    /* OK; CONFLICT (the condition, before all else), NOT_FOUND (delete of nothing); for a compaction
-     * COMPACTED (at or below the last one), FUTURE. Anything but OK has changed nothing. */
+    /* OK; CONFLICT (the condition, before all else), NOT_FOUND (delete of nothing); for a
+     * compaction COMPACTED (at or below the last one), FUTURE. All but OK have changed nothing. */
     enum status status;
     uint64_t revision;        /* of the store after it */
     uint64_t create_revision; /* of the key, after a put */
@@ -73,9 +74,10 @@ struct kv_result {
 /* Apply one command. The key and value are copied. */
 void kv_apply(struct kv *kv, const struct kv_command *c, struct kv_result *result);
 
-/* A compaction takes effect at once, but what it condemned is freed little by little: some with every
- * kv_apply, and here that of up to `budget` old changes (about half a microsecond each). True when
- * more is to do. Nothing that a read or a decision can see depends on it, memory_bytes excepted. */
+/* A compaction takes effect at once, but what it condemned is freed little by little: some with
+ * every kv_apply, and here that of up to `budget` old changes (about half a microsecond each). True
+ * when more is to do. Nothing that a read or a decision can see depends on it, memory_bytes
+ * excepted, and what items borrow stays. */
 bool kv_compact_step(struct kv *kv, unsigned budget);
 
 /* --- reads ------------------------------------------------------------------------------------ */
@@ -133,12 +135,12 @@ struct kv_stats {
 };
 void kv_stats(const struct kv *kv, struct kv_stats *stats);
 
-/* What the leader should propose to keep history within `age_ms` of `now_ms` and within `bytes`: the
- * revision to compact at, or 0 for nothing to do. Never above the store's revision. Times are those of
- * the commands, and never go back: after a leader whose clock was ahead, age counts from its clock.
- * Asks in steps worth a log entry: not before the oldest change is age_ms * 9/8 old (it then asks for
- * all that is older than age_ms), and when `bytes` is exceeded for an eighth more. Cheap enough to
- * be called at every turn of the loop. */
+/* What the leader should propose to keep history within `age_ms` of `now_ms` and within `bytes`:
+ * the revision to compact at, or 0 for nothing to do. Never above the store's revision. Times are
+ * those of the commands, and never go back: after a leader whose clock was ahead, age counts from
+ * its clock. Asks in steps worth a log entry: not before the oldest change is age_ms * 9/8 old (it
+ * then asks for all that is older than age_ms), and when `bytes` is exceeded for an eighth more.
+ * Cheap enough to be called at every turn of the loop. */
 uint64_t kv_compaction_due(const struct kv *kv, uint64_t now_ms, uint64_t age_ms, uint64_t bytes);
 
 /* Aborts when an invariant of the tree or of the versions is broken; O(n), for tests. */

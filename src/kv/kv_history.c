@@ -3,7 +3,6 @@
 #include "base/check.h"
 #include "base/mem.h"
 
-#include <assert.h>
 #include <string.h>
 
 #define CHUNKS_MIN 8
@@ -15,8 +14,8 @@ struct history_chunk {
     struct version *versions[HISTORY_CHUNK];
     uint32_t times[HISTORY_CHUNK]; /* since base_time_ms, at most UINT32_MAX: see time_in_chunk */
 };
-static_assert(sizeof(struct history_chunk) <= SLAB_ITEM_MAX,
-              "a chunk must fit an item of the slab");
+_Static_assert(sizeof(struct history_chunk) <= SLAB_ITEM_MAX,
+               "a chunk must fit an item of the slab");
 
 void history_init(struct history *h, struct slab *slab)
 {
@@ -148,18 +147,14 @@ uint64_t history_find_time(const struct history *h, uint64_t time_ms)
     return low;
 }
 
-/* The last number that a chunk's sum is known for, at most `number`, and that sum. The chunk in which
- * the floor is can only be summed from the floor: what is before may be freed already. */
+/* The last number that a chunk's sum is known for, at most `number`, and that sum. The chunk in
+ * which the floor is can only be summed from the floor: what is before may be freed already. */
 static uint64_t known_sum(const struct history *h, uint64_t number, uint64_t *bytes_before)
 {
     uint64_t start = number - index_of(h, number);
     if (start <= h->floor) {
         *bytes_before = h->floor_bytes;
         return h->floor;
-    }
-    if (start == h->tail) {
-        *bytes_before = h->total_bytes;
-        return start;
     }
     *bytes_before = h->chunks[chunk_of(h, start)]->bytes_before;
     return start;
@@ -178,9 +173,7 @@ static uint64_t bytes_before(const struct history *h, uint64_t number)
 
 uint64_t history_find_bytes(const struct history *h, uint64_t bytes)
 {
-    if (history_bytes(h) <= bytes) {
-        return h->floor;
-    }
+    CHECK_CMP(history_bytes(h), >, bytes);
     uint64_t needed = h->total_bytes - bytes; /* cost that must be before the number */
     size_t low = chunk_of(h, h->floor);
     size_t high = h->chunk_count;
@@ -204,7 +197,7 @@ uint64_t history_find_bytes(const struct history *h, uint64_t bytes)
 
 void history_raise_floor(struct history *h, uint64_t number)
 {
-    CHECK(number >= h->floor && number <= h->tail);
+    CHECK(number == h->floor || (number > h->floor && number < h->tail));
     h->floor_bytes = bytes_before(h, number);
     h->floor = number;
 }

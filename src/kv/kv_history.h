@@ -1,8 +1,8 @@
 /* kv/kv_history.h - every change since the last compaction, in the order in which it was made.
  *
  * Compaction walks it to free only what must go; the store's history in bytes and its age come from
- * it; a watch's past is a walk over it from a revision on. The changes of one revision stand together
- * in their order.
+ * it; a watch's past is a walk over it from a revision on. The changes of one revision stand
+ * together in their order.
  *
  * A change has a number (the first ever is 0) and three marks divide them:
  *
@@ -10,15 +10,17 @@
  *   ---------------|-----------------------|------------------|
  *                head                    floor               tail
  *
- * Compaction moves the floor at once: everything that the outside can see depends on the floor only.
- * The head follows in steps of bounded work (kv_compact_step), so that no compaction stalls the loop.
+ * Compaction moves the floor at once: everything that the outside can see depends on the floor
+ * only. The head follows in steps of bounded work (kv_compact_step), so that no compaction stalls
+ * the loop.
  *
  * What a change costs is what forgetting it frees: its place here and what it superseded. It is
- * computed from the versions when it is needed. Times never go back: a change that was proposed by a
- * leader whose clock is behind counts as made at the time of the one before it.
+ * computed from the versions when it is needed. Times never go back: a change that was proposed by
+ * a leader whose clock is behind counts as made at the time of the one before it.
  *
  * Changes are kept in chunks of HISTORY_CHUNK; the number of chunks is bounded by what the leader
- * lets history grow to (kv_compaction_due). Owns its chunks, in the slab; borrows versions, entries. */
+ * lets history grow to (kv_compaction_due). Owns its chunks, which are in the slab, and neither
+ * versions nor entries. */
 #pragma once
 
 #include "kv/btree.h"
@@ -77,10 +79,11 @@ uint64_t history_cost(const struct change *c);
 uint64_t history_find_revision(const struct history *h, uint64_t revision);
 /* The number of the first change from the floor on made after `time_ms`, or tail. */
 uint64_t history_find_time(const struct history *h, uint64_t time_ms);
-/* The number of the first change from the floor on from which history is at most `bytes`, or tail. */
+/* The number of the first change from which on history costs at most `bytes`, or tail. Requires
+ * that it costs more now. */
 uint64_t history_find_bytes(const struct history *h, uint64_t bytes);
 
-/* Move the floor to a number between floor and tail. */
+/* Move the floor up to the number of a change, or leave it. */
 void history_raise_floor(struct history *h, uint64_t number);
 /* Forget the change at the head, which is below the floor. */
 void history_drop_head(struct history *h);

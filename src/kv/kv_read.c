@@ -6,7 +6,8 @@
 #define PREFETCH_ENTRY   8u
 #define PREFETCH_VERSION 4u
 
-enum status kv_resolve_revision(const struct kv *kv, uint64_t *revision)
+/* OK, COMPACTED or FUTURE for a read at *revision; 0 becomes the store's. */
+static enum status resolve_revision(const struct kv *kv, uint64_t *revision)
 {
     if (*revision == 0) {
         *revision = kv->revision;
@@ -31,7 +32,7 @@ static void fill_item(const struct btree_entry *e, const struct version *v, stru
 
 enum status kv_get(const struct kv *kv, struct slice key, uint64_t revision, struct kv_item *item)
 {
-    enum status status = kv_resolve_revision(kv, &revision);
+    enum status status = resolve_revision(kv, &revision);
     if (status != STATUS_OK) {
         return status;
     }
@@ -50,7 +51,7 @@ enum status kv_cursor_init(struct kv_cursor *c, const struct kv *kv, struct slic
                            struct slice end, uint64_t revision)
 {
     *c = (struct kv_cursor){.kv = kv};
-    enum status status = kv_resolve_revision(kv, &revision);
+    enum status status = resolve_revision(kv, &revision);
     if (status != STATUS_OK) {
         c->done = true;
         return status;

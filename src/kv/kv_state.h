@@ -1,9 +1,9 @@
 /* kv/kv_state.h - what a store is made of; only for the files of kv/.
  *
- * Two kinds of state. What the outside can see - answers, statistics but memory_bytes - is a function
- * of the commands alone. What compaction has condemned and not yet freed (versions and entries of
- * changes below the history's floor) is not: it depends on how often kv_compact_step was called, and
- * nothing else may. */
+ * Two kinds of state. What the outside can see - answers, statistics but memory_bytes - is a
+ * function of the commands alone. What compaction has condemned and not yet freed (versions and
+ * entries of changes below the history's floor) is not: it depends on how often kv_compact_step was
+ * called, and nothing else may. */
 #pragma once
 
 #include "kv/btree.h"
@@ -21,6 +21,3 @@ struct kv {
     uint64_t keys;        /* whose newest version is not a tombstone */
     uint64_t live_bytes;  /* of those */
 };
-
-/* OK, COMPACTED or FUTURE for a read at *revision; 0 becomes the store's. */
-enum status MUST_CHECK kv_resolve_revision(const struct kv *kv, uint64_t *revision);

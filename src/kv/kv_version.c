@@ -4,12 +4,11 @@
 #include "base/codec.h"
 #include "base/limits.h"
 
-#include <assert.h>
 #include <stddef.h>
 #include <string.h>
 
-static_assert(LIMIT_VALUE_BYTES_MAX < 1u << 28, "a value's size must fit its bits");
-static_assert(sizeof(struct version) == offsetof(struct version, tail), "no byte is wasted");
+_Static_assert(LIMIT_VALUE_BYTES_MAX < 1u << 28, "a value's size must fit its bits");
+_Static_assert(sizeof(struct version) == offsetof(struct version, tail), "no byte is wasted");
 
 #define UPDATE_BYTES 16u
 #define LEASE_BYTES  8u

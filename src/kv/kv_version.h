@@ -1,8 +1,8 @@
 /* kv/kv_version.h - one version of one key: what a put or a delete left behind.
  *
- * The versions of a key are a chain, newest first, from its entry in the tree. A delete is a version
- * too (a tombstone). Most versions in a store are the only one of their key, never changed and
- * without a lease, so what such a version need not say is not stored: 20 bytes and the value.
+ * The versions of a key are a chain, newest first, from its entry in the tree. A delete is a
+ * version too (a tombstone). Most versions in a store are the only one of their key, never changed
+ * and without a lease, so what such a version need not say is not stored: 20 bytes and the value.
  *
  *   older | revision | value_size, flags | [create_revision, version] | [lease] | value
  *

@@ -3,7 +3,6 @@
 #include "base/check.h"
 #include "base/mem.h"
 
-#include <assert.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -36,7 +35,7 @@ struct chunk {
     uint32_t fresh_offset; /* items from here to the end were never handed out */
     uint32_t freed_offset; /* the first of the freed items, each of which holds the next's offset */
 };
-static_assert(sizeof(struct chunk) <= CHUNK_HEAD, "a chunk's head must fit before its items");
+_Static_assert(sizeof(struct chunk) <= CHUNK_HEAD, "a chunk's head must fit before its items");
 
 struct arena {
     struct list link;

@@ -1,9 +1,10 @@
 /* net/http.h - HTTP/1.1 as a server: bytes to requests, answers to bytes. llhttp parses.
  *
- * Keep-alive, pipelining, chunked bodies both ways, HEAD, Expect: 100-continue, upgrades. Answers of
- * pipelined requests leave in the order of the requests, whatever order they are made in. Bounded:
- * see limits.h. Protocol trouble is answered here (400, 408, 413, 414, 431, 501, 505) through the
- * handler's `on_bad`, so that error bodies have one form; then the connection is closed.
+ * Keep-alive, pipelining, chunked bodies both ways, HEAD, Expect: 100-continue, upgrades. Answers
+ * of pipelined requests leave in the order of the requests, whatever order they are made in.
+ * Bounded: see limits.h. Protocol trouble is answered here (400, 408, 413, 414, 431, 501, 505)
+ * through the handler's `on_bad`, so that error bodies have one form; then the connection is
+ * closed.
  *
  * Refused as smuggling: Content-Length with Transfer-Encoding, two different lengths, obsolete line
  * folding, spaces before a colon, a missing or double Host in HTTP/1.1, bare LF. */
@@ -33,8 +34,8 @@ enum http_method {
 };
 
 /* A whole request with its body. Owned by the server, valid until the answer is complete (or until
- * on_gone). The handler may keep the pointer meanwhile. A handler that sets no on_gone answers in any
- * case; when the client is gone, the answer goes nowhere. */
+ * on_gone). The handler may keep the pointer meanwhile. A handler that sets no on_gone answers in
+ * any case; when the client is gone, the answer goes nowhere. */
 struct http_request {
     enum http_method method;
     struct slice method_name;
@@ -59,15 +60,15 @@ struct http_handler {
     void (*on_request)(void *context, struct http_request *r);
     /* The server refuses what arrived: write the body of the error to `body`. */
     void (*on_bad)(void *context, int http_status, const char *reason, struct buf *body);
-    /* Headers that every answer carries, CRLF after each; appended to `headers`. For what `on_bad` said,
-     * r is NULL. */
+    /* Headers that every answer carries, CRLF after each; appended to `headers`. For what `on_bad`
+     * said, r is NULL. */
     void (*common_headers)(void *context, const struct http_request *r, struct buf *headers);
     /* `Upgrade: <protocol>` was asked for: true: take it. False, or NULL here: the request goes to
      * on_request as usual. */
     bool (*wants_upgrade)(void *context, const struct http_request *r, struct slice protocol);
     /* After wants_upgrade said yes: the 101 with the protocol's name is written, and `conn` with
-     * `rest` (bytes already read, borrowed during the call) is now the caller's, who sets events and
-     * context before returning, or closes it. `r` ends on return. */
+     * `rest` (bytes already read, borrowed during the call) is now the caller's, who sets events
+     * and context before returning, or closes it. `r` ends on return. */
     void (*on_upgrade)(void *context, const struct http_request *r, struct slice protocol,
                        struct conn *conn, struct slice rest);
     /* How long the body may be; `r` has the headers only. Beyond: 413. */

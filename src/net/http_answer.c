@@ -69,7 +69,7 @@ static struct exchange *exchange_of_request(struct http_request *r)
     return CONTAINER_OF(r, struct exchange, request);
 }
 
-/* --- writing ------------------------------------------------------------------------------------ */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 void exchange_emit(struct exchange *e, struct slice bytes)
 {
@@ -217,7 +217,7 @@ void exchange_answer_bad(struct exchange *e, int http_status, const char *reason
     buf_deinit(&body);
 }
 
-/* --- streaming ---------------------------------------------------------------------------------- */
+/* --- streaming -------------------------------------------------------------------------------- */
 
 void http_answer_begin(struct http_request *r, int http_status, const char *content_type,
                        const char *headers)

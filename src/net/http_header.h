@@ -1,4 +1,5 @@
-/* net/http_header.h - one header line, as parsed; and what client and server both ask of headers. */
+/* net/http_header.h - one header line, as parsed; and what client and server both ask of
+ * headers. */
 #pragma once
 
 #include "base/buf.h"

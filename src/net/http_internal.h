@@ -5,7 +5,8 @@
  *                  └── reading:   the request that is being read, not yet in that list
  *
  * Only the first exchange writes to the connection; the others keep what they say in `out` until
- * their turn comes. An exchange without a connection has lost its client and waits for its handler. */
+ * their turn comes. An exchange without a connection has lost its client and waits for its
+ * handler. */
 #pragma once
 
 #include "base/buf.h"
@@ -78,7 +79,7 @@ static inline bool exchange_is_first(const struct exchange *e)
     return e->connection != NULL && e->connection->exchanges.next == &e->link;
 }
 
-/* --- http_server.c ------------------------------------------------------------------------------ */
+/* --- http_server.c ---------------------------------------------------------------------------- */
 
 uint64_t http_now(const struct http_server *s);
 /* Let the connection go on in a turn of its own: write more, or read on. */
@@ -93,7 +94,7 @@ void http_connection_refuse(struct http_connection *c, int http_status, const ch
 void http_connection_advance(struct http_connection *c);
 void exchange_release(struct exchange *e);
 
-/* --- http_answer.c ------------------------------------------------------------------------------ */
+/* --- http_answer.c ---------------------------------------------------------------------------- */
 
 /* Write to the connection, or keep it until it is the exchange's turn. */
 void exchange_emit(struct exchange *e, struct slice bytes);
@@ -101,7 +102,7 @@ void exchange_emit(struct exchange *e, struct slice bytes);
 void exchange_take_turn(struct exchange *e);
 void exchange_answer_bad(struct exchange *e, int http_status, const char *reason);
 
-/* --- http_sweep.c ------------------------------------------------------------------------------- */
+/* --- http_sweep.c ----------------------------------------------------------------------------- */
 
 void http_sweep_init(struct http_server *s);
 /* Look at the deadlines no later than `at_ms`, or a little after. */

@@ -10,7 +10,6 @@
 
 #define METHOD_BYTES_MAX   32
 #define VERSION_BYTES      10 /* " HTTP/1.1\r" without the line feed */
-#define EMPTY_LINES_MAX    8
 #define HEADERS_AT_FIRST   16
 #define KEPT_BYTES_MAX     (16u * KIB)
 #define FIRST_LINE_BYTES   (LIMIT_URL_LINE_BYTES + METHOD_BYTES_MAX + VERSION_BYTES + 2)
@@ -26,7 +25,6 @@ struct http_parser {
     bool is_complete; /* llhttp saw the end of the message */
     bool in_value;    /* the last span belonged to a header's value */
     bool no_body;
-    uint32_t empty_lines;
     struct buf gathered;    /* the head, line by line; never moves once it is parsed */
     size_t line_start;      /* of the line that is being gathered */
     size_t first_line_size; /* with its line end; 0 = not complete */
@@ -36,6 +34,7 @@ struct http_parser {
     struct buf body;
     uint64_t body_bytes_max;
     uint64_t framing_bytes; /* of the body: chunk sizes, extensions, trailers */
+    uint8_t last_byte;      /* of the body, with its framing */
     struct http_trouble trouble;
 };
 
@@ -85,7 +84,6 @@ void http_parser_reset(struct http_parser *p)
     p->is_complete = false;
     p->in_value = false;
     p->no_body = false;
-    p->empty_lines = 0;
     clear(&p->gathered);
     clear(&p->body);
     p->line_start = 0;
@@ -132,7 +130,7 @@ static enum http_parsed fail(struct http_parser *p, int http_status, const char 
     return HTTP_PARSED_BAD;
 }
 
-/* --- the head, line by line --------------------------------------------------------------------- */
+/* --- the head, line by line ------------------------------------------------------------------- */
 
 static bool is_token_byte(uint8_t c)
 {
@@ -197,8 +195,8 @@ static enum http_parsed parse_request_line(struct http_parser *p)
     return HTTP_PARSED_PART;
 }
 
-/* A method is short; what does not begin with one (a TLS hello, noise) is refused before it has sent
- * a whole line. */
+/* A method is short; what does not begin with one (a TLS hello, noise) is refused before it has
+ * sent a whole line. */
 static enum http_parsed check_method_so_far(struct http_parser *p)
 {
     const struct buf *g = &p->gathered;
@@ -247,14 +245,20 @@ static enum http_parsed end_line(struct http_parser *p)
         if (size == 2) {
             buf_clear(g);
             p->line_start = 0;
-            return ++p->empty_lines <= EMPTY_LINES_MAX ? HTTP_PARSED_PART
-                                                       : fail(p, 400, "Empty lines");
+            return HTTP_PARSED_PART; /* some clients send one after a body */
         }
         p->first_line_size = size;
-        return p->kind == HTTP_KIND_REQUEST ? parse_request_line(p) : HTTP_PARSED_PART;
+        if (p->kind == HTTP_KIND_REQUEST) {
+            return parse_request_line(p);
+        }
+        return size > 7 && memcmp(g->data, "HTTP/1.", 7) == 0 ? HTTP_PARSED_PART
+                                                              : fail(p, 400, "Not HTTP/1");
     }
     if (g->data[start] == ' ' || g->data[start] == '\t') {
         return fail(p, 400, "Folded header");
+    }
+    if (g->data[start] == ':') {
+        return fail(p, 400, "Header without a name");
     }
     return size == 2 ? parse_head(p) : HTTP_PARSED_PART;
 }
@@ -279,7 +283,7 @@ static enum http_parsed gather_head(struct http_parser *p, struct slice bytes, s
     return HTTP_PARSED_PART;
 }
 
-/* --- the head, parsed --------------------------------------------------------------------------- */
+/* --- the head, parsed ------------------------------------------------------------------------- */
 
 static int on_name(llhttp_t *l, const char *at, size_t size)
 {
@@ -376,6 +380,12 @@ static enum http_parsed check_headers(struct http_parser *p)
     return HTTP_PARSED_PART;
 }
 
+/* Responses that have no body whatever their headers say; a request's status is 0. */
+static bool says_no_body(int http_status)
+{
+    return http_status / 100 == 1 || http_status == 204 || http_status == 304;
+}
+
 static int on_head_complete(llhttp_t *l)
 {
     struct http_parser *p = l->data;
@@ -395,7 +405,7 @@ static int on_head_complete(llhttp_t *l)
         h->http_status = llhttp_get_status_code(l);
         h->is_http_1_0 = llhttp_get_http_major(l) == 1 && llhttp_get_http_minor(l) == 0;
     }
-    return p->no_body ? 1 : 0;
+    return p->no_body || says_no_body(h->http_status) ? 1 : 0;
 }
 
 static int on_body(llhttp_t *l, const char *at, size_t size)
@@ -465,7 +475,14 @@ static enum http_parsed parse_head(struct http_parser *p)
     return HTTP_PARSED_HEAD;
 }
 
-/* --- the body ----------------------------------------------------------------------------------- */
+/* --- the body --------------------------------------------------------------------------------- */
+
+/* Some releases of llhttp take a bare line feed for the empty line that ends the trailers. */
+static bool ends_well(const struct http_parser *p, struct slice read)
+{
+    uint8_t before = read.size >= 2 ? read.data[read.size - 2] : p->last_byte;
+    return !p->head.is_chunked || before == '\r';
+}
 
 static enum http_parsed read_body(struct http_parser *p, struct slice bytes, size_t *used)
 {
@@ -485,6 +502,10 @@ static enum http_parsed read_body(struct http_parser *p, struct slice bytes, siz
         if (p->framing_bytes > LIMIT_HEADERS_BYTES + FRAMING_PER_BYTE * (uint64_t)p->body.size) {
             return fail(p, 413, "Chunk extensions or trailers too large");
         }
+        if (p->is_complete && !ends_well(p, slice_of(bytes.data, *used))) {
+            return fail(p, 400, "Line feed without carriage return");
+        }
+        p->last_byte = *used > 0 ? bytes.data[*used - 1] : p->last_byte;
     }
     if (!p->is_complete) {
         return HTTP_PARSED_PART;
@@ -511,8 +532,9 @@ enum http_parsed http_parser_feed(struct http_parser *p, struct slice bytes, siz
 
 enum http_parsed http_parser_end(struct http_parser *p)
 {
-    if (p->stage == STAGE_BODY && llhttp_finish(&p->llhttp) == HPE_OK) {
-        p->stage = STAGE_DONE;
+    if (p->stage == STAGE_BODY) {
+        llhttp_finish(&p->llhttp); /* calls on_complete if the end is where it may be */
+        p->stage = p->is_complete ? STAGE_DONE : STAGE_BODY;
     }
     return p->stage == STAGE_DONE ? HTTP_PARSED_WHOLE : fail(p, 400, "Cut off");
 }

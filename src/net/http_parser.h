@@ -52,7 +52,8 @@ struct http_parser *http_parser_create(enum http_kind kind);
 void http_parser_destroy(struct http_parser *p);
 /* Forget the message; keep moderate amounts of memory for the next one. */
 void http_parser_reset(struct http_parser *p);
-/* Read on. *used: how many of `bytes` were taken; those after a whole message belong to the next. */
+/* Read on. *used: how many of `bytes` were taken; those after a whole message belong to the
+ * next. */
 enum http_parsed http_parser_feed(struct http_parser *p, struct slice bytes, size_t *used);
 /* The connection ended: WHOLE for a response whose body was to go on until then, otherwise BAD. */
 enum http_parsed http_parser_end(struct http_parser *p);

@@ -29,7 +29,7 @@ uint64_t http_now(const struct http_server *s)
     return s->loop->ops->now_ms(s->loop);
 }
 
-/* --- exchanges ---------------------------------------------------------------------------------- */
+/* --- exchanges -------------------------------------------------------------------------------- */
 
 static struct exchange *acquire_exchange(struct http_server *s)
 {
@@ -98,7 +98,7 @@ static void append_exchange(struct http_connection *c, struct exchange *e)
     c->in_progress++;
 }
 
-/* --- the head of a request ---------------------------------------------------------------------- */
+/* --- the head of a request -------------------------------------------------------------------- */
 
 static const struct {
     const char *name;
@@ -165,7 +165,8 @@ static bool describe_request(struct exchange *e)
     return true;
 }
 
-/* `Expect: 100-continue` from a client that waits with its body. False: it expects something else. */
+/* `Expect: 100-continue` from a client that waits with its body. False: it expects something
+ * else. */
 static bool heed_expectation(struct exchange *e, bool body_has_begun)
 {
     struct slice expect = http_header_find(&e->request, "expect");
@@ -228,7 +229,7 @@ static bool hand_over(struct http_connection *c, struct slice rest)
     return true;
 }
 
-/* --- reading ------------------------------------------------------------------------------------ */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 static void begin_reading(struct http_connection *c)
 {
@@ -383,7 +384,7 @@ static void on_close(struct conn *conn, enum status why)
     }
 }
 
-/* --- going on ----------------------------------------------------------------------------------- */
+/* --- going on --------------------------------------------------------------------------------- */
 
 static void read_on(struct http_connection *c)
 {
@@ -474,7 +475,7 @@ void http_connection_advance(struct http_connection *c)
     }
 }
 
-/* --- the end of a connection -------------------------------------------------------------------- */
+/* --- the end of a connection ------------------------------------------------------------------ */
 
 static void close_connection(struct http_connection *c, bool flush)
 {
@@ -507,7 +508,7 @@ void http_connection_refuse(struct http_connection *c, int http_status, const ch
     exchange_answer_bad(e, http_status, reason);
 }
 
-/* --- the server --------------------------------------------------------------------------------- */
+/* --- the server ------------------------------------------------------------------------------- */
 
 struct http_server *http_server_create(struct loop *loop, const struct http_handler *handler,
                                        const struct http_options *options)

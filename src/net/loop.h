@@ -2,8 +2,9 @@
  * (uv_*.c, the only files that know libuv), virtual time in the simulator.
  *
  * One thread. Callbacks run on it, never inside a call of the caller's (a dial that fails at once
- * reports later). A turn is everything that one wake-up delivered; at its end the loop runs the turn
- * hook once, and only then are bytes that were written handed to the kernel, one writev a connection. */
+ * reports later). A turn is everything that one wake-up delivered; at its end the loop runs the
+ * turn hook once, and only then are bytes that were written handed to the kernel, one writev a
+ * connection. */
 #pragma once
 
 #include "base/list.h"
@@ -40,7 +41,8 @@ struct conn_events {
     /* Everything that was written has been taken by the kernel, after the owner was told by
      * conn_unsent that something was left. In a turn of its own. May be NULL. */
     void (*on_drain)(struct conn *c);
-    /* The other side sent FIN; writing is still possible. May be NULL: then the connection is closed. */
+    /* The other side sent FIN; writing is still possible. May be NULL: then the connection is
+     * closed. */
     void (*on_end)(struct conn *c);
     /* Last call; the conn is gone afterwards. Also after conn_close.
      * UNREACHABLE: a dial failed; CLOSED; IO. */
@@ -58,7 +60,8 @@ struct conn {
 
 /* --- work on the log thread ------------------------------------------------------------------- */
 
-/* Embedded in its owner. `run` on the log thread, in the order of submission; then `done` on the loop. */
+/* Embedded in its owner. `run` on the log thread, in the order of submission; then `done` on the
+ * loop. */
 struct work {
     void (*run)(struct work *w);
     void (*done)(struct work *w);
@@ -80,8 +83,8 @@ struct loop_ops {
     /* Host name or address; resolved anew. The conn exists at once; on_open or on_close follows. */
     struct conn *(*dial)(struct loop *l, const char *host, uint16_t port,
                          const struct conn_events *events, void *context);
-    /* `on_accept` sets events and context of the new conn. BUSY: the port is taken. Port 0: any; the
-     * one that was got is *bound_port. */
+    /* `on_accept` sets events and context of the new conn. BUSY: the port is taken. Port 0: any;
+     * the one that was got is *bound_port. */
     enum status (*listen)(struct loop *l, const char *host, uint16_t port, uint16_t *bound_port,
                           void (*on_accept)(void *context, struct conn *c), void *context);
     /* Stop accepting; the port is free afterwards. */
@@ -101,8 +104,8 @@ struct loop_ops {
     void (*conn_close)(struct conn *c, bool flush);
     /* One hook. */
     void (*on_turn)(struct loop *l, void (*hook)(void *context), void *context);
-    /* At the end of this turn, after a last attempt to send what was written: closes every connection
-     * and listener, waits for submitted work and its `done`, then lets the run end. */
+    /* At the end of this turn, after a last attempt to send what was written: closes every
+     * connection and listener, waits for submitted work and its `done`, then lets the run end. */
     void (*stop)(struct loop *l);
 };
 
@@ -111,7 +114,8 @@ struct loop {
     const struct loop_ops *ops;
 };
 
-/* The production loop. Ignores SIGPIPE and raises the limit of open files to what the process may. */
+/* The production loop. Ignores SIGPIPE and raises the limit of open files to what the process
+ * may. */
 struct loop *uv_loop_create(void);
 /* Runs until loop stop; returns when every handle is closed. */
 void uv_loop_run(struct loop *l);

@@ -23,5 +23,6 @@ void timer_heap_stop(struct timer_heap *h, struct timer *t);
 /* The timer that is due first, or NULL. */
 struct timer *timer_heap_first(const struct timer_heap *h);
 /* Call `fire` of every timer that is due at `now_ms`. One that is started meanwhile waits for the
- * next call, even when it is due already, so that a timer that restarts itself cannot hold the loop. */
+ * next call, even when it is due already, so that a timer that restarts itself cannot hold the
+ * loop. */
 void timer_heap_fire(struct timer_heap *h, uint64_t now_ms);

@@ -24,7 +24,7 @@ enum status uv_conn_status(int uv_error)
     }
 }
 
-/* --- outboxes ----------------------------------------------------------------------------------- */
+/* --- outboxes --------------------------------------------------------------------------------- */
 
 static struct outbox *acquire_outbox(struct real_loop *l)
 {
@@ -101,7 +101,7 @@ static unsigned list_pieces(const struct outbox *o, uv_buf_t *pieces, unsigned m
     return count;
 }
 
-/* --- writing ------------------------------------------------------------------------------------ */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 static struct outbox *outbox_of(struct real_conn *c)
 {
@@ -282,7 +282,7 @@ void uv_conn_drain_all(struct real_loop *l)
     }
 }
 
-/* --- reading ------------------------------------------------------------------------------------ */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 /* One buffer for all: what is read is handed over before the next read. */
 static void lend_buffer(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
@@ -366,7 +366,7 @@ void uv_conn_pause(struct conn *conn, bool paused)
     }
 }
 
-/* --- opening and closing ------------------------------------------------------------------------ */
+/* --- opening and closing ---------------------------------------------------------------------- */
 
 struct real_conn *uv_conn_create(struct real_loop *l)
 {

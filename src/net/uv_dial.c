@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A resolver outlives a connection that is closed meanwhile: libuv cannot take a running one back. */
+/* A resolver outlives a connection that is closed meanwhile: libuv cannot take a running one
+ * back. */
 struct dial {
     struct list link;       /* loop->resolvers while it resolves, or alone */
     struct real_conn *conn; /* NULL: closed meanwhile */

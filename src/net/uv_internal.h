@@ -13,7 +13,7 @@
 
 #include <uv.h>
 
-/* --- the log thread ----------------------------------------------------------------------------- */
+/* --- the log thread --------------------------------------------------------------------------- */
 
 struct log_thread {
     uv_thread_t thread;
@@ -27,7 +27,7 @@ struct log_thread {
     uv_async_t has_finished;
 };
 
-/* --- the loop ----------------------------------------------------------------------------------- */
+/* --- the loop --------------------------------------------------------------------------------- */
 
 #define SPARE_OUTBOXES_MAX 64
 
@@ -79,7 +79,7 @@ void uv_handle_closed(struct real_loop *l);
 void uv_write_address(const struct sockaddr_storage *address, char *text, size_t size,
                       bool with_port);
 
-/* --- connections (uv_conn.c) -------------------------------------------------------------------- */
+/* --- connections (uv_conn.c) ------------------------------------------------------------------ */
 
 /* Bytes on their way out, in order: pieces of `bytes`, and slices that others own. */
 struct segment {
@@ -160,7 +160,7 @@ size_t uv_conn_unsent(const struct conn *conn);
 void uv_conn_pause(struct conn *conn, bool paused);
 void uv_conn_close(struct conn *conn, bool flush);
 
-/* --- dialling (uv_dial.c) ----------------------------------------------------------------------- */
+/* --- dialling (uv_dial.c) --------------------------------------------------------------------- */
 
 struct conn *uv_dial(struct loop *loop, const char *host, uint16_t port,
                      const struct conn_events *events, void *context);
@@ -170,7 +170,7 @@ void uv_dial_abandon(struct real_conn *c);
 void uv_dial_forget(struct real_conn *c);
 void uv_dial_cancel_all(struct real_loop *l);
 
-/* --- the log thread (uv_work.c) ----------------------------------------------------------------- */
+/* --- the log thread (uv_work.c) --------------------------------------------------------------- */
 
 void uv_work_init(struct real_loop *l);
 void uv_work_submit(struct loop *loop, struct work *w);

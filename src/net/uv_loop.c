@@ -37,7 +37,7 @@ struct real_signal {
     void *context;
 };
 
-/* --- time --------------------------------------------------------------------------------------- */
+/* --- time ------------------------------------------------------------------------------------- */
 
 static uint64_t read_clock_ns(clockid_t clock)
 {
@@ -74,7 +74,7 @@ static void timer_stop(struct loop *loop, struct timer *t)
     timer_heap_stop(&real_loop_of(loop)->timers, t);
 }
 
-/* --- turns -------------------------------------------------------------------------------------- */
+/* --- turns ------------------------------------------------------------------------------------ */
 
 static void measure_wait(struct real_loop *l, uint64_t now_ns)
 {
@@ -139,8 +139,8 @@ static void set_alarm(struct real_loop *l, uint64_t now)
 static void empty_loop(struct real_loop *l);
 static void maybe_close_loop(struct real_loop *l);
 
-/* Everything that one wake-up delivered has been handled. The order matters: the hook sees the whole
- * turn, and what it writes leaves together with what was written before. */
+/* Everything that one wake-up delivered has been handled. The order matters: the hook sees the
+ * whole turn, and what it writes leaves together with what was written before. */
 static void on_end_of_turn(uv_prepare_t *handle)
 {
     struct real_loop *l = handle->data;
@@ -177,7 +177,7 @@ double uv_loop_utilisation(const struct loop *loop)
     return ((const struct real_loop *)(const void *)loop)->utilisation;
 }
 
-/* --- listening ---------------------------------------------------------------------------------- */
+/* --- listening -------------------------------------------------------------------------------- */
 
 void uv_write_address(const struct sockaddr_storage *address, char *text, size_t size,
                       bool with_port)
@@ -309,7 +309,7 @@ static void stop_listening(struct loop *loop)
     }
 }
 
-/* --- signals ------------------------------------------------------------------------------------ */
+/* --- signals ---------------------------------------------------------------------------------- */
 
 static void on_signal(uv_signal_t *handle, int signal_number)
 {
@@ -350,7 +350,7 @@ static void close_signals(struct real_loop *l)
     }
 }
 
-/* --- stopping ----------------------------------------------------------------------------------- */
+/* --- stopping --------------------------------------------------------------------------------- */
 
 static void stop(struct loop *loop)
 {
@@ -368,7 +368,8 @@ static void empty_loop(struct real_loop *l)
     uv_dial_cancel_all(l);
 }
 
-/* The handles of the loop itself go last: work may be outstanding, and its `done` may submit more. */
+/* The handles of the loop itself go last: work may be outstanding, and its `done` may submit
+ * more. */
 static void maybe_close_loop(struct real_loop *l)
 {
     if (l->is_gone || l->open_handles > 0 || l->log_thread.outstanding > 0) {
@@ -388,7 +389,7 @@ void uv_handle_closed(struct real_loop *l)
     l->open_handles--;
 }
 
-/* --- the loop ----------------------------------------------------------------------------------- */
+/* --- the loop --------------------------------------------------------------------------------- */
 
 static const struct loop_ops ops = {
     .now_ms = now_ms,

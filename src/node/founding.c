@@ -1,6 +1,6 @@
 /* The proof that this file owes (consensus.md, A0): an incarnation promises one roster, because the
- * promise is durable before it is told and is never changed; a founded roster has the promises of all
- * its incarnations; so two founded rosters share no disk. */
+ * promise is durable before it is told and is never changed; a founded roster has the promises of
+ * all its incarnations; so two founded rosters share no disk. */
 #include "node/founding.h"
 
 #include "base/check.h"
@@ -37,6 +37,7 @@ struct founding {
     struct uuid asker; /* wants to hear of the promise that is being saved */
     uint32_t met_count;
     struct met met[MET_MAX];
+    bool notes_told;
     uint32_t note_count;
     struct founding_note notes[LIMIT_MEMBERS];
     bool is_fatal;
@@ -88,8 +89,8 @@ static const char *url_or_unknown(const char *url)
     return url[0] != 0 ? url : "an unknown address";
 }
 
-/* Another disk under a name that was met already. At the same address: it was wiped, and the new one
- * takes its place. At two addresses, both alive: the name was given twice. */
+/* Another disk under a name that was met already. At the same address: it was wiped, and the new
+ * one takes its place. At two addresses, both alive: the name was given twice. */
 static void check_name(struct founding *f, const struct met *fresh)
 {
     for (uint32_t i = 0; i < f->met_count; i++) {
@@ -171,6 +172,11 @@ static void save(struct founding *f)
 
 static void add_note(struct founding *f, struct uuid to, enum peer_note kind)
 {
+    for (uint32_t i = 0; i < f->note_count; i++) {
+        if (uuid_equal(f->notes[i].to, to) && f->notes[i].kind == kind) {
+            return;
+        }
+    }
     if (f->note_count == LIMIT_MEMBERS) {
         return;
     }
@@ -308,9 +314,13 @@ static void ask(struct founding *f, const struct met *m)
 
 /* --- inputs ----------------------------------------------------------------------------------- */
 
+/* Notes gather until they were asked for: a turn may have several inputs and one output. */
 static void begin_input(struct founding *f)
 {
-    f->note_count = 0;
+    if (f->notes_told) {
+        f->note_count = 0;
+        f->notes_told = false;
+    }
 }
 
 struct founding *founding_create(const struct founding_options *options,
@@ -504,6 +514,7 @@ void founding_output(struct founding *f, struct founding_output *out)
         .fatal = f->is_fatal ? f->fatal : NULL,
     };
     f->save_told = f->save_told || out->save;
+    f->notes_told = true;
 }
 
 /* --- words for a person ----------------------------------------------------------------------- */

@@ -1,4 +1,5 @@
-/* node/founding.h - from a list of URLs to one cluster, never two: rules G1-G6 of consensus.md (A0).
+/* node/founding.h - from a list of URLs to one cluster, never two: rules G1-G6 of consensus.md
+ * (A0).
  *
  * A pure state machine: hellos, promises and completed writes in; "write this identity", "send that
  * note", "exit with these words" out. node.c feeds it and carries out what it says. Nothing is sent
@@ -14,8 +15,11 @@
 struct founding;
 
 struct founding_options {
-    uint32_t founders;     /* n; 1 = found alone at once */
-    const char *advertise; /* own URL for the roster, or empty: what the peers dialled is taken */
+    /* n; 1 = found alone at once */
+    uint32_t founders;
+    /* Own URL for the roster, or empty: what the peers dialled is taken (with n = 1 nobody dials).
+     *  */
+    const char *advertise;
     struct uuid boot;
     /* Randomness for the cluster's UUID, drawn once. */
     struct uuid cluster_candidate;
@@ -27,9 +31,12 @@ struct founding_note {
     struct buf body;
 };
 
-/* What to do now. Asked for after every input; borrowed until the next one. */
+/* What to do now. Asked for after one or more inputs; borrowed until the next one. What was said is
+ * not said again. */
 struct founding_output {
-    bool save; /* make *identity durable, then call founding_on_saved */
+    /* Make *identity durable, then call founding_on_saved. Said once; *identity does not change
+     * before that call, and nobody may be told of its phase (hello) before it. */
+    bool save;
     const struct identity *identity;
     uint32_t note_count;
     const struct founding_note *notes;
@@ -52,7 +59,7 @@ void founding_output(struct founding *f, struct founding_output *out);
 void founding_text(const struct founding *f, char *text, size_t size);
 
 /* For a FOUNDED member: is this hello from the cluster and the member that it should be? (E11, G6)
- * OK; CONFLICT: another cluster; DENIED: lists our name with another incarnation (rule G6, *fatal has the
- * words); NOT_FOUND: a stranger (not in the roster): no link. */
+ * OK; CONFLICT: another cluster; DENIED: lists our name with another incarnation (rule G6, *fatal
+ * has the words); NOT_FOUND: a stranger (not in the roster): no link. */
 enum status founding_check_hello(const struct identity *self, const struct peer_hello *hello,
                                  const char **fatal);

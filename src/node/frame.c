@@ -122,8 +122,8 @@ static void make_tag(const struct frame_seal *s, const uint8_t *frame, size_t si
     CHECK(crypto_generichash_final(&state, tag, FRAME_MAC_BYTES) == 0);
 }
 
-/* Two bytes that catch a damaged length at once, rather than after a wait for bytes that never come.
- * Against chance, not against an adversary: the tag covers the header too. */
+/* Two bytes that catch a damaged length at once, rather than after a wait for bytes that never
+ * come. Against chance, not against an adversary: the tag covers the header too. */
 static uint16_t header_check(const struct frame_seal *s, const uint8_t *header)
 {
     uint8_t counter[8];

@@ -1,9 +1,9 @@
 /* node/frame.h - bytes of a link between two members: openings, frames, and messages in pieces.
  *
- * docs/PROTOCOL.md has the tables. Pure: bytes in, bytes out; link.c owns the connection. Every frame
- * ends in a tag: with a cluster secret a MAC under a key of this link and direction, else a checksum.
- * The tag covers a counter that is never sent, so a frame that was replayed, dropped, reordered,
- * reflected, cut or forged does not pass. It proves who speaks; it hides nothing. */
+ * docs/PROTOCOL.md has the tables. Pure: bytes in, bytes out; link.c owns the connection. Every
+ * frame ends in a tag: with a cluster secret a MAC under a key of this link and direction, else a
+ * checksum. The tag covers a counter that is never sent, so a frame that was replayed, dropped,
+ * reordered, reflected, cut or forged does not pass. It proves who speaks; it hides nothing. */
 #pragma once
 
 #include "base/buf.h"
@@ -24,7 +24,7 @@
 /* What one frame carries at most. */
 #define FRAME_PAYLOAD_MAX  (LIMIT_FRAME_BYTES - FRAME_HEADER_BYTES - FRAME_MAC_BYTES)
 
-/* --- openings: the first bytes of each side after the upgrade ----------------------------------- */
+/* --- openings: the first bytes of each side after the upgrade --------------------------------- */
 
 #define OPENING_BYTES 48
 
@@ -87,12 +87,13 @@ void frame_link_keys(const uint8_t secret_key[FRAME_KEY_BYTES],
 
 /* Appends a frame. Requires: payload of at most FRAME_PAYLOAD_MAX. */
 void frame_write(struct frame_seal *s, const struct frame *f, struct buf *out);
-/* The frame at the start of `bytes`. OK: *used bytes are consumed and f->payload points into `bytes`;
- * *used == 0: more bytes are needed. CORRUPT: a broken header; DENIED: the tag is wrong. */
+/* The frame at the start of `bytes`. OK: *used bytes are consumed and f->payload points into
+ * `bytes`; *used == 0: more bytes are needed. CORRUPT: a broken header; DENIED: the tag is wrong.
+ *  */
 enum status MUST_CHECK frame_read(struct frame_seal *s, struct slice bytes, struct frame *f,
                                   size_t *used);
 
-/* --- messages in pieces ------------------------------------------------------------------------ */
+/* --- messages in pieces ----------------------------------------------------------------------- */
 
 struct frame_part {
     uint16_t stream; /* 0 = free */
@@ -107,8 +108,8 @@ struct frame_joiner {
     struct buf whole; /* the message handed out last */
 };
 
-/* Take a frame. OK: *complete says whether *message (of f->type) is whole; it is valid until the next
- * call, or as long as the frame. CORRUPT: pieces that do not fit, or too many. */
+/* Take a frame. OK: *complete says whether *message (of f->type) is whole; it is valid until the
+ * next call, or as long as the frame. CORRUPT: pieces that do not fit, or too many. */
 enum status MUST_CHECK frame_join(struct frame_joiner *j, const struct frame *f,
                                   struct slice *message, bool *complete);
 void frame_joiner_deinit(struct frame_joiner *j);

@@ -60,7 +60,8 @@ static void finish(struct link *l)
     sodium_memzero(&l->seal_out, sizeof(l->seal_out));
 }
 
-/* What was written still leaves: a hello under another secret tells the other side what is wrong. */
+/* What was written still leaves: a hello under another secret tells the other side what is wrong.
+ *  */
 static void end(struct link *l, enum link_end why)
 {
     finish(l);
@@ -128,8 +129,8 @@ static void derive_keys(struct link *l, const uint8_t theirs[OPENING_BYTES])
     l->secret_key = NULL;
 }
 
-/* The acceptor learns lane and number from the dialler, and echoes nothing that it does not hold: its
- * own opening left first. Both are covered by the keys, as parts of the dialler's opening. */
+/* The acceptor learns lane and number from the dialler, and echoes nothing that it does not hold:
+ * its own opening left first. Both are covered by the keys, as parts of the dialler's opening. */
 static bool take_opening(struct link *l, struct slice bytes, size_t *used)
 {
     struct frame_opening o;

@@ -1,14 +1,15 @@
 /* node/link.h - one connection with another member: upgrade, opening, hello, frames.
  *
- * Decides whether the other side is a member that may speak; whether it is the right one, whether the
- * link is kept and what is said on it is up to peers.c, its only owner.
+ * Decides whether the other side is a member that may speak; whether it is the right one, whether
+ * the link is kept and what is said on it is up to peers.c, its only owner.
  *
  *   dialling -> upgrading -> opening -> greeting -> up          (the side that dialled)
  *                            opening -> greeting -> up          (the side that accepted)
  *
- * dialling: TCP. upgrading: `GET /peer` was sent, 101 is awaited. opening: nonces cross. greeting: our
- * hello has left, theirs is awaited; it is the first frame under the link's keys, and nothing of it is
- * looked at before its tag was found right. A link that is not up in LIMIT_PEER_HANDSHAKE_MS ends.
+ * dialling: TCP. upgrading: `GET /peer` was sent, 101 is awaited. opening: nonces cross. greeting:
+ * our hello has left, theirs is awaited; it is the first frame under the link's keys, and nothing
+ * of it is looked at before its tag was found right. A link that is not up in
+ * LIMIT_PEER_HANDSHAKE_MS ends.
  *
  * A link frees itself after it ended, when its connection is gone. */
 #pragma once

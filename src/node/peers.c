@@ -12,6 +12,8 @@
 /* How long the end that did not dial the losing link waits for the other one to close it. */
 #define CONTEST_MS    1000
 #define BULK_PAUSE_MS 1000
+/* Strangers that try again and again are counted always and logged this often. */
+#define WARN_PAUSE_MS 5000
 
 static const struct link_events link_table;
 
@@ -139,8 +141,6 @@ static struct link *preferred(const struct peer *peer)
     return ours ? peer->dialled : peer->accepted;
 }
 
-static void flush(struct peer *peer, enum link_lane lane);
-
 static void maybe_dial_bulk(struct peer *peer)
 {
     struct peers *p = peer->peers;
@@ -179,17 +179,8 @@ static void settle(struct peer *peer)
         peer_queue_restart(&peer->queues[LANE_RAFT]);
     }
     if (keep != NULL) {
-        flush(peer, LANE_RAFT);
+        peer_flush(peer, LANE_RAFT);
         maybe_dial_bulk(peer);
-    }
-}
-
-static void on_contest(struct timer *t)
-{
-    struct peer *peer = t->context;
-    if (peer->dialled != NULL && peer->accepted != NULL) {
-        peers_drop_link(peer->dialled, BYE_DUPLICATE);
-        settle(peer);
     }
 }
 
@@ -232,21 +223,42 @@ void peers_report_lost(struct peer *peer)
     p->events->on_lost(p->context, peer->hello.incarnation);
 }
 
-/* A raft link that was up ended by itself. */
-static void on_raft_ended(struct peer *peer, enum link_end why)
+/* No raft link is left, and the member did not say that it keeps another one. */
+static void on_last_ended(struct peer *peer, enum link_end why)
 {
-    if (peer_is_up(peer)) {
-        settle(peer);
-        return;
-    }
     bool announced = peer->announced;
     if (announced) {
         log_info("connection with %s ended: %s", peer->hello.name, link_end_text(why));
     }
     go_down(peer);
     peer->lost_pending = announced && why != LINK_REFUSED;
-    if (peer->lost_pending || why == LINK_DUPLICATE) {
+    if (peer->lost_pending) {
         dial_again(peer);
+    }
+}
+
+/* A raft link that was up ended by itself. */
+static void on_raft_ended(struct peer *peer, enum link_end why)
+{
+    struct peers *p = peer->peers;
+    if (peer_is_up(peer)) {
+        settle(peer);
+    } else if (why == LINK_DUPLICATE && peer->announced) {
+        /* The other side has a better one up, and its hello on that is still on its way to us. */
+        p->loop->ops->timer_start(p->loop, &peer->contest, now_ms(p) + CONTEST_MS);
+    } else {
+        on_last_ended(peer, why);
+    }
+}
+
+static void on_contest(struct timer *t)
+{
+    struct peer *peer = t->context;
+    if (peer->dialled != NULL && peer->accepted != NULL) {
+        peers_drop_link(peer->dialled, BYE_DUPLICATE);
+        settle(peer);
+    } else if (!peer_is_up(peer)) {
+        on_last_ended(peer, LINK_DUPLICATE);
     }
 }
 
@@ -267,7 +279,8 @@ static void count_end(struct peers *p, const struct link *l, enum link_end why)
     default:
         return;
     }
-    if (l->dial == NULL) {
+    if (l->dial == NULL && (p->warned_ms == 0 || now_ms(p) - p->warned_ms >= WARN_PAUSE_MS)) {
+        p->warned_ms = now_ms(p);
         log_warn("refused a link from %s: %s", l->conn->remote, link_end_text(why));
     }
 }
@@ -367,7 +380,7 @@ static void on_bulk_hello(struct link *l)
     l->peer = peer;
     peer->bulk = l;
     peer_queue_restart(&peer->queues[LANE_BULK]);
-    flush(peer, LANE_BULK);
+    peer_flush(peer, LANE_BULK);
 }
 
 /* Ask the owner, with the link in place so that it may answer on it. False: the link is gone. */
@@ -548,110 +561,6 @@ void peers_accept(struct peers *p, struct conn *c, struct slice rest)
     link_feed(l, rest);
 }
 
-/* --- what is sent ----------------------------------------------------------------------------- */
-
-static struct link *lane_link(const struct peer *peer, enum link_lane lane)
-{
-    return lane == LANE_BULK ? peer->bulk : peer->sending;
-}
-
-/* Hand over as much as the connection should hold; the rest follows when it has drained. */
-static void flush(struct peer *peer, enum link_lane lane)
-{
-    struct link *l = lane_link(peer, lane);
-    struct peer_queue *q = &peer->queues[lane];
-    struct frame f;
-    while (l != NULL && peer_queue_next(q, &f) && link_unsent(l) < LIMIT_PEER_CONN_BYTES) {
-        link_send(l, &f);
-        peer_queue_pop(q, &f);
-    }
-}
-
-static void on_link_drain(struct link *l)
-{
-    if (l->peer != NULL && lane_link(l->peer, l->lane) == l) {
-        flush(l->peer, l->lane);
-    }
-}
-
-/* Told in a turn of its own: the caller of peers_send may be in the middle of a list that the answer
- * would change. */
-static void note_dropped(struct peers *p, struct uuid to)
-{
-    p->counters.dropped_messages++;
-    for (uint32_t i = 0; i < p->dropped_count; i++) {
-        if (uuid_equal(p->dropped[i], to)) {
-            return;
-        }
-    }
-    if (p->dropped_count < LIMIT_PEERS_KNOWN) {
-        p->dropped[p->dropped_count++] = to;
-    }
-    p->loop->ops->timer_start(p->loop, &p->later, now_ms(p));
-}
-
-static void on_later(struct timer *t)
-{
-    struct peers *p = t->context;
-    uint32_t count = p->dropped_count;
-    struct uuid dropped[LIMIT_PEERS_KNOWN];
-    memcpy(dropped, p->dropped, sizeof(dropped));
-    p->dropped_count = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        p->events->on_dropped(p->context, dropped[i]);
-    }
-}
-
-/* p->scratch is the message. Straight to the connection when nothing waits before it. */
-static void send_scratch(struct peer *peer, enum link_lane lane, enum frame_type type, bool urgent)
-{
-    struct peers *p = peer->peers;
-    struct peer_queue *q = &peer->queues[lane];
-    struct link *l = lane_link(peer, lane);
-    struct slice message = buf_slice(&p->scratch);
-    if (message.size <= FRAME_PAYLOAD_MAX && peer_queue_bytes(q) == 0 &&
-        link_unsent(l) < LIMIT_PEER_CONN_BYTES) {
-        link_send(l, &(struct frame){.type = (uint8_t)type,
-                                     .flags = FRAME_FIRST | FRAME_LAST,
-                                     .payload = message});
-        return;
-    }
-    if (peer_queue_push(q, (uint8_t)type, urgent, message)) {
-        flush(peer, lane);
-    } else {
-        note_dropped(p, peer->hello.incarnation);
-    }
-}
-
-void peers_send(struct peers *p, struct uuid to, const struct raft_message *m)
-{
-    struct peer *peer = peers_find(p, to);
-    if (peer == NULL || peer->sending == NULL || !peer->announced) {
-        note_dropped(p, to);
-        return;
-    }
-    buf_clear(&p->scratch);
-    wire_encode_message(m, &p->scratch);
-    enum link_lane lane = m->bulk && peer->bulk != NULL ? LANE_BULK : LANE_RAFT;
-    send_scratch(peer, lane, FRAME_RAFT, m->type != RAFT_MSG_APPEND);
-    if (p->scratch.capacity > 4 * LIMIT_PEER_CONN_BYTES) {
-        buf_deinit(&p->scratch);
-    }
-}
-
-void peers_send_note(struct peers *p, struct uuid to, enum peer_note kind, struct slice body)
-{
-    struct peer *peer = peers_find(p, to);
-    CHECK_CMP(body.size, <, FRAME_PAYLOAD_MAX);
-    if (peer == NULL || peer->sending == NULL) {
-        return;
-    }
-    buf_clear(&p->scratch);
-    buf_append_byte(&p->scratch, (uint8_t)kind);
-    buf_append_slice(&p->scratch, body);
-    send_scratch(peer, LANE_RAFT, FRAME_NOTE, true);
-}
-
 /* --- silence ---------------------------------------------------------------------------------- */
 
 static struct link *find_silent(const struct peers *p)
@@ -666,7 +575,8 @@ static struct link *find_silent(const struct peers *p)
 }
 
 /* A link that hears nothing for long is dead without having ended: dial anew. When this process
- * itself was stopped, its clock jumped and what came meanwhile was not read yet: no judgement then. */
+ * itself was stopped, its clock jumped and what came meanwhile was not read yet: no judgement then.
+ *  */
 static void on_tick(struct timer *t)
 {
     struct peers *p = t->context;
@@ -693,7 +603,7 @@ static const struct link_events link_table = {
     .on_greeting = send_hello,
     .on_hello = on_link_hello,
     .on_message = on_link_message,
-    .on_drain = on_link_drain,
+    .on_drain = peers_on_drain,
     .on_end = on_link_end,
 };
 
@@ -710,7 +620,7 @@ struct peers *peers_create(const struct peers_options *options)
     }
     list_init(&p->links);
     p->tick = (struct timer){.fire = on_tick, .context = p};
-    p->later = (struct timer){.fire = on_later, .context = p};
+    p->later = (struct timer){.fire = peers_on_later, .context = p};
     p->ticked_ms = now_ms(p);
     p->loop->ops->timer_start(p->loop, &p->tick, p->ticked_ms + LIMIT_PEER_PING_MS);
     return p;

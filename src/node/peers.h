@@ -1,9 +1,9 @@
 /* node/peers.h - the links with the other members: dial, hello, authenticate, frame, reconnect.
  *
- * docs/PROTOCOL.md has the bytes. One raft link a pair carries messages both ways; a second, bulk link
- * carries what is long and old (entries read back from disk, later snapshots), so that it never delays
- * a heartbeat. Knows nothing of Raft's rules or of founding's: it delivers, and says who came and went.
- * Driven by node.c and founding.c on the loop thread. */
+ * docs/PROTOCOL.md has the bytes. One raft link a pair carries messages both ways; a second, bulk
+ * link carries what is long and old (entries read back from disk, later snapshots), so that it
+ * never delays a heartbeat. Knows nothing of Raft's rules or of founding's: it delivers, and says
+ * who came and went. Driven by node.c and founding.c on the loop thread. */
 #pragma once
 
 #include "base/slice.h"
@@ -30,7 +30,8 @@ struct peer_hello {
     char advertise[LIMIT_URL_BYTES]; /* its --advertise, or empty */
     /* The URL that the dialler used; empty from the accepting side. */
     char dialled[LIMIT_URL_BYTES];
-    /* Not on the wire: the URL by which this member reached the sender itself; empty = it did not. */
+    /* Not on the wire: the URL by which this member reached the sender itself; empty = it did not.
+     *  */
     char reached[LIMIT_URL_BYTES];
 };
 
@@ -50,10 +51,12 @@ struct peers_events {
     void (*on_note)(void *context, struct uuid from, enum peer_note kind, struct slice body);
     /* No raft link with it any more. */
     void (*on_down)(void *context, struct uuid peer);
-    /* Rule E6b: its raft link ended, and one immediate reconnect was refused, closed before a hello, or
-     * answered by another incarnation. (One that answers but no longer leads says so in its hello.) */
+    /* Rule E6b: its raft link ended, and one immediate reconnect was refused, closed before a
+     * hello, or answered by another incarnation. (One that answers but no longer leads says so in
+     * its hello.) */
     void (*on_lost)(void *context, struct uuid peer);
-    /* Messages to it had to be dropped (no link, or LIMIT_PEER_UNSENT_BYTES). Once per turn and peer. */
+    /* Messages to it had to be dropped (no link, or LIMIT_PEER_UNSENT_BYTES). Once per turn and
+     * peer. */
     void (*on_dropped)(void *context, struct uuid peer);
 };
 
@@ -69,13 +72,14 @@ void peers_destroy(struct peers *p);
 
 /* What we say of ourselves from now on; sent to open links when it differs from before. */
 void peers_set_hello(struct peers *p, const struct peer_hello *hello);
-/* Whom to dial, for ever, names resolved anew each time (rule G1); replaces the list. An URL that turns
- * out to be ourselves (own boot nonce) is dropped. */
+/* Whom to dial, for ever, names resolved anew each time (rule G1); replaces the list. An URL that
+ * turns out to be ourselves (own boot nonce) is dropped. */
 void peers_set_urls(struct peers *p, const char *const *urls, uint32_t count);
 /* An accepted connection after the upgrade. */
 void peers_accept(struct peers *p, struct conn *c, struct slice rest);
 
-/* Queue a message for a member; encoded now, sent at the end of the turn. Without a link: dropped. */
+/* Queue a message for a member; encoded now, sent at the end of the turn. Without a link: dropped.
+ *  */
 void peers_send(struct peers *p, struct uuid to, const struct raft_message *m);
 void peers_send_note(struct peers *p, struct uuid to, enum peer_note kind, struct slice body);
 

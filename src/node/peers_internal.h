@@ -1,5 +1,5 @@
-/* node/peers_internal.h - shared by peers.c (who is linked, what is said) and peer_dial.c (which URL
- * is dialled when). */
+/* node/peers_internal.h - shared by peers.c (who is linked), peer_dial.c (which URL is
+ * dialled when) and peer_send.c (what goes out). */
 #pragma once
 
 #include "node/link.h"
@@ -54,6 +54,7 @@ struct peers {
     struct peer *table[LIMIT_PEERS_KNOWN];
     struct timer tick;
     uint64_t ticked_ms;
+    uint64_t warned_ms;
     struct timer later; /* reports `dropped` in a turn of its own */
     uint32_t dropped_count;
     struct uuid dropped[LIMIT_PEERS_KNOWN];
@@ -71,6 +72,12 @@ struct link *peers_dial_link(struct peers *p, const char *url, enum link_lane la
 void peers_drop_link(struct link *l, enum frame_bye why);
 /* Rule E6b: the dial that followed the end of its link failed. */
 void peers_report_lost(struct peer *peer);
+
+/* peer_send.c */
+/* Hand over as much as the connection should hold; the rest follows when it has drained. */
+void peer_flush(struct peer *peer, enum link_lane lane);
+void peers_on_drain(struct link *l);
+void peers_on_later(struct timer *t);
 
 /* peer_dial.c */
 /* Dial everything that is not linked and not waiting. */

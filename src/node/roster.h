@@ -1,7 +1,7 @@
 /* node/roster.h - who a member is and who founded its cluster: rules G0-G6 of consensus.md (A0).
  *
- * Plain data and its encodings: in the data directory (record "identity"), in hello frames, and as the
- * founding configuration at index 0. */
+ * Plain data and its encodings: in the data directory (record "identity"), in hello frames, and as
+ * the founding configuration at index 0. */
 #pragma once
 
 #include "base/buf.h"

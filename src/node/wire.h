@@ -1,7 +1,8 @@
 /* node/wire.h - what members say to each other, as bytes: Raft's messages and hellos.
  *
  * docs/PROTOCOL.md has the tables. Pure: no links, no checksums (frame.h). Decoders take bytes from
- * outside: whatever an encoder would not write is CORRUPT, and memory is bounded by what arrived. */
+ * outside: whatever an encoder would not write is CORRUPT, and memory is bounded by what arrived.
+ *  */
 #pragma once
 
 #include "base/buf.h"

@@ -104,7 +104,6 @@ void follower_on_heartbeat(struct raft *r, const struct raft_message *m)
     }
     /* The leader says only what this member has acknowledged to it (rule R2). */
     r->commit = index_max(r->commit, m->commit);
-    r->debt.verified = index_max(r->debt.verified, m->commit);
     if (m->round == 0) {
         return; /* a notice of the commit index, no question */
     }
@@ -122,11 +121,13 @@ void follower_refuse_old_leader(struct raft *r, const struct raft_message *m)
     outbox_send(r, &reply);
 }
 
-/* One answer for all appends so far: when it is owed and complete, or when the disk got further. */
+/* One answer for all appends so far: when it is owed and complete, or when the disk got further. It
+ * carries the term, and waits for that as well. */
 void follower_turn(struct raft *r)
 {
     struct debt *debt = &r->debt;
-    if (r->role != RAFT_FOLLOWER || r->leader == 0 || !debt->owed) {
+    if (r->role != RAFT_FOLLOWER || r->leader == 0 || !debt->owed ||
+        !raft_hard_state_is_durable(r)) {
         return;
     }
     raft_index match = acknowledgeable(r);

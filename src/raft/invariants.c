@@ -126,6 +126,11 @@ static void check_change(const struct raft *r, const struct raft_snapshot *previ
         return;
     }
     CHECK(previous->vote == 0 || r->vote == previous->vote); /* rule E1 */
+    if (r->role == RAFT_LEADER && r->commit > previous->commit) {
+        raft_term term = 0;
+        CHECK(raft_log_term(&r->log, r->commit, &term));
+        CHECK_CMP(term, ==, r->term); /* rule R3 */
+    }
     if (r->role == RAFT_LEADER && previous->role == RAFT_LEADER) {
         CHECK_CMP(r->log.last, >=, previous->last); /* a leader only appends */
         for (uint32_t i = 0; i < r->member_count; i++) {

@@ -148,7 +148,8 @@ void leader_on_append_reply(struct raft *r, const struct raft_message *m)
         return;
     }
     struct entry_id agree = raft_log_find_below(&r->log, m->hint);
-    if (progress_on_reject(p, m->probe, agree.index + 1)) {
+    const struct progress_refusal refusal = {.probe = m->probe, .next = agree.index + 1};
+    if (progress_on_refusal(p, &refusal)) {
         outbox_event(r, RAFT_EVENT_CONFLICT, m->from, m->hint.index);
     }
 }
@@ -172,7 +173,7 @@ static void send_append(struct raft *r, struct member *member, struct raft_span 
     m.bulk = bulk;
     raft_index end = m.last.index + count;
     p->commit_told = index_max(p->commit_told, index_min(r->commit, end));
-    progress_on_sent(p, end, bytes, r->now_ms);
+    progress_on_sent(p, &(struct inflight_slot){.last = end, .bytes = bytes, .sent_ms = r->now_ms});
     outbox_send(r, &m);
 }
 
@@ -189,6 +190,7 @@ static void send_heartbeat(struct raft *r, struct member *member, uint64_t round
 
 void leader_broadcast_heartbeat(struct raft *r)
 {
+    r->leading.heartbeat_ms = r->now_ms + r->options.heartbeat_ms;
     for (uint32_t i = 0; i < r->member_count; i++) {
         if (r->members[i].id != r->options.self) {
             send_heartbeat(r, &r->members[i], r->reads.round);
@@ -204,9 +206,7 @@ void leader_on_heartbeat_reply(struct raft *r, const struct raft_message *m)
     if (p == NULL) {
         return;
     }
-    if (p->probing && p->probe_sent && m->sent_ms >= p->probe_sent_ms) {
-        p->probe_sent = false;
-    } else if (progress_take_nudge(p, r->now_ms, r->options.heartbeat_ms)) {
+    if (!progress_retry_probe(p, m->sent_ms) && progress_take_nudge(p, r->now_ms)) {
         send_append(r, member_find(r, m->from), (struct raft_span){0}, 0, false);
     }
 }
@@ -215,7 +215,7 @@ void leader_on_unreachable(struct raft *r, node_id id)
 {
     struct member *member = member_find(r, id);
     if (r->role == RAFT_LEADER && member != NULL && id != r->options.self) {
-        progress_to_probe(&member->progress);
+        progress_on_unreachable(&member->progress, r->now_ms);
     }
 }
 
@@ -325,6 +325,9 @@ void leader_turn(struct raft *r)
 {
     maybe_commit(r);
     reads_leader_turn(r);
+    if (r->now_ms >= r->leading.heartbeat_ms && !r->transfer.stalled) {
+        leader_broadcast_heartbeat(r);
+    }
     transfer_turn(r);
     for (uint32_t i = 0; i < r->member_count; i++) {
         if (r->members[i].id != r->options.self) {
@@ -352,10 +355,6 @@ void leader_on_time(struct raft *r)
         return;
     }
     transfer_on_time(r);
-    if (r->role == RAFT_LEADER && r->now_ms >= r->leading.heartbeat_ms && !r->transfer.stalled) {
-        r->leading.heartbeat_ms = r->now_ms + r->options.heartbeat_ms;
-        leader_broadcast_heartbeat(r);
-    }
 }
 
 static bool has_peers(const struct raft *r)

@@ -15,12 +15,12 @@ static bool inflight_is_full(const struct inflight *w)
     return w->count == w->capacity || w->bytes >= w->bytes_max;
 }
 
-static void inflight_add(struct inflight *w, struct inflight_slot slot)
+static void inflight_add(struct inflight *w, const struct inflight_slot *slot)
 {
     CHECK_CMP(w->count, <, w->capacity);
-    w->slots[(w->head + w->count) % w->capacity] = slot;
+    w->slots[(w->head + w->count) % w->capacity] = *slot;
     w->count++;
-    w->bytes += slot.bytes;
+    w->bytes += slot->bytes;
 }
 
 static void inflight_free_up_to(struct inflight *w, raft_index match)
@@ -39,6 +39,7 @@ void progress_init(struct progress *p, struct progress_bounds bounds)
     *p = (struct progress){.next = 1, .probing = true};
     p->inflight.capacity = bounds.messages_max;
     p->inflight.bytes_max = bounds.bytes_max;
+    p->patience_ms = bounds.patience_ms;
     p->inflight.slots = mem_calloc(bounds.messages_max, sizeof(*p->inflight.slots));
 }
 
@@ -52,9 +53,13 @@ void progress_reset(struct progress *p, raft_index next, uint64_t now_ms)
 {
     CHECK_CMP(next, >, 0);
     struct inflight window = p->inflight;
+    uint64_t patience_ms = p->patience_ms;
     inflight_clear(&window);
-    *p = (struct progress){
-        .next = next, .probing = true, .acked_sent_ms = now_ms, .inflight = window};
+    *p = (struct progress){.next = next,
+                           .probing = true,
+                           .acked_sent_ms = now_ms,
+                           .patience_ms = patience_ms,
+                           .inflight = window};
 }
 
 bool progress_is_paused(const struct progress *p)
@@ -62,18 +67,15 @@ bool progress_is_paused(const struct progress *p)
     return p->probing ? p->probe_sent : inflight_is_full(&p->inflight);
 }
 
-void progress_on_sent(struct progress *p, raft_index last, uint64_t bytes, uint64_t now_ms)
+void progress_on_sent(struct progress *p, const struct inflight_slot *sent)
 {
-    CHECK_CMP(last + 1, >=, p->next);
+    CHECK_CMP(sent->last + 1, >=, p->next);
     if (p->probing) {
         p->probe_sent = true;
-        p->probe_end = last;
-        p->probe_bytes = bytes;
-        p->probe_sent_ms = now_ms;
-    } else if (last >= p->next) {
-        inflight_add(&p->inflight,
-                     (struct inflight_slot){.last = last, .bytes = bytes, .sent_ms = now_ms});
-        p->next = last + 1;
+        p->probe = *sent;
+    } else if (sent->last >= p->next) {
+        inflight_add(&p->inflight, sent);
+        p->next = sent->last + 1;
     }
 }
 
@@ -98,34 +100,14 @@ void progress_on_accept(struct progress *p)
         return;
     }
     p->probing = false;
-    if (p->probe_sent && p->probe_end > p->match) {
-        inflight_add(&p->inflight, (struct inflight_slot){.last = p->probe_end,
-                                                          .bytes = p->probe_bytes,
-                                                          .sent_ms = p->probe_sent_ms});
-        p->next = p->probe_end + 1;
+    if (p->probe_sent && p->probe.last > p->match) {
+        inflight_add(&p->inflight, &p->probe);
+        p->next = p->probe.last + 1;
     }
     p->probe_sent = false;
 }
 
-bool progress_on_reject(struct progress *p, raft_index probe, raft_index next)
-{
-    if (probe <= p->match) {
-        return false;
-    }
-    if (!p->probing) {
-        progress_to_probe(p);
-        return true;
-    }
-    if (probe + 1 != p->next) {
-        return false;
-    }
-    raft_index lower = next < probe ? next : probe;
-    p->next = lower > p->match ? lower : p->match + 1;
-    p->probe_sent = false;
-    return true;
-}
-
-void progress_to_probe(struct progress *p)
+static void to_probe(struct progress *p)
 {
     inflight_clear(&p->inflight);
     if (!p->probing) {
@@ -135,11 +117,45 @@ void progress_to_probe(struct progress *p)
     p->probe_sent = false;
 }
 
-bool progress_take_nudge(struct progress *p, uint64_t now_ms, uint64_t patience_ms)
+bool progress_on_refusal(struct progress *p, const struct progress_refusal *refusal)
+{
+    if (refusal->probe <= p->match) {
+        return false;
+    }
+    if (!p->probing) {
+        to_probe(p);
+        return true;
+    }
+    if (refusal->probe + 1 != p->next) {
+        return false;
+    }
+    raft_index lower = refusal->next < refusal->probe ? refusal->next : refusal->probe;
+    p->next = lower > p->match ? lower : p->match + 1;
+    p->probe_sent = false;
+    return true;
+}
+
+void progress_on_unreachable(struct progress *p, uint64_t now_ms)
+{
+    to_probe(p);
+    p->probe_sent = true;
+    p->probe = (struct inflight_slot){.last = p->next - 1, .sent_ms = now_ms};
+}
+
+bool progress_retry_probe(struct progress *p, uint64_t sent_ms)
+{
+    if (!p->probing || !p->probe_sent || sent_ms < p->probe.sent_ms) {
+        return false;
+    }
+    p->probe_sent = false;
+    return true;
+}
+
+bool progress_take_nudge(struct progress *p, uint64_t now_ms)
 {
     const struct inflight *w = &p->inflight;
-    if (p->probing || w->count == 0 || now_ms < w->slots[w->head].sent_ms + patience_ms ||
-        now_ms < p->nudged_ms + patience_ms) {
+    if (p->probing || w->count == 0 || now_ms < w->slots[w->head].sent_ms + p->patience_ms ||
+        now_ms < p->nudged_ms + p->patience_ms) {
         return false;
     }
     p->nudged_ms = now_ms;

@@ -15,8 +15,9 @@
 
 #include "raft/raft.h"
 
+/* An append that was sent. */
 struct inflight_slot {
-    raft_index last; /* of the entries in that message */
+    raft_index last; /* of its entries; next - 1: it had none */
     uint64_t bytes;
     uint64_t sent_ms;
 };
@@ -34,21 +35,27 @@ struct progress {
     raft_index match; /* verified and durable there; never falls within a term (rule R4) */
     raft_index next;  /* the first index to send */
     bool probing;
-    bool probe_sent;      /* a probe is out; wait for its answer, or for a heartbeat's */
-    raft_index probe_end; /* the last index that the probe carried */
-    uint64_t probe_bytes;
-    uint64_t probe_sent_ms;
-    raft_index commit_told; /* what it can know of the commit index from what was sent (R14) */
-    uint64_t acked_round;   /* the highest confirmation round it answered (rule Q2) */
-    uint64_t acked_sent_ms; /* when the newest message that it answered had left (rule E7) */
-    uint64_t last_ack_ms;   /* when an answer last arrived, 0 = never */
-    uint64_t nudged_ms;     /* when an empty append last asked whether a window was lost */
+    bool probe_sent;            /* a probe is out; wait for its answer, or for a heartbeat's */
+    struct inflight_slot probe; /* that probe */
+    raft_index commit_told;     /* what it can know of the commit index from what was sent (R14) */
+    uint64_t acked_round;       /* the highest confirmation round it answered (rule Q2) */
+    uint64_t acked_sent_ms;     /* when the newest message that it answered had left (rule E7) */
+    uint64_t last_ack_ms;       /* when an answer last arrived, 0 = never */
+    uint64_t nudged_ms;         /* when an empty append last asked whether a window was lost */
+    uint64_t patience_ms;       /* what is not answered for so long may be lost */
     struct inflight inflight;
 };
 
 struct progress_bounds {
     uint32_t messages_max;
     uint64_t bytes_max;
+    uint64_t patience_ms;
+};
+
+/* An append whose previous index was `probe` was refused; `next` is where to look instead. */
+struct progress_refusal {
+    raft_index probe;
+    raft_index next;
 };
 
 void progress_init(struct progress *p, struct progress_bounds bounds);
@@ -58,17 +65,20 @@ void progress_reset(struct progress *p, raft_index next, uint64_t now_ms);
 
 /* Nothing with entries may be sent now. */
 bool progress_is_paused(const struct progress *p);
-/* An append left that starts at `next` and ends at `last` (next - 1: it was empty). */
-void progress_on_sent(struct progress *p, raft_index last, uint64_t bytes, uint64_t now_ms);
+/* An append left that starts at `next`. */
+void progress_on_sent(struct progress *p, const struct inflight_slot *sent);
 /* It holds everything up to `match` durably. True when that is news. */
 bool progress_on_match(struct progress *p, raft_index match);
 /* An append of this leadership was accepted: where the logs agree is known. */
 void progress_on_accept(struct progress *p);
-/* The append whose previous index was `probe` was refused, and `next` is where to look instead.
- * False when that is old news and was ignored (rule R4). */
-bool progress_on_reject(struct progress *p, raft_index probe, raft_index next);
-/* Go back to probing from what is certain. */
-void progress_to_probe(struct progress *p);
-/* Something was sent at least `patience_ms` ago and not answered: worth an empty append that finds
- * out (rule R7), at most one per patience. Notes that it was sent. */
-bool progress_take_nudge(struct progress *p, uint64_t now_ms, uint64_t patience_ms);
+/* False when that is old news and was ignored (rule R4). */
+bool progress_on_refusal(struct progress *p, const struct progress_refusal *refusal);
+/* Messages to it were lost. Probe from what is certain, but not before it answers a heartbeat that
+ * leaves from now on: else every probe that the host drops would call for the next one. */
+void progress_on_unreachable(struct progress *p, uint64_t now_ms);
+/* The answer to a heartbeat that left at `sent_ms` shows that a probe of before was lost: it may be
+ * repeated. False when no such probe is out. */
+bool progress_retry_probe(struct progress *p, uint64_t sent_ms);
+/* Something was sent a patience ago and not answered: worth an empty append that finds out (rule
+ * R7), at most one per patience. Notes that it was sent. */
+bool progress_take_nudge(struct progress *p, uint64_t now_ms);

@@ -27,7 +27,8 @@ static void apply_defaults(struct raft_options *o)
 static void add_members(struct raft *r, const node_id *ids, uint32_t count)
 {
     const struct progress_bounds bounds = {.messages_max = r->options.inflight_messages_max,
-                                           .bytes_max = r->options.inflight_bytes_max};
+                                           .bytes_max = r->options.inflight_bytes_max,
+                                           .patience_ms = r->options.heartbeat_ms};
     CHECK_CMP(count, <=, LIMIT_MEMBERS);
     for (uint32_t i = 0; i < count; i++) {
         CHECK(ids[i] != 0);
@@ -143,7 +144,8 @@ void raft_truncate(struct raft *r, raft_index from)
 
 void raft_trim_tail(struct raft *r)
 {
-    raft_log_trim(&r->log, index_min(r->applied, r->durable.index), r->options.tail_bytes_max);
+    CHECK_CMP(r->applied, <=, r->durable.index); /* rule R10: what is applied is durable */
+    raft_log_trim(&r->log, r->applied, r->options.tail_bytes_max);
 }
 
 /* --- messages --------------------------------------------------------------------------------- */
@@ -345,7 +347,7 @@ enum status raft_step(struct raft *r, const struct raft_input *input)
         transfer_on_stalled(r);
         break;
     default:
-        CHECK(!"an input that does not exist");
+        CHECK(false); /* no such input */
     }
     return STATUS_OK;
 }
@@ -397,15 +399,15 @@ void raft_turn(struct raft *r, uint64_t now_ms, struct raft_output *out)
     outbox_begin(r);
     r->now_ms = index_max(r->now_ms, now_ms);
     *out = (struct raft_output){0};
+    if (raft_hard_state_is_durable(r)) {
+        outbox_release_held(r); /* older than what this turn adds */
+    }
     on_time(r);
     if (r->role == RAFT_LEADER) {
         leader_turn(r);
     } else {
         follower_turn(r);
         reads_follower_turn(r);
-    }
-    if (raft_hard_state_is_durable(r)) {
-        outbox_release_held(r);
     }
     const struct durable_source source = {.log = &r->log,
                                           .term = r->term,

@@ -125,7 +125,9 @@ enum raft_input_kind {
     RAFT_INPUT_CAMPAIGN, /* ask the leader for leadership, or pre-vote when there is none. NOT_FOUND:
                             this member is no voter */
     RAFT_INPUT_LEADER_LOST, /* .lost: the stream with the leader ended and a reconnect failed (E6b) */
-    RAFT_INPUT_UNREACHABLE, /* .target: messages to it were dropped; go back to probing */
+    /* .target: messages to it were dropped. It gets heartbeats only until it answers one, then a
+     * probe; reads that were asked of it fail */
+    RAFT_INPUT_UNREACHABLE,
     RAFT_INPUT_STALLED, /* this member's disk hangs: a leader hands over or steps down (rule E8) */
 };
 

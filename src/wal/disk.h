@@ -1,9 +1,10 @@
-/* wal/disk.h - the one door to files: POSIX in production, a fake that tears, loses and fails writes
- * in tests, a simulated one in sim/.
+/* wal/disk.h - the one door to files: POSIX in production, a fake that tears, loses and fails
+ * writes in tests, a simulated one in sim/.
  *
  * All calls block; they run on the log thread (or before the loop starts). Every call returns OK,
- * NOT_FOUND, NO_SPACE, BUSY or IO; any error on a write or a sync means that nobody knows what is on
- * the disk, and the caller must fail stop (rule P11). Names are plain file names in one directory. */
+ * NOT_FOUND, NO_SPACE, BUSY or IO; any error on a write or a sync means that nobody knows what is
+ * on the disk, and the caller must fail stop (rule P11). Names are plain file names in one
+ * directory. */
 #pragma once
 
 #include "base/slice.h"
@@ -54,6 +55,7 @@ struct disk_file {
     struct disk *disk;
 };
 
-/* The directory at `path`, created (with its parents' entries synced) when absent. On failure *detail,
- * if not NULL, is a new string that says what failed and with what; freed by the caller. */
+/* The directory at `path`, created (with its parents' entries synced) when absent. On failure
+ * *detail, if not NULL, is a new string that says what failed and with what; freed by the
+ * caller. */
 enum status MUST_CHECK posix_disk_create(const char *path, struct disk **disk, char **detail);

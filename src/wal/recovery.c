@@ -155,8 +155,8 @@ static enum status scan_records(struct recovery *r, struct segment_reader *reade
     return STATUS_OK;
 }
 
-/* Look at every block from r->end.offset on (steps 4 and 5). *used_end: after the last block that is
- * not zero, 0 when all are. */
+/* Look at every block from r->end.offset on (steps 4 and 5). *used_end: after the last block that
+ * is not zero, 0 when all are. */
 static enum status look_behind(struct recovery *r, struct segment_reader *reader,
                                uint64_t *used_end)
 {
@@ -187,9 +187,9 @@ static enum status look_behind(struct recovery *r, struct segment_reader *reader
     return STATUS_OK;
 }
 
-/* The segment after the tail: made ahead of time and never used, or something is missing (step 6). A
- * segment is used from its first block on, so that one tells; what else is not zero in an unused one
- * is cut off when it is the tail. */
+/* The segment after the tail: made ahead of time and never used, or something is missing (step 6).
+ * A segment is used from its first block on, so that one tells; what else is not zero in an unused
+ * one is cut off when it is the tail. */
 static enum status check_spare(struct recovery *r, uint64_t sequence)
 {
     if (sequence < r->last_sequence) {

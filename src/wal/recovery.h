@@ -2,25 +2,26 @@
  * wal_open; changes nothing on the disk except that it zeroes a torn tail.
  *
  * The story of the decision (rules P3, P5, P7, P9, P10, P13):
- *  1. Every batch is one record, in blocks of its own, and is written only after the record before it
- *     was synced. So at a crash at most one record is not durable: the last one written.
- *  2. Of that record any subset of sectors may have arrived, in any order (P9). It is whole, and then
- *     it is kept, or its checksum is wrong, and then nobody was ever told of it.
+ *  1. Every batch is one record, in blocks of its own, and is written only after the record before
+ *     it was synced. So at a crash at most one record is not durable: the last one written.
+ *  2. Of that record any subset of sectors may have arrived, in any order (P9). It is whole, and
+ *     then it is kept, or its checksum is wrong, and then nobody was ever told of it.
  *  3. Records are read in order; each must carry the next number and the checksum of the one before
  *     (P13: through all segments). The first place without such a record is the end, or damage.
  *  4. Everything from there to the end of the segment is zero: a clean end (P10), if 7 agrees.
- *  5. A valid record of this log, segment and offset stands further on, and it says in `synced` that
- *     the missing number was synced before it was written: then the missing record is not torn, it
- *     is rot: CORRUPT. (A later record that does not say so was written beside the missing one. With
- *     one write in flight there is none, but recovery does not depend on that.)
- *  6. The next segment has something besides zeros: it was begun only after an END record was synced
- *     here, and that is missing: CORRUPT. After an END record the next segment must be there.
+ *  5. A valid record of this log, segment and offset stands further on, and it says in `synced`
+ *     that the missing number was synced before it was written: then the missing record is not
+ *     torn, it is rot: CORRUPT. (A later record that does not say so was written beside the missing
+ *     one. With one write in flight there is none, but recovery does not depend on that.)
+ *  6. The next segment begins with something besides zeros: it was used only after an END record
+ *     was synced here, and that is missing: CORRUPT. After an END record the next segment must
+ *     be there.
  *  7. Evidence elsewhere: the hard state knows of a record with a higher number, or a record knows
  *     of a higher hard state than the file has: CORRUPT.
  *  8. Otherwise the rest is a torn tail, the ordinary leftover of a power loss (P5): it is zeroed,
  *     synced, and the log goes on from there.
- * What no log alone can tell: rot in the very last record, with no seal after it, looks like 8. That
- * is why wal_seal is called when the log comes to rest. */
+ * What no log alone can tell: rot in the very last record, with no seal after it, looks like 8.
+ * That is why wal_seal is called when the log comes to rest. */
 #pragma once
 
 #include "base/status.h"

@@ -48,10 +48,11 @@ struct segment_reader {
 void segment_reader_init(struct segment_reader *r, struct disk_file *file,
                          const struct segment_header *header);
 void segment_reader_deinit(struct segment_reader *r);
-/* Bytes [offset, offset + size) of the segment, valid until the next call. IO; CORRUPT when the file
- * ends before. */
+/* Bytes [offset, offset + size) of the segment, valid until the next call. IO; CORRUPT when the
+ * file ends before. */
 enum status MUST_CHECK segment_read(struct segment_reader *r, uint64_t offset, size_t size,
                                     const uint8_t **bytes);
-/* The record at `offset`: OK; CORRUPT when there is none; IO. *payload is valid until the next call. */
+/* The record at `offset`: OK; CORRUPT when there is none; IO. *payload is valid until the next
+ * call. */
 enum status MUST_CHECK segment_read_record(struct segment_reader *r, uint64_t offset,
                                            struct wal_record *rec, struct slice *payload);

@@ -218,7 +218,8 @@ static enum status finish(struct wal *w, enum status status)
     return status;
 }
 
-/* The parts of a record after its header: heads, bodies, padding. Returns how many with the header. */
+/* The parts of a record after its header: heads, bodies, padding. Returns how many with the
+ * header. */
 static size_t gather_parts(struct wal *w, struct wal_record *rec, const struct wal_entry *entries)
 {
     buf_clear(&w->heads);
@@ -292,12 +293,21 @@ static bool has_room(const struct wal *w, uint64_t bytes)
     return w->end.offset + bytes + WAL_BLOCK_BYTES <= w->tail_header.size_bytes;
 }
 
+/* Twice the one before, up to the usual size: a young log takes little room, and the half of a
+ * segment that is left when its successor is begun is in proportion to the work. */
+static uint64_t next_segment_bytes(const struct wal *w)
+{
+    uint64_t doubled = 2 * w->tail_header.size_bytes;
+    return doubled < w->segment_bytes ? doubled : w->segment_bytes;
+}
+
 /* Go on in the next segment, which gets room for a record of `bytes`. */
 static enum status roll(struct wal *w, uint64_t bytes)
 {
-    uint64_t size = bytes + 2 * WAL_BLOCK_BYTES;
-    size = size > w->segment_bytes ? size : w->segment_bytes;
-    if (w->next.file != NULL && w->next.header.size_bytes < size) {
+    uint64_t needed = bytes + 2 * WAL_BLOCK_BYTES;
+    uint64_t size = next_segment_bytes(w);
+    size = needed > size ? needed : size;
+    if (w->next.file != NULL && w->next.header.size_bytes < needed) {
         segment_build_drop(&w->next);
     }
     enum status status = build_next(w, w->tail_header.sequence + 1, size);
@@ -404,7 +414,7 @@ enum status wal_prepare(struct wal *w)
         struct segment_header header = {
             .log_id = w->log_id,
             .sequence = w->tail_header.sequence + 1,
-            .size_bytes = w->segment_bytes,
+            .size_bytes = next_segment_bytes(w),
         };
         enum status status = segment_build_begin(&w->next, w->disk, &header);
         if (status != STATUS_OK) {

@@ -1,13 +1,13 @@
 /* wal/wal.h - what survives a crash: log segments, term and vote, and small named records.
  *
- * Opaque entries in, the same entries out, or a clear word that some are damaged. Rules P1 to P14 of
- * consensus.md, less P4 and P12, which are the caller's; docs/DATA_DIR.md has the bytes. Blocking:
- * calls come from one thread at a time, the log thread; the getters (wal_state, wal_wants_prepare)
- * from any, while no other call runs. Snapshots come later; their record types are reserved in
- * wal_format.h.
+ * Opaque entries in, the same entries out, or a clear word that some are damaged. Rules P1 to P14
+ * of consensus.md, less P4 and P12, which are the caller's; docs/DATA_DIR.md has the bytes.
+ * Blocking: calls come from one thread at a time, the log thread; the getters (wal_state,
+ * wal_wants_prepare) from any, while no other call runs. Snapshots come later; their record types
+ * are reserved in wal_format.h.
  *
- * After any write or sync error the log is poisoned: every later call returns IO, and the process is
- * expected to exit (rule P11). */
+ * After any write or sync error the log is poisoned: every later call returns IO, and the process
+ * is expected to exit (rule P11). */
 #pragma once
 
 #include "base/blob.h"
@@ -44,7 +44,7 @@ struct wal_options {
     struct disk *disk;            /* borrowed for the life of the log */
     struct uuid log_id;           /* of this log: records of another are never taken for ours */
     uint64_t first_segment_bytes; /* 0 = 1 MiB */
-    uint64_t segment_bytes;       /* 0 = 64 MiB */
+    uint64_t segment_bytes;       /* each is twice the one before, up to this; 0 = 64 MiB */
     bool must_exist; /* this log was opened before: an empty directory is CORRUPT, not new */
 };
 
@@ -65,18 +65,19 @@ struct wal_state {
     uint64_t torn_bytes; /* what recovery cut off at the end, 0 = a clean end */
 };
 
-/* Recover or create. OK; CORRUPT: damage that is no torn tail, never repaired here, *detail says file,
- * offset and reason; UNSUPPORTED: of a newer version, *detail says what; IO; NO_SPACE. *detail may be
- * NULL or a new string for the caller to free. The caller holds the directory's lock. */
+/* Recover or create. OK; CORRUPT: damage that is no torn tail, never repaired here, *detail says
+ * file, offset and reason; UNSUPPORTED: of a newer version, *detail says what; IO; NO_SPACE.
+ * *detail may be NULL or a new string for the caller to free. The caller holds the directory's
+ * lock. */
 enum status MUST_CHECK wal_open(const struct wal_options *options, struct wal **wal, char **detail);
 /* Closes files; does not sync. NULL is fine. */
 void wal_close(struct wal *w);
 void wal_state(const struct wal *w, struct wal_state *state);
 
 /* Write and sync. One sync for the entries (rule P1); one more, before, for a changed hard state. A
- * full segment adds the END record's, and, when wal_prepare was not called in time, a pause. Entries
- * above the durable term, a term that falls, and a truncation at or below the commit index are bugs
- * of the caller. */
+ * full segment adds the END record's, and, when wal_prepare was not called in time, a pause.
+ * Entries above the durable term, a term that falls, and a truncation at or below the commit index
+ * are bugs of the caller. */
 enum status MUST_CHECK wal_append(struct wal *w, const struct wal_batch *batch);
 
 /* Entries first..last, as many whole ones as fit `bytes_max`, at least one; each is checked again.
@@ -92,13 +93,14 @@ enum status MUST_CHECK wal_seal(struct wal *w);
 
 /* True when the next segment is due to be made ready: call wal_prepare while no append waits. */
 bool wal_wants_prepare(const struct wal *w);
-/* One step in making the next segment (allocate, zero-fill; rule P3b's ground): at most 1 MiB and one
- * sync. Call it again as long as wal_wants_prepare says so. */
+/* One step in making the next segment (allocate, zero-fill; rule P3b's ground): at most 1 MiB and
+ * one sync. Call it again as long as wal_wants_prepare says so. */
 enum status MUST_CHECK wal_prepare(struct wal *w);
 
 /* A small record under a name of its own (identity, roster): replaced atomically and durably
  * (temporary file, sync, rename, directory sync), checksummed, with a format version. */
 enum status MUST_CHECK record_save(struct disk *disk, const char *name, struct slice content);
-/* OK, NOT_FOUND, CORRUPT, UNSUPPORTED (a newer format; *detail says so), IO. *content is a new blob. */
+/* OK, NOT_FOUND, CORRUPT, UNSUPPORTED (a newer format; *detail says so), IO. *content is a new
+ * blob. */
 enum status MUST_CHECK record_load(struct disk *disk, const char *name, struct blob **content,
                                    char **detail);

@@ -4,8 +4,9 @@
  * tests that forge records.
  *
  *   segment   = header block, then records, then zeros up to its fixed size
- *   record    = header (112 bytes), heads of all entries, bodies of all entries, zeros up to the block
- *   one batch = one record = its own blocks: what was acknowledged is never rewritten (rule P6b)
+ *   record    = header (112 bytes), heads of all entries, bodies of all entries, zeros up to the
+ *   block one batch = one record = its own blocks: what was acknowledged is never rewritten (rule
+ *   P6b)
  */
 #pragma once
 
@@ -50,7 +51,8 @@ struct wal_record {
     /* Of this record, and of the record before (rule P2's chain; 0 for the first). */
     uint32_t crc;
     uint32_t previous_crc;
-    /* 1, 2, 3 ... through all segments; and the highest known to be synced when this was written. */
+    /* 1, 2, 3 ... through all segments; and the highest known to be synced when this was
+     * written. */
     uint64_t number;
     uint64_t synced;
     /* Where it stands: a record that was written elsewhere is not valid here. */
@@ -68,7 +70,8 @@ struct wal_record {
 
 /* Bytes of the log that a record with `length` bytes after its header takes. */
 uint64_t record_bytes(uint32_t length);
-/* Fills in rec->crc and writes the header. `heads` and the bodies of the entries are what follows. */
+/* Fills in rec->crc and writes the header. `heads` and the bodies of the entries are what
+ * follows. */
 void record_encode_header(struct wal_record *rec, struct uuid log_id, struct slice heads,
                           const struct wal_entry *entries, uint8_t header[WAL_RECORD_HEADER_BYTES]);
 /* True when these are the bytes of a record header of this log for this place, with room for its

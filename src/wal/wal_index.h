@@ -1,5 +1,5 @@
-/* wal/wal_index.h - what a log remembers in memory about itself: where its entries are, roughly, and
- * which terms they have. Pure bookkeeping; filled by recovery and by appends in the same way.
+/* wal/wal_index.h - what a log remembers in memory about itself: where its entries are, roughly,
+ * and which terms they have. Pure bookkeeping; filled by recovery and by appends in the same way.
  *
  * A point is a place from which records are read forward to find an entry. There is one for every
  * 64 KiB of log, one at each segment's first entries and one at each truncation. So between a point

@@ -1,5 +1,5 @@
-/* How fast and how small the store is: puts, gets and a walk over KEYS keys of 16 + 256 bytes, random
- * order and in order, and what they weigh. Not a test: it asserts nothing. */
+/* How fast and how small the store is: puts, gets and a walk over KEYS keys of 16 + 256 bytes,
+ * random order and in order, and what they weigh. Not a test: it asserts nothing. */
 #include "base/mem.h"
 #include "base/rng.h"
 #include "kv/kv.h"

@@ -1,5 +1,5 @@
-/* Seeded runs of the store's tests. KV_SEED=n replays one seed, KV_SEEDS=n runs that many; each says
- * its seed before it starts, so that a failure, an abort too, names the seed to replay. */
+/* Seeded runs of the store's tests. KV_SEED=n replays one seed, KV_SEEDS=n runs that many; each
+ * says its seed before it starts, so that a failure, an abort too, names the seed to replay. */
 #pragma once
 
 #include <stdint.h>

@@ -42,11 +42,17 @@ static void finish(struct fixture *f)
 
 static size_t twin_lower_bound(const struct fixture *f, struct slice key)
 {
-    size_t i = 0;
-    while (i < f->count && slice_compare(btree_entry_key(f->sorted[i]), key) < 0) {
-        i++;
+    size_t low = 0;
+    size_t high = f->count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (slice_compare(btree_entry_key(f->sorted[middle]), key) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
     }
-    return i;
+    return low;
 }
 
 static bool twin_has(const struct fixture *f, size_t i, struct slice key)
@@ -108,7 +114,7 @@ static void walk_both_ways(struct fixture *f)
     btree_check(&f->tree);
 }
 
-/* A key of up to 4096 bytes out of few letters, often behind a long beginning shared with others. */
+/* A key of up to 4096 bytes out of few letters, often behind a long beginning that others share. */
 static void make_key(struct fixture *f, struct buf *key)
 {
     static const uint8_t letters[] = {0x00, 0x00, 0x01, 'a', 'b', 0xfe, 0xff, 0xff};
@@ -123,7 +129,7 @@ static void make_key(struct fixture *f, struct buf *key)
     }
 }
 
-/* Grows, shrinks and grows again, so that nodes split, merge, share, and the root comes and goes. */
+/* Grows, shrinks, grows again: nodes split, merge and share, and the root comes and goes. */
 static void run_random(uint64_t seed)
 {
     struct fixture *f = mem_calloc(1, sizeof(*f));
@@ -165,6 +171,11 @@ static void tree_and_sorted_array_agree_on_row_a22_odd_keys(void **state)
     run_seeds("btree", 6, run_random);
 }
 
+static struct slice ordered_key(unsigned i, char key[32])
+{
+    return slice_of(key, (size_t)snprintf(key, 32, "/ordered/%08u", i));
+}
+
 static void keys_in_order_fill_leaves(void **state)
 {
     (void)state;
@@ -172,14 +183,64 @@ static void keys_in_order_fill_leaves(void **state)
     start(f, 1);
     char key[32];
     for (unsigned i = 0; i < TWIN_MAX; i++) {
-        int size = snprintf(key, sizeof(key), "/ordered/%08u", i);
-        f->sorted[f->count] = btree_insert(&f->tree, slice_of(key, (size_t)size));
+        f->sorted[f->count] = btree_insert(&f->tree, ordered_key(i, key));
         f->sorted[f->count]->payload = f->sorted[f->count];
         f->count++;
+        if (i < 1000) {
+            btree_check(&f->tree);
+            assert_ptr_equal(btree_find(&f->tree, ordered_key(i, key)), f->sorted[i]);
+            assert_null(btree_find(&f->tree, ordered_key(i + 1, key)));
+        }
     }
     walk_both_ways(f);
-    /* A full leaf costs 17 bytes a key. */
-    assert_true(f->tree.node_bytes < 18 * TWIN_MAX);
+    if (BTREE_SLOTS == 64) {
+        assert_true(f->tree.node_bytes < 18 * TWIN_MAX); /* a full leaf costs 17 bytes a key */
+    }
+    finish(f);
+    mem_free(f);
+}
+
+/* The last leaf comes from a split and knows a long beginning; the next key opens a leaf after it
+ * when `more` keys have just filled it. */
+static void begin_a_leaf_after(unsigned more)
+{
+    struct fixture *f = mem_calloc(1, sizeof(*f));
+    start(f, 1);
+    char key[32];
+    for (unsigned i = 200; i-- > 0;) {
+        insert(f, ordered_key(i, key));
+    }
+    for (unsigned i = 200; i < 200 + more; i++) {
+        insert(f, ordered_key(i, key));
+    }
+    insert(f, slice_str("/z, as long as the others"));
+    look_up(f, slice_str("/z, as long as the others"));
+    look_up(f, ordered_key(300, key));
+    finish(f);
+    mem_free(f);
+}
+
+static void a_key_that_begins_a_leaf_need_not_begin_as_its_neighbours(void **state)
+{
+    (void)state;
+    for (unsigned more = 0; more < BTREE_SLOTS; more++) {
+        begin_a_leaf_after(more);
+    }
+}
+
+static void an_emptied_tree_is_as_new(void **state)
+{
+    (void)state;
+    struct fixture *f = mem_calloc(1, sizeof(*f));
+    start(f, 1);
+    uint8_t bytes[100];
+    memset(bytes, 'x', sizeof(bytes));
+    insert(f, slice_of(bytes, 100));
+    erase_at(f, 0);
+    look_up(f, slice_of(bytes, 90));
+    insert(f, slice_of(bytes, 90));
+    look_up(f, slice_of(bytes, 100));
+    walk_both_ways(f);
     finish(f);
     mem_free(f);
 }
@@ -240,6 +301,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tree_and_sorted_array_agree_on_row_a22_odd_keys),
         cmocka_unit_test(keys_in_order_fill_leaves),
+        cmocka_unit_test(a_key_that_begins_a_leaf_need_not_begin_as_its_neighbours),
+        cmocka_unit_test(an_emptied_tree_is_as_new),
         cmocka_unit_test(a_tree_can_be_emptied_from_either_end),
         cmocka_unit_test(row_a22_keys_that_share_heads_are_told_apart),
     };

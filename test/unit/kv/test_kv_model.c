@@ -1,6 +1,6 @@
 /* The store against its twin: random commands, reads at random revisions, cursors that run while
- * writes go on, compactions. Twice at once: a second store gets the same commands, but frees at other
- * moments, and must not be told apart (rule P16). */
+ * writes go on, compactions. Twice at once: a second store gets the same commands, but frees at
+ * other moments, and must not be told apart (rule P16). */
 #include "base/mem.h"
 #include "base/rng.h"
 #include "kv/kv.h"

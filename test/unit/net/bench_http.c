@@ -40,17 +40,22 @@ static void on_accept(void *context, struct conn *c)
     http_server_accept(server, c);
 }
 
+static double microseconds(struct timeval t)
+{
+    return (double)t.tv_sec * 1e6 + (double)t.tv_usec;
+}
+
 static void on_signal(void *context, int signal_number)
 {
     (void)context;
     (void)signal_number;
     struct rusage usage;
     CHECK(getrusage(RUSAGE_SELF, &usage) == 0);
-    double us = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1e6 +
-                (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
     double requests = (double)http_server_requests(server);
-    printf("%.0f requests, %.2f us each, %ld KiB resident at most\n", requests,
-           requests > 0 ? us / requests : 0.0, usage.ru_maxrss);
+    printf("%.0f requests, each %.2f us of ours and %.2f us of the kernel's, %ld KiB resident at "
+           "most\n",
+           requests, microseconds(usage.ru_utime) / requests,
+           microseconds(usage.ru_stime) / requests, usage.ru_maxrss);
     http_server_destroy(server);
     loop->ops->stop(loop);
 }

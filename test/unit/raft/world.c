@@ -133,8 +133,14 @@ static void disk_write(struct world *w, node_id id, bool hard_state, uint32_t co
     struct world_node *n = &w->nodes[id];
     const struct raft_persist *p = &n->persist;
     if (p->hard_state && hard_state) {
+        if (p->term == n->disk.term && n->disk.vote != 0 && p->vote != n->disk.vote) {
+            world_fail(w, "E1: n%" PRIu64 " writes another vote for term %" PRIu64, id, p->term);
+        }
         n->disk.term = p->term;
         n->disk.vote = p->vote;
+    }
+    if (hard_state && p->commit > n->disk.commit) {
+        n->disk.commit = p->commit; /* the floor comes first, so it may not speak of what follows */
     }
     if (count == 0) {
         return;
@@ -171,7 +177,6 @@ static void finish_write(struct world *w, node_id id)
 {
     struct world_node *n = &w->nodes[id];
     disk_write(w, id, true, n->persist.count);
-    n->disk.commit = n->persist.commit > n->disk.commit ? n->persist.commit : n->disk.commit;
     n->writing = false;
     n->disk_due_ms = UINT64_MAX;
     (void)!world_input(w, id, &(struct raft_input){.kind = RAFT_INPUT_PERSISTED});
@@ -670,16 +675,17 @@ node_id world_leader(const struct world *w)
     return leader;
 }
 
-bool world_is_converged(const struct world *w)
+bool world_is_converged(const struct world *w, const bool *core)
 {
     node_id leader = world_leader(w);
-    if (leader == 0 || !raft_leader_is_established(w->nodes[leader].raft)) {
+    if (leader == 0 || (core != NULL && !core[leader]) ||
+        !raft_leader_is_established(w->nodes[leader].raft)) {
         return false;
     }
     struct entry_id last = raft_last(w->nodes[leader].raft);
     for (node_id id = 1; id <= w->node_count; id++) {
         const struct world_node *n = &w->nodes[id];
-        if (n->raft == NULL) {
+        if (n->raft == NULL || (core != NULL && !core[id])) {
             continue;
         }
         struct entry_id own = raft_last(n->raft);

@@ -139,7 +139,8 @@ void world_pause(struct world *w, node_id id, bool paused);
 
 /* The leader of the highest term, 0 = none. */
 node_id world_leader(const struct world *w);
-/* Everything running has committed, applied and synced one and the same log. */
-bool world_is_converged(const struct world *w);
+/* Everything running (of the core, by id, when there is one) has committed, applied and synced one
+ * and the same log and follows one leader. */
+bool world_is_converged(const struct world *w, const bool *core);
 /* The entry of the disk, or NULL. */
 const struct world_entry *world_disk_entry(const struct world_disk *disk, raft_index index);

@@ -4,15 +4,15 @@
  * practice. A log that stands on it must survive all of these:
  *  - Of the writes to a file since its last sync any subset arrives, sector by sector (512 or 4096
  *    bytes), in any order; its size changes independently of its data.
- *  - Of the directory changes (create, rename, unlink) since the last sync_dir any subset arrives. A
- *    file without a durable name is gone, however well its data was synced.
+ *  - Of the directory changes (create, rename, unlink) since the last sync_dir any subset arrives.
+ *    A file without a durable name is gone, however well its data was synced.
  *  - `destroys`: a 4 KiB page that was being rewritten holds garbage, also in sectors of it that
  *    were durable and did not change (rule P6b).
  *  - A kill of the process loses nothing; what was not synced is visible to the next process and
  *    may still be lost by a power loss after that.
- *  - A write that fails (IO, NO_SPACE) has written a part. A sync that fails marks everything clean:
- *    an arbitrary part is durable, the rest is shown until the file is opened again, or is gone at
- *    once, and the next sync says OK (rule P11).
+ *  - A write that fails (IO, NO_SPACE) has written a part. A sync that fails marks everything
+ *    clean: an arbitrary part is durable, the rest is shown until the file is opened again, or is
+ *    gone at once, and the next sync says OK (rule P11).
  * It does not model rot by itself: tests change bytes with the functions at the end.
  *
  * All chance comes from the seed. Calls are counted; a test can stop the disk at any of them. */
@@ -40,7 +40,8 @@ struct disk *fake_disk_as_disk(struct fake_disk *f);
 
 /* Calls so far, all but close. */
 uint64_t fake_disk_calls(const struct fake_disk *f);
-/* Call number `call` (the first is 1) and all after it fail with IO and change nothing; 0 = never. */
+/* Call number `call` (the first is 1) and all after it fail with IO and change nothing; 0 =
+ * never. */
 void fake_disk_halt_at(struct fake_disk *f, uint64_t call);
 
 struct fake_fault {

@@ -80,6 +80,19 @@ static void a_new_log_is_empty_without_term_and_vote(void **state)
     assert_int_equal(s.torn_bytes, 0);
 }
 
+/* Begin anew with segments of these sizes. */
+static void begin_with(struct fixture *x, uint64_t first_segment_bytes, uint64_t segment_bytes)
+{
+    wal_close(x->wal);
+    fake_disk_destroy(x->disk);
+    x->disk = fake_disk_create(&(struct fake_disk_options){.seed = 1, .sector_bytes = 4096});
+    x->options = wal_model_options(x->disk);
+    x->options.first_segment_bytes = first_segment_bytes;
+    x->options.segment_bytes = segment_bytes;
+    char *detail = NULL;
+    assert_int_equal(wal_open(&x->options, &x->wal, &detail), STATUS_OK);
+}
+
 static void what_was_appended_is_there_after_a_reopening(void **state)
 {
     struct fixture *x = *state;
@@ -300,9 +313,8 @@ static void a_prepared_segment_makes_the_change_cheap(void **state)
 static void a_step_of_preparation_is_bounded(void **state)
 {
     struct fixture *x = *state;
-    x->options.segment_bytes = 4u * 1024 * 1024;
-    assert_int_equal(reopen(x), STATUS_OK);
-    expect_ok(x, APPEND(.term = 1, .vote = 1, .count = 1, .size = 15000));
+    begin_with(x, 2u * 1024 * 1024, 4u * 1024 * 1024);
+    expect_ok(x, APPEND(.term = 1, .vote = 1, .count = 1, .size = 1200000));
     unsigned steps = 0;
     while (wal_wants_prepare(x->wal)) {
         struct fake_disk_stats before = fake_disk_stats(x->disk);
@@ -311,11 +323,24 @@ static void a_step_of_preparation_is_bounded(void **state)
         assert_true(after.written_bytes - before.written_bytes <= 1024 * 1024 + 4096);
         assert_int_equal(after.syncs - before.syncs, 1);
         steps++;
+        /* An append between two steps is fine. */
+        expect_ok(x, APPEND(.count = 1, .size = 15000));
     }
     assert_int_equal(steps, 4);
-    /* An append between two steps, and a restart in the middle, are both fine. */
-    expect_ok(x, APPEND(.count = 1, .size = 15000));
-    assert_true(fake_disk_file_size(x->disk, "00000002.log") == 4u * 1024 * 1024);
+}
+
+static void segments_double_up_to_their_usual_size(void **state)
+{
+    struct fixture *x = *state;
+    begin_with(x, 16384, 49152);
+    expect_ok(x, APPEND(.term = 1, .vote = 1));
+    for (unsigned i = 0; i < 30; i++) {
+        expect_ok(x, APPEND(.count = 1, .size = 100));
+    }
+    assert_int_equal(fake_disk_file_size(x->disk, "00000001.log"), 16384);
+    assert_int_equal(fake_disk_file_size(x->disk, "00000002.log"), 32768);
+    assert_int_equal(fake_disk_file_size(x->disk, "00000003.log"), 49152);
+    assert_int_equal(fake_disk_file_size(x->disk, "00000004.log"), 49152);
 }
 
 static void a_batch_larger_than_a_segment_gets_a_segment_of_its_size(void **state)
@@ -390,14 +415,7 @@ static void a_read_gives_whole_entries_up_to_a_limit_and_at_least_one(void **sta
 static void any_entry_is_found_in_a_log_with_points_and_truncations(void **state)
 {
     struct fixture *x = *state;
-    wal_close(x->wal);
-    x->wal = NULL;
-    fake_disk_destroy(x->disk);
-    x->disk = fake_disk_create(&(struct fake_disk_options){.seed = 1, .sector_bytes = 4096});
-    x->options = wal_model_options(x->disk);
-    x->options.first_segment_bytes = 1024 * 1024;
-    char *detail = NULL;
-    assert_int_equal(wal_open(&x->options, &x->wal, &detail), STATUS_OK);
+    begin_with(x, 1024 * 1024, 1024 * 1024);
     expect_ok(x, APPEND(.term = 1, .vote = 1));
     for (unsigned i = 0; i < 90; i++) {
         expect_ok(x, APPEND(.count = 3, .size = 2000));
@@ -412,6 +430,17 @@ static void any_entry_is_found_in_a_log_with_points_and_truncations(void **state
             assert_int_equal(read_range(x, index, last, 1).first, index);
         }
         assert_int_equal(reopen(x), STATUS_OK);
+    }
+}
+
+static void a_read_sees_what_was_appended_since_the_last_one(void **state)
+{
+    struct fixture *x = *state;
+    expect_ok(x, APPEND(.term = 1, .vote = 1, .count = 1, .size = 100));
+    for (unsigned i = 1; i <= 4; i++) {
+        assert_int_equal(read_range(x, 1, i, UINT64_MAX).count, i);
+        assert_int_equal(read_range(x, i, i, UINT64_MAX).first, i);
+        expect_ok(x, APPEND(.count = 1, .size = 100));
     }
 }
 
@@ -439,10 +468,8 @@ static uint64_t bytes_written_by(struct fixture *x, struct step step)
 static void a_small_put_costs_one_block_and_many_cost_little_more_than_themselves(void **state)
 {
     struct fixture *x = *state;
-    x->options.segment_bytes = 1024 * 1024;
-    assert_int_equal(reopen(x), STATUS_OK);
-    expect_ok(x, APPEND(.term = 1, .vote = 1, .count = 1, .size = 20000));
-    expect_ok(x, APPEND(.count = 1, .size = 10000));
+    begin_with(x, 1024 * 1024, 1024 * 1024);
+    expect_ok(x, APPEND(.term = 1, .vote = 1));
     assert_int_equal(bytes_written_by(x, APPEND(.count = 1, .size = 264)), 4096);
     assert_int_equal(bytes_written_by(x, APPEND(.count = 15, .size = 264)), 8192);
     /* 1000 clients: batches of some hundred entries. 6/5 is the target. */
@@ -494,10 +521,12 @@ int main(void)
         TEST(rule_p13_a_log_goes_on_over_many_segments),
         TEST(a_prepared_segment_makes_the_change_cheap),
         TEST(a_step_of_preparation_is_bounded),
+        TEST(segments_double_up_to_their_usual_size),
         TEST(a_batch_larger_than_a_segment_gets_a_segment_of_its_size),
         TEST(rule_p8_names_survive_a_power_loss_as_soon_as_they_are_used),
         TEST(a_read_gives_whole_entries_up_to_a_limit_and_at_least_one),
         TEST(any_entry_is_found_in_a_log_with_points_and_truncations),
+        TEST(a_read_sees_what_was_appended_since_the_last_one),
         TEST(a_read_checks_again_what_it_hands_over),
         TEST(a_small_put_costs_one_block_and_many_cost_little_more_than_themselves),
         TEST(a_seal_is_written_once),

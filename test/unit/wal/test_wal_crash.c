@@ -1,6 +1,7 @@
 /* Crashes of a log at every call of the disk, and random lives of a log with every fault of
  * fake_disk.h. What must hold after each: the log opens (rule P5), holds all that was acknowledged
- * and nothing invented, and goes on. CONCLAVE_WAL_SEEDS=n runs n random lives instead of the few. */
+ * and nothing invented, and goes on. CONCLAVE_WAL_SEEDS=n runs n random lives instead of the
+ * few. */
 #include "base/check.h"
 #include "base/rng.h"
 #include "fake_disk.h"
@@ -15,8 +16,8 @@
 
 #include <cmocka.h>
 
-#define SEEDS_DEFAULT     300
-#define PENDING_TRIED_MAX 40
+#define SEEDS_DEFAULT     200
+#define PENDING_TRIED_MAX 24
 #define RANDOM_LOSSES     6
 
 static const struct step story_founding[] = {
@@ -125,13 +126,14 @@ static void crash_once(const struct crash *c, const struct fake_loss *loss)
     fake_disk_destroy(f);
 }
 
-/* Killed, so that nothing is lost; the next process relies on what it reads; then power is lost. */
-static void kill_then_power_loss(const struct crash *c)
+/* Killed, so that nothing is lost yet. The next process relies on what it reads, and perhaps goes
+ * on from there; then power is lost. */
+static void kill_then_power_loss(const struct crash *c, bool goes_on)
 {
     struct wal_model m;
     struct fake_disk *f = run_story(c, &m);
     fake_disk_restart(f);
-    const char *wrong = wal_model_reopen_check(&m, f);
+    const char *wrong = goes_on ? survives(&m, f) : wal_model_reopen_check(&m, f);
     if (wrong == NULL) {
         fake_disk_power_loss(f, (struct fake_loss){.kind = FAKE_LOSS_ALL});
         wrong = survives(&m, f);
@@ -155,7 +157,8 @@ static void crash_everywhere(const struct step *steps, size_t step_count, size_t
         f = run_story(&c, &m);
         size_t pending = fake_disk_pending(f);
         fake_disk_destroy(f);
-        kill_then_power_loss(&c);
+        kill_then_power_loss(&c, false);
+        kill_then_power_loss(&c, true);
         crash_once(&c, &(struct fake_loss){.kind = FAKE_LOSS_NONE});
         crash_once(&c, &(struct fake_loss){.kind = FAKE_LOSS_ALL});
         size_t stride = pending / PENDING_TRIED_MAX + 1;

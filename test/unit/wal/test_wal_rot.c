@@ -1,5 +1,6 @@
 /* Damage of bytes that were acknowledged: it is named, or it is harmless; never silence. */
 #include "base/check.h"
+#include "base/crc32c.h"
 #include "base/mem.h"
 #include "fake_disk.h"
 #include "wal/hard_state.h"
@@ -180,11 +181,20 @@ static void rule_p6b_one_flipped_byte_of_the_hard_state_changes_nothing(void **s
             fake_disk_flip(f, HARD_STATE_FILE, at, (uint8_t)(1u << (at % 8)));
             struct wal_model model = x->model;
             assert_null(wal_model_reopen_check(&model, f));
-            /* And it healed: the two copies of the state in force are there again. */
-            assert_null(wal_model_reopen_check(&model, f));
             fake_disk_destroy(f);
         }
     }
+}
+
+/* One copy rots; a start finds it; later the other one rots. Version 4 is in slot 0. */
+static void rule_p6b_a_bad_copy_is_healed_at_the_next_start(void **state)
+{
+    struct fixture *x = *state;
+    write_sealed(x);
+    fake_disk_flip(x->disk, HARD_STATE_FILE, 40, 1);
+    assert_null(wal_model_reopen_check(&x->model, x->disk));
+    fake_disk_flip(x->disk, HARD_STATE_FILE, WAL_BLOCK_BYTES + 40, 1);
+    assert_null(wal_model_reopen_check(&x->model, x->disk));
 }
 
 /* Version 4 is in force, in slot 0: the first two blocks. */
@@ -433,22 +443,28 @@ static void a_log_that_must_exist_is_not_made_anew(void **state)
 
 /* Forged records: checksums right, contents not. */
 
-/* Put a record with entries of one empty payload behind the log of write_sealed, in block `block`. */
-static void forge(struct fixture *x, struct wal_record rec, unsigned block)
+/* Put a record with entries of empty payloads into block `block` of the first segment. */
+static void forge_of(struct fixture *x, struct uuid log_id, struct wal_record rec, unsigned block)
 {
-    struct wal_options options = wal_model_options(x->disk);
     struct wal_entry entry = {.index = rec.first, .term = rec.term};
     struct buf heads = {0};
     entry_heads_encode(&entry, rec.count, &heads);
     rec.heads = (uint32_t)heads.size;
     rec.length = (uint32_t)heads.size;
+    uint8_t header[WAL_RECORD_HEADER_BYTES];
+    record_encode_header(&rec, log_id, buf_slice(&heads), &entry, header);
+    uint64_t offset = block * WAL_BLOCK_BYTES;
+    fake_disk_overwrite(x->disk, SEGMENT_1, offset, slice_of(header, sizeof header));
+    fake_disk_overwrite(x->disk, SEGMENT_1, offset + sizeof header, buf_slice(&heads));
+    buf_deinit(&heads);
+}
+
+/* Of this log, and at home where it is put. */
+static void forge(struct fixture *x, struct wal_record rec, unsigned block)
+{
     rec.sequence = 1;
     rec.offset = block * WAL_BLOCK_BYTES;
-    uint8_t header[WAL_RECORD_HEADER_BYTES];
-    record_encode_header(&rec, options.log_id, buf_slice(&heads), &entry, header);
-    fake_disk_overwrite(x->disk, SEGMENT_1, rec.offset, slice_of(header, sizeof header));
-    fake_disk_overwrite(x->disk, SEGMENT_1, rec.offset + sizeof header, buf_slice(&heads));
-    buf_deinit(&heads);
+    forge_of(x, wal_model_options(x->disk).log_id, rec, block);
 }
 
 /* The record that may follow write_sealed. */
@@ -494,9 +510,39 @@ static void rule_p13_a_record_that_does_not_follow_is_corrupt(void **state)
     bad[7].hard_number = 5;
     bad[8].type = WAL_RECORD_TRUNCATE;
     bad[8].first = 4;
+    bad[8].commit = 4;
     for (unsigned i = 0; i < COUNT_OF(bad); i++) {
         forge(x, bad[i], 6);
         expect_corrupt(x->disk, SEGMENT_1, "offset 24576: ");
+    }
+}
+
+/* A sound header of version 2: all that a later version promises is the place of its checksum. */
+static void make_newer(struct fake_disk *f, const char *file, uint64_t offset, size_t crc_offset)
+{
+    uint8_t header[WAL_BLOCK_BYTES];
+    fake_disk_flip(f, file, offset + 8, WAL_FORMAT_VERSION ^ (WAL_FORMAT_VERSION + 1));
+    for (size_t i = 0; i < crc_offset; i++) {
+        header[i] = fake_disk_byte(f, file, offset + i);
+    }
+    store_u32(header, crc32c(0, header, crc_offset));
+    fake_disk_overwrite(f, file, offset + crc_offset, slice_of(header, 4));
+}
+
+static void a_newer_format_is_refused_by_name(void **state)
+{
+    struct fixture *x = *state;
+    write_sealed(x);
+    for (unsigned i = 0; i < 2; i++) {
+        struct fake_disk *f = fake_disk_clone(x->disk);
+        const char *file = i == 0 ? SEGMENT_1 : HARD_STATE_FILE;
+        make_newer(f, file, 0, i == 0 ? 48 : 64);
+        struct wal *w = NULL;
+        char *detail = NULL;
+        assert_int_equal(open_log(f, &w, &detail), STATUS_UNSUPPORTED);
+        assert_non_null(strstr(detail, file));
+        mem_free(detail);
+        fake_disk_destroy(f);
     }
 }
 
@@ -533,17 +579,62 @@ static void rule_p9_a_later_record_of_the_unsynced_range_is_no_evidence(void **s
     expect_corrupt(x->disk, SEGMENT_1, "record 6 is damaged");
 }
 
-/* A record is itself only where it was written. */
-static void rule_p2_a_record_in_a_wrong_place_is_none(void **state)
+/* A record counts only where it was written: in this log, this segment, at this offset. Anything
+ * else that looks like one (in a value, in a recycled segment) is no evidence (rule P3b). */
+static void rule_p3b_a_record_in_a_wrong_place_is_none(void **state)
 {
     struct fixture *x = *state;
     write_sealed(x);
-    for (unsigned i = 0; i < WAL_BLOCK_BYTES; i++) {
-        uint8_t byte = fake_disk_byte(x->disk, SEGMENT_1, 2 * WAL_BLOCK_BYTES + i);
-        fake_disk_overwrite(x->disk, SEGMENT_1, 7 * WAL_BLOCK_BYTES + i, slice_of(&byte, 1));
+    struct wal_record rec = rightful(x);
+    rec.number = 7;
+    rec.synced = 6;
+    rec.sequence = 1;
+    rec.offset = 7 * WAL_BLOCK_BYTES;
+    struct uuid log_id = wal_model_options(x->disk).log_id;
+    forge_of(x, log_id, rec, 7);
+    expect_corrupt(x->disk, SEGMENT_1, "record 6 is damaged");
+
+    struct wal_record elsewhere = rec;
+    elsewhere.offset += WAL_BLOCK_BYTES;
+    struct wal_record of_old_segment = rec;
+    of_old_segment.sequence = 0;
+    struct uuid other = log_id;
+    other.bytes[15] ^= 1;
+    for (unsigned i = 0; i < 3; i++) {
+        forge_of(x, i == 0 ? other : log_id, i == 1 ? elsewhere : i == 2 ? of_old_segment : rec, 7);
+        struct wal_model model = x->model;
+        assert_null(wal_model_reopen_check(&model, x->disk));
     }
-    struct wal_model model = x->model;
-    assert_null(wal_model_reopen_check(&model, x->disk));
+}
+
+static uint32_t crc_of(struct wal_record rec)
+{
+    uint8_t header[WAL_RECORD_HEADER_BYTES];
+    record_encode_header(&rec, (struct uuid){{0}}, slice_of(NULL, 0), NULL, header);
+    return rec.crc;
+}
+
+static void rule_p2_every_field_of_the_header_is_under_the_checksum(void **state)
+{
+    (void)state;
+    const struct wal_record zero = {.type = WAL_RECORD_SEAL};
+    const struct wal_record changed[] = {
+        {.type = WAL_RECORD_END},
+        {.type = WAL_RECORD_SEAL, .length = 1},
+        {.type = WAL_RECORD_SEAL, .heads = 1},
+        {.type = WAL_RECORD_SEAL, .previous_crc = 1},
+        {.type = WAL_RECORD_SEAL, .number = 1},
+        {.type = WAL_RECORD_SEAL, .synced = 1},
+        {.type = WAL_RECORD_SEAL, .sequence = 1},
+        {.type = WAL_RECORD_SEAL, .offset = 1},
+        {.type = WAL_RECORD_SEAL, .first = 1},
+        {.type = WAL_RECORD_SEAL, .term = 1},
+        {.type = WAL_RECORD_SEAL, .commit = 1},
+        {.type = WAL_RECORD_SEAL, .hard_number = 1},
+    };
+    for (unsigned i = 0; i < COUNT_OF(changed); i++) {
+        assert_true(crc_of(changed[i]) != crc_of(zero));
+    }
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -554,6 +645,7 @@ int main(void)
         TEST(rule_p2_every_flipped_bit_of_a_sealed_log_is_found),
         TEST(rule_p2_header_length_and_payload_are_all_under_the_checksum),
         TEST(rule_p6b_one_flipped_byte_of_the_hard_state_changes_nothing),
+        TEST(rule_p6b_a_bad_copy_is_healed_at_the_next_start),
         TEST(rule_p6b_a_lost_slot_that_the_log_knows_of_is_corrupt),
         TEST(rule_p6_a_torn_slot_gives_the_state_before),
         TEST(rule_p6_two_bad_slots_are_corrupt_and_never_term_0),
@@ -570,9 +662,11 @@ int main(void)
         TEST(rule_p3_a_segment_of_another_log_is_corrupt),
         TEST(a_log_that_must_exist_is_not_made_anew),
         TEST(rule_p13_a_record_that_does_not_follow_is_corrupt),
+        TEST(a_newer_format_is_refused_by_name),
         TEST(a_reserved_record_type_is_unsupported),
         TEST(rule_p9_a_later_record_of_the_unsynced_range_is_no_evidence),
-        TEST(rule_p2_a_record_in_a_wrong_place_is_none),
+        TEST(rule_p3b_a_record_in_a_wrong_place_is_none),
+        TEST(rule_p2_every_field_of_the_header_is_under_the_checksum),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

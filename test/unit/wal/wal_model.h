@@ -1,4 +1,5 @@
-/* wal_model.h - what a log must hold, in the simplest form, and the steps that tests drive both with.
+/* wal_model.h - what a log must hold, in the simplest form, and the steps that tests drive both
+ * with.
  *
  * The model remembers what was acknowledged and, when a step failed or was cut short, the one step
  * that may or may not have happened. wal_model_check compares a freshly opened log with it. */
@@ -37,8 +38,8 @@ enum step_kind { STEP_APPEND, STEP_SEAL, STEP_PREPARE, STEP_REOPEN };
 
 struct step {
     enum step_kind kind;
-    /* For STEP_APPEND: term > 0 gives a new hard state; count entries of `size` bytes in the term in
-     * force; commit > 0 a new commit index. */
+    /* For STEP_APPEND: term > 0 gives a new hard state; count entries of `size` bytes in the term
+     * in force; commit > 0 a new commit index. */
     uint64_t term;
     uint64_t vote;
     uint64_t truncate_from;
@@ -52,8 +53,8 @@ struct wal_options wal_model_options(struct fake_disk *f);
 /* Carry out one step. Not OK: the model holds it as a maybe. STEP_REOPEN closes and opens *w. */
 enum status wal_model_step(struct wal_model *m, struct wal **w, struct fake_disk *f,
                            const struct step *step);
-/* NULL when the log holds what the model allows, which the model then takes for the truth; else what
- * is wrong, static storage. */
+/* NULL when the log holds what the model allows, which the model then takes for the truth; else
+ * what is wrong, static storage. */
 const char *wal_model_check(struct wal_model *m, struct wal *w);
 /* Open, compare, close the log of a disk that crashed. NULL or what is wrong; static storage. */
 const char *wal_model_reopen_check(struct wal_model *m, struct fake_disk *f);

@@ -1,4 +1,4 @@
-#include "fake_loop.h"
+#include "fake_world.h"
 
 #include "base/check.h"
 #include "base/list.h"
@@ -10,7 +10,7 @@
 #define TIMERS_MAX   512
 #define KERNEL_BYTES (1024 * 1024)
 
-struct fake_loop {
+struct fake_process {
     struct loop base;
     struct fake_world *world;
     struct list node;
@@ -30,7 +30,7 @@ struct fake_loop {
 struct fake_conn {
     struct conn base;
     struct list node;
-    struct fake_loop *loop;
+    struct fake_process *loop;
     struct fake_conn *other; /* NULL until it is connected */
     char host[64];
     uint16_t port;
@@ -61,7 +61,7 @@ struct event {
     enum event_kind kind;
     struct fake_conn *conn; /* to whom */
     struct work *work;
-    struct fake_loop *loop; /* whose process it is for; NULL = the network's */
+    struct fake_process *loop; /* whose process it is for; NULL = the network's */
     enum status why;
     struct buf data;
 };
@@ -82,9 +82,9 @@ struct fake_world {
     void *tamper_context;
 };
 
-static struct fake_loop *of_loop(struct loop *l)
+static struct fake_process *of_loop(struct loop *l)
 {
-    return (struct fake_loop *)l;
+    return (struct fake_process *)l;
 }
 
 static struct fake_conn *of_conn(const struct conn *c)
@@ -137,7 +137,7 @@ static uint64_t arrival(struct fake_conn *c)
     return at;
 }
 
-static struct fake_conn *new_conn(struct fake_loop *l)
+static struct fake_conn *new_conn(struct fake_process *l)
 {
     struct fake_conn *c = mem_calloc(1, sizeof(*c));
     c->loop = l;
@@ -170,7 +170,7 @@ static void op_random(struct loop *l, void *bytes, size_t size)
 
 static void op_timer_stop(struct loop *base, struct timer *t)
 {
-    struct fake_loop *l = of_loop(base);
+    struct fake_process *l = of_loop(base);
     if (t->slot == 0) {
         return;
     }
@@ -183,7 +183,7 @@ static void op_timer_stop(struct loop *base, struct timer *t)
 
 static void op_timer_start(struct loop *base, struct timer *t, uint64_t at_ms)
 {
-    struct fake_loop *l = of_loop(base);
+    struct fake_process *l = of_loop(base);
     op_timer_stop(base, t);
     CHECK(l->timer_count < TIMERS_MAX);
     t->at_ms = at_ms;
@@ -194,7 +194,7 @@ static void op_timer_start(struct loop *base, struct timer *t, uint64_t at_ms)
 
 static void op_submit(struct loop *base, struct work *work)
 {
-    struct fake_loop *l = of_loop(base);
+    struct fake_process *l = of_loop(base);
     struct event *e = schedule(l->world, EVENT_WORK, NULL, l->world->now_ms + delay(l->world));
     e->work = work;
     e->loop = l;
@@ -203,7 +203,7 @@ static void op_submit(struct loop *base, struct work *work)
 static struct conn *op_dial(struct loop *base, const char *host, uint16_t port,
                             const struct conn_events *events, void *context)
 {
-    struct fake_loop *l = of_loop(base);
+    struct fake_process *l = of_loop(base);
     struct fake_conn *c = new_conn(l);
     c->base.events = events;
     c->base.context = context;
@@ -219,7 +219,7 @@ static enum status op_listen(struct loop *base, const char *host, uint16_t port,
                              uint16_t *bound_port, void (*on_accept)(void *context, struct conn *c),
                              void *context)
 {
-    struct fake_loop *l = of_loop(base);
+    struct fake_process *l = of_loop(base);
     (void)host;
     l->port = port;
     l->on_accept = on_accept;
@@ -259,7 +259,7 @@ static void op_pause(struct conn *base, bool paused)
 {
     (void)base;
     (void)paused;
-    CHECK(!"not used here");
+    check_failed(__FILE__, __LINE__, "no owner here pauses");
 }
 
 static void fin_other(struct fake_conn *c, enum status why)
@@ -351,7 +351,7 @@ static void hand_to_kernel(struct fake_conn *c)
     }
 }
 
-static void end_turn(struct fake_loop *l)
+static void end_turn(struct fake_process *l)
 {
     if (l->turn_hook != NULL && !l->dead) {
         l->turn_hook(l->turn_context);
@@ -368,7 +368,9 @@ static void close_now(struct fake_conn *c, enum status why)
 {
     if (!c->gone) {
         c->gone = true;
-        c->base.events->on_close(&c->base, why);
+        if (c->base.events != NULL) { /* else: nobody had accepted it yet */
+            c->base.events->on_close(&c->base, why);
+        }
         buf_deinit(&c->out);
     }
 }
@@ -405,7 +407,7 @@ static void deliver_dial(struct fake_world *w, struct fake_conn *c)
         return;
     }
     for (struct list *at = w->loops.next; at != &w->loops; at = at->next) {
-        struct fake_loop *l = CONTAINER_OF(at, struct fake_loop, node);
+        struct fake_process *l = CONTAINER_OF(at, struct fake_process, node);
         if (!l->dead && l->port == c->port && c->port != 0 && strcmp(l->host, c->host) == 0) {
             struct fake_conn *accepted = new_conn(l);
             accepted->other = c;
@@ -447,6 +449,9 @@ static void deliver(struct fake_world *w, struct event *e)
         }
         return;
     case EVENT_ACCEPT:
+        if (c->gone) {
+            return;
+        }
         c->loop->on_accept(c->loop->accept_context, &c->base);
         return;
     case EVENT_DATA:
@@ -501,7 +506,7 @@ static void run_event(struct fake_world *w, struct event *e)
     drop_event(e);
 }
 
-static struct timer *next_timer(const struct fake_loop *l)
+static struct timer *next_timer(const struct fake_process *l)
 {
     struct timer *next = NULL;
     for (uint32_t i = 0; i < l->timer_count; i++) {
@@ -514,12 +519,12 @@ static struct timer *next_timer(const struct fake_loop *l)
     return next;
 }
 
-static struct fake_loop *next_loop(const struct fake_world *w, struct timer **next)
+static struct fake_process *next_loop(const struct fake_world *w, struct timer **next)
 {
-    struct fake_loop *owner = NULL;
+    struct fake_process *owner = NULL;
     *next = NULL;
     for (struct list *at = w->loops.next; at != &w->loops; at = at->next) {
-        struct fake_loop *l = CONTAINER_OF(at, struct fake_loop, node);
+        struct fake_process *l = CONTAINER_OF(at, struct fake_process, node);
         struct timer *t = l->dead || l->frozen ? NULL : next_timer(l);
         if (t != NULL && (*next == NULL || t->at_ms < (*next)->at_ms)) {
             *next = t;
@@ -532,9 +537,13 @@ static struct fake_loop *next_loop(const struct fake_world *w, struct timer **ne
 void fake_world_run(struct fake_world *w, uint64_t ms)
 {
     uint64_t until = w->now_ms + ms;
+    /* What the test itself wrote is a turn of its own. */
+    for (struct list *at = w->loops.next; at != &w->loops; at = at->next) {
+        end_turn(CONTAINER_OF(at, struct fake_process, node));
+    }
     for (;;) {
         struct timer *t;
-        struct fake_loop *l = next_loop(w, &t);
+        struct fake_process *l = next_loop(w, &t);
         struct event *e =
             list_is_empty(&w->events) ? NULL : CONTAINER_OF(w->events.next, struct event, node);
         uint64_t at = e != NULL ? e->at_ms : UINT64_MAX;
@@ -585,7 +594,7 @@ void fake_world_destroy(struct fake_world *w)
         mem_free(c);
     }
     while ((at = list_pop_front(&w->loops)) != NULL) {
-        mem_free(CONTAINER_OF(at, struct fake_loop, node));
+        mem_free(CONTAINER_OF(at, struct fake_process, node));
     }
     mem_free(w);
 }
@@ -600,9 +609,9 @@ struct rng *fake_world_rng(struct fake_world *w)
     return &w->rng;
 }
 
-struct loop *fake_loop_create(struct fake_world *w, const char *host)
+struct loop *fake_process_create(struct fake_world *w, const char *host)
 {
-    struct fake_loop *l = mem_calloc(1, sizeof(*l));
+    struct fake_process *l = mem_calloc(1, sizeof(*l));
     l->base.ops = &fake_ops;
     l->world = w;
     snprintf(l->host, sizeof(l->host), "%s", host);
@@ -611,9 +620,9 @@ struct loop *fake_loop_create(struct fake_world *w, const char *host)
     return &l->base;
 }
 
-void fake_loop_kill(struct loop *base)
+void fake_process_kill(struct loop *base)
 {
-    struct fake_loop *l = of_loop(base);
+    struct fake_process *l = of_loop(base);
     for (struct list *at = l->world->conns.next; at != &l->world->conns; at = at->next) {
         struct fake_conn *c = CONTAINER_OF(at, struct fake_conn, node);
         if (c->loop == l && !c->gone) {
@@ -627,7 +636,7 @@ void fake_loop_kill(struct loop *base)
     l->dead = true;
 }
 
-void fake_loop_freeze(struct loop *base, bool frozen)
+void fake_process_freeze(struct loop *base, bool frozen)
 {
     of_loop(base)->frozen = frozen;
 }
@@ -669,6 +678,16 @@ void fake_world_reset(struct fake_world *w, const char *a, const char *b)
         struct fake_conn *c = CONTAINER_OF(at, struct fake_conn, node);
         if (is_between(c, a, b) || is_between(c, b, a)) {
             schedule(w, EVENT_CLOSE, c, w->now_ms + delay(w))->why = STATUS_IO;
+        }
+    }
+}
+
+void fake_world_forget(struct fake_world *w, const char *a, const char *b)
+{
+    for (struct list *at = w->conns.next; at != &w->conns; at = at->next) {
+        struct fake_conn *c = CONTAINER_OF(at, struct fake_conn, node);
+        if (is_between(c, a, b)) {
+            schedule(w, EVENT_CLOSE, c, w->now_ms)->why = STATUS_IO;
         }
     }
 }

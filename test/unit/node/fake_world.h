@@ -1,9 +1,9 @@
-/* fake_loop.h - several processes in one world of virtual time: loops, timers and connections in
+/* fake_world.h - several processes in one world of virtual time: loops, timers and connections in
  * memory, from one seed.
  *
- * Bytes of a connection arrive in order, in pieces of random size, after random delays. The world can
- * kill a process, stop one (its kernel still accepts), cut two hosts off from each other, and change
- * bytes under way. */
+ * Bytes of a connection arrive in order, in pieces of random size, after random delays. The world
+ * can kill a process, stop one (its kernel still accepts), cut two hosts off from each other, and
+ * change bytes under way. */
 #pragma once
 
 #include "base/buf.h"
@@ -30,12 +30,12 @@ void fake_world_run(struct fake_world *w, uint64_t ms);
 struct rng *fake_world_rng(struct fake_world *w);
 
 /* A process on a host. It listens and dials by the host's name. */
-struct loop *fake_loop_create(struct fake_world *w, const char *host);
+struct loop *fake_process_create(struct fake_world *w, const char *host);
 /* kill -9: its connections are reset, its timers and its listener are gone, nothing of it is called
  * again but the on_close of its connections, here and now, so that their owners free themselves. */
-void fake_loop_kill(struct loop *l);
+void fake_process_kill(struct loop *l);
 /* SIGSTOP and SIGCONT. */
-void fake_loop_freeze(struct loop *l, bool frozen);
+void fake_process_freeze(struct loop *l, bool frozen);
 /* Between the two nothing arrives until it is healed; then what was sent does. */
 void fake_world_cut(struct fake_world *w, const char *a, const char *b, bool cut);
 /* Called for every piece that is about to arrive; may change or empty it. */
@@ -44,6 +44,8 @@ void fake_world_tamper(struct fake_world *w,
                        void *context);
 /* Reset every connection between the two hosts: both ends are told. */
 void fake_world_reset(struct fake_world *w, const char *a, const char *b);
+/* Only the ends on host `a` of its connections with `b` are told: half-open afterwards. */
+void fake_world_forget(struct fake_world *w, const char *a, const char *b);
 /* Connections between the two hosts that are open at both ends. */
 uint32_t fake_world_conns(const struct fake_world *w, const char *a, const char *b);
 uint32_t fake_world_dials(const struct fake_world *w);

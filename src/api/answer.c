@@ -1,0 +1,114 @@
+#include "api/rest.h"
+
+#include "base/limits.h"
+
+/* A larger answer's memory is given back. */
+#define OUT_KEPT_BYTES (64u * KIB)
+
+/* --- a request that waits --------------------------------------------------------------------- */
+
+static void on_gone(struct http_request *r)
+{
+    call_end(r->user);
+}
+
+void call_begin(struct call *c, struct api *api, struct http_request *http,
+                void (*destroy)(struct call *c))
+{
+    c->api = api;
+    c->http = http;
+    c->destroy = destroy;
+    list_push_back(&api->calls, &c->link);
+    http->user = c;
+    http->on_gone = on_gone;
+}
+
+void call_end(struct call *c)
+{
+    struct http_request *r = c->http;
+    list_remove(&c->link);
+    c->destroy(c);
+    r->user = NULL;
+    r->on_gone = NULL;
+    r->on_writable = NULL;
+}
+
+/* --- answers ---------------------------------------------------------------------------------- */
+
+void answer_bytes(struct http_request *r, int http_status, const char *content_type,
+                  const char *headers, struct slice body)
+{
+    if (r->user != NULL) {
+        call_end(r->user);
+    }
+    http_answer(r, http_status, content_type, headers, body);
+}
+
+struct json_writer answer_begin(struct api *api)
+{
+    if (api->out.capacity > OUT_KEPT_BYTES) {
+        buf_deinit(&api->out);
+    }
+    buf_clear(&api->out);
+    struct json_writer w = {.out = &api->out};
+    json_open_object(&w);
+    return w;
+}
+
+void answer_send(struct http_request *r, int http_status, const char *headers,
+                 struct json_writer *w)
+{
+    json_close_object(w);
+    answer_bytes(r, http_status, TYPE_JSON, headers, buf_slice(w->out));
+}
+
+void answer_error(struct api *api, struct http_request *r, int http_status, const char *error)
+{
+    struct json_writer w = answer_begin(api);
+    json_field_text(&w, "error", error);
+    answer_send(r, http_status, NULL, &w);
+}
+
+void answer_error_reason(struct api *api, struct http_request *r, int http_status,
+                         const char *error, const char *reason)
+{
+    struct json_writer w = answer_begin(api);
+    json_field_text(&w, "error", error);
+    json_field_text(&w, "reason", reason);
+    answer_send(r, http_status, NULL, &w);
+}
+
+void answer_key_not_found(struct api *api, struct http_request *r, struct slice key)
+{
+    struct json_writer w = answer_begin(api);
+    json_field_text(&w, "error", "Key not found");
+    json_field_string(&w, "key", key);
+    answer_send(r, 404, NULL, &w);
+}
+
+void answer_bad_query(struct api *api, struct http_request *r, const struct query *q)
+{
+    struct json_writer w = answer_begin(api);
+    json_field_text(&w, "error", "Bad query parameter");
+    json_field_string(&w, "parameter", q->bad_name);
+    json_field_text(&w, "reason", q->why);
+    answer_send(r, 400, NULL, &w);
+}
+
+struct json_writer answer_begin_not_leader(struct api *api, const char *error)
+{
+    const struct node_status *s = api_status(api);
+    struct json_writer w = answer_begin(api);
+    json_field_text(&w, "error", error);
+    json_field_text_or_null(&w, "currentRole", s->role);
+    json_field_text(&w, "leaderId", s->leader[0] != '\0' ? s->leader : "Unknown");
+    if (s->leader_url[0] != '\0') {
+        json_field_text(&w, "leaderUrl", s->leader_url);
+    }
+    return w;
+}
+
+void answer_status(struct api *api, struct http_request *r, enum status status)
+{
+    answer_error(api, r, status_http(status), status_text(status));
+}

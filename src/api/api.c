@@ -1,0 +1,294 @@
+#include "api/api.h"
+
+#include "api/rest.h"
+#include "api/session.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <strings.h>
+
+#define PEER_PROTOCOL    "conclave-peer/1"
+#define LOAD_INTERVAL_MS 1000
+/* For bodies that are not values. */
+#define SMALL_BODY_BYTES (64u * KIB)
+
+/* --- the table of paths ----------------------------------------------------------------------- */
+
+enum route_flags {
+    ROUTE_PREFIX = 1, /* the path goes on behind it */
+    ROUTE_ADMIN = 2,  /* closed to web pages of other origins */
+};
+
+struct route {
+    enum http_method method;
+    const char *path;
+    void (*handle)(struct api *api, struct http_request *r, struct query *q);
+    unsigned flags;
+    const char *params[QUERY_PARAMS_MAX];
+};
+
+/* A GET also answers HEAD. Paths are compared as sent: nothing is decoded or normalised. */
+static const struct route routes[] = {
+    {HTTP_GET,
+     "/key/",
+     rest_key_get,
+     ROUTE_PREFIX,
+     {"consistency", "token", "max-lag", "revision"}},
+    {HTTP_PUT, "/key/", rest_key_put, ROUTE_PREFIX, {"ack", "ttl"}},
+    {HTTP_DELETE, "/key/", rest_key_delete, ROUTE_PREFIX, {"ack"}},
+    {HTTP_GET,
+     "/keys",
+     rest_keys,
+     0,
+     {"prefix", "limit", "after", "delimiter", "values", "consistency", "token", "max-lag",
+      "revision"}},
+    {HTTP_GET, "/status", rest_status, 0, {NULL}},
+    {HTTP_GET, "/cluster", rest_cluster, 0, {NULL}},
+    {HTTP_GET, "/leader", rest_leader, 0, {NULL}},
+    {HTTP_POST, "/step-down", rest_step_down, ROUTE_ADMIN, {NULL}},
+    {HTTP_POST, "/election", rest_election, ROUTE_ADMIN, {NULL}},
+    {HTTP_GET, "/livez", probe_livez, 0, {NULL}},
+    {HTTP_GET, "/readyz", probe_readyz, 0, {"verbose"}},
+    {HTTP_GET, "/health", probe_health, 0, {NULL}},
+    {HTTP_GET, "/version", rest_version, 0, {NULL}},
+    {HTTP_GET, "/ping", rest_ping, 0, {NULL}},
+    {HTTP_GET, "/", rest_root, 0, {NULL}},
+};
+#define ROUTE_COUNT (sizeof(routes) / sizeof(routes[0]))
+
+static bool route_has_path(const struct route *route, struct slice path)
+{
+    struct slice pattern = slice_str(route->path);
+    return (route->flags & ROUTE_PREFIX) != 0 ? slice_has_prefix(path, pattern)
+                                              : slice_equal(path, pattern);
+}
+
+static const struct route *find_route(const struct http_request *r)
+{
+    enum http_method method = r->method == HTTP_HEAD ? HTTP_GET : r->method;
+    for (size_t i = 0; i < ROUTE_COUNT; i++) {
+        if (routes[i].method == method && route_has_path(&routes[i], r->path)) {
+            return &routes[i];
+        }
+    }
+    return NULL;
+}
+
+static bool is_admin_path(struct slice path)
+{
+    for (size_t i = 0; i < ROUTE_COUNT; i++) {
+        if ((routes[i].flags & ROUTE_ADMIN) != 0 && route_has_path(&routes[i], path)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* --- origins ---------------------------------------------------------------------------------- */
+
+/* Is `origin` "http://" or "https://" and this request's own Host? */
+static bool is_own_origin(const struct http_request *r, struct slice origin)
+{
+    struct slice host = http_header_find(r, "Host");
+    static const char *const schemes[] = {"http://", "https://"};
+    for (size_t i = 0; i < 2; i++) {
+        size_t size = strlen(schemes[i]);
+        if (host.size > 0 && origin.size == size + host.size &&
+            slice_has_prefix(origin, slice_str(schemes[i])) &&
+            strncasecmp((const char *)origin.data + size, (const char *)host.data, host.size) ==
+                0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Named by --cors-origin; "*" names nobody. */
+static bool is_listed_origin(const struct api *api, struct slice origin)
+{
+    return api->cors_origin != NULL && strcmp(api->cors_origin, "*") != 0 &&
+           slice_equal(origin, slice_str(api->cors_origin));
+}
+
+/* A web page of another site made the browser send this. Defect 6 of the first systems: such a page
+ * could depose the leader. curl and programs send no Origin. */
+static bool is_foreign(const struct api *api, const struct http_request *r)
+{
+    struct slice origin = http_header_find(r, "Origin");
+    return origin.data != NULL && !is_own_origin(r, origin) && !is_listed_origin(api, origin);
+}
+
+/* --- what the HTTP server calls --------------------------------------------------------------- */
+
+static void on_request(void *context, struct http_request *r)
+{
+    struct api *api = context;
+    if (r->method == HTTP_OPTIONS) {
+        answer_bytes(r, 200, TYPE_JSON, NULL, slice_of(NULL, 0));
+        return;
+    }
+    const struct route *route = find_route(r);
+    if (route == NULL) {
+        answer_error(api, r, 404, "Not found");
+        return;
+    }
+    if ((route->flags & ROUTE_ADMIN) != 0 && is_foreign(api, r)) {
+        answer_error_reason(api, r, 403, "Foreign origin",
+                            "a web page of another origin may not administer");
+        return;
+    }
+    struct query q;
+    if (query_parse(&q, r->query, route->params) == STATUS_OK) {
+        route->handle(api, r, &q);
+    } else {
+        answer_bad_query(api, r, &q);
+    }
+    query_deinit(&q);
+}
+
+static void on_bad(void *context, int http_status, const char *reason, struct buf *body)
+{
+    (void)context;
+    struct json_writer w = {.out = body};
+    json_open_object(&w);
+    json_field_text(&w, "error", http_status_text(http_status));
+    json_field_text(&w, "reason", reason);
+    json_close_object(&w);
+}
+
+static void cors_headers(const struct api *api, const struct http_request *r, struct buf *headers)
+{
+    if (api->cors_origin == NULL) {
+        return;
+    }
+    bool is_admin = r != NULL && is_admin_path(r->path);
+    if (!is_admin || is_listed_origin(api, http_header_find(r, "Origin"))) {
+        buf_append_str(headers, "Access-Control-Allow-Origin: ");
+        buf_append_str(headers, api->cors_origin);
+        buf_append_str(headers, "\r\n");
+    }
+    buf_append_str(headers, "Access-Control-Allow-Methods: GET, POST, PUT, DELETE, OPTIONS\r\n"
+                            "Access-Control-Allow-Headers: Content-Type\r\n");
+}
+
+static void common_headers(void *context, const struct http_request *r, struct buf *headers)
+{
+    struct api *api = context;
+    const struct node_status *s = api_status(api);
+    uint64_t revision = api_revision(api);
+    buf_append_str(headers, "Conclave-Revision: ");
+    buf_append_u64(headers, revision);
+    buf_append_str(headers, "\r\nConclave-Term: ");
+    buf_append_u64(headers, s->term);
+    buf_append_str(headers, "\r\nConclave-Node: ");
+    buf_append_str(headers, s->name);
+    buf_append_str(headers, "\r\nConclave-Session: ");
+    session_append(s->cluster, revision, headers);
+    buf_append_str(headers, "\r\n");
+    cors_headers(api, r, headers);
+}
+
+static bool wants_upgrade(void *context, const struct http_request *r, struct slice protocol)
+{
+    (void)context;
+    return r->method == HTTP_GET && slice_equal(r->path, slice_str("/peer")) &&
+           slice_equal(protocol, slice_str(PEER_PROTOCOL));
+}
+
+static void on_upgrade(void *context, const struct http_request *r, struct slice protocol,
+                       struct conn *conn, struct slice rest)
+{
+    (void)r;
+    (void)protocol;
+    struct api *api = context;
+    node_take_peer(api->options.node, conn, rest);
+}
+
+static uint64_t body_bytes_max(void *context, const struct http_request *r)
+{
+    const struct api *api = context;
+    return r->method == HTTP_PUT ? api->options.value_bytes_max : SMALL_BODY_BYTES;
+}
+
+/* --- load ------------------------------------------------------------------------------------- */
+
+static void start_load_timer(struct api *api)
+{
+    struct loop *loop = api->options.loop;
+    loop->ops->timer_start(loop, &api->load_timer, loop->ops->now_ms(loop) + LOAD_INTERVAL_MS);
+}
+
+static void sample_load(struct timer *t)
+{
+    struct api *api = t->context;
+    struct loop *loop = api->options.loop;
+    uint64_t now_ms = loop->ops->now_ms(loop);
+    uint64_t requests = api->server != NULL ? http_server_requests(api->server) : 0;
+    if (now_ms > api->load_at_ms && requests >= api->load_requests) {
+        api->requests_per_second =
+            (double)(requests - api->load_requests) * 1000 / (double)(now_ms - api->load_at_ms);
+    }
+    api->load_requests = requests;
+    api->load_at_ms = now_ms;
+    start_load_timer(api);
+}
+
+/* --- life ------------------------------------------------------------------------------------- */
+
+const struct node_status *api_status(struct api *api)
+{
+    node_status_get(api->options.node, &api->status);
+    return &api->status;
+}
+
+uint64_t api_revision(const struct api *api)
+{
+    struct kv_stats stats;
+    kv_stats(node_kv(api->options.node), &stats);
+    return stats.revision;
+}
+
+struct api *api_create(const struct api_options *options)
+{
+    struct api *api = mem_calloc(1, sizeof(*api));
+    api->options = *options;
+    const char *origin = options->cors_origin != NULL ? options->cors_origin : "*";
+    api->cors_origin = strcmp(origin, "none") != 0 ? mem_strdup(origin) : NULL;
+    api->options.cors_origin = NULL;
+    api->handler = (struct http_handler){.on_request = on_request,
+                                         .on_bad = on_bad,
+                                         .common_headers = common_headers,
+                                         .wants_upgrade = wants_upgrade,
+                                         .on_upgrade = on_upgrade,
+                                         .body_bytes_max = body_bytes_max,
+                                         .context = api};
+    list_init(&api->calls);
+    api->load_timer = (struct timer){.fire = sample_load, .context = api};
+    api->load_at_ms = options->loop->ops->now_ms(options->loop);
+    start_load_timer(api);
+    return api;
+}
+
+const struct http_handler *api_handler(struct api *api)
+{
+    return &api->handler;
+}
+
+void api_set_server(struct api *api, const struct http_server *server)
+{
+    api->server = server;
+    api->load_requests = server != NULL ? http_server_requests(server) : 0;
+}
+
+void api_destroy(struct api *api)
+{
+    while (!list_is_empty(&api->calls)) {
+        struct call *c = CONTAINER_OF(api->calls.next, struct call, link);
+        list_remove(&c->link);
+        c->destroy(c);
+    }
+    api->options.loop->ops->timer_stop(api->options.loop, &api->load_timer);
+    buf_deinit(&api->out);
+    mem_free(api->cors_origin);
+    mem_free(api);
+}

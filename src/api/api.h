@@ -1,0 +1,39 @@
+/* api/api.h - HTTP for people and curl, turned into calls of the node. docs/API.md is the outside.
+ *
+ * Parses, checks, asks the node, and prints; keeps nothing but the requests that wait. Which file
+ * does what: api.c the table of paths and the headers that every answer carries; rest_*.c and
+ * probes.c the requests, one file a family; answer.c what they share.
+ *
+ * cmd/server.c puts it together: node, then api, then an HTTP server with api_handler, then
+ * api_set_server; undone in the order server, api, node. One thread, the loop's. */
+#pragma once
+
+#include "net/http.h"
+#include "net/loop.h"
+#include "node/node.h"
+
+#include <stdint.h>
+
+struct api;
+
+struct api_options {
+    struct loop *loop; /* borrowed, like node */
+    struct node *node;
+    /* For writes that do not say ?ack=. */
+    enum node_ack ack;
+    /* One origin, "*" or "none"; NULL = "*". Copied. Only an origin given by its name may also
+     * administer. */
+    const char *cors_origin;
+    /* A longer body of a PUT is 413. */
+    uint64_t value_bytes_max;
+    /* Share of time that the loop works, for /status; NULL = unknown, shown as 0. */
+    double (*loop_utilisation)(const struct loop *loop);
+};
+
+struct api *api_create(const struct api_options *options);
+/* What the HTTP server is to call; valid until api_destroy. */
+const struct http_handler *api_handler(struct api *api);
+/* Whose connections and requests /status reports; NULL = none. */
+void api_set_server(struct api *api, const struct http_server *server);
+/* Requests that still wait are forgotten without an answer. */
+void api_destroy(struct api *api);

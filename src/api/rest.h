@@ -1,0 +1,118 @@
+/* api/rest.h - what the files of this room share: the api itself, a request that waits, answers.
+ *
+ * A handler gets a request whose path and method match and whose query parameters are known. It
+ * either answers at once (answer_*) or makes a struct call that lives until the node has said its
+ * word or the client is gone. */
+#pragma once
+
+#include "api/api.h"
+#include "api/json_writer.h"
+#include "api/query.h"
+#include "base/buf.h"
+#include "base/list.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Of a value in a log line; the rest is cut. */
+#define LOGGED_BYTES 1024
+
+#define TYPE_JSON "application/json"
+#define TYPE_TEXT "text/plain; charset=utf-8"
+#define TYPE_HTML "text/html; charset=utf-8"
+
+struct api {
+    struct api_options options;
+    char *cors_origin; /* owned; NULL = no CORS headers */
+    struct http_handler handler;
+    const struct http_server *server; /* borrowed, may be NULL */
+    struct list calls;                /* requests that wait */
+    struct buf out;                   /* the answer in the making */
+    struct node_status status;        /* scratch of api_status */
+    struct timer load_timer;
+    uint64_t load_requests; /* count at load_at_ms */
+    uint64_t load_at_ms;
+    double requests_per_second;
+};
+
+/* The member's state now. Borrowed until the next call of this. */
+const struct node_status *api_status(struct api *api);
+uint64_t api_revision(const struct api *api);
+
+/* --- a request that waits (answer.c) ---------------------------------------------------------- */
+
+/* First member of a handler's own struct. Ends when its request is answered (any answer_*), or when
+ * the client is gone. */
+struct call {
+    struct api *api;
+    struct http_request *http;
+    struct list link;
+    /* Give up whatever is awaited and free the whole struct. */
+    void (*destroy)(struct call *c);
+};
+
+void call_begin(struct call *c, struct api *api, struct http_request *http,
+                void (*destroy)(struct call *c));
+/* Destroy the call; its request stays unanswered. For streams, and for what this room shares. */
+void call_end(struct call *c);
+
+/* --- answers (answer.c) ----------------------------------------------------------------------- */
+
+/* Every answer ends the call that waited for it: nothing of its struct may be used afterwards, and
+ * `body` may not be part of it. */
+void answer_bytes(struct http_request *r, int http_status, const char *content_type,
+                  const char *headers, struct slice body);
+
+/* A JSON object in api->out, begun. One answer is made at a time. */
+struct json_writer answer_begin(struct api *api);
+/* End the object and send it. `headers` as in http_answer. */
+void answer_send(struct http_request *r, int http_status, const char *headers,
+                 struct json_writer *w);
+
+/* `{"error":` + error + `}`, or with one more field. */
+void answer_error(struct api *api, struct http_request *r, int http_status, const char *error);
+void answer_error_reason(struct api *api, struct http_request *r, int http_status,
+                         const char *error, const char *reason);
+/* 404 of rows A8 and A10. */
+void answer_key_not_found(struct api *api, struct http_request *r, struct slice key);
+/* 400 for what query_* refused. */
+void answer_bad_query(struct api *api, struct http_request *r, const struct query *q);
+/* Begun with error, currentRole, leaderId (or "Unknown") and leaderUrl if known. */
+struct json_writer answer_begin_not_leader(struct api *api, const char *error);
+/* A plain failure by its status. */
+void answer_status(struct api *api, struct http_request *r, enum status status);
+
+/* --- reads: ?consistency= and ?revision= (consistency.c) -------------------------------------- */
+
+/* Set what the parameters say in *read and *revision (0 = now). False: answered with the reason. */
+bool read_params_parse(struct api *api, struct http_request *r, struct query *q,
+                       struct node_read *read, uint64_t *revision);
+/* A read that did not come to be: NOT_LEADER, NO_QUORUM, BEHIND ... */
+void answer_read_failed(struct api *api, struct http_request *r, enum status status);
+/* COMPACTED or FUTURE. */
+void answer_bad_revision(struct api *api, struct http_request *r, enum status status);
+
+/* --- keys (key_path.c) ------------------------------------------------------------------------ */
+
+/* The key of a path that begins with "/key/", decoded, appended to `key`. False: answered 400. */
+bool key_of_path(struct api *api, struct http_request *r, struct buf *key);
+
+/* --- handlers, by file ------------------------------------------------------------------------ */
+
+#define REST_HANDLER(name) void name(struct api *api, struct http_request *r, struct query *q)
+
+REST_HANDLER(rest_key_get);
+REST_HANDLER(rest_key_put);
+REST_HANDLER(rest_key_delete);
+REST_HANDLER(rest_keys);
+REST_HANDLER(rest_status);
+REST_HANDLER(rest_cluster);
+REST_HANDLER(rest_leader);
+REST_HANDLER(rest_ping);
+REST_HANDLER(rest_version);
+REST_HANDLER(rest_step_down);
+REST_HANDLER(rest_election);
+REST_HANDLER(rest_root);
+REST_HANDLER(probe_livez);
+REST_HANDLER(probe_readyz);
+REST_HANDLER(probe_health);

@@ -1,0 +1,133 @@
+#include "cmd/client_verb.h"
+
+#include "base/mem.h"
+#include "client/json_text.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct client *client_verb_open(const struct options *o)
+{
+    static const char *const defaults[] = {"http://127.0.0.1:4000", "http://127.0.0.1:4001",
+                                           "http://127.0.0.1:4002", "http://127.0.0.1:4003"};
+    const struct option_value *given = &o->values[CLIENT_ENDPOINTS];
+    struct client_options options = {
+        .endpoints = defaults,
+        .endpoint_count = sizeof(defaults) / sizeof(defaults[0]),
+        .timeout_ms = (uint32_t)options_number(o, CLIENT_TIMEOUT),
+    };
+    if (given->item_count > 0) {
+        options.endpoints = (const char *const *)given->items;
+        options.endpoint_count = given->item_count;
+    }
+    return client_create(&options);
+}
+
+enum output_format client_verb_format(const struct options *o)
+{
+    return (enum output_format)options_number(o, CLIENT_OUTPUT);
+}
+
+int client_verb_call(const struct options *o, struct client *c, const struct client_request *r,
+                     struct client_answer *a)
+{
+    enum status status = client_call(c, r, a);
+    if (status == STATUS_OK) {
+        return EXIT_DONE;
+    }
+    char *why = client_explain(status, r, a);
+    if (status == STATUS_UNREACHABLE) {
+        verb_complain(o,
+                      "cannot connect to %s. Is a cluster running? `conclave cluster start` "
+                      "makes one here; --endpoints names another.",
+                      options_is_given(o, CLIENT_ENDPOINTS) ? options_text(o, CLIENT_ENDPOINTS)
+                                                            : "127.0.0.1:4000 to :4003");
+    } else {
+        verb_complain(o, "%s", why);
+    }
+    mem_free(why);
+    return status_exit_code(status);
+}
+
+int client_verb_key_target(const struct options *o, const char *key, struct buf *target)
+{
+    struct slice bytes = slice_str(key);
+    struct buf quoted = {0};
+    enum status status = json_text_quote(bytes, &quoted);
+    buf_deinit(&quoted);
+    if (bytes.size == 0 || bytes.size > LIMIT_KEY_BYTES || status != STATUS_OK) {
+        return verb_refuse(o, "a key is 1 to %d bytes of UTF-8", LIMIT_KEY_BYTES);
+    }
+    buf_append_str(target, "/key/");
+    client_append_encoded(target, bytes, true);
+    return EXIT_DONE;
+}
+
+int client_verb_conditions(const struct options *o, const char *if_match, const char *if_none_match,
+                           struct buf *headers)
+{
+    if (if_match != NULL && if_none_match != NULL) {
+        return verb_refuse(o, "--if-match and --if-none-match exclude each other");
+    }
+    if (if_match != NULL && strcmp(if_match, "*") == 0) {
+        buf_append_str(headers, "If-Match: *\r\n");
+    } else if (if_match != NULL) {
+        if (if_match[strspn(if_match, "0123456789")] != '\0') {
+            return verb_refuse(
+                o, "--if-match: \"%.50s\" is no revision; use a number such as 7, or *", if_match);
+        }
+        buf_printf(headers, "If-Match: \"%s\"\r\n", if_match);
+    }
+    if (if_none_match != NULL) {
+        buf_append_str(headers, "If-None-Match: *\r\n");
+    }
+    return EXIT_DONE;
+}
+
+void client_verb_query(struct buf *target, const char *name, const char *value)
+{
+    bool is_first = target->size == 0 || memchr(target->data, '?', target->size) == NULL;
+    buf_printf(target, "%c%s=", is_first ? '?' : '&', name);
+    client_append_encoded(target, slice_str(value), true);
+}
+
+const char *client_verb_target(struct buf *target)
+{
+    buf_append_byte(target, 0);
+    return (const char *)target->data;
+}
+
+void client_verb_append_member(struct buf *out, struct slice object, const char *name)
+{
+    struct slice text;
+    if (json_text_member(object, name, &text) && json_text_decode(text, out) != STATUS_OK) {
+        buf_append_slice(out, text);
+    }
+}
+
+void client_verb_print_change(const struct options *o, const struct client_answer *a)
+{
+    if (client_verb_format(o) == OUTPUT_JSON) {
+        client_verb_print_json(a);
+        return;
+    }
+    struct buf revision = {0};
+    client_verb_append_member(&revision, client_answer_text(a), "revision");
+    if (client_verb_format(o) == OUTPUT_RAW) {
+        printf("%.*s\n", (int)revision.size, (const char *)revision.data);
+    } else if (revision.size == 0) {
+        puts("ok, on the leader's disk only so far"); /* ack=leader answers without a revision */
+    } else {
+        printf("ok, revision %.*s\n", (int)revision.size, (const char *)revision.data);
+    }
+    buf_deinit(&revision);
+}
+
+void client_verb_print_json(const struct client_answer *a)
+{
+    struct slice text = client_answer_text(a);
+    fwrite(text.data, 1, text.size, stdout);
+    if (text.size == 0 || text.data[text.size - 1] != '\n') {
+        putchar('\n');
+    }
+}

@@ -1,0 +1,85 @@
+/* cmd/server.c - run one member. */
+#include "base/buf.h"
+#include "cmd/server_run.h"
+#include "cmd/server_settings.h"
+#include "cmd/verbs.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <sys/resource.h>
+
+/* A connection is a descriptor; take as many as the system grants. */
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
+            log_warn("the limit on open files stays low soft=%llu",
+                     (unsigned long long)limit.rlim_cur);
+        }
+    }
+}
+
+/* Row A2, as one write, so that the lines of several members never mix. */
+static void print_banner(const struct server_settings *s)
+{
+    struct buf text = {0};
+    const char *name = s->node.name;
+    buf_printf(&text, "[%s] Store Node listening on port %u\n", name, s->node.listen_port);
+    buf_printf(&text, "[%s] Peers: ", name);
+    for (uint32_t i = 0; i < s->node.peer_count; i++) {
+        buf_printf(&text, "%s%s", i > 0 ? ", " : "", s->node.peers[i]);
+    }
+    buf_printf(&text, "%s\n", s->node.peer_count == 0 ? "none" : "");
+    buf_printf(&text, "[%s] Available endpoints:\n", name);
+    buf_append_str(&text, "  GET /status - Node status and role\n"
+                          "  GET /key/{key} - Get value\n"
+                          "  PUT /key/{key} - Set value (leader only)\n"
+                          "  DEL /key/{key} - Delete key (leader only)\n");
+    fwrite(text.data, 1, text.size, stdout);
+    fflush(stdout);
+    buf_deinit(&text);
+}
+
+static int run_server(struct options *o)
+{
+    if (o->argument_count > 0) {
+        return verb_refuse(o,
+                           "\"%.50s\": this version takes no node number; say instead\n  conclave "
+                           "server --name node-%.50s --listen 127.0.0.1:%.50s --peers URL,URL",
+                           o->arguments[0], o->arguments[0],
+                           o->argument_count > 1 ? o->arguments[1] : "PORT");
+    }
+    struct server_settings s;
+    int code;
+    if (server_settings_read(o, &s) != STATUS_OK) {
+        code = verb_refuse(o, "%s", options_error(o));
+    } else {
+        signal(SIGPIPE, SIG_IGN); /* a closed connection is an answer of write, not a death */
+        raise_file_limit();
+        code = server_run(&s, print_banner);
+    }
+    server_settings_deinit(&s);
+    return code;
+}
+
+const struct verb verb_server = {
+    .name = "server",
+    .summary = "run one member",
+    .details =
+        "Without any flag: a cluster of one on port 4000. Founding members list each other with\n"
+        "--peers; they start to serve once they all have met. SIGTERM hands leadership over,\n"
+        "finishes requests and ends with exit code 0.\n",
+    .examples = "  conclave server\n"
+                "  conclave server --name node-1 --listen 127.0.0.1:4001 \\\n"
+                "      --peers http://127.0.0.1:4002,http://127.0.0.1:4003\n"
+                "  NODE_ID=node-2 PORT=4002 PEERS=http://127.0.0.1:4001,http://127.0.0.1:4003 "
+                "conclave server\n"
+                "  conclave server --name node-3 --config conclave.yaml\n",
+    .options = server_option_rows,
+    .option_count = SERVER_OPTION_COUNT,
+    .arguments_max = 2,
+    .is_configurable = true,
+    .run = run_server,
+};

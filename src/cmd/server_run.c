@@ -1,0 +1,192 @@
+/* cmd/server_run.c - puts a member together: port, disk, node, HTTP; and takes it apart again. */
+#include "cmd/server_run.h"
+
+#include "api/api.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "wal/disk.h"
+
+#include <signal.h>
+
+/* From the signal to the end, whatever clients do (contract: 5 s). */
+#define STOP_MS        4500
+#define DRAIN_CHECK_MS 10
+
+struct server {
+    const struct server_settings *settings;
+    struct loop *loop;
+    struct disk *disk;
+    struct node *node;
+    struct api *api;
+    struct http_server *http;
+    struct timer patience_timer; /* the end comes at the latest then */
+    struct timer drain_timer;
+    bool stopping;
+    int exit_code;
+};
+
+static void on_fatal(void *context, int exit_code, const char *why)
+{
+    struct server *s = context;
+    log_error("%s", why);
+    s->exit_code = exit_code;
+    s->loop->ops->stop(s->loop);
+}
+
+static void on_accept(void *context, struct conn *c)
+{
+    struct server *s = context;
+    http_server_accept(s->http, c);
+}
+
+static void on_turn(void *context)
+{
+    struct server *s = context;
+    node_turn(s->node);
+}
+
+/* --- the end ------------------------------------------------------------------------------------ */
+
+static void on_drain_timer(struct timer *t)
+{
+    struct server *s = t->context;
+    if (http_server_connections(s->http) == 0) {
+        s->loop->ops->stop(s->loop);
+        return;
+    }
+    s->loop->ops->timer_start(s->loop, t, s->loop->ops->now_ms(s->loop) + DRAIN_CHECK_MS);
+}
+
+static void on_patience_timer(struct timer *t)
+{
+    struct server *s = t->context;
+    log_warn("stopping with requests unfinished connections=%u", http_server_connections(s->http));
+    s->loop->ops->stop(s->loop);
+}
+
+static void on_node_finished(void *context)
+{
+    struct server *s = context;
+    s->loop->ops->listen_stop(s->loop);
+    http_server_drain(s->http);
+    s->drain_timer = (struct timer){.fire = on_drain_timer, .context = s};
+    s->loop->ops->timer_start(s->loop, &s->drain_timer, s->loop->ops->now_ms(s->loop));
+}
+
+static void on_signal(void *context, int signal_number)
+{
+    struct server *s = context;
+    if (s->stopping) {
+        return; /* a second signal changes nothing */
+    }
+    s->stopping = true;
+    log_info("stopping signal=%s", signal_number == SIGINT ? "SIGINT" : "SIGTERM");
+    s->patience_timer = (struct timer){.fire = on_patience_timer, .context = s};
+    s->loop->ops->timer_start(s->loop, &s->patience_timer, s->loop->ops->now_ms(s->loop) + STOP_MS);
+    node_shutdown(s->node, on_node_finished, s);
+}
+
+/* --- the beginning ------------------------------------------------------------------------------ */
+
+/* What a person reads when the member cannot start, and the exit code for it. */
+static int refuse_to_start(enum status status, const char *what, char *detail)
+{
+    log_error("%s: %s", what, detail != NULL ? detail : status_text(status));
+    mem_free(detail);
+    switch (status) {
+    case STATUS_BUSY:
+    case STATUS_CONFLICT:
+    case STATUS_UNSUPPORTED:
+    case STATUS_INVALID:
+    case STATUS_DENIED:
+        return 2;
+    default:
+        return 1;
+    }
+}
+
+static int open_port(struct server *s)
+{
+    const struct node_options *o = &s->settings->node;
+    uint16_t bound = 0;
+    enum status status =
+        s->loop->ops->listen(s->loop, o->listen_host, o->listen_port, &bound, on_accept, s);
+    if (status == STATUS_OK) {
+        return 0;
+    }
+    log_error(
+        status == STATUS_BUSY
+            ? "cannot listen on %s:%u: the port is in use; stop what uses it or give another "
+              "--listen"
+            : "cannot listen on %s:%u: it is no address of this machine; give another --listen",
+        o->listen_host, o->listen_port);
+    return 2;
+}
+
+static int open_member(struct server *s)
+{
+    char *detail = NULL;
+    enum status status = posix_disk_create(s->settings->data_dir, &s->disk, &detail);
+    if (status == STATUS_OK) {
+        struct node_options options = s->settings->node;
+        options.on_fatal = on_fatal;
+        options.context = s;
+        status = node_open(&options, s->loop, s->disk, &s->node, &detail);
+    }
+    if (status != STATUS_OK) {
+        char *what = mem_printf("cannot use the data directory %s", s->settings->data_dir);
+        int code = refuse_to_start(status, what, detail);
+        mem_free(what);
+        return code;
+    }
+    mem_free(detail);
+    const struct api_options api = {
+        .loop = s->loop,
+        .node = s->node,
+        .ack = s->settings->ack,
+        .cors_origin = s->settings->cors_origin,
+        .value_bytes_max = s->settings->node.value_bytes_max,
+        .loop_utilisation = uv_loop_utilisation,
+    };
+    s->api = api_create(&api);
+    s->http = http_server_create(s->loop, api_handler(s->api), NULL);
+    api_set_server(s->api, s->http);
+    return 0;
+}
+
+static void close_member(struct server *s)
+{
+    s->loop->ops->on_turn(s->loop, NULL, NULL);
+    if (s->http != NULL) {
+        api_set_server(s->api, NULL);
+        http_server_destroy(s->http);
+        api_destroy(s->api);
+    }
+    node_destroy(s->node);
+    if (s->disk != NULL) {
+        s->disk->ops->destroy(s->disk);
+    }
+}
+
+int server_run(const struct server_settings *settings,
+               void (*on_listening)(const struct server_settings *s))
+{
+    struct server s = {.settings = settings, .loop = uv_loop_create()};
+    s.exit_code = open_port(&s);
+    if (s.exit_code == 0) {
+        s.exit_code = open_member(&s);
+    }
+    if (s.exit_code == 0) {
+        s.loop->ops->on_turn(s.loop, on_turn, &s);
+        uv_loop_on_signal(s.loop, SIGTERM, on_signal, &s);
+        uv_loop_on_signal(s.loop, SIGINT, on_signal, &s);
+        on_listening(settings);
+        uv_loop_run(s.loop);
+        if (s.stopping && s.exit_code == 0) {
+            log_info("stopped");
+        }
+    }
+    close_member(&s);
+    uv_loop_destroy(s.loop);
+    return s.exit_code;
+}

@@ -1,0 +1,400 @@
+#include "cmd/server_settings.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "cmd/config_file.h"
+#include "cmd/memory_limit.h"
+#include "node/roster.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* The election timeout is at least this many heartbeats (contract). */
+#define HEARTBEATS_MIN     3
+#define HEARTBEATS_ADVISED 10
+#define SECRET_SIZE_MAX    4096
+
+enum {
+    ROW_NAME,
+    ROW_LISTEN,
+    ROW_ADVERTISE,
+    ROW_DATA,
+    ROW_PEERS,
+    ROW_SECRET_FILE,
+    ROW_HEARTBEAT,
+    ROW_ELECTION,
+    ROW_REQUEST_TIMEOUT,
+    ROW_ACK,
+    ROW_HISTORY,
+    ROW_HISTORY_BYTES,
+    ROW_QUOTA,
+    ROW_VALUE_MAX,
+    ROW_CORS,
+    ROW_LOG_LEVEL,
+    ROW_LOG_FORMAT,
+    ROW_INSECURE,
+    ROW_CONFIG,
+    ROW_COUNT,
+};
+
+static_assert((int)ROW_COUNT == (int)SERVER_OPTION_COUNT, "every row is in the table");
+
+const struct option server_option_rows[SERVER_OPTION_COUNT] = {
+    [ROW_NAME] = {.name = "name",
+                  .type = OPTION_TEXT,
+                  .unit = "NAME",
+                  .meaning = "the member's name, unique in the cluster",
+                  .fallback = "node-1",
+                  .env = "NODE_ID"},
+    [ROW_LISTEN] = {.name = "listen",
+                    .type = OPTION_TEXT,
+                    .unit = "HOST:PORT",
+                    .meaning = "the address for clients and members alike",
+                    .fallback = "127.0.0.1:4000"},
+    [ROW_ADVERTISE] = {.name = "advertise",
+                       .type = OPTION_URL,
+                       .unit = "URL",
+                       .meaning = "where others reach this member; if not given, from --listen"},
+    [ROW_DATA] = {.name = "data",
+                  .type = OPTION_TEXT,
+                  .unit = "DIR",
+                  .meaning = "log, vote and identity; if not given, ./NAME.conclave"},
+    [ROW_PEERS] = {.name = "peers",
+                   .type = OPTION_URLS,
+                   .unit = "URL,URL",
+                   .meaning = "the other founding members; none: a cluster of one",
+                   .env = "PEERS"},
+    [ROW_SECRET_FILE] = {.name = "cluster-secret-file",
+                         .type = OPTION_TEXT,
+                         .unit = "FILE",
+                         .meaning = "the secret that members prove to each other; the variable "
+                                    "holds the secret itself",
+                         .env = "CONCLAVE_CLUSTER_SECRET"},
+    [ROW_HEARTBEAT] = {.name = "heartbeat-ms",
+                       .type = OPTION_INTEGER,
+                       .unit = "MS",
+                       .meaning = "how often a leader says that it is there",
+                       .fallback = "50",
+                       .min = 1,
+                       .max = 60000},
+    [ROW_ELECTION] = {.name = "election-timeout-ms",
+                      .type = OPTION_INTEGER,
+                      .unit = "MS",
+                      .meaning = "silence after which others stand for election; up to twice that",
+                      .fallback = "500",
+                      .min = 3,
+                      .max = 600000},
+    [ROW_REQUEST_TIMEOUT] = {.name = "request-timeout-ms",
+                             .type = OPTION_INTEGER,
+                             .unit = "MS",
+                             .meaning = "how long a request may wait",
+                             .fallback = "2000",
+                             .min = 1,
+                             .max = 600000},
+    [ROW_ACK] = {.name = "ack",
+                 .type = OPTION_CHOICE,
+                 .unit = "WHO",
+                 .meaning = "who must have a write before it is answered: leader, quorum or all",
+                 .choices = "leader|quorum|all",
+                 .fallback = "quorum"},
+    [ROW_HISTORY] = {.name = "history",
+                     .type = OPTION_DURATION,
+                     .unit = "DURATION",
+                     .meaning = "old revisions are kept this long",
+                     .fallback = "10m"},
+    [ROW_HISTORY_BYTES] = {.name = "history-bytes",
+                           .type = OPTION_BYTES,
+                           .unit = "SIZE",
+                           .meaning = "and up to this size",
+                           .fallback = "64MiB"},
+    [ROW_QUOTA] = {.name = "quota-bytes",
+                   .type = OPTION_BYTES,
+                   .unit = "SIZE",
+                   .meaning = "size of the store beyond which writes are refused; if not given, "
+                              "half of the memory, at most 8GiB",
+                   .min = 1 * MIB},
+    [ROW_VALUE_MAX] = {.name = "max-value-bytes",
+                       .type = OPTION_BYTES,
+                       .unit = "SIZE",
+                       .meaning = "size of the largest value",
+                       .fallback = "1.5MiB",
+                       .min = 1,
+                       .max = LIMIT_VALUE_BYTES_MAX},
+    [ROW_CORS] = {.name = "cors-origin",
+                  .type = OPTION_TEXT,
+                  .unit = "ORIGIN",
+                  .meaning = "which web pages may call: an origin, * or none"},
+    [ROW_LOG_LEVEL] = {.name = "log-level",
+                       .type = OPTION_CHOICE,
+                       .unit = "LEVEL",
+                       .meaning = "debug, info, warn or error",
+                       .choices = "debug|info|warn|error",
+                       .fallback = "info"},
+    [ROW_LOG_FORMAT] = {.name = "log-format",
+                        .type = OPTION_CHOICE,
+                        .unit = "FORM",
+                        .meaning = "text or json",
+                        .choices = "text|json",
+                        .fallback = "text"},
+    [ROW_INSECURE] = {.name = "insecure",
+                      .type = OPTION_BOOL,
+                      .meaning = "serve other machines without a secret; anyone may join or forge",
+                      .fallback = "false"},
+    [ROW_CONFIG] = {.name = "config",
+                    .type = OPTION_TEXT,
+                    .unit = "FILE",
+                    .meaning = "settings in YAML or JSON; its keys are these flags",
+                    .command_line_only = true},
+};
+
+/* --- sources ---------------------------------------------------------------------------------- */
+
+static const char *variable(const char *name)
+{
+    const char *text = getenv(name);
+    return text != NULL && text[0] != '\0' ? text : NULL;
+}
+
+/* PORT and HOST are common names, so they count only beside NODE_ID or PEERS, which say that the
+ * seeds' environment is meant. */
+static enum status read_seed_listen(struct options *o)
+{
+    const char *port = variable("PORT");
+    const char *host = variable("HOST");
+    if ((port == NULL && host == NULL) ||
+        (variable("NODE_ID") == NULL && variable("PEERS") == NULL)) {
+        return STATUS_OK;
+    }
+    const char *where = port == NULL ? "HOST" : (host == NULL ? "PORT" : "HOST and PORT");
+    bool is_ipv6 = host != NULL && strchr(host, ':') != NULL && host[0] != '[';
+    char *listen = mem_printf("%s%s%s:%s", is_ipv6 ? "[" : "", host != NULL ? host : "127.0.0.1",
+                              is_ipv6 ? "]" : "", port != NULL ? port : "4000");
+    enum status status = options_set(o, ROW_LISTEN, OPTION_FROM_SEED_ENVIRONMENT, where, listen);
+    mem_free(listen);
+    return status;
+}
+
+static enum status read_sources(struct options *o)
+{
+    enum status status = options_read_environment(o, true);
+    if (status == STATUS_OK) {
+        status = read_seed_listen(o);
+    }
+    const char *config = options_text(o, ROW_CONFIG);
+    if (status == STATUS_OK && config != NULL) {
+        status = config_file_read(o, config, ROW_NAME);
+    }
+    return status == STATUS_OK ? options_apply_defaults(o) : status;
+}
+
+/* --- checks ----------------------------------------------------------------------------------- */
+
+static enum status check_name(struct options *o, struct server_settings *s)
+{
+    const char *name = options_text(o, ROW_NAME);
+    if (!member_name_is_valid(name)) {
+        return options_refuse(
+            o, ROW_NAME,
+            "is no name for a member; use 1 to %d of A-Z a-z 0-9 . _ - and no dot "
+            "at the start",
+            LIMIT_NAME_BYTES);
+    }
+    s->node.name = name;
+    return STATUS_OK;
+}
+
+static enum status check_listen(struct options *o, struct server_settings *s)
+{
+    const char *text = options_text(o, ROW_LISTEN);
+    const char *why = "use HOST:PORT";
+    if (strstr(text, "://") != NULL || url_parse(text, &s->listen, &why) != STATUS_OK) {
+        return options_refuse(o, ROW_LISTEN, "is no address like 127.0.0.1:4000: %s", why);
+    }
+    s->node.listen_host = s->listen.host;
+    s->node.listen_port = s->listen.port;
+    return STATUS_OK;
+}
+
+static bool is_loopback(const char *host)
+{
+    return strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0 ||
+           strcmp(host, "localhost") == 0;
+}
+
+static bool is_own_url(const struct server_settings *s, const char *text)
+{
+    struct url peer;
+    struct url own;
+    if (url_parse(text, &peer, NULL) != STATUS_OK) {
+        return false;
+    }
+    if (s->node.advertise != NULL && url_parse(s->node.advertise, &own, NULL) == STATUS_OK &&
+        strcmp(peer.host, own.host) == 0 && peer.port == own.port) {
+        return true;
+    }
+    return peer.port == s->listen.port && (strcmp(peer.host, s->listen.host) == 0 ||
+                                           (is_loopback(peer.host) && is_loopback(s->listen.host)));
+}
+
+static enum status check_peers(struct options *o, struct server_settings *s)
+{
+    const struct option_value *v = &o->values[ROW_PEERS];
+    for (uint32_t i = 0; i < v->item_count; i++) {
+        if (is_own_url(s, v->items[i])) {
+            continue;
+        }
+        for (uint32_t k = 0; k < s->node.peer_count; k++) {
+            if (strcmp(s->peers[k], v->items[i]) == 0) {
+                return options_refuse(o, ROW_PEERS, "lists %s twice", v->items[i]);
+            }
+        }
+        if (s->node.peer_count + 1 == LIMIT_MEMBERS) {
+            return options_refuse(o, ROW_PEERS, "makes more than %d members", LIMIT_MEMBERS);
+        }
+        s->peers[s->node.peer_count++] = v->items[i];
+    }
+    s->node.peers = s->peers;
+    return STATUS_OK;
+}
+
+/* The secret without the line end that editors leave. */
+static enum status read_secret_file(struct options *o, struct server_settings *s)
+{
+    const char *path = options_text(o, ROW_SECRET_FILE);
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        return options_refuse(o, ROW_SECRET_FILE, "cannot be read: %s", strerror(errno));
+    }
+    struct stat about;
+    if (fstat(fileno(file), &about) == 0 && (about.st_mode & 077) != 0) {
+        log_warn("the cluster secret can be read by others on this machine file=%s", path);
+    }
+    s->secret.size =
+        fread(buf_reserve(&s->secret, SECRET_SIZE_MAX + 1), 1, SECRET_SIZE_MAX + 1, file);
+    bool has_failed = ferror(file) != 0;
+    fclose(file);
+    if (has_failed || s->secret.size > SECRET_SIZE_MAX) {
+        return options_refuse(o, ROW_SECRET_FILE, "%s",
+                              has_failed ? "cannot be read" : "is too long for a secret");
+    }
+    while (s->secret.size > 0 && strchr("\r\n", s->secret.data[s->secret.size - 1]) != NULL &&
+           s->secret.data[s->secret.size - 1] != 0) {
+        s->secret.size--;
+    }
+    if (s->secret.size == 0) {
+        return options_refuse(o, ROW_SECRET_FILE, "is empty; put a long random text in it");
+    }
+    return STATUS_OK;
+}
+
+static enum status check_secret(struct options *o, struct server_settings *s)
+{
+    const struct option_value *v = &o->values[ROW_SECRET_FILE];
+    enum status status = STATUS_OK;
+    if (v->origin == OPTION_FROM_SEED_ENVIRONMENT) {
+        buf_append_str(&s->secret, v->text); /* the variable holds the secret itself */
+    } else if (v->text != NULL) {
+        status = read_secret_file(o, s);
+    }
+    s->node.secret = buf_slice(&s->secret);
+    if (status != STATUS_OK || s->secret.size > 0 || is_loopback(s->node.listen_host)) {
+        return status;
+    }
+    if (!options_is_on(o, ROW_INSECURE)) {
+        return options_refuse(
+            o, ROW_LISTEN,
+            "opens this member to other machines, and there is no cluster secret. "
+            "Give all members the same --cluster-secret-file FILE, or listen on "
+            "127.0.0.1, or say --insecure to let anyone in");
+    }
+    s->is_insecure = true;
+    return STATUS_OK;
+}
+
+static enum status check_timings(struct options *o, struct server_settings *s)
+{
+    uint64_t heartbeat = options_number(o, ROW_HEARTBEAT);
+    uint64_t election = options_number(o, ROW_ELECTION);
+    if (election < heartbeat * HEARTBEATS_MIN) {
+        return options_refuse(o, ROW_ELECTION,
+                              "is less than %d heartbeats of %" PRIu64 " ms; use at least %" PRIu64
+                              ", better %" PRIu64,
+                              HEARTBEATS_MIN, heartbeat, heartbeat * HEARTBEATS_MIN,
+                              heartbeat * HEARTBEATS_ADVISED);
+    }
+    s->node.heartbeat_ms = (uint32_t)heartbeat;
+    s->node.election_timeout_ms = (uint32_t)election;
+    s->node.request_timeout_ms = (uint32_t)options_number(o, ROW_REQUEST_TIMEOUT);
+    return STATUS_OK;
+}
+
+static void fill_sizes(struct options *o, struct server_settings *s)
+{
+    s->node.history_ms = options_number(o, ROW_HISTORY);
+    s->node.history_bytes = options_number(o, ROW_HISTORY_BYTES);
+    s->node.quota_bytes =
+        options_is_given(o, ROW_QUOTA) ? options_number(o, ROW_QUOTA) : memory_quota_default();
+    s->node.value_bytes_max = options_number(o, ROW_VALUE_MAX);
+}
+
+static void fill_rest(struct options *o, struct server_settings *s)
+{
+    static const enum node_ack acks[] = {NODE_ACK_LEADER, NODE_ACK_QUORUM, NODE_ACK_ALL};
+    s->node.advertise = options_text(o, ROW_ADVERTISE);
+    s->data_dir = options_text(o, ROW_DATA);
+    if (s->data_dir == NULL) {
+        s->data_dir_owned = mem_printf("./%s.conclave", s->node.name);
+        s->data_dir = s->data_dir_owned;
+    }
+    s->ack = acks[options_number(o, ROW_ACK)];
+    s->cors_origin = options_text(o, ROW_CORS);
+    s->log = (struct log_options){.name = s->node.name,
+                                  .level = (enum log_level)options_number(o, ROW_LOG_LEVEL),
+                                  .json = options_number(o, ROW_LOG_FORMAT) == 1};
+}
+
+static void warn(const struct server_settings *s)
+{
+    if (s->is_insecure) {
+        log_warn(
+            "INSECURE: no cluster secret, and listening beyond this machine; anyone who reaches "
+            "port %u can join, forge and delete",
+            s->node.listen_port);
+    }
+    if (s->node.election_timeout_ms < s->node.heartbeat_ms * HEARTBEATS_ADVISED) {
+        log_warn(
+            "the election timeout is less than %d heartbeats; a slow moment may depose a leader "
+            "electionTimeoutMs=%u heartbeatMs=%u",
+            HEARTBEATS_ADVISED, s->node.election_timeout_ms, s->node.heartbeat_ms);
+    }
+}
+
+enum status server_settings_read(struct options *o, struct server_settings *s)
+{
+    *s = (struct server_settings){0};
+    enum status status = read_sources(o);
+    if (status != STATUS_OK || (status = check_name(o, s)) != STATUS_OK) {
+        return status;
+    }
+    fill_rest(o, s);
+    log_init(&s->log);
+    if ((status = check_listen(o, s)) != STATUS_OK || (status = check_peers(o, s)) != STATUS_OK ||
+        (status = check_secret(o, s)) != STATUS_OK || (status = check_timings(o, s)) != STATUS_OK) {
+        return status;
+    }
+    fill_sizes(o, s);
+    warn(s);
+    return STATUS_OK;
+}
+
+void server_settings_deinit(struct server_settings *s)
+{
+    mem_free(s->data_dir_owned);
+    buf_deinit(&s->secret);
+    *s = (struct server_settings){0};
+}

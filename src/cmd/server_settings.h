@@ -1,0 +1,38 @@
+/* cmd/server_settings.h - one member's settings, whole and checked: what `conclave server` was told by
+ * flags, environment and file, as the other rooms want it. */
+#pragma once
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "cmd/options.h"
+#include "net/url.h"
+#include "node/node.h"
+
+#include <stdbool.h>
+
+struct server_settings {
+    /* name .. value_bytes_max are set; on_fatal and context are for the caller. Strings are borrowed
+     * from the struct options that was read, or from this struct. */
+    struct node_options node;
+    const char *data_dir;
+    enum node_ack ack;
+    const char *cors_origin; /* NULL = as the contract says */
+    struct log_options log;
+    bool is_insecure; /* serves others without a secret because --insecure said so */
+
+    /* What the above points to. */
+    char *data_dir_owned;
+    struct url listen;
+    const char *peers[LIMIT_MEMBERS];
+    struct buf secret;
+};
+
+/* The table of flags of `conclave server`, for its row among the verbs. */
+enum { SERVER_OPTION_COUNT = 19 };
+extern const struct option server_option_rows[SERVER_OPTION_COUNT];
+
+/* Complete `o`, whose arguments are read already, from environment, file and defaults, and check it all.
+ * INVALID: options_error says what is wrong and what would be right. Warnings are logged. `o` must
+ * outlive the settings. */
+enum status MUST_CHECK server_settings_read(struct options *o, struct server_settings *s);
+void server_settings_deinit(struct server_settings *s);

@@ -1,0 +1,14 @@
+/* cmd/verbs.h - every verb's row, one file each; main.c lists them. */
+#pragma once
+
+#include "cmd/verb.h"
+
+extern const struct verb verb_server;
+extern const struct verb verb_cluster;
+extern const struct verb verb_put;
+extern const struct verb verb_get;
+extern const struct verb verb_del;
+extern const struct verb verb_ls;
+extern const struct verb verb_status;
+extern const struct verb verb_step_down;
+extern const struct verb verb_version;

@@ -1,0 +1,267 @@
+#include "net/http_client.h"
+
+#include "base/buf.h"
+#include "base/check.h"
+#include "base/limits.h"
+#include "base/mem.h"
+#include "net/http_parser.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+struct http_client {
+    struct url server;
+    int fd; /* -1: not connected */
+    struct http_parser *parser;
+    struct buf out;
+    uint8_t in[LIMIT_READ_BYTES];
+};
+
+struct http_client *http_client_create(const struct url *server)
+{
+    struct http_client *c = mem_calloc(1, sizeof(*c));
+    c->server = *server;
+    c->fd = -1;
+    c->parser = http_parser_create(HTTP_KIND_RESPONSE);
+    return c;
+}
+
+static void disconnect(struct http_client *c)
+{
+    if (c->fd >= 0) {
+        close(c->fd);
+        c->fd = -1;
+    }
+}
+
+void http_client_destroy(struct http_client *c)
+{
+    disconnect(c);
+    http_parser_destroy(c->parser);
+    buf_deinit(&c->out);
+    mem_free(c);
+}
+
+/* --- waiting ---------------------------------------------------------------------------------- */
+
+static uint64_t now_ms(void)
+{
+    struct timespec t;
+    CHECK(clock_gettime(CLOCK_MONOTONIC, &t) == 0);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* Until the socket is ready for `what`, has failed, or the time is up. */
+static enum status wait_for(int fd, short what, uint64_t deadline_ms)
+{
+    for (;;) {
+        uint64_t now = now_ms();
+        if (now >= deadline_ms) {
+            return STATUS_TIMEOUT;
+        }
+        struct pollfd p = {.fd = fd, .events = what};
+        int ready = poll(&p, 1, (int)(deadline_ms - now));
+        if (ready > 0) {
+            return STATUS_OK;
+        }
+        if (ready < 0 && errno != EINTR) {
+            return STATUS_IO;
+        }
+    }
+}
+
+/* --- connecting ------------------------------------------------------------------------------- */
+
+static enum status connect_to(struct http_client *c, const struct addrinfo *a, uint64_t deadline_ms)
+{
+    int fd = socket(a->ai_family, SOCK_STREAM, 0);
+    if (fd < 0) {
+        return STATUS_UNREACHABLE;
+    }
+    int error = 0;
+    socklen_t size = sizeof(error);
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 && fcntl(fd, F_SETFL, O_NONBLOCK) == 0 &&
+        (connect(fd, a->ai_addr, a->ai_addrlen) == 0 ||
+         (errno == EINPROGRESS && wait_for(fd, POLLOUT, deadline_ms) == STATUS_OK &&
+          getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error == 0))) {
+        int on = 1;
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+        c->fd = fd;
+        return STATUS_OK;
+    }
+    close(fd);
+    return STATUS_UNREACHABLE;
+}
+
+static enum status connect_to_server(struct http_client *c, uint64_t deadline_ms)
+{
+    char port[8];
+    snprintf(port, sizeof(port), "%u", (unsigned)c->server.port);
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
+    struct addrinfo *addresses;
+    if (getaddrinfo(c->server.host, port, &hints, &addresses) != 0) {
+        return STATUS_UNREACHABLE;
+    }
+    enum status status = STATUS_UNREACHABLE;
+    for (struct addrinfo *a = addresses; a != NULL && status != STATUS_OK; a = a->ai_next) {
+        status = connect_to(c, a, deadline_ms);
+    }
+    freeaddrinfo(addresses);
+    return status;
+}
+
+/* A kept connection that the server has closed is readable: to find that out before anything is
+ * sent saves the caller from an unknown outcome. */
+static void drop_if_stale(struct http_client *c)
+{
+    struct pollfd p = {.fd = c->fd, .events = POLLIN};
+    if (c->fd >= 0 && poll(&p, 1, 0) != 0) {
+        disconnect(c);
+    }
+}
+
+/* --- one call --------------------------------------------------------------------------------- */
+
+static void write_request(struct http_client *c, const struct http_call *call)
+{
+    bool is_ipv6 = strchr(c->server.host, ':') != NULL;
+    buf_clear(&c->out);
+    buf_printf(&c->out,
+               is_ipv6 ? "%s %s HTTP/1.1\r\nHost: [%s]:%u\r\n"
+                       : "%s %s HTTP/1.1\r\nHost: %s:%u\r\n",
+               call->method, call->target, c->server.host, (unsigned)c->server.port);
+    if (call->body.data != NULL) {
+        buf_printf(&c->out, "Content-Length: %zu\r\n", call->body.size);
+    }
+    if (call->headers != NULL) {
+        buf_append_str(&c->out, call->headers);
+    }
+    buf_append_str(&c->out, "\r\n");
+    buf_append_slice(&c->out, call->body);
+}
+
+/* CLOSED is not the end: a server that refuses a long body may have answered before it cut us
+ * off. */
+static enum status send_request(struct http_client *c, uint64_t deadline_ms)
+{
+    size_t sent = 0;
+    while (sent < c->out.size) {
+        ssize_t n = send(c->fd, c->out.data + sent, c->out.size - sent, MSG_NOSIGNAL);
+        if (n >= 0) {
+            sent += (size_t)n;
+        } else if (errno == EAGAIN) {
+            /* The answer may come before the server has taken everything. */
+            enum status status = wait_for(c->fd, POLLOUT | POLLIN, deadline_ms);
+            struct pollfd p = {.fd = c->fd, .events = POLLIN};
+            if (status != STATUS_OK || poll(&p, 1, 0) > 0) {
+                return status == STATUS_OK ? STATUS_CLOSED : status;
+            }
+        } else if (errno != EINTR) {
+            return STATUS_CLOSED;
+        }
+    }
+    return STATUS_OK;
+}
+
+static enum status trouble_status(const struct http_client *c)
+{
+    return http_parser_trouble(c->parser).http_status == 413 ? STATUS_TOO_LARGE : STATUS_CORRUPT;
+}
+
+static void prepare_parser(struct http_client *c, const struct http_call *call)
+{
+    http_parser_reset(c->parser);
+    http_parser_limit_body(c->parser, call->answer_bytes_max);
+    if (strcmp(call->method, "HEAD") == 0) {
+        http_parser_expect_no_body(c->parser);
+    }
+}
+
+/* Feed what was read. OK: the answer is whole; BUSY: more is needed. */
+static enum status parse(struct http_client *c, const struct http_call *call, struct slice bytes)
+{
+    for (;;) {
+        size_t used;
+        enum http_parsed parsed = http_parser_feed(c->parser, bytes, &used);
+        bytes = slice_of(bytes.data + used, bytes.size - used);
+        switch (parsed) {
+        case HTTP_PARSED_PART:
+            return STATUS_BUSY;
+        case HTTP_PARSED_HEAD:
+            break;
+        case HTTP_PARSED_WHOLE:
+            if (http_parser_head(c->parser)->http_status / 100 != 1) {
+                return STATUS_OK;
+            }
+            prepare_parser(c, call); /* 100 Continue: the answer is still to come */
+            break;
+        case HTTP_PARSED_BAD:
+            return trouble_status(c);
+        }
+    }
+}
+
+static enum status receive_reply(struct http_client *c, const struct http_call *call,
+                                 uint64_t deadline_ms)
+{
+    for (;;) {
+        ssize_t n = recv(c->fd, c->in, sizeof(c->in), 0);
+        if (n > 0) {
+            enum status status = parse(c, call, slice_of(c->in, (size_t)n));
+            if (status != STATUS_BUSY) {
+                return status;
+            }
+        } else if (n == 0) {
+            bool whole = http_parser_end(c->parser) == HTTP_PARSED_WHOLE;
+            return whole ? STATUS_OK : STATUS_CLOSED;
+        } else if (errno == EAGAIN) {
+            enum status status = wait_for(c->fd, POLLIN, deadline_ms);
+            if (status != STATUS_OK) {
+                return status;
+            }
+        } else if (errno != EINTR) {
+            return STATUS_CLOSED;
+        }
+    }
+}
+
+enum status http_client_call(struct http_client *c, const struct http_call *call,
+                             struct http_reply *reply)
+{
+    CHECK(call->timeout_ms > 0);
+    uint64_t deadline_ms = now_ms() + call->timeout_ms;
+    *reply = (struct http_reply){0};
+    drop_if_stale(c);
+    if (c->fd < 0) {
+        enum status connected = connect_to_server(c, deadline_ms);
+        if (connected != STATUS_OK) {
+            return connected;
+        }
+    }
+    write_request(c, call);
+    prepare_parser(c, call);
+    enum status sent = send_request(c, deadline_ms);
+    enum status status = sent;
+    if (sent == STATUS_OK || sent == STATUS_CLOSED) {
+        status = receive_reply(c, call, deadline_ms);
+    }
+    const struct http_head *head = http_parser_head(c->parser);
+    if (status != STATUS_OK || sent != STATUS_OK || !head->keep_alive) {
+        disconnect(c);
+    }
+    if (status == STATUS_OK) {
+        *reply = (struct http_reply){.http_status = head->http_status,
+                                     .headers = head->headers,
+                                     .header_count = head->header_count,
+                                     .body = http_parser_body(c->parser)};
+    }
+    return status;
+}

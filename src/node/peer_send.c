@@ -1,0 +1,112 @@
+/* From a message to frames on a connection, in the order of rule O3, within the bounds of rule O1.
+ *  */
+#include "base/check.h"
+#include "node/peers_internal.h"
+
+#include <string.h>
+
+static uint64_t now_ms(const struct peers *p)
+{
+    return p->loop->ops->now_ms(p->loop);
+}
+
+static struct link *lane_link(const struct peer *peer, enum link_lane lane)
+{
+    return lane == LANE_BULK ? peer->bulk : peer->sending;
+}
+
+void peer_flush(struct peer *peer, enum link_lane lane)
+{
+    struct link *l = lane_link(peer, lane);
+    struct peer_queue *q = &peer->queues[lane];
+    struct frame f;
+    while (l != NULL && peer_queue_next(q, &f) && link_unsent(l) < LIMIT_PEER_CONN_BYTES) {
+        link_send(l, &f);
+        peer_queue_pop(q, &f);
+    }
+}
+
+void peers_on_drain(struct link *l)
+{
+    if (l->peer != NULL && lane_link(l->peer, l->lane) == l) {
+        peer_flush(l->peer, l->lane);
+    }
+}
+
+/* Told in a turn of its own: the caller of peers_send may be in the middle of a list that the
+ * answer would change. */
+static void note_dropped(struct peers *p, struct uuid to)
+{
+    p->counters.dropped_messages++;
+    for (uint32_t i = 0; i < p->dropped_count; i++) {
+        if (uuid_equal(p->dropped[i], to)) {
+            return;
+        }
+    }
+    if (p->dropped_count < LIMIT_PEERS_KNOWN) {
+        p->dropped[p->dropped_count++] = to;
+    }
+    p->loop->ops->timer_start(p->loop, &p->later, now_ms(p));
+}
+
+void peers_on_later(struct timer *t)
+{
+    struct peers *p = t->context;
+    uint32_t count = p->dropped_count;
+    struct uuid dropped[LIMIT_PEERS_KNOWN];
+    memcpy(dropped, p->dropped, sizeof(dropped));
+    p->dropped_count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        p->events->on_dropped(p->context, dropped[i]);
+    }
+}
+
+/* p->scratch is the message. Straight to the connection when nothing waits before it. */
+static void send_scratch(struct peer *peer, enum link_lane lane, enum frame_type type, bool urgent)
+{
+    struct peers *p = peer->peers;
+    struct peer_queue *q = &peer->queues[lane];
+    struct link *l = lane_link(peer, lane);
+    struct slice message = buf_slice(&p->scratch);
+    if (l != NULL && message.size <= FRAME_PAYLOAD_MAX && peer_queue_bytes(q) == 0 &&
+        link_unsent(l) < LIMIT_PEER_CONN_BYTES) {
+        link_send(l, &(struct frame){.type = (uint8_t)type,
+                                     .flags = FRAME_FIRST | FRAME_LAST,
+                                     .payload = message});
+        return;
+    }
+    if (peer_queue_push(q, (uint8_t)type, urgent, message)) {
+        peer_flush(peer, lane);
+    } else {
+        note_dropped(p, peer->hello.incarnation);
+    }
+}
+
+void peers_send(struct peers *p, struct uuid to, const struct raft_message *m)
+{
+    struct peer *peer = peers_find(p, to);
+    if (peer == NULL || !peer->announced) {
+        note_dropped(p, to);
+        return;
+    }
+    buf_clear(&p->scratch);
+    wire_encode_message(m, &p->scratch);
+    enum link_lane lane = m->bulk && peer->bulk != NULL ? LANE_BULK : LANE_RAFT;
+    send_scratch(peer, lane, FRAME_RAFT, m->type != RAFT_MSG_APPEND);
+    if (p->scratch.capacity > 4 * LIMIT_PEER_CONN_BYTES) {
+        buf_deinit(&p->scratch);
+    }
+}
+
+void peers_send_note(struct peers *p, struct uuid to, enum peer_note kind, struct slice body)
+{
+    struct peer *peer = peers_find(p, to);
+    CHECK_CMP(body.size, <, FRAME_PAYLOAD_MAX);
+    if (peer == NULL || (peer->sending == NULL && !peer->announced)) {
+        return;
+    }
+    buf_clear(&p->scratch);
+    buf_append_byte(&p->scratch, (uint8_t)kind);
+    buf_append_slice(&p->scratch, body);
+    send_scratch(peer, LANE_RAFT, FRAME_NOTE, true);
+}

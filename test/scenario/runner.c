@@ -1,0 +1,621 @@
+/* test/scenario/runner.c - plays a scenario file and compares what happened with what it says.
+ *
+ * A file is a story in blocks:
+ *
+ *     # a comment
+ *     nodes 3
+ *     run 300
+ *     ----
+ *     [104] n2 ELECTION_TIMEOUT term=0 silent_ms=104
+ *     ...
+ *                              (an empty line ends the block)
+ *
+ * Commands run in order; what follows `----` is the trace of the typed events of all members during
+ * them. `runner --rewrite FILE...` writes what happened into the files: read the diff. The commands
+ * are listed in test/scenario/README.md. Under all of it run the checks of test/unit/raft/world.h. */
+#include "world.h"
+
+#include "world_check.h"
+
+#include "base/buf.h"
+#include "base/check.h"
+#include "base/mem.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WORDS_MAX 16
+
+struct scenario {
+    struct world world;
+    bool ready;    /* `nodes` was there */
+    bool messages; /* print messages too */
+    bool applies;
+    struct buf trace; /* of the running block */
+    const char *file;
+    int line;
+};
+
+struct words {
+    uint32_t count;
+    char *item[WORDS_MAX];
+};
+
+static _Noreturn void usage(const struct scenario *s, const char *what, const char *word)
+{
+    fprintf(stderr, "%s:%d: %s: %s\n", s->file, s->line, what, word);
+    exit(2);
+}
+
+/* --- words ------------------------------------------------------------------------------------ */
+
+static struct words split(char *text)
+{
+    struct words w = {0};
+    for (char *word = strtok(text, " \t"); word != NULL && w.count < WORDS_MAX;
+         word = strtok(NULL, " \t")) {
+        w.item[w.count++] = word;
+    }
+    return w;
+}
+
+/* The text after "key=", or NULL. */
+static const char *option(const struct words *w, const char *key)
+{
+    size_t size = strlen(key);
+    for (uint32_t i = 1; i < w->count; i++) {
+        if (strncmp(w->item[i], key, size) == 0 && w->item[i][size] == '=') {
+            return w->item[i] + size + 1;
+        }
+    }
+    return NULL;
+}
+
+static uint64_t number(const struct words *w, const char *key, uint64_t otherwise)
+{
+    const char *text = option(w, key);
+    return text != NULL ? strtoull(text, NULL, 10) : otherwise;
+}
+
+static bool has_word(const struct words *w, const char *word)
+{
+    for (uint32_t i = 1; i < w->count; i++) {
+        if (strcmp(w->item[i], word) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static uint64_t argument(const struct scenario *s, const struct words *w, uint32_t at)
+{
+    if (at >= w->count) {
+        usage(s, "missing argument", w->item[0]);
+    }
+    return strtoull(w->item[at], NULL, 10);
+}
+
+static node_id node(const struct scenario *s, const struct words *w, uint32_t at)
+{
+    node_id id = argument(s, w, at);
+    if (id < 1 || id > s->world.node_count) {
+        usage(s, "no such node", w->item[at]);
+    }
+    return id;
+}
+
+/* "1,2,2" into numbers; returns how many. */
+static uint32_t numbers(const char *text, uint64_t *out, uint32_t most)
+{
+    uint32_t count = 0;
+    while (text != NULL && *text != '\0' && count < most) {
+        char *end;
+        out[count++] = strtoull(text, &end, 10);
+        text = *end == ',' ? end + 1 : NULL;
+    }
+    return count;
+}
+
+/* --- the trace -------------------------------------------------------------------------------- */
+
+static const char *const event_fields[][2] = {
+#define EVENT_FIELDS(name, a, b) {a, b},
+    RAFT_EVENT_TABLE(EVENT_FIELDS)
+#undef EVENT_FIELDS
+};
+
+static void print_field(struct buf *out, const char *name, uint64_t value)
+{
+    if (strcmp(name, "role") == 0) {
+        buf_printf(out, " %s", raft_role_name((enum raft_role)value));
+    } else if (strcmp(name, "type") == 0) {
+        buf_printf(out, " %s", raft_message_name((enum raft_message_type)value));
+    } else {
+        buf_printf(out, " %s=%" PRIu64, name, value);
+    }
+}
+
+static void on_event(void *context, node_id id, const struct raft_event *event)
+{
+    struct scenario *s = context;
+    buf_printf(&s->trace, "[%" PRIu64 "] n%" PRIu64 " %s", s->world.now_ms, id,
+               raft_event_name(event->kind));
+    print_field(&s->trace, event_fields[event->kind][0], event->a);
+    print_field(&s->trace, event_fields[event->kind][1], event->b);
+    buf_append_byte(&s->trace, '\n');
+}
+
+static void print_id(struct buf *out, const char *name, struct entry_id id)
+{
+    if (id.index != 0) {
+        buf_printf(out, " %s=%" PRIu64 "^%" PRIu64, name, id.index, id.term);
+    }
+}
+
+static void on_message(void *context, const struct raft_message *m, bool lost)
+{
+    struct scenario *s = context;
+    if (!s->messages) {
+        return;
+    }
+    struct buf *out = &s->trace;
+    buf_printf(out, "[%" PRIu64 "] n%" PRIu64 ">n%" PRIu64 " %s term=%" PRIu64, s->world.now_ms,
+               m->from, m->to, raft_message_name(m->type), m->term);
+    print_id(out, "last", m->last);
+    print_id(out, "hint", m->hint);
+    if (m->entry_count > 0) {
+        buf_printf(out, " entries=%" PRIu32, m->entry_count);
+    }
+    if (m->commit > 0) {
+        buf_printf(out, " commit=%" PRIu64, m->commit);
+    }
+    if (m->match > 0) {
+        buf_printf(out, " match=%" PRIu64, m->match);
+    }
+    buf_append_str(out, m->reject ? " refused" : "");
+    buf_append_str(out, m->transfer ? " transfer" : "");
+    buf_append_str(out, m->bulk ? " bulk" : "");
+    buf_append_str(out, lost ? " (lost)\n" : "\n");
+}
+
+static void on_read(void *context, node_id id, const struct raft_read *read)
+{
+    struct scenario *s = context;
+    buf_printf(&s->trace, "[%" PRIu64 "] n%" PRIu64 " read %s index=%" PRIu64 "\n", s->world.now_ms,
+               id, status_name(read->status), read->index);
+}
+
+static void on_apply(void *context, node_id id, raft_index index, const struct raft_entry *entry)
+{
+    struct scenario *s = context;
+    if (s->applies) {
+        buf_printf(&s->trace, "[%" PRIu64 "] n%" PRIu64 " applies %" PRIu64 "^%" PRIu64 "\n",
+                   s->world.now_ms, id, index, entry->term);
+    }
+}
+
+static void print_state(struct scenario *s)
+{
+    struct world *w = &s->world;
+    for (node_id id = 1; id <= w->node_count; id++) {
+        const struct world_node *n = &w->nodes[id];
+        buf_printf(&s->trace, "n%" PRIu64, id);
+        if (n->raft == NULL) {
+            buf_printf(&s->trace, " down disk=%" PRIu32 " term=%" PRIu64 " vote=%" PRIu64 "\n",
+                       n->disk.count, n->disk.term, n->disk.vote);
+            continue;
+        }
+        struct entry_id last = raft_last(n->raft);
+        buf_printf(&s->trace,
+                   " %s term=%" PRIu64 " vote=%" PRIu64 " leader=%" PRIu64 " last=%" PRIu64
+                   "^%" PRIu64 " durable=%" PRIu64 " commit=%" PRIu64 " applied=%" PRIu64 "\n",
+                   raft_role_name(raft_role(n->raft)), raft_term_now(n->raft), raft_vote(n->raft),
+                   raft_leader(n->raft), last.index, last.term, raft_durable(n->raft),
+                   raft_commit(n->raft), n->applied);
+    }
+}
+
+/* --- commands --------------------------------------------------------------------------------- */
+
+static void take_ids(const char *text, node_id *ids, uint32_t *count)
+{
+    *count = numbers(text, ids, LIMIT_MEMBERS);
+}
+
+/* nodes N [voters=1,2,3] [outgoing=..] [learners=..] [seed=] [election=] [heartbeat=] [bounds] */
+static void do_nodes(struct scenario *s, const struct words *w)
+{
+    struct world *world = &s->world;
+    world_init(world, number(w, "seed", 1));
+    world->observer = (struct world_observer){.context = s,
+                                              .on_event = on_event,
+                                              .on_message = on_message,
+                                              .on_read = on_read,
+                                              .on_apply = on_apply};
+    s->ready = true;
+    uint64_t count = argument(s, w, 1);
+    struct raft_config config = {0};
+    take_ids(option(w, "voters"), config.voters, &config.voter_count);
+    take_ids(option(w, "outgoing"), config.outgoing, &config.outgoing_count);
+    take_ids(option(w, "learners"), config.learners, &config.learner_count);
+    if (config.voter_count == 0) {
+        for (node_id id = 1; id <= count; id++) {
+            config.voters[config.voter_count++] = id;
+        }
+    }
+    const struct raft_options options = {
+        .self = 1,
+        .election_timeout_ms = (uint32_t)number(w, "election", 100),
+        .heartbeat_ms = (uint32_t)number(w, "heartbeat", 20),
+        .append_bytes_max = (uint32_t)number(w, "append", 0),
+        .inflight_messages_max = (uint32_t)number(w, "window", 0),
+        .tail_bytes_max = (uint32_t)number(w, "tail", 0),
+    };
+    for (uint64_t i = 0; i < count; i++) {
+        world_add(world, &options, &config);
+    }
+}
+
+/* config N [voters=] [learners=]: this member's disk knows another configuration than the rest. */
+static void do_config(struct scenario *s, const struct words *w)
+{
+    struct raft_config config = {0};
+    take_ids(option(w, "voters"), config.voters, &config.voter_count);
+    take_ids(option(w, "learners"), config.learners, &config.learner_count);
+    s->world.nodes[node(s, w, 1)].config = config;
+}
+
+/* disk N [terms=1,1,2] [term=] [vote=] [commit=]: what is there before the start. */
+static void do_disk(struct scenario *s, const struct words *w)
+{
+    node_id id = node(s, w, 1);
+    struct world_disk *disk = &s->world.nodes[id].disk;
+    uint64_t terms[256];
+    uint32_t count = numbers(option(w, "terms"), terms, 256);
+    uint64_t repeat = number(w, "repeat", 1);
+    for (uint64_t i = 0; i < count * repeat; i++) {
+        world_preload(&s->world, id, terms[i / repeat], NULL);
+    }
+    disk->term = number(w, "term", disk->count > 0 ? terms[count - 1] : 0);
+    disk->vote = number(w, "vote", 0);
+    disk->commit = number(w, "commit", 0);
+}
+
+static void do_start(struct scenario *s, const struct words *w)
+{
+    for (node_id id = 1; id <= s->world.node_count; id++) {
+        if (w->count == 1 || id == argument(s, w, 1)) {
+            world_start(&s->world, id);
+        }
+    }
+}
+
+static void report(struct scenario *s, node_id id, const char *what, enum status status)
+{
+    if (status != STATUS_OK) {
+        buf_printf(&s->trace, "[%" PRIu64 "] n%" PRIu64 " %s: %s\n", s->world.now_ms, id, what,
+                   status_name(status));
+    }
+}
+
+static void do_propose(struct scenario *s, const struct words *w)
+{
+    node_id id = node(s, w, 1);
+    uint64_t count = number(w, "count", 1);
+    for (uint64_t i = 0; i < count; i++) {
+        report(s, id, "propose", world_propose(&s->world, id, 8));
+    }
+}
+
+static void input(struct scenario *s, const struct words *w, struct raft_input in)
+{
+    node_id id = node(s, w, 1);
+    report(s, id, w->item[0], world_input(&s->world, id, &in));
+}
+
+static void do_transfer(struct scenario *s, const struct words *w)
+{
+    input(s, w,
+          (struct raft_input){.kind = RAFT_INPUT_TRANSFER,
+                              .target = w->count > 2 ? argument(s, w, 2) : 0});
+}
+
+static void do_campaign(struct scenario *s, const struct words *w)
+{
+    input(s, w, (struct raft_input){.kind = RAFT_INPUT_CAMPAIGN});
+}
+
+static void do_stalled(struct scenario *s, const struct words *w)
+{
+    input(s, w, (struct raft_input){.kind = RAFT_INPUT_STALLED});
+}
+
+static void do_lost(struct scenario *s, const struct words *w)
+{
+    const struct raft *r = s->world.nodes[node(s, w, 1)].raft;
+    input(s, w,
+          (struct raft_input){.kind = RAFT_INPUT_LEADER_LOST,
+                              .lost = {.leader = number(w, "leader", raft_leader(r)),
+                                       .term = number(w, "term", raft_term_now(r)),
+                                       .sync_ms = (uint32_t)number(w, "sync", 1)}});
+}
+
+static void do_read(struct scenario *s, const struct words *w)
+{
+    report(s, node(s, w, 1), "read", world_read(&s->world, node(s, w, 1)));
+}
+
+static void do_run(struct scenario *s, const struct words *w)
+{
+    world_run(&s->world, argument(s, w, 1));
+}
+
+static void do_crash(struct scenario *s, const struct words *w)
+{
+    world_crash(&s->world, node(s, w, 1));
+}
+
+static void do_pause(struct scenario *s, const struct words *w)
+{
+    world_pause(&s->world, node(s, w, 1), strcmp(w->item[0], "pause") == 0);
+}
+
+/* cut|hold|open A B..., A = everybody when 0: both ways, or `A > B` for one. */
+static void do_link(struct scenario *s, const struct words *w)
+{
+    enum world_link state = w->item[0][0] == 'c'   ? WORLD_LINK_CUT
+                            : w->item[0][0] == 'h' ? WORLD_LINK_HELD
+                                                   : WORLD_LINK_OPEN;
+    if (w->count == 1) {
+        world_set_all_links(&s->world, state);
+        return;
+    }
+    bool one_way = has_word(w, ">");
+    node_id a = node(s, w, 1);
+    for (uint32_t i = one_way ? 3 : 2; i < w->count; i++) {
+        node_id b = node(s, w, i);
+        world_set_link(&s->world, a, b, state);
+        if (!one_way) {
+            world_set_link(&s->world, b, a, state);
+        }
+    }
+}
+
+/* isolate A: cut from everybody. */
+static void do_isolate(struct scenario *s, const struct words *w)
+{
+    node_id a = node(s, w, 1);
+    for (node_id b = 1; b <= s->world.node_count; b++) {
+        world_set_link(&s->world, a, b, WORLD_LINK_CUT);
+        world_set_link(&s->world, b, a, WORLD_LINK_CUT);
+    }
+}
+
+/* sync N ms | sync N hangs */
+static void do_sync(struct scenario *s, const struct words *w)
+{
+    bool hangs = has_word(w, "hangs");
+    world_set_disk(&s->world, node(s, w, 1), hangs ? 1 : argument(s, w, 2), hangs);
+}
+
+/* deliver TYPE from= to= term= [index= prev=] [commit=] [entries=1,1]: a message that nobody sent. */
+static void do_deliver(struct scenario *s, const struct words *w)
+{
+    uint64_t terms[64];
+    struct raft_entry entries[64] = {0};
+    struct raft_message m = {.from = number(w, "from", 0),
+                             .to = number(w, "to", 0),
+                             .term = number(w, "term", 0),
+                             .last = {.index = number(w, "index", 0), .term = number(w, "prev", 0)},
+                             .commit = number(w, "commit", 0),
+                             .round = number(w, "round", 1),
+                             .entry_count = numbers(option(w, "entries"), terms, 64),
+                             .entries = entries};
+    for (uint32_t i = 0; i < m.entry_count; i++) {
+        entries[i].term = terms[i];
+    }
+    for (uint32_t type = 1; type <= RAFT_MSG_SNAPSHOT_REPLY; type++) {
+        if (w->count > 1 &&
+            strcmp(w->item[1], raft_message_name((enum raft_message_type)type)) == 0) {
+            m.type = (enum raft_message_type)type;
+        }
+    }
+    if (m.type == 0 || m.to == 0) {
+        usage(s, "which message", w->item[0]);
+    }
+    world_deliver(&s->world, &m);
+}
+
+static void do_trace(struct scenario *s, const struct words *w)
+{
+    s->messages = has_word(w, "messages");
+    s->applies = has_word(w, "applies");
+}
+
+static void do_state(struct scenario *s, const struct words *w)
+{
+    (void)w;
+    world_flush(&s->world);
+    print_state(s);
+}
+
+/* The story must have come to a good end. */
+static void do_converged(struct scenario *s, const struct words *w)
+{
+    (void)w;
+    buf_printf(&s->trace, "converged: %s\n", world_is_converged(&s->world, NULL) ? "yes" : "NO");
+}
+
+static const struct {
+    const char *name;
+    void (*run)(struct scenario *s, const struct words *w);
+} commands[] = {
+    {"nodes", do_nodes},
+    {"config", do_config},
+    {"disk", do_disk},
+    {"start", do_start},
+    {"run", do_run},
+    {"propose", do_propose},
+    {"transfer", do_transfer},
+    {"campaign", do_campaign},
+    {"stalled", do_stalled},
+    {"lost", do_lost},
+    {"read", do_read},
+    {"crash", do_crash},
+    {"pause", do_pause},
+    {"resume", do_pause},
+    {"cut", do_link},
+    {"hold", do_link},
+    {"open", do_link},
+    {"isolate", do_isolate},
+    {"sync", do_sync},
+    {"deliver", do_deliver},
+    {"trace", do_trace},
+    {"state", do_state},
+    {"converged", do_converged},
+};
+
+static void run_command(struct scenario *s, const char *line)
+{
+    char *text = mem_strdup(line);
+    struct words w = split(text);
+    if (w.count > 0 && w.item[0][0] != '#') {
+        bool found = false;
+        if (!s->ready && strcmp(w.item[0], "nodes") != 0) {
+            usage(s, "a scenario begins with", "nodes");
+        }
+        for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+            if (strcmp(commands[i].name, w.item[0]) == 0) {
+                commands[i].run(s, &w);
+                found = true;
+            }
+        }
+        if (!found) {
+            usage(s, "unknown command", w.item[0]);
+        }
+    }
+    mem_free(text);
+}
+
+/* --- files ------------------------------------------------------------------------------------ */
+
+static char *read_file(const char *path)
+{
+    FILE *f = fopen(path, "rb");
+    if (f == NULL) {
+        perror(path);
+        exit(2);
+    }
+    struct buf b = {0};
+    char chunk[4096];
+    size_t got;
+    while ((got = fread(chunk, 1, sizeof(chunk), f)) > 0) {
+        buf_append(&b, chunk, got);
+    }
+    fclose(f);
+    char *text = mem_strndup((const char *)b.data, b.size);
+    buf_deinit(&b);
+    return text;
+}
+
+/* The next line without its newline; NULL at the end. Cuts `*rest`. */
+static char *next_line(char **rest)
+{
+    if (**rest == '\0') {
+        return NULL;
+    }
+    char *line = *rest;
+    char *end = strchr(line, '\n');
+    if (end == NULL) {
+        *rest = line + strlen(line);
+    } else {
+        *end = '\0';
+        *rest = end + 1;
+    }
+    return line;
+}
+
+/* Replays the file into `out`, with the traces as they are now. */
+static void play(struct scenario *s, char *text, struct buf *out)
+{
+    bool skipping = false;
+    for (char *line = next_line(&text); line != NULL; line = next_line(&text)) {
+        s->line++;
+        if (skipping) {
+            if (line[0] != '\0') {
+                continue;
+            }
+            skipping = false;
+        }
+        if (strcmp(line, "----") == 0) {
+            if (s->ready) {
+                world_flush(&s->world);
+            }
+            buf_append_str(out, "----\n");
+            buf_append_slice(out, buf_slice(&s->trace));
+            buf_clear(&s->trace);
+            skipping = true;
+            continue;
+        }
+        run_command(s, line);
+        buf_printf(out, "%s\n", line);
+    }
+}
+
+static void print_difference(const char *path, const char *expected, const char *actual)
+{
+    int line = 1;
+    while (*expected != '\0' && *expected == *actual) {
+        line += *expected == '\n';
+        expected++;
+        actual++;
+    }
+    fprintf(stderr, "%s: differs near line %d; now it is:\n%.600s\n(runner --rewrite writes it)\n",
+            path, line, actual);
+}
+
+static bool play_file(const char *path, bool rewrite)
+{
+    struct scenario s = {.file = path};
+    char *replay = mem_printf("in %s\n", path);
+    world_set_replay(replay);
+    char *expected = read_file(path);
+    char *text = mem_strdup(expected);
+    struct buf out = {0};
+    play(&s, text, &out);
+    buf_append_byte(&out, '\0');
+    bool same = strcmp((const char *)out.data, expected) == 0;
+    if (!same && rewrite) {
+        FILE *f = fopen(path, "wb");
+        CHECK(f != NULL);
+        fputs((const char *)out.data, f);
+        fclose(f);
+    } else if (!same) {
+        print_difference(path, expected, (const char *)out.data);
+    }
+    if (s.ready) {
+        world_deinit(&s.world);
+    }
+    buf_deinit(&s.trace);
+    buf_deinit(&out);
+    mem_free(text);
+    mem_free(expected);
+    world_set_replay("");
+    mem_free(replay);
+    return same || rewrite;
+}
+
+int main(int argc, char **argv)
+{
+    bool rewrite = argc > 1 && strcmp(argv[1], "--rewrite") == 0;
+    bool all_same = true;
+    if (argc < 2) {
+        fprintf(stderr, "usage: %s [--rewrite] FILE...\n", argv[0]);
+        return 2;
+    }
+    for (int i = rewrite ? 2 : 1; i < argc; i++) {
+        all_same = play_file(argv[i], rewrite) && all_same;
+    }
+    return all_same ? 0 : 1;
+}

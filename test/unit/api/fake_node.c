@@ -1,0 +1,181 @@
+/* fake_node.c - a member without Raft: writes go to a real store when the test says "turn". */
+#include "fake_node.h"
+
+#include "base/check.h"
+
+#include <stdio.h>
+
+struct node fake_node;
+
+static void add_member(const char *name, const char *url, bool self)
+{
+    struct node_member *m = &fake_node.status.members[fake_node.status.member_count++];
+    *m = (struct node_member){.id = fake_node.status.member_count, .self = self};
+    snprintf(m->name, sizeof(m->name), "%s", name);
+    snprintf(m->url, sizeof(m->url), "%s", url);
+}
+
+void fake_node_init(void)
+{
+    struct node_status *s = &fake_node.status;
+    memset(&fake_node, 0, sizeof(fake_node));
+    fake_node.kv = kv_create();
+    fake_node.live = true;
+    list_init(&fake_node.writes);
+    s->name = "node-1";
+    s->role = "leader";
+    s->term = 3;
+    s->commit_index = 12;
+    s->applied_index = 11;
+    s->uptime_ms = 5000;
+    memset(s->cluster.bytes, 0xab, sizeof(s->cluster.bytes));
+    snprintf(s->leader, sizeof(s->leader), "node-1");
+    snprintf(s->leader_url, sizeof(s->leader_url), "http://127.0.0.1:4001");
+    add_member("node-1", "http://127.0.0.1:4001", true);
+    add_member("node-2", "http://127.0.0.1:4002", false);
+    add_member("node-3", "http://127.0.0.1:4003", false);
+}
+
+void fake_node_deinit(void)
+{
+    kv_destroy(fake_node.kv);
+}
+
+enum status node_write_start(struct node *n, struct node_write *w, const struct kv_command *command)
+{
+    n->last_ack = w->ack;
+    if (n->write_start != STATUS_OK) {
+        return n->write_start;
+    }
+    kv_apply(n->kv, command, &w->result);
+    w->index = 41;
+    w->term = n->status.term;
+    w->status = n->write_outcome != STATUS_OK ? n->write_outcome : w->result.status;
+    w->missing_count = n->missing_count;
+    for (uint32_t i = 0; i < w->missing_count; i++) {
+        snprintf(w->missing[i], sizeof(w->missing[i]), "%s", n->missing[i]);
+    }
+    list_push_back(&n->writes, &w->link);
+    return STATUS_OK;
+}
+
+void node_write_cancel(struct node_write *w)
+{
+    CHECK(!list_is_empty(&w->link)); /* it still waits */
+    list_remove(&w->link);
+    fake_node.cancels++;
+}
+
+void node_read_start(struct node *n, struct node_read *r)
+{
+    n->last_read = *r;
+    r->status = n->read_outcome;
+    if (n->reads_wait) {
+        n->read = r;
+    } else {
+        r->done(r);
+    }
+}
+
+void node_read_cancel(struct node_read *r)
+{
+    CHECK(fake_node.read == r);
+    fake_node.read = NULL;
+    fake_node.cancels++;
+}
+
+const struct kv *node_kv(const struct node *n)
+{
+    return n->kv;
+}
+
+void node_status_get(const struct node *n, struct node_status *status)
+{
+    *status = n->status;
+}
+
+void node_founding_text(const struct node *n, char *text, size_t size)
+{
+    snprintf(text, size, "%s", n->status.founding ? "waiting for node-3" : "");
+}
+
+void node_survey_start(struct node *n, struct node_survey *s)
+{
+    n->survey = s;
+}
+
+void node_survey_cancel(struct node_survey *s)
+{
+    CHECK(fake_node.survey == s);
+    fake_node.survey = NULL;
+    fake_node.cancels++;
+}
+
+enum status node_step_down_start(struct node *n, struct node_step_down *d)
+{
+    if (n->step_down_start == STATUS_OK) {
+        n->step_down = d;
+    }
+    return n->step_down_start;
+}
+
+void node_step_down_cancel(struct node_step_down *d)
+{
+    CHECK(fake_node.step_down == d);
+    fake_node.step_down = NULL;
+    fake_node.cancels++;
+}
+
+void node_campaign(struct node *n)
+{
+    n->campaigns++;
+}
+
+bool node_is_live(const struct node *n, char *why, size_t size)
+{
+    snprintf(why, size, "%s", n->live ? "" : "the loop hangs");
+    return n->live;
+}
+
+uint32_t node_ready_checks(const struct node *n, struct node_check checks[NODE_CHECKS_MAX])
+{
+    memcpy(checks, n->checks, sizeof(n->checks));
+    return n->check_count;
+}
+
+void node_take_peer(struct node *n, struct conn *c, struct slice rest)
+{
+    (void)rest;
+    n->peer = c;
+    if (c->loop != NULL) {
+        c->loop->ops->conn_close(c, false);
+    }
+}
+
+void fake_turn(void)
+{
+    struct node *n = &fake_node;
+    struct node_read *read = n->read;
+    struct node_survey *survey = n->survey;
+    struct node_step_down *step_down = n->step_down;
+    n->read = NULL;
+    n->survey = NULL;
+    n->step_down = NULL;
+    struct list *link;
+    while ((link = list_pop_front(&n->writes)) != NULL) {
+        struct node_write *w = CONTAINER_OF(link, struct node_write, link);
+        w->done(w);
+    }
+    if (read != NULL) {
+        read->done(read);
+    }
+    if (survey != NULL) {
+        survey->count = n->survey_count;
+        memcpy(survey->items, n->survey_items, sizeof(n->survey_items));
+        survey->done(survey);
+    }
+    if (step_down != NULL) {
+        step_down->status = n->step_down_outcome;
+        step_down->done(step_down);
+    }
+}

@@ -1,0 +1,41 @@
+/* fake_node.h - node/node.h without a cluster, replaced at link time. */
+#pragma once
+
+#include "base/buf.h"
+#include "node/node.h"
+
+/* How the node behaves; the test sets it. After fake_node_init: a leader that says yes to
+ * everything. */
+struct node {
+    struct kv *kv;
+    struct node_status status;
+    enum status write_start;   /* of node_write_start */
+    enum status write_outcome; /* OK: what kv says */
+    enum status read_outcome;
+    bool reads_wait; /* until fake_turn; otherwise at once */
+    enum status step_down_start;
+    enum status step_down_outcome;
+    struct list writes;
+    struct node_read *read;
+    struct node_survey *survey;
+    struct node_step_down *step_down;
+    struct node_read last_read; /* as it was started */
+    enum node_ack last_ack;
+    uint32_t campaigns;
+    uint32_t cancels;
+    uint32_t missing_count;
+    const char *missing[LIMIT_MEMBERS];
+    uint32_t survey_count;
+    struct node_survey_item survey_items[LIMIT_MEMBERS];
+    struct node_check checks[NODE_CHECKS_MAX];
+    uint32_t check_count;
+    bool live;
+    struct conn *peer; /* given to node_take_peer */
+};
+
+extern struct node fake_node;
+
+void fake_node_init(void);
+void fake_node_deinit(void);
+/* The node answers what waits. */
+void fake_turn(void);

@@ -1,0 +1,54 @@
+/* fakes.h - what api/ stands on, replaced at link time: an HTTP server that keeps what it is told
+ * to answer, a loop that is a clock, and the node of fake_node.h.
+ *
+ * A test asks, gets a struct asked, looks at it, and forgets it. Every test runs between fake_setup
+ * and fake_teardown. */
+#pragma once
+
+#include "fake_node.h"
+
+#include "api/api.h"
+#include "base/buf.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define FAKE_HEADERS_MAX 8
+
+/* One request and what came back. */
+struct asked {
+    struct http_request http;
+    struct http_header headers[FAKE_HEADERS_MAX];
+    bool begun; /* streamed */
+    bool done;
+    bool aborted;
+    int status;
+    struct buf type;
+    struct buf extra; /* headers of this answer */
+    struct buf body;
+    uint32_t chunks;
+};
+
+extern struct api *fake_api;
+/* Streams are told to stop after so many chunks until fake_writable. */
+extern uint32_t fake_chunks_room;
+
+int fake_setup(void **state);
+int fake_teardown(void **state);
+/* Replace the api by one with other options. */
+void fake_restart(const char *cors_origin, enum node_ack ack);
+void fake_become_follower(const char *leader);
+
+/* Hand a request to the api. `headers`: "Name: value\n" lines or NULL. */
+struct asked *ask(const char *method, const char *target, const char *headers, struct slice body);
+/* The client is gone before the answer. */
+void hang_up(struct asked *a);
+void forget(struct asked *a);
+/* The connection takes more. */
+void fake_writable(struct asked *a);
+/* A second passes on the loop. */
+void fake_second(uint64_t requests);
+/* The headers that every answer to this request would carry. */
+void common_headers_of(const struct asked *a, struct buf *out);
+/* Straight into the store. */
+void store(const char *key, struct slice value);

@@ -1,0 +1,44 @@
+/* A loop without a kernel: the test says what time it is, what arrives, and what the other side
+ * takes. Shared by the tests of the HTTP server and by its fuzzer. */
+#pragma once
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "net/loop.h"
+#include "net/timer_heap.h"
+
+struct fake_loop {
+    struct loop base; /* first */
+    struct timer_heap timers;
+    uint64_t now_ms;
+    struct list conns;
+};
+
+struct fake_conn {
+    struct conn base; /* first */
+    struct list link;
+    struct buf sent; /* what was written */
+    struct buf held; /* what arrived while reading was paused */
+    size_t taken;    /* of `sent`, by the other side */
+    bool is_stuck;   /* the other side takes nothing */
+    bool is_paused;
+    bool is_closed;   /* conn_close was called */
+    bool was_flushed; /* ... with flush */
+    bool is_gone;     /* on_close was called */
+    bool owes_drain;
+};
+
+void fake_loop_init(struct fake_loop *l);
+/* Frees the conns, too. Every one must be gone. */
+void fake_loop_deinit(struct fake_loop *l);
+/* A conn that was just accepted; its events are the test's to set. */
+struct fake_conn *fake_loop_connect(struct fake_loop *l);
+/* One turn: due timers, what was held back, drains, and on_close of what was closed. */
+void fake_loop_turn(struct fake_loop *l);
+/* Let time pass, a turn every `step_ms`. */
+void fake_loop_pass(struct fake_loop *l, uint64_t ms, uint64_t step_ms);
+/* Bytes arrive; no turn of their own is needed. */
+void fake_conn_feed(struct fake_conn *c, struct slice bytes);
+void fake_conn_end(struct fake_conn *c);
+/* The other side resets the connection. */
+void fake_conn_reset(struct fake_conn *c);

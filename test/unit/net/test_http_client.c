@@ -1,0 +1,343 @@
+/* The waiting client, against servers of one canned answer and against our own server. */
+#include "base/check.h"
+#include "base/limits.h"
+#include "net/http.h"
+#include "net/http_client.h"
+#include "net/loop.h"
+#include "net/url.h"
+
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define LONG_MS 20000
+
+/* --- a server that says one thing, whatever it is asked --------------------------------------- */
+
+struct canned {
+    int listener;
+    uint16_t port;
+    pthread_t thread;
+    const char *answer; /* NULL: says nothing and waits for the client to go */
+};
+
+static void *serve_once(void *context)
+{
+    struct canned *s = context;
+    int fd = accept(s->listener, NULL, NULL);
+    CHECK(fd >= 0);
+    char request[4096];
+    CHECK(recv(fd, request, sizeof(request), 0) > 0);
+    if (s->answer != NULL) {
+        size_t size = strlen(s->answer);
+        CHECK(send(fd, s->answer, size, MSG_NOSIGNAL) == (ssize_t)size);
+    } else {
+        while (recv(fd, request, sizeof(request), 0) > 0) {
+        }
+    }
+    close(fd);
+    return NULL;
+}
+
+static struct url listen_here(int *fd)
+{
+    struct url u = {.host = "127.0.0.1"};
+    *fd = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof(a);
+    CHECK(bind(*fd, (struct sockaddr *)&a, sizeof(a)) == 0 && listen(*fd, 10) == 0);
+    CHECK(getsockname(*fd, (struct sockaddr *)&a, &size) == 0);
+    u.port = ntohs(a.sin_port);
+    return u;
+}
+
+struct canned_case {
+    const char *name;
+    const char *method;
+    const char *answer;
+    enum status expected;
+    int http_status;
+    const char *body;
+};
+
+static const struct canned_case canned_cases[] = {
+    {"length", "GET", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", STATUS_OK, 200, "hello"},
+    {"chunked", "GET",
+     "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
+     STATUS_OK, 200, "hello"},
+    {"until close", "GET", "HTTP/1.1 200 OK\r\n\r\nhello", STATUS_OK, 200, "hello"},
+    {"http 1.0", "GET", "HTTP/1.0 404 Not Found\r\n\r\nhello", STATUS_OK, 404, "hello"},
+    {"head", "HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 500000\r\n\r\n", STATUS_OK, 200, ""},
+    {"no content", "GET", "HTTP/1.1 204 No Content\r\n\r\n", STATUS_OK, 204, ""},
+    {"not modified", "GET", "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", STATUS_OK,
+     304, ""},
+    {"100 first", "PUT",
+     "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", STATUS_OK, 200,
+     "ok"},
+    {"cut off in the body", "GET", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel", STATUS_CLOSED,
+     0, NULL},
+    {"cut off in the chunks", "GET",
+     "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n", STATUS_CLOSED, 0, NULL},
+    {"cut off in the head", "GET", "HTTP/1.1 200 OK\r\nContent-Le", STATUS_CLOSED, 0, NULL},
+    {"cut off before", "GET", "", STATUS_CLOSED, 0, NULL},
+    {"too long", "GET", "HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n", STATUS_TOO_LARGE, 0,
+     NULL},
+    {"noise", "GET", "SSH-2.0-OpenSSH_9.2\r\n", STATUS_CORRUPT, 0, NULL},
+    {"two lengths", "GET", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+     STATUS_CORRUPT, 0, NULL},
+};
+
+static enum status call_once(struct http_client *c, const char *method, const char *target,
+                             uint32_t timeout_ms, struct http_reply *reply)
+{
+    const struct http_call call = {
+        .method = method, .target = target, .timeout_ms = timeout_ms, .answer_bytes_max = 1000};
+    return http_client_call(c, &call, reply);
+}
+
+static void what_the_server_says_comes_back_or_why_not(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(canned_cases) / sizeof(canned_cases[0]); i++) {
+        const struct canned_case *t = &canned_cases[i];
+        struct canned s = {.answer = t->answer};
+        struct url u = listen_here(&s.listener);
+        assert_int_equal(pthread_create(&s.thread, NULL, serve_once, &s), 0);
+        struct http_client *c = http_client_create(&u);
+        struct http_reply reply;
+        enum status status = call_once(c, t->method, "/", LONG_MS, &reply);
+        if (status != t->expected || reply.http_status != t->http_status ||
+            (t->body != NULL && !slice_equal(reply.body, slice_str(t->body)))) {
+            fail_msg("%s: %s, http status %d", t->name, status_name(status), reply.http_status);
+        }
+        http_client_destroy(c);
+        pthread_join(s.thread, NULL);
+        close(s.listener);
+    }
+}
+
+static void nothing_sent_and_no_answer_are_told_apart(void **state)
+{
+    (void)state;
+    struct http_reply reply;
+    /* Nobody listens: nothing was sent. */
+    int fd;
+    struct url u = listen_here(&fd);
+    close(fd);
+    struct http_client *c = http_client_create(&u);
+    assert_int_equal(call_once(c, "PUT", "/", LONG_MS, &reply), STATUS_UNREACHABLE);
+    http_client_destroy(c);
+    /* No such host. */
+    struct url nowhere = {.host = "no-such-host.invalid", .port = 1};
+    c = http_client_create(&nowhere);
+    assert_int_equal(call_once(c, "PUT", "/", LONG_MS, &reply), STATUS_UNREACHABLE);
+    http_client_destroy(c);
+    /* It was sent, and there is no answer. */
+    struct canned silent = {.answer = NULL};
+    u = listen_here(&silent.listener);
+    assert_int_equal(pthread_create(&silent.thread, NULL, serve_once, &silent), 0);
+    c = http_client_create(&u);
+    assert_int_equal(call_once(c, "PUT", "/", 100, &reply), STATUS_TIMEOUT);
+    http_client_destroy(c);
+    pthread_join(silent.thread, NULL);
+    close(silent.listener);
+}
+
+/* --- our own server --------------------------------------------------------------------------- */
+
+static struct loop *loop;
+static struct http_server *server;
+static uint16_t port;
+
+static void on_request(void *context, struct http_request *r)
+{
+    (void)context;
+    if (slice_equal(r->path, slice_str("/stop"))) {
+        http_answer(r, 200, NULL, NULL, slice_str("bye"));
+        loop->ops->stop(loop);
+        return;
+    }
+    if (slice_equal(r->path, slice_str("/close"))) {
+        http_answer_abort(r);
+        return;
+    }
+    http_answer(r, 200, "text/plain", "X-Port: 1\r\n",
+                r->body.size > 0 ? r->body : slice_str(r->conn->remote));
+}
+
+static void on_bad(void *context, int http_status, const char *reason, struct buf *body)
+{
+    (void)context;
+    buf_printf(body, "%d %s", http_status, reason);
+}
+
+static uint64_t allow_body(void *context, const struct http_request *r)
+{
+    (void)context;
+    (void)r;
+    return 500;
+}
+
+static void on_accept(void *context, struct conn *c)
+{
+    (void)context;
+    http_server_accept(server, c);
+}
+
+static void *run_server(void *context)
+{
+    uv_loop_run(context);
+    return NULL;
+}
+
+static void start_server(pthread_t *thread)
+{
+    loop = uv_loop_create();
+    const struct http_handler handler = {
+        .on_request = on_request, .on_bad = on_bad, .body_bytes_max = allow_body};
+    server = http_server_create(loop, &handler, NULL);
+    assert_int_equal(loop->ops->listen(loop, "127.0.0.1", 0, &port, on_accept, NULL), STATUS_OK);
+    assert_int_equal(pthread_create(thread, NULL, run_server, loop), 0);
+}
+
+static void a_connection_is_kept_and_renewed_when_it_was_lost(void **state)
+{
+    (void)state;
+    pthread_t thread;
+    start_server(&thread);
+    struct url u = {.host = "127.0.0.1", .port = port};
+    struct http_client *c = http_client_create(&u);
+    struct http_reply reply;
+    char first[64] = "";
+    assert_int_equal(call_once(c, "GET", "/", LONG_MS, &reply), STATUS_OK);
+    memcpy(first, reply.body.data, reply.body.size);
+    assert_int_equal(call_once(c, "GET", "/", LONG_MS, &reply), STATUS_OK);
+    assert_true(slice_equal(reply.body, slice_str(first))); /* the same connection */
+    struct slice x = http_headers_find(reply.headers, reply.header_count, "x-port");
+    assert_true(slice_equal(x, slice_str("1")));
+
+    assert_int_equal(call_once(c, "PUT", "/close", LONG_MS, &reply), STATUS_CLOSED);
+    assert_int_equal(call_once(c, "GET", "/", LONG_MS, &reply), STATUS_OK);
+    assert_false(slice_equal(reply.body, slice_str(first)));
+
+    struct http_call put = {.method = "PUT",
+                            .target = "/",
+                            .headers = "X: y\r\n",
+                            .body = slice_str("value"),
+                            .timeout_ms = LONG_MS,
+                            .answer_bytes_max = 1000};
+    assert_int_equal(http_client_call(c, &put, &reply), STATUS_OK);
+    assert_true(slice_equal(reply.body, slice_str("value")));
+
+    assert_int_equal(call_once(c, "GET", "/stop", LONG_MS, &reply), STATUS_OK);
+    assert_int_equal(reply.http_status, 200);
+    pthread_join(thread, NULL);
+    http_server_destroy(server);
+    uv_loop_destroy(loop);
+    assert_int_equal(call_once(c, "GET", "/", LONG_MS, &reply), STATUS_UNREACHABLE);
+    http_client_destroy(c);
+}
+
+static void row_a23_a_refused_body_is_an_answer_and_not_a_broken_connection(void **state)
+{
+    (void)state;
+    pthread_t thread;
+    start_server(&thread);
+    struct url u = {.host = "127.0.0.1", .port = port};
+    struct http_client *c = http_client_create(&u);
+    struct http_reply reply;
+    static uint8_t big[8 * MIB];
+    struct http_call put = {.method = "PUT",
+                            .target = "/",
+                            .body = slice_of(big, sizeof(big)),
+                            .timeout_ms = LONG_MS,
+                            .answer_bytes_max = 1000};
+    assert_int_equal(http_client_call(c, &put, &reply), STATUS_OK);
+    assert_int_equal(reply.http_status, 413);
+    assert_int_equal(call_once(c, "GET", "/stop", LONG_MS, &reply), STATUS_OK);
+    pthread_join(thread, NULL);
+    http_client_destroy(c);
+    http_server_destroy(server);
+    uv_loop_destroy(loop);
+}
+
+/* --- addresses -------------------------------------------------------------------------------- */
+
+static void addresses_are_read_as_people_write_them(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        const char *again; /* NULL: refused */
+    } table[] = {
+        {"http://127.0.0.1:4001", "http://127.0.0.1:4001"},
+        {"http://127.0.0.1:4001/", "http://127.0.0.1:4001"},
+        {"HTTP://node-1.example:65535", "http://node-1.example:65535"},
+        {"localhost:4000", "http://localhost:4000"},
+        {"http://a", "http://a:80"},
+        {"http://[::1]:4000", "http://[::1]:4000"},
+        {"[fe80::1%eth0]:1", "http://[fe80::1%eth0]:1"},
+        {"http://[::1]", "http://[::1]:80"},
+        {"", NULL},
+        {"http://", NULL},
+        {"localhost", NULL},
+        {":4000", NULL},
+        {"a:", NULL},
+        {"a:0", NULL},
+        {"a:65536", NULL},
+        {"a:99999999999", NULL},
+        {"a:-1", NULL},
+        {"a:4x", NULL},
+        {"::1", NULL},
+        {"::1:4000", NULL},
+        {"[::1", NULL},
+        {"[::1]x:1", NULL},
+        {"[]:1", NULL},
+        {"http://a:1/path", NULL},
+        {"http://a:1?q", NULL},
+        {"http://u@a:1", NULL},
+        {"https://a:1", NULL},
+        {"a b:1", NULL},
+        {"http://a:1//", NULL},
+    };
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        struct url u;
+        const char *why = NULL;
+        char again[URL_TEXT_BYTES] = "";
+        enum status status = url_parse(table[i].text, &u, &why);
+        if (status == STATUS_OK) {
+            url_format(&u, again, sizeof(again));
+        }
+        if ((table[i].again == NULL) != (status == STATUS_INVALID) ||
+            (status == STATUS_INVALID) != (why != NULL) ||
+            strcmp(again, table[i].again != NULL ? table[i].again : "") != 0) {
+            fail_msg("\"%s\": %s \"%s\"", table[i].text, status_name(status), again);
+        }
+    }
+    char long_host[400];
+    memset(long_host, 'h', sizeof(long_host));
+    memcpy(long_host + 390, ":1", 3);
+    struct url u;
+    assert_int_equal(url_parse(long_host, &u, NULL), STATUS_INVALID);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_the_server_says_comes_back_or_why_not),
+        cmocka_unit_test(nothing_sent_and_no_answer_are_told_apart),
+        cmocka_unit_test(a_connection_is_kept_and_renewed_when_it_was_lost),
+        cmocka_unit_test(row_a23_a_refused_body_is_an_answer_and_not_a_broken_connection),
+        cmocka_unit_test(addresses_are_read_as_people_write_them),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
