@@ -36,8 +36,8 @@ struct frame_opening {
     enum link_lane lane;
     bool keyed;   /* has a cluster secret */
     bool dialler; /* speaks as the side that dialled */
-    uint32_t
-        number; /* of this dial since the dialler's boot, ascending; echoed by the other side */
+    /* Of this dial since the dialler's boot, ascending; 0 from the acceptor. */
+    uint32_t number;
     uint8_t nonce[FRAME_NONCE_BYTES];
 };
 

@@ -104,7 +104,7 @@ static void send_opening(struct link *l)
 {
     struct frame_opening o = {
         .version = FRAME_VERSION,
-        .lane = l->lane,
+        .lane = l->dialled ? l->lane : LANE_RAFT,
         .keyed = l->secret_key != NULL,
         .dialler = l->dialled,
         .number = l->number,
@@ -129,8 +129,8 @@ static void derive_keys(struct link *l, const uint8_t theirs[OPENING_BYTES])
     l->secret_key = NULL;
 }
 
-/* The acceptor learns lane and number from the dialler, and echoes nothing that it does not hold:
- * its own opening left first. Both are covered by the keys, as parts of the dialler's opening. */
+/* The acceptor learns lane and number from the dialler and names none itself; both are covered by
+ * the keys, as parts of the dialler's opening. */
 static bool take_opening(struct link *l, struct slice bytes, size_t *used)
 {
     struct frame_opening o;
@@ -154,7 +154,8 @@ static bool take_opening(struct link *l, struct slice bytes, size_t *used)
         end(l, keyed ? LINK_SECRET_HERE : LINK_SECRET_THERE);
         return false;
     }
-    if (o.dialler == l->dialled) {
+    bool echoes = l->dialled && (o.lane != LANE_RAFT || o.number != 0);
+    if (o.dialler == l->dialled || echoes) {
         end(l, LINK_BAD_FRAME);
         return false;
     }
