@@ -61,7 +61,7 @@ void client_destroy(struct client *c)
     mem_free(c);
 }
 
-/* --- going round ------------------------------------------------------------------------------- */
+/* --- going round ------------------------------------------------------------------------------ */
 
 static uint32_t left_ms(const struct call *call)
 {
@@ -87,8 +87,8 @@ static bool is_transport(enum status s)
     return s == STATUS_CLOSED || s == STATUS_TIMEOUT;
 }
 
-/* Remember the leader that an answer names. True when it is worth a try right now: it is another than
- * was asked, and could be reached as far as is known. */
+/* Remember the leader that an answer names. True when it is worth a try right now: it is another
+ * than was asked, and could be reached as far as is known. */
 static bool note_leader(struct client *c, const struct client_answer *a)
 {
     const char *url = client_answer_string(a, "leaderUrl");
@@ -110,8 +110,9 @@ static void pause_a_little(struct call *call)
     call->backoff_ms = doubled < BACKOFF_LAST_MS ? doubled : BACKOFF_LAST_MS;
 }
 
-/* Move on to the next endpoint; a round without success ends with a pause. False when every endpoint
- * of this round refused the connection and nobody was ever heard: there is nobody to wait for. */
+/* Move on to the next endpoint; a round without success ends with a pause. False when every
+ * endpoint of this round refused the connection and nobody was ever heard: there is nobody to wait
+ * for. */
 static bool move_on(struct client *c, struct call *call)
 {
     c->leader[0] = '\0';
@@ -172,9 +173,9 @@ static enum status call_any(struct client *c, struct call *call)
 /* --- a write, with several endpoints ---------------------------------------------------------- */
 
 /* A write goes only to a member that says by itself, just now, that it leads. A frozen one takes
- * connections and says nothing, while the others still name it: a write sent there would have an unknown
- * outcome, and needs not be sent at all. The leader is taken at the address where it answered, which
- * need not be the one it advertises. */
+ * connections and says nothing, while the others still name it: a write sent there would have an
+ * unknown outcome, and needs not be sent at all. The leader is taken at the address where it
+ * answered, which need not be the one it advertises. */
 static enum status ask_whether_it_leads(struct client *c, struct call *call, const char *url,
                                         struct client_answer *a)
 {
@@ -206,8 +207,8 @@ static enum status locate_by(struct client *c, struct call *call, const char *ur
     return status;
 }
 
-/* OK: c->leader says that it leads. NOT_LEADER: nobody did until the deadline. UNREACHABLE: no endpoint
- * took a connection. */
+/* OK: c->leader says that it leads. NOT_LEADER: nobody did until the deadline. UNREACHABLE: no
+ * endpoint took a connection. */
 static enum status locate_leader(struct client *c, struct call *call)
 {
     while (left_ms(call) > 0) {
@@ -356,8 +357,8 @@ static void read_answer(struct client_answer *a)
     snprintf(a->error, sizeof(a->error), "%s", error != NULL ? error : "");
 }
 
-/* A new connection for every request: an old one may have been closed by the other side meanwhile, and a
- * write that met this would have an unknown outcome for nothing. */
+/* A new connection for every request: an old one may have been closed by the other side meanwhile,
+ * and a write that met this would have an unknown outcome for nothing. */
 static enum status exchange(const struct url *server, const struct client_request *r,
                             uint32_t timeout_ms, struct client_answer *a)
 {

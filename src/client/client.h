@@ -3,12 +3,14 @@
  *
  * One blocking request at a time. The rules (consensus.md K1, K3):
  *   - An outcome is ok, definitely not done, or unknown. Nothing else is guessed.
- *   - A read may be repeated. A write is repeated only when it was definitely not done: the connection
- *     never came about, or the answer says so (503 "Not the leader", "No quorum", 429). One that was cut off
- *     after sending, or answered "Outcome unknown", is never sent again: STATUS_UNKNOWN.
+ *   - A read may be repeated. A write is repeated only when it was definitely not done: the
+ *     connection never came about, or the answer says so (503 "Not the leader", "No quorum", 429).
+ *     One that was cut off after sending, or answered "Outcome unknown", is never sent again:
+ *     STATUS_UNKNOWN.
  *   - Everything ends at one deadline a call.
- * An answer's leaderUrl is followed; where it cannot be reached, the given endpoints are tried in turn. With
- * several endpoints a write is sent only to a member that has just said that it leads. */
+ * An answer's leaderUrl is followed; where it cannot be reached, the given endpoints are tried in
+ * turn. With several endpoints a write is sent only to a member that has just said that it
+ * leads. */
 #pragma once
 
 #include "base/buf.h"
@@ -55,8 +57,8 @@ struct client *client_create(const struct client_options *options);
 void client_destroy(struct client *c);
 
 /* Do what the request says. OK: a 2xx answer. NOT_FOUND, CONFLICT, COMPACTED, INVALID, TOO_LARGE,
- * DENIED, NO_SPACE, UNSUPPORTED (the server does not know the request), IO: what the answer says, not
- * repeated. NOT_LEADER, NO_QUORUM, BEHIND, OVERLOADED: so until the deadline; nothing was done.
+ * DENIED, NO_SPACE, UNSUPPORTED (the server does not know the request), IO: what the answer says,
+ * not repeated. NOT_LEADER, NO_QUORUM, BEHIND, OVERLOADED: so until the deadline; nothing was done.
  * UNKNOWN, NOT_CONFIRMED: see above. TIMEOUT: a read got no answer. UNREACHABLE: no endpoint takes
  * connections. */
 enum status MUST_CHECK client_call(struct client *c, const struct client_request *r,

@@ -1,7 +1,7 @@
 /* cluster/log_tail.h - follow a growing log file, whole lines at a time.
  *
- * Members write to their files directly, so a slow terminal never holds one up, and a member that another
- * command started is followed just the same. */
+ * Members write to their files directly, so a slow terminal never holds one up, and a member that
+ * another command started is followed just the same. */
 #pragma once
 
 #include "base/buf.h"
@@ -14,8 +14,8 @@ struct log_tail {
     struct buf pending;
 };
 
-/* Open at the end (or, `from_start`, at the beginning); a file that is not there yet is made. False: errno
- * says why. */
+/* Open at the end (or, `from_start`, at the beginning); a file that is not there yet is made.
+ * False: errno says why. */
 bool log_tail_open(struct log_tail *t, const char *path, bool from_start);
 void log_tail_close(struct log_tail *t);
 /* Call `each` for every whole line that was added, without its line end; a line longer than

@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <netinet/in.h>
 #include <sodium.h>
 #include <stdarg.h>
@@ -26,6 +25,8 @@
 #define POLL_MS       50
 #define SECRET_BYTES  32
 #define PORT_TRIES    64
+/* cluster.json, read and written; a JSON text. */
+#define SHAPE_FORMAT  "{\"nodes\": %u, \"basePort\": %u}\n"
 #define ARGUMENTS_MAX 16
 
 /* --- the directory ---------------------------------------------------------------------------- */
@@ -76,10 +77,15 @@ static enum status read_shape(struct manager *m, char **detail)
         mem_free(path);
         return status;
     }
-    json_t *shape = json_load_file(path, 0, NULL);
-    json_int_t nodes = json_integer_value(json_object_get(shape, "nodes"));
-    json_int_t port = json_integer_value(json_object_get(shape, "basePort"));
-    json_decref(shape);
+    unsigned nodes = 0;
+    unsigned port = 0;
+    FILE *file = fopen(path, "re");
+    if (file != NULL) {
+        if (fscanf(file, SHAPE_FORMAT, &nodes, &port) != 2) {
+            nodes = 0;
+        }
+        fclose(file);
+    }
     if (nodes < 1 || nodes > LIMIT_MEMBERS || port < 1 || port + nodes - 1 > UINT16_MAX) {
         status = fail(detail, STATUS_CORRUPT, "%s does not say how many members there are", path);
     } else {
@@ -95,8 +101,7 @@ static enum status write_shape(const struct manager *m, char **detail)
     char *path = path_of(m, "cluster.json");
     FILE *file = fopen(path, "we");
     enum status status = STATUS_OK;
-    if (file == NULL ||
-        fprintf(file, "{\"nodes\": %u, \"basePort\": %u}\n", m->count, m->base_port) < 0 ||
+    if (file == NULL || fprintf(file, SHAPE_FORMAT, m->count, m->base_port) < 0 ||
         fclose(file) != 0) {
         status = fail(detail, STATUS_IO, "cannot write %s: %s", path, strerror(errno));
     }

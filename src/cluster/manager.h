@@ -51,8 +51,8 @@ struct manager_options {
     uint16_t base_port;  /* 0 = likewise */
 };
 
-/* The cluster of a directory, made (empty, nothing started) when there is none. INVALID: the directory
- * holds another number of members or other ports than asked for. IO. */
+/* The cluster of a directory, made (empty, nothing started) when there is none. INVALID: the
+ * directory holds another number of members or other ports than asked for. IO. */
 enum status MUST_CHECK manager_create(const struct manager_options *options, struct manager **m,
                                       char **detail);
 /* The same, but NOT_FOUND where there is none. */
@@ -72,14 +72,14 @@ enum status MUST_CHECK manager_check_ports(const struct manager *m, char **detai
 enum status MUST_CHECK manager_start_member(struct manager *m, uint32_t i, char **detail);
 /* Start all that do not run. */
 enum status MUST_CHECK manager_start(struct manager *m, char **detail);
-/* Stop all: followers first, side by side, the leader last. True: every one ended without SIGKILL and,
- * as far as is known, with exit code 0. */
+/* Stop all: followers first, side by side, the leader last. True: every one ended without SIGKILL
+ * and, as far as is known, with exit code 0. */
 bool manager_stop(struct manager *m);
 
 /* The member that says it leads, or -1. Asks those that run, a third of a second each at most. */
 int manager_leader(const struct manager *m);
-/* Wait until one leads. NOT_FOUND: a member ended meanwhile, and *detail says which. TIMEOUT; CLOSED when
- * *stop became true, where stop may be NULL. */
+/* Wait until one leads. NOT_FOUND: a member ended meanwhile, and *detail says which. TIMEOUT;
+ * CLOSED when *stop became true, where stop may be NULL. */
 enum status MUST_CHECK manager_await_leader(struct manager *m, uint32_t timeout_ms,
                                             const volatile sig_atomic_t *stop, int *leader,
                                             char **detail);

@@ -1,8 +1,8 @@
 /* cluster/process.h - one background process with a pid file, which is never mistaken for another.
  *
- * A pid alone may have been given to a stranger since; so the file also holds when the process started
- * and in which boot of the machine, and a process counts as ours only if all three agree. (Where the
- * system does not tell, off Linux, the pid alone has to do.) */
+ * A pid alone may have been given to a stranger since; so the file also holds when the process
+ * started and in which boot of the machine, and a process counts as ours only if all three agree.
+ * (Where the system does not tell, off Linux, the pid alone has to do.) */
 #pragma once
 
 #include "base/status.h"
@@ -28,8 +28,8 @@ struct process_options {
     bool dies_with_parent;  /* gets SIGTERM when its parent ends, however it ends (Linux) */
 };
 
-/* Start it in a session and process group of its own, with stdin from /dev/null. IO: errno says why.
- * A program that cannot be run ends at once with code 127. */
+/* Start it in a session and process group of its own, with stdin from /dev/null. IO: errno says
+ * why. A program that cannot be run ends at once with code 127. */
 enum status MUST_CHECK process_start(const struct process_options *options, struct process *p);
 /* Write a pid file for this process itself. */
 enum status MUST_CHECK process_save_self(const char *pid_path);
@@ -43,6 +43,6 @@ bool process_signal(const struct process *p, int signal_number);
 void process_reap(struct process *p);
 /* Wait until it is gone; reaps it if it is a child. False: it still lives after `timeout_ms`. */
 bool process_wait(struct process *p, uint32_t timeout_ms);
-/* SIGTERM (and SIGCONT, for a paused one cannot end), then SIGKILL after `patience_ms`. True: it ended
- * without SIGKILL. */
+/* SIGTERM (and SIGCONT, for a paused one cannot end), then SIGKILL after `patience_ms`. True: it
+ * ended without SIGKILL. */
 bool process_stop(struct process *p, uint32_t patience_ms);

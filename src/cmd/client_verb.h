@@ -1,5 +1,5 @@
-/* cmd/client_verb.h - what the verbs that talk to a cluster share: their flags, their client, and how a
- * failure is told and becomes an exit code. */
+/* cmd/client_verb.h - what the verbs that talk to a cluster share: their flags, their client, and
+ * how a failure is told and becomes an exit code. */
 #pragma once
 
 #include "client/client.h"
@@ -34,16 +34,16 @@ enum { CLIENT_ENDPOINTS, CLIENT_TIMEOUT, CLIENT_OUTPUT, CLIENT_ROWS };
 struct client *client_verb_open(const struct options *o);
 enum output_format client_verb_format(const struct options *o);
 
-/* client_call, and for anything but OK the reason on stderr. The exit code; a missing key is told only
- * by the code and one line. */
+/* client_call, and for anything but OK the reason on stderr. The exit code; a missing key is told
+ * only by the code and one line. */
 int client_verb_call(const struct options *o, struct client *c, const struct client_request *r,
                      struct client_answer *a);
 
-/* Check a key (1-4096 bytes of UTF-8) and append "/key/<encoded>"; EXIT_USAGE with a message if it is
- * none. */
+/* Check a key (1-4096 bytes of UTF-8) and append "/key/<encoded>"; EXIT_USAGE with a message if it
+ * is none. */
 int client_verb_key_target(const struct options *o, const char *key, struct buf *target);
-/* Append the header lines of --if-match (a revision or "*") and --if-none-match ("*"), either of which may
- * be NULL; EXIT_USAGE with a message if one is not of that form. */
+/* Append the header lines of --if-match (a revision or "*") and --if-none-match ("*"), either of
+ * which may be NULL; EXIT_USAGE with a message if one is not of that form. */
 int client_verb_conditions(const struct options *o, const char *if_match, const char *if_none_match,
                            struct buf *headers);
 /* Append "?name=value" or "&name=value" to a target, the value percent-encoded. */
@@ -51,8 +51,8 @@ void client_verb_query(struct buf *target, const char *name, const char *value);
 /* Zero-terminate a target that is complete. */
 const char *client_verb_target(struct buf *target);
 
-/* A member of the answer as it was sent, without the quotes if it is a string; "" when absent. Appended
- * to `out`. */
+/* A member of the answer as it was sent, without the quotes if it is a string; "" when absent.
+ * Appended to `out`. */
 void client_verb_append_member(struct buf *out, struct slice object, const char *name);
 /* What a write answered: its revision, in the form asked for. */
 void client_verb_print_change(const struct options *o, const struct client_answer *a);

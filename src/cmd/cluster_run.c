@@ -1,5 +1,5 @@
-/* cmd/cluster_run.c - `cluster run`: all members in the foreground, their logs line by line, and a few lines
- * that teach. */
+/* cmd/cluster_run.c - `cluster run`: all members in the foreground, their logs line by line, and a
+ * few lines that teach. */
 #include "base/mem.h"
 #include "client/client.h"
 #include "cluster/log_tail.h"

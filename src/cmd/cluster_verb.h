@@ -1,5 +1,5 @@
-/* cmd/cluster_verb.h - what the verbs of `conclave cluster` share. One file for the long ones (run, demo),
- * cluster.c for the short ones. */
+/* cmd/cluster_verb.h - what the verbs of `conclave cluster` share. One file for the long ones (run,
+ * demo), cluster.c for the short ones. */
 #pragma once
 
 #include "cluster/manager.h"
@@ -32,8 +32,8 @@ enum { CLUSTER_NODES = CLUSTER_ROWS, CLUSTER_BASE_PORT, CLUSTER_MAKE_ROWS };
                                .min = 1,                                                           \
                                .max = 65535}
 
-/* The cluster of --dir, made if it need be (with the rows of CLUSTER_MAKE_ROWS_TABLE) or not. An exit code;
- * what is wrong was said. */
+/* The cluster of --dir, made if it need be (with the rows of CLUSTER_MAKE_ROWS_TABLE) or not. An
+ * exit code; what is wrong was said. */
 int cluster_make(const struct options *o, struct manager **m);
 int cluster_find(const struct options *o, struct manager **m);
 /* Say *detail on stderr, free it, and give the status's exit code. */

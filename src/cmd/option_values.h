@@ -1,4 +1,5 @@
-/* cmd/option_values.h - the text of a setting into its number or its list. Only options.c calls it. */
+/* cmd/option_values.h - the text of a setting into its number or its list. Only options.c calls
+ * it. */
 #pragma once
 
 #include "cmd/options.h"

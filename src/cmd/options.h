@@ -2,11 +2,12 @@
  *
  * A row of the table gives a setting its name, its type, its bounds and its one line of help; the
  * parser, the checks, `--help` and the settings file all read that row. Each source fills only what
- * is still open, so the order of the calls is the order of precedence (docs/API.md):
+ * is still open, so the order of the calls is the order of precedence:
  *
- *   options_read_arguments -> options_read_environment -> config_file_read -> options_apply_defaults
+ *   options_read_arguments > options_read_environment > config_file_read > options_apply_defaults
  *
- * Every error names where the value came from. Nothing here prints: the message waits in `error`. */
+ * Every error names where the value came from. Nothing here prints: the message waits in the
+ * struct. */
 #pragma once
 
 #include "base/buf.h"
@@ -75,7 +76,8 @@ void options_deinit(struct options *o);
 /* All of argv, without the verb's own words. "--" ends the flags; "-" and "-5" are no flags.
  * INVALID: an unknown flag, one given twice, or a bad value. */
 enum status MUST_CHECK options_read_arguments(struct options *o, int argc, char **argv);
-/* The rows' `env`; with `prefixed`, CONCLAVE_<NAME> before it. An empty variable counts as absent. */
+/* The rows' `env`; with `prefixed`, CONCLAVE_<NAME> before it. An empty variable counts as
+ * absent. */
 enum status MUST_CHECK options_read_environment(struct options *o, bool prefixed);
 /* Set an open row and check the value; a row that is set already stays. `where` is copied. */
 enum status MUST_CHECK options_set(struct options *o, size_t row, enum option_origin origin,

@@ -1,5 +1,5 @@
-/* cmd/server_settings.h - one member's settings, whole and checked: what `conclave server` was told by
- * flags, environment and file, as the other rooms want it. */
+/* cmd/server_settings.h - one member's settings, whole and checked: what `conclave server` was told
+ * by flags, environment and file, as the other rooms want it. */
 #pragma once
 
 #include "base/buf.h"
@@ -11,8 +11,8 @@
 #include <stdbool.h>
 
 struct server_settings {
-    /* name .. value_bytes_max are set; on_fatal and context are for the caller. Strings are borrowed
-     * from the struct options that was read, or from this struct. */
+    /* name .. value_bytes_max are set; on_fatal and context are for the caller. Strings are
+     * borrowed from the struct options that was read, or from this struct. */
     struct node_options node;
     const char *data_dir;
     enum node_ack ack;
@@ -31,8 +31,8 @@ struct server_settings {
 enum { SERVER_OPTION_COUNT = 19 };
 extern const struct option server_option_rows[SERVER_OPTION_COUNT];
 
-/* Complete `o`, whose arguments are read already, from environment, file and defaults, and check it all.
- * INVALID: options_error says what is wrong and what would be right. Warnings are logged. `o` must
- * outlive the settings. */
+/* Complete `o`, whose arguments are read already, from environment, file and defaults, and check it
+ * all. INVALID: options_error says what is wrong and what would be right. Warnings are logged. `o`
+ * must outlive the settings. */
 enum status MUST_CHECK server_settings_read(struct options *o, struct server_settings *s);
 void server_settings_deinit(struct server_settings *s);

@@ -1,8 +1,8 @@
 /* cmd/verb.h - what a verb is, and the way from argv to the verb that runs.
  *
  * A verb is a row of a table: its words, its flags, its help. The tables nest (`cluster` has verbs
- * of its own). This file finds the verb, answers `--help`, reads the flags, checks how many arguments
- * there are, and says "did you mean". Exit codes are the contract's (docs/API.md). */
+ * of its own). This file finds the verb, answers `--help`, reads the flags, checks how many
+ * arguments there are, and says "did you mean". Exit codes are the contract's (docs/API.md). */
 #pragma once
 
 #include "cmd/options.h"
@@ -30,8 +30,8 @@ struct verb {
     size_t child_count;
 };
 
-/* Run what argv asks for below `root`, whose name is the program's. Returns the exit code; data that
- * could not be written to stdout makes it 1. */
+/* Run what argv asks for below `root`, whose name is the program's. Returns the exit code; data
+ * that could not be written to stdout makes it 1. */
 int verb_main(const struct verb *root, int argc, char **argv);
 
 /* The program as the user called it, for commands in messages. */

@@ -382,7 +382,8 @@ static void a_read_at_a_frozen_member_goes_to_another(void **state)
 
 /* --- never repeated --------------------------------------------------------------------------- */
 
-/* A write to one endpoint that behaves like this has an unknown outcome and was sent exactly once. */
+/* A write to one endpoint that behaves like this has an unknown outcome and was sent exactly
+ * once. */
 static void assert_unknown_and_sent_once(const struct scripted *step)
 {
     struct script member = {0};

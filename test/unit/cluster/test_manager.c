@@ -1,4 +1,5 @@
-/* The manager's directory, ports and members; the members here are a shell script that only waits. */
+/* The manager's directory, ports and members; the members here are a shell script that only
+ * waits. */
 #include "cluster/manager.h"
 
 #include "base/mem.h"
