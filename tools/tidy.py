@@ -50,7 +50,7 @@ BANNED_CALLS = [
     ("malloc", r"(?:malloc|calloc|realloc|free)\s*\(", r"src/base/mem\.c|(?!src/).*",
      "mem_alloc, mem_calloc, mem_realloc, mem_free (base/mem.h)"),
     ("jansson", r"json_[a-z]\w*\s*\(", r"src/(?:api|client|cmd)/.*|(?!src/).*",
-     "jansson only in api/, client/ and cmd/: pass plain structs"),
+     "plain structs: jansson is only for api/, client/ and cmd/"),
     ("llhttp", r"llhttp_\w+\s*\(", r"src/net/.*|(?!src/).*", "net/http.h"),
     ("libuv", r"uv_\w+\s*\(", r"src/net/uv_[^/]*\.[ch]|(?!src/).*", "net/loop.h"),
 ]

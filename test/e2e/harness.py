@@ -367,6 +367,7 @@ class Cluster:
     def wait_leader(self, among=None, timeout=15.0, not_=None):
         """Wait until they agree on a leader (other than `not_`) and it takes writes."""
         def agreed():
+            assert self.running(), f"nobody runs:\n{self.members[0].log_tail()}"
             for m in self.members:
                 if m in (among or self.members) and m.process is not None and not m.is_running():
                     assert m.process.returncode in (-9, 0), \

@@ -110,7 +110,7 @@ def test_the_default_ack_is_a_setting(make_cluster):
 
 
 def test_a_quota_refuses_writes_with_507_lets_deletes_pass_and_clears_by_itself(make_cluster):
-    m = make_cluster(1, arguments=["--quota-bytes", "1000000", "--history", "1s"])[0]
+    m = make_cluster(1, arguments=["--quota-bytes", "1200000", "--history", "1s"])[0]
     statuses = []
     for n in range(20):
         statuses.append(m.put(f"big{n}", "x" * 100000).status)

@@ -120,8 +120,8 @@ class Local:
         self.port = free_port_row(3)
 
     def __call__(self, verb, *arguments, **kw):
-        return conclave("cluster", verb, *arguments, "--base-port", self.port,
-                        "--dir", self.directory, **kw)
+        port = ["--base-port", self.port] if verb == "start" else []
+        return conclave("cluster", verb, *arguments, *port, "--dir", self.directory, **kw)
 
     def status_of(self, number):
         with contextlib.suppress(OSError, ValueError, harness.http.client.HTTPException):
