@@ -38,13 +38,18 @@ int cluster_complain(const struct options *o, enum status status, char *detail)
     return status_exit_code(status);
 }
 
-int cluster_make(const struct options *o, struct manager **m)
+static struct manager_options wanted_cluster(const struct options *o)
 {
-    const struct manager_options options = {
+    return (struct manager_options){
         .dir = options_text(o, CLUSTER_DIR),
         .nodes = (uint32_t)options_number(o, CLUSTER_NODES),
         .base_port = (uint16_t)options_number(o, CLUSTER_BASE_PORT),
     };
+}
+
+int cluster_make(const struct options *o, struct manager **m)
+{
+    const struct manager_options options = wanted_cluster(o);
     char *detail = NULL;
     enum status status = manager_create(&options, m, &detail);
     return status == STATUS_OK ? EXIT_DONE : cluster_complain(o, status, detail);
@@ -52,7 +57,7 @@ int cluster_make(const struct options *o, struct manager **m)
 
 int cluster_find(const struct options *o, struct manager **m)
 {
-    const struct manager_options options = {.dir = options_text(o, CLUSTER_DIR)};
+    const struct manager_options options = wanted_cluster(o);
     char *detail = NULL;
     enum status status = manager_open(&options, m, &detail);
     if (status == STATUS_NOT_FOUND) {
@@ -398,10 +403,9 @@ static int run_logs(struct options *o)
 
 /* --- the table -------------------------------------------------------------------------------- */
 
-static const struct option make_rows[] = {CLUSTER_MAKE_ROWS_TABLE};
-static const struct option find_rows[] = {CLUSTER_DIR_ROW};
+static const struct option cluster_rows[] = {CLUSTER_ROWS_TABLE};
 static const struct option logs_rows[] = {
-    CLUSTER_DIR_ROW,
+    CLUSTER_ROWS_TABLE,
     [LOGS_FOLLOW] = {.name = "follow",
                      .letter = 'f',
                      .type = OPTION_BOOL,
@@ -409,9 +413,8 @@ static const struct option logs_rows[] = {
                      .fallback = "false"},
 };
 
-#define MAKE_OPTIONS  .options = make_rows, .option_count = CLUSTER_MAKE_ROWS
-#define FIND_OPTIONS  .options = find_rows, .option_count = CLUSTER_ROWS
-#define NODE_ARGUMENT .arguments = "NODE", .arguments_min = 1, .arguments_max = 1
+#define CLUSTER_OPTIONS .options = cluster_rows, .option_count = CLUSTER_ROWS
+#define NODE_ARGUMENT   .arguments = "NODE", .arguments_min = 1, .arguments_max = 1
 
 static const struct verb verbs[] = {
     {.name = "run",
@@ -419,24 +422,24 @@ static const struct verb verbs[] = {
      .details = "Shows the logs of all members; Ctrl-C stops them, followers first.\n",
      .examples = "  conclave cluster run\n  conclave cluster run --nodes 5 --base-port 5001 --dir "
                  "./five\n",
-     MAKE_OPTIONS,
+     CLUSTER_OPTIONS,
      .run = cluster_run},
     {.name = "start",
      .summary = "start all members in the background",
      .details = "Members that run already go on. Exit code 0 once one of them leads.\n",
      .examples = "  conclave cluster start\n",
-     MAKE_OPTIONS,
+     CLUSTER_OPTIONS,
      .run = run_start},
     {.name = "stop",
      .summary = "stop all members, the leader last; their data stays",
      .examples = "  conclave cluster stop\n",
-     FIND_OPTIONS,
+     CLUSTER_OPTIONS,
      .run = run_stop},
     {.name = "status",
      .summary = "show the members and their processes",
      .details = "Exit code 0: all run and one leads; 1: not so.\n",
      .examples = "  conclave cluster status\n",
-     FIND_OPTIONS,
+     CLUSTER_OPTIONS,
      .run = run_status},
     {.name = "demo",
      .summary = "play the story: form, write, lose the leader, lose nothing",
@@ -449,25 +452,25 @@ static const struct verb verbs[] = {
      NODE_ARGUMENT,
      .summary = "kill a member with -9, as a crash would",
      .examples = "  conclave cluster kill leader\n",
-     FIND_OPTIONS,
+     CLUSTER_OPTIONS,
      .run = run_kill},
     {.name = "pause",
      NODE_ARGUMENT,
      .summary = "freeze a member",
      .examples = "  conclave cluster pause node-2\n",
-     FIND_OPTIONS,
+     CLUSTER_OPTIONS,
      .run = run_pause},
     {.name = "resume",
      NODE_ARGUMENT,
      .summary = "wake a frozen member",
      .examples = "  conclave cluster resume node-2\n",
-     FIND_OPTIONS,
+     CLUSTER_OPTIONS,
      .run = run_resume},
     {.name = "restart",
      NODE_ARGUMENT,
      .summary = "stop a member if it runs, and start it",
      .examples = "  conclave cluster restart node-1\n",
-     FIND_OPTIONS,
+     CLUSTER_OPTIONS,
      .run = run_restart},
     {.name = "logs",
      NODE_ARGUMENT,

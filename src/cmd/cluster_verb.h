@@ -7,32 +7,29 @@
 
 #include <signal.h>
 
-/* The first rows of every table of flags below `cluster`. */
-enum { CLUSTER_DIR, CLUSTER_ROWS };
-#define CLUSTER_DIR_ROW                                                                            \
+/* The first rows of every table of flags below `cluster`. A cluster keeps its number of members and its
+ * ports in its directory; given again, they must be the same. */
+enum { CLUSTER_DIR, CLUSTER_NODES, CLUSTER_BASE_PORT, CLUSTER_ROWS };
+#define CLUSTER_ROWS_TABLE                                                                         \
     [CLUSTER_DIR] = {.name = "dir",                                                                \
                      .type = OPTION_TEXT,                                                          \
                      .unit = "DIR",                                                                \
                      .meaning = "where the cluster's data, logs and pid files are",                \
-                     .fallback = MANAGER_DIR_DEFAULT}
-/* And of those that may make a cluster. */
-enum { CLUSTER_NODES = CLUSTER_ROWS, CLUSTER_BASE_PORT, CLUSTER_MAKE_ROWS };
-#define CLUSTER_MAKE_ROWS_TABLE                                                                    \
-    CLUSTER_DIR_ROW,                                                                               \
-        [CLUSTER_NODES] = {.name = "nodes",                                                        \
+                     .fallback = MANAGER_DIR_DEFAULT},                                             \
+    [CLUSTER_NODES] = {.name = "nodes",                                                            \
+                       .type = OPTION_INTEGER,                                                     \
+                       .unit = "N",                                                                \
+                       .meaning = "how many members; if not given, 3",                             \
+                       .min = 1,                                                                   \
+                       .max = LIMIT_MEMBERS},                                                      \
+    [CLUSTER_BASE_PORT] = {.name = "base-port",                                                    \
                            .type = OPTION_INTEGER,                                                 \
-                           .unit = "N",                                                            \
-                           .meaning = "how many members; if not given, 3",                         \
+                           .unit = "PORT",                                                         \
+                           .meaning = "port of node-1; if not given, 4001",                        \
                            .min = 1,                                                               \
-                           .max = LIMIT_MEMBERS},                                                  \
-        [CLUSTER_BASE_PORT] = {.name = "base-port",                                                \
-                               .type = OPTION_INTEGER,                                             \
-                               .unit = "PORT",                                                     \
-                               .meaning = "port of node-1; if not given, 4001",                    \
-                               .min = 1,                                                           \
-                               .max = 65535}
+                           .max = 65535}
 
-/* The cluster of --dir, made if it need be (with the rows of CLUSTER_MAKE_ROWS_TABLE) or not. An
+/* The cluster of --dir, made if it need be or not. An
  * exit code; what is wrong was said. */
 int cluster_make(const struct options *o, struct manager **m);
 int cluster_find(const struct options *o, struct manager **m);
