@@ -3,7 +3,8 @@
 
     bench/measure.py [--seconds 5] [--kills 20] [--binary build/conclave] [--json FILE]
 
-Uses wrk (closed loop, so its p99 understates stalls). Nothing here is a test: it prints what it saw."""
+Uses wrk (closed loop, so its p99 understates stalls). Nothing here is a test: it prints
+what it saw."""
 
 import argparse
 import http.client
@@ -73,7 +74,8 @@ class Cluster:
         urls = ",".join(f"http://127.0.0.1:{p}" for p in self.ports)
         log = open(f"{self.dir}/node-{i + 1}.log", "ab")
         self.processes[i] = subprocess.Popen(
-            [self.binary, "server", "--name", f"node-{i + 1}", "--listen", f"127.0.0.1:{self.ports[i]}",
+            [self.binary, "server", "--name", f"node-{i + 1}", "--listen",
+             f"127.0.0.1:{self.ports[i]}",
              "--peers", urls, "--data", f"{self.dir}/node-{i + 1}", *self.extra],
             stdout=log, stderr=log)
 
@@ -129,7 +131,8 @@ def load(cluster, label, script, target, connections, seconds, *args):
         "written_bytes_per_op": round(written[leader] / n),
         "errors": r["status_errors"] + r["socket_errors"],
     }
-    print("{what:28} c={connections:<4} {per_second:>7}/s  p50 {p50_ms:.2f} ms  p99 {p99_ms:.2f} ms  "
+    print("{what:28} c={connections:<4} {per_second:>7}/s  "
+          "p50 {p50_ms:.2f} ms  p99 {p99_ms:.2f} ms  "
           "cpu/op leader {leader_cpu_us} us, follower {follower_cpu_us} us  "
           "written/op {written_bytes_per_op} B  errors {errors}".format(**row), flush=True)
     return row
@@ -145,7 +148,8 @@ def failover_ms(cluster, victim):
         for i in others:
             attempt += 1
             try:
-                status, _ = request(cluster.ports[i], "PUT", f"/key/failover/{attempt}", "1", timeout=1)
+                status, _ = request(cluster.ports[i], "PUT", f"/key/failover/{attempt}", "1",
+                                    timeout=1)
             except OSError:
                 continue
             if status == 200:
@@ -180,7 +184,8 @@ def main():
         print(f"idle memory of the leader: {results['idle_memory_kib']}")
         idle = [cpu_seconds(cluster.pid(i)) for i in range(3)]
         time.sleep(5)
-        results["idle_cpu_percent"] = [round((cpu_seconds(cluster.pid(i)) - idle[i]) / 5 * 100, 2) for i in range(3)]
+        results["idle_cpu_percent"] = [
+            round((cpu_seconds(cluster.pid(i)) - idle[i]) / 5 * 100, 2) for i in range(3)]
         print(f"idle CPU, % of a core, each member: {results['idle_cpu_percent']}")
         s = options.seconds
         rows = results["rows"]
@@ -188,8 +193,10 @@ def main():
             rows.append(load(cluster, "put at the leader", "put.lua", leader, connections, s))
         for connections in (1, 64):
             rows.append(load(cluster, "get at the leader", "get.lua", leader, connections, s, 1000))
-            rows.append(load(cluster, "get at a follower", "get.lua", follower, connections, s, 1000))
-            rows.append(load(cluster, "stale get at a follower", "get.lua", follower, connections, s, 1000,
+            rows.append(load(cluster, "get at a follower", "get.lua", follower, connections, s,
+                             1000))
+            rows.append(load(cluster, "stale get at a follower", "get.lua", follower,
+                             connections, s, 1000,
                              "?consistency=stale"))
     finally:
         cluster.close()
@@ -218,14 +225,16 @@ def main():
             reader.read(length)
 
         for k in range(keys):
-            s.sendall(f"PUT /key/fill/{k:06} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(value)}\r\n\r\n{value}".encode())
+            s.sendall((f"PUT /key/fill/{k:06} HTTP/1.1\r\nHost: x\r\n"
+                       f"Content-Length: {len(value)}\r\n\r\n{value}").encode())
             pending += 1
             if pending == window:
                 take()
                 pending -= 1
         for _ in range(pending):
             take()
-        print(f"filled {keys} keys of 256 bytes in {time.monotonic() - begun:.1f} s over one pipelined connection")
+        print(f"filled {keys} keys of 256 bytes in {time.monotonic() - begun:.1f} s "
+              f"over one pipelined connection")
         results["memory_100k_kib"] = [memory_kib(cluster.pid(i)) for i in range(3)]
         print(f"memory with {keys} keys: {results['memory_100k_kib']}")
         c.close()
@@ -248,7 +257,8 @@ def main():
         if took:
             took.sort()
             results["failover_ms"] = took
-            print(f"kill -9 to the next acknowledged write, {len(took)} kills: median {statistics.median(took):.1f} ms, "
+            print(f"kill -9 to the next acknowledged write, {len(took)} kills: "
+                  f"median {statistics.median(took):.1f} ms, "
                   f"p90 {took[int(len(took) * 0.9)]:.1f} ms, max {took[-1]:.1f} ms")
     finally:
         cluster.close()

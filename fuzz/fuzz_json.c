@@ -1,5 +1,5 @@
-/* JSON at the door: what we let in, another parser (jansson) reads as well. It knows fewer numbers: an
- * integer beyond 64 bits is too big for it, and fine for us. */
+/* JSON at the door: what we let in, another parser (jansson) reads as well. It knows fewer numbers:
+ * an integer beyond 64 bits is too big for it, and fine for us. */
 #include "api/json_value.h"
 #include "base/check.h"
 

@@ -1,5 +1,5 @@
-/* Frames of a link without a secret: openings, frames, and messages in pieces. Raw bytes hardly pass
- * the checksum, so the input is also cut into frames that do. */
+/* Frames of a link without a secret: openings, frames, and messages in pieces. Raw bytes hardly
+ * pass the checksum, so the input is also cut into frames that do. */
 #include "base/buf.h"
 #include "base/check.h"
 #include "node/frame.h"

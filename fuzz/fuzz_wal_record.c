@@ -1,5 +1,6 @@
-/* Log records and segment headers: no bytes lead a reader outside of them. The checksum, which would
- * stop almost everything here, is not asked for: rot that passes it is rare, not impossible. */
+/* Log records and segment headers: no bytes lead a reader outside of them. The checksum, which
+ * would stop almost everything here, is not asked for: rot that passes it is rare, not
+ * impossible. */
 #include "base/check.h"
 #include "wal/wal_format.h"
 

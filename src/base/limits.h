@@ -55,9 +55,9 @@
 #define LIMIT_ENTRY_BYTES       (LIMIT_VALUE_BYTES_MAX + LIMIT_KEY_BYTES + 1024u)
 
 /* One batch in the log is one record: more in one wal_append is a bug of the caller. */
-#define LIMIT_WAL_RECORD_BYTES (128u * MIB)
-/* A small record under its own name (identity, roster). Saving more is a bug; a file that claims more
- * is CORRUPT. */
+#define LIMIT_WAL_RECORD_BYTES  (128u * MIB)
+/* A small record under its own name (identity, roster). Saving more is a bug; a file that claims
+ * more is CORRUPT. */
 #define LIMIT_RECORD_FILE_BYTES (1u * MIB)
 
 /* Peers. */
@@ -71,21 +71,24 @@
 #define LIMIT_RAFT_EVENTS 4096  /* of one turn: not recorded beyond */
 #define LIMIT_RAFT_READS  65536 /* reads that wait for an index: OVERLOADED beyond */
 
-#define LIMIT_PEERS_KNOWN         (2 * LIMIT_MEMBERS) /* incarnations and URLs; the longest gone goes */
-#define LIMIT_PEER_ANSWER_BYTES   (4u * KIB) /* what may answer a dial; beyond: not a member */
-#define LIMIT_PEER_CONN_BYTES     (256u * KIB) /* handed to a connection; the rest waits behind urgent ones */
-#define LIMIT_PEER_URGENT_BYTES   (1u * MIB)   /* votes, heartbeats, answers that wait: then dropped */
-#define LIMIT_PEER_STREAMS        4          /* messages of a link in pieces at once; beyond: cut */
-#define LIMIT_PEER_PING_MS        500        /* a link that sends nothing says so */
-#define LIMIT_PEER_SILENCE_MS     3000       /* a link that hears nothing is dialled anew */
-#define LIMIT_APPEND_ENTRIES      65536      /* of one message; the rest is left for the next one */
+/* incarnations and URLs; the longest gone goes */
+#define LIMIT_PEERS_KNOWN        (2 * LIMIT_MEMBERS)
+#define LIMIT_PEER_ANSWER_BYTES  (4u * KIB) /* what may answer a dial; beyond: not a member */
+/* handed to a connection; the rest waits behind urgent ones */
+#define LIMIT_PEER_CONN_BYTES    (256u * KIB)
+/* votes, heartbeats, answers that wait: then dropped */
+#define LIMIT_PEER_URGENT_BYTES  (1u * MIB)
+#define LIMIT_PEER_STREAMS       4     /* messages of a link in pieces at once; beyond: cut */
+#define LIMIT_PEER_PING_MS       500   /* a link that sends nothing says so */
+#define LIMIT_PEER_SILENCE_MS    3000  /* a link that hears nothing is dialled anew */
+#define LIMIT_APPEND_ENTRIES     65536 /* of one message; the rest is left for the next one */
 /* One message, joined from its frames: an entry of any size goes, or a batch. Beyond: cut. */
 #define LIMIT_PEER_MESSAGE_BYTES (LIMIT_ENTRY_BYTES + 2u * MIB)
 
 /* The command line. A settings file beyond either: exit 2. */
-#define LIMIT_CONFIG_BYTES   (1u * MIB)
-#define LIMIT_CONFIG_ENTRIES 512
+#define LIMIT_CONFIG_BYTES        (1u * MIB)
+#define LIMIT_CONFIG_ENTRIES      512
 /* A longer line of a member's log is shown in pieces. */
-#define LIMIT_LOG_LINE_BYTES (64u * KIB)
+#define LIMIT_LOG_LINE_BYTES      (64u * KIB)
 /* What a verb reads of one answer. Beyond: the answer counts as none. */
 #define LIMIT_CLIENT_ANSWER_BYTES (256ull * MIB)

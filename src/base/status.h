@@ -1,8 +1,9 @@
 /* base/status.h - one table of outcomes for every fallible function.
  *
- * Environment trouble (a peer gone, a disk full, malformed bytes from outside) is a status; a bug of
- * ours is a CHECK (check.h). Context is logged where the failure is seen, never stored in objects.
- * HTTP and exit codes are in the same table, so that the outside never disagrees with itself. */
+ * Environment trouble (a peer gone, a disk full, malformed bytes from outside) is a status; a bug
+ * of ours is a CHECK (check.h). Context is logged where the failure is seen, never stored in
+ * objects. HTTP and exit codes are in the same table, so that the outside never disagrees with
+ * itself. */
 #pragma once
 
 /* X(name, text, HTTP status, exit code of a verb) */

@@ -45,7 +45,7 @@ static void on_turn(void *context)
     node_turn(s->node);
 }
 
-/* --- the end ------------------------------------------------------------------------------------ */
+/* --- the end ---------------------------------------------------------------------------------- */
 
 static void on_drain_timer(struct timer *t)
 {
@@ -86,7 +86,7 @@ static void on_signal(void *context, int signal_number)
     node_shutdown(s->node, on_node_finished, s);
 }
 
-/* --- the beginning ------------------------------------------------------------------------------ */
+/* --- the beginning ---------------------------------------------------------------------------- */
 
 /* What a person reads when the member cannot start, and the exit code for it. */
 static int refuse_to_start(enum status status, const char *what, char *detail)

@@ -272,8 +272,8 @@ static bool is_safe(const struct exchange *e)
     return m == HTTP_GET || m == HTTP_HEAD || m == HTTP_OPTIONS;
 }
 
-/* Pipelined requests may run at once when all only read, and here also when all only write, since the
- * log keeps their order. A read after a write must see it (RFC 9112, 9.3.2). */
+/* Pipelined requests may run at once when all only read, and here also when all only write, since
+ * the log keeps their order. A read after a write must see it (RFC 9112, 9.3.2). */
 static bool must_wait(const struct http_connection *c, const struct exchange *e)
 {
     return !list_is_empty(&c->exchanges) && is_safe(exchange_of(c->exchanges.prev)) != is_safe(e);

@@ -1,5 +1,5 @@
-/* node/forming.c - carries out what the founding protocol (founding.h) decides, until this member is
- * founded and the core takes over. */
+/* node/forming.c - carries out what the founding protocol (founding.h) decides, until this member
+ * is founded and the core takes over. */
 #include "base/log.h"
 #include "base/mem.h"
 #include "node/node_internal.h"

@@ -109,7 +109,7 @@ void node_campaign(struct node *n)
     node_step(n, &(struct raft_input){.now_ms = now_ms, .kind = RAFT_INPUT_CAMPAIGN});
 }
 
-/* --- shutdown ------------------------------------------------------------------------------------ */
+/* --- shutdown --------------------------------------------------------------------------------- */
 
 static bool is_quiet(const struct node *n)
 {

@@ -1,5 +1,5 @@
-/* node/log_writer.c - hands the log thread its work: one write at a time, reads of old entries, and the
- * next segment made ready. The loop never waits for a disk. */
+/* node/log_writer.c - hands the log thread its work: one write at a time, reads of old entries, and
+ * the next segment made ready. The loop never waits for a disk. */
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -8,15 +8,15 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* The core must stay able to lead when one write is slow; past this age it is told (rule E8), past the
- * hard limit the process ends (rule P17). */
+/* The core must stay able to lead when one write is slow; past this age it is told (rule E8), past
+ * the hard limit the process ends (rule P17). */
 #define STALL_ELECTION_TIMEOUTS 2
 #define STALL_HARD_LIMIT_MS     60000
 
 /* A log that rests for so long is sealed. */
 #define SEAL_IDLE_MS 2000
 
-/* --- writing ------------------------------------------------------------------------------------ */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 static void run_write(struct work *w)
 {
@@ -100,7 +100,7 @@ void node_check_stall(struct node *n)
     }
 }
 
-/* --- reading back ------------------------------------------------------------------------------- */
+/* --- reading back ----------------------------------------------------------------------------- */
 
 static bool take_loaded(void *context, const struct wal_entry *e)
 {
@@ -154,7 +154,7 @@ void node_load_log(struct node *n, raft_index first, raft_index last, uint64_t b
     n->loop->ops->submit(n->loop, &load->work);
 }
 
-/* --- the next segment --------------------------------------------------------------------------- */
+/* --- the next segment ------------------------------------------------------------------------- */
 
 static void run_prepare(struct work *w)
 {
@@ -174,8 +174,8 @@ static void done_prepare(struct work *w)
     n->prepare_wanted = n->prepare.wants_more;
 }
 
-/* In small steps, one at a time, between the writes: a write waits for one step at most, and under full
- * load the segment is ready before it is needed. */
+/* In small steps, one at a time, between the writes: a write waits for one step at most, and under
+ * full load the segment is ready before it is needed. */
 void node_maybe_prepare_log(struct node *n)
 {
     if (!n->prepare_wanted || n->prepare.in_flight) {
@@ -188,7 +188,7 @@ void node_maybe_prepare_log(struct node *n)
     n->loop->ops->submit(n->loop, &n->prepare.work);
 }
 
-/* --- the seal ----------------------------------------------------------------------------------- */
+/* --- the seal --------------------------------------------------------------------------------- */
 
 static void run_seal(struct work *w)
 {

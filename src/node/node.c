@@ -66,7 +66,7 @@ bool node_lacks_quorum(const struct node *n)
     return reachable < n->members.count / 2 + 1;
 }
 
-/* --- the links ---------------------------------------------------------------------------------- */
+/* --- the links -------------------------------------------------------------------------------- */
 
 void node_update_hello(struct node *n)
 {
@@ -221,7 +221,7 @@ void node_take_peer(struct node *n, struct conn *c, struct slice rest)
     peers_accept(n->peers, c, rest);
 }
 
-/* --- the turn ----------------------------------------------------------------------------------- */
+/* --- the turn --------------------------------------------------------------------------------- */
 
 static void tell_role(struct node *n, enum raft_role role, raft_term term)
 {
@@ -255,7 +255,8 @@ static void tell_leader(struct node *n, node_id leader, raft_term term)
     }
 }
 
-/* Render the core's typed events as lines (rows A2, A3). Returns true when a transfer was given up. */
+/* Render the core's typed events as lines (rows A2, A3). Returns true when a transfer was given
+ * up. */
 static bool tell_event(struct node *n, const struct raft_event *e)
 {
     switch (e->kind) {
@@ -356,8 +357,9 @@ static void set_request_timer(struct node *n)
     }
 }
 
-/* The order of a turn. Every message of `out` may leave at once: the core holds back what must wait for
- * the disk (raft.h), so "send, then write" here is safe and lets followers work in parallel (R8). */
+/* The order of a turn. Every message of `out` may leave at once: the core holds back what must wait
+ * for the disk (raft.h), so "send, then write" here is safe and lets followers work in parallel
+ * (R8). */
 static void turn_raft(struct node *n)
 {
     node_reads_ask(n);
@@ -452,7 +454,7 @@ static void on_compaction_timer(struct timer *t)
     n->loop->ops->timer_start(n->loop, t, node_now(n) + COMPACTION_CHECK_MS);
 }
 
-/* --- birth and end ------------------------------------------------------------------------------ */
+/* --- birth and end ---------------------------------------------------------------------------- */
 
 void node_start_raft(struct node *n, const struct raft_restored *restored)
 {

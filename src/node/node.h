@@ -22,7 +22,8 @@
 struct disk;
 struct node;
 
-/* How far a write must have come before it is answered (contract: "Writes answer only what is true"). */
+/* How far a write must have come before it is answered (contract: "Writes answer only what is
+ * true"). */
 enum node_ack { NODE_ACK_LEADER, NODE_ACK_QUORUM, NODE_ACK_ALL };
 
 enum node_consistency { NODE_LINEARIZABLE, NODE_SESSION, NODE_STALE };
@@ -33,8 +34,8 @@ struct node_options {
     const char *data_dir;
     const char *listen_host;
     uint16_t listen_port;
-    /* NULL = from listen; for 0.0.0.0 what the others dialled, else the first local address, else the
-     * host's name. */
+    /* NULL = from listen; for 0.0.0.0 what the others dialled, else the first local address, else
+     * the host's name. */
     const char *advertise;
     /* The other founding members; own URL among them is dropped. */
     const char *const *peers;
@@ -54,9 +55,9 @@ struct node_options {
     void *context;
 };
 
-/* Opens the data directory behind `disk` (locks it first). OK, or a status and *detail, a new string
- * for a person: BUSY (in use), CORRUPT, UNSUPPORTED (newer format), CONFLICT (another member's name),
- * IO, NO_SPACE. `loop` and `disk` are borrowed until node_destroy. */
+/* Opens the data directory behind `disk` (locks it first). OK, or a status and *detail, a new
+ * string for a person: BUSY (in use), CORRUPT, UNSUPPORTED (newer format), CONFLICT (another
+ * member's name), IO, NO_SPACE. `loop` and `disk` are borrowed until node_destroy. */
 enum status MUST_CHECK node_open(const struct node_options *options, struct loop *loop,
                                  struct disk *disk, struct node **node, char **detail);
 /* Hand leadership over if leading (given up after one election timeout), refuse new writes, finish
@@ -67,8 +68,8 @@ void node_destroy(struct node *n);
 /* The turn hook of the loop: step the core, persist, send, apply, answer. */
 void node_turn(struct node *n);
 
-/* A connection that asked for `Upgrade: conclave-peer/1` on `GET /peer`; the 101 was sent. `rest` are
- * bytes already read. The node owns it from here. */
+/* A connection that asked for `Upgrade: conclave-peer/1` on `GET /peer`; the 101 was sent. `rest`
+ * are bytes already read. The node owns it from here. */
 void node_take_peer(struct node *n, struct conn *c, struct slice rest);
 
 /* --- writes ----------------------------------------------------------------------------------- */
@@ -159,13 +160,14 @@ struct node_status {
     uint64_t applied_index;
     uint64_t last_index;
     uint64_t uptime_ms;
-    uint32_t member_count; /* voters of the active configuration, self first, then by name; while
-                              founding: self and those reached */
+    /* voters of the active configuration, self first, then by name; while founding: self and those
+     * reached */
+    uint32_t member_count;
     struct node_member members[LIMIT_MEMBERS];
     bool shutting_down;
     bool no_quorum; /* leading, but a majority is known to be away */
-    uint64_t
-        leader_contact_ms; /* since the last word of the leader; 0 on the leader; UINT64_MAX = never */
+    /* since the last word of the leader; 0 on the leader; UINT64_MAX = never */
+    uint64_t leader_contact_ms;
 };
 void node_status_get(const struct node *n, struct node_status *status);
 /* While founding: who is missing and what is done, one line for a person; empty otherwise. */
@@ -192,7 +194,8 @@ struct node_survey {
     uint64_t deadline_ms;
     uint64_t number;
 };
-/* Ask every member for its state, all at once; `done` within half a second, with whoever answered. */
+/* Ask every member for its state, all at once; `done` within half a second, with whoever
+ * answered. */
 void node_survey_start(struct node *n, struct node_survey *s);
 void node_survey_cancel(struct node_survey *s);
 
@@ -200,8 +203,8 @@ void node_survey_cancel(struct node_survey *s);
 
 struct node_step_down {
     char to[LIMIT_NAME_BYTES + 1]; /* empty = whoever is best caught up */
-    /* OK: another member leads (a lone member: leads a new term). TIMEOUT: nobody caught up within an
-     * election timeout, it still leads. */
+    /* OK: another member leads (a lone member: leads a new term). TIMEOUT: nobody caught up within
+     * an election timeout, it still leads. */
     void (*done)(struct node_step_down *d);
     void *context;
     enum status status;

@@ -1,8 +1,8 @@
 /* node/node_internal.h - one member's state, shared by the files of node/ that act on it.
  *
- * Reading order: restart.c (what the disk says), forming.c (founding), node.c (the turn), log_writer.c
- * (the log thread), write_queue.c and read_queue.c (who waits for what), leadership.c, survey.c,
- * member_info.c (what is told about it). */
+ * Reading order: restart.c (what the disk says), forming.c (founding), node.c (the turn),
+ * log_writer.c (the log thread), write_queue.c and read_queue.c (who waits for what), leadership.c,
+ * survey.c, member_info.c (what is told about it). */
 #pragma once
 
 #include "base/buf.h"

@@ -112,7 +112,8 @@ void node_reads_ask(struct node *n)
 
 void node_reads_on_answer(struct node *n, const struct raft_read *answer)
 {
-    /* Tokens grow, and so the ones of this answer stand together; those before it may still wait. */
+    /* Tokens grow, and so the ones of this answer stand together; those before it may still
+     * wait. */
     struct list *head = &n->reads_asked;
     struct list *at = head->next;
     while (at != head && read_of(at)->token <= answer->token) {

@@ -10,7 +10,8 @@
 
 #define IDENTITY_RECORD "identity"
 
-/* A log without an identity is somebody's data whose owner was lost: never start anew on top of it. */
+/* A log without an identity is somebody's data whose owner was lost: never start anew on top of
+ * it. */
 static void note_log_file(void *context, const char *name)
 {
     size_t size = strlen(name);

@@ -1,4 +1,5 @@
-/* node/survey.c - asking every member at once how it is; who is silent for half a second is offline. */
+/* node/survey.c - asking every member at once how it is; who is silent for half a second is
+ * offline. */
 #include "base/codec.h"
 #include "node/node_internal.h"
 

@@ -4,9 +4,9 @@
  *   writes_durable   the same for NODE_ACK_LEADER; left when this member has synced it
  *   writes_all       applied, NODE_ACK_ALL: left when every voter has synced it
  *
- * Three outcomes only (rule K1). A write whose index is applied with another term was superseded: it is
- * known never to be committed, so that its client may try again (rule K5). Before that, whatever happens
- * to leadership, its outcome is unknown. */
+ * Three outcomes only (rule K1). A write whose index is applied with another term was superseded:
+ * it is known never to be committed, so that its client may try again (rule K5). Before that,
+ * whatever happens to leadership, its outcome is unknown. */
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -31,7 +31,8 @@ static void finish(struct node_write *w, enum status status)
     w->done(w);
 }
 
-/* Keep a list in order of index. Only after a lost and regained leadership is the place not the end. */
+/* Keep a list in order of index. Only after a lost and regained leadership is the place not the
+ * end. */
 static void insert_by_index(struct list *head, struct node_write *w)
 {
     struct list *at = head->prev;

@@ -27,7 +27,8 @@ struct durable {
     raft_term covers_term;
     node_id covers_vote;
     raft_index covers_last;
-    /* Its entries, each with a reference, so that a truncation cannot free what is being written. */
+    /* Its entries, each with a reference, so that a truncation cannot free what is being
+     * written. */
     struct raft_entry *entries; /* owned */
     uint32_t count;
     uint32_t capacity;

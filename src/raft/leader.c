@@ -1,7 +1,7 @@
 /* The leader's half of replication.
  *
- * Appends leave with the turn that proposed them, in parallel with the leader's own sync; the leader
- * counts itself like anybody else, by what is durable (rule R8). */
+ * Appends leave with the turn that proposed them, in parallel with the leader's own sync; the
+ * leader counts itself like anybody else, by what is durable (rule R8). */
 #include "raft/raft_internal.h"
 
 static uint64_t match_of(const void *context, node_id id)

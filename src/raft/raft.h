@@ -9,11 +9,12 @@
  *
  * Durability lives here and not in the caller. A message leaves the core only when everything that
  * it says is durable (consensus.md A6): the core remembers what it owes (an append acknowledged, a
- * vote granted) and emits it when RAFT_INPUT_PERSISTED arrives. So every message of an output may be
- * sent at once, and the caller's only duty is: write output.persist, sync, and then say so.
+ * vote granted) and emits it when RAFT_INPUT_PERSISTED arrives. So every message of an output may
+ * be sent at once, and the caller's only duty is: write output.persist, sync, and then say so.
  *
- * One persist is outstanding at a time. What arrives meanwhile gathers in the log and forms the next
- * batch: group commit without a timer (rule R14). Appends to followers do not wait for it (rule R8).
+ * One persist is outstanding at a time. What arrives meanwhile gathers in the log and forms the
+ * next batch: group commit without a timer (rule R14). Appends to followers do not wait for it
+ * (rule R8).
  *
  * Broken promises of the caller and of this code abort (base/check.h); messages are input from
  * outside as far as their numbers go: an impossible one is dropped and counted, never a CHECK. */
@@ -50,7 +51,8 @@ struct raft_entry {
 };
 
 /* Who takes part. Joint when outgoing_count > 0: then every decision needs a majority of `voters`
- * and one of `outgoing`, counted separately (rule E12). Learners receive entries and never count. */
+ * and one of `outgoing`, counted separately (rule E12). Learners receive entries and never
+ * count. */
 struct raft_config {
     uint32_t voter_count;
     uint32_t outgoing_count;
@@ -84,24 +86,26 @@ struct raft_message {
     enum raft_message_type type;
     node_id from;
     node_id to;
-    raft_term term; /* the sender's; in PREVOTE the term it would campaign at, and so in the grant
-                             of one; a rejection of PREVOTE carries the voter's own (rule E4) */
-    struct entry_id
-        last;          /* PREVOTE, VOTE: the candidate's durable tail (rule E3). APPEND: the entry
-                             before the first one carried */
-    raft_index commit; /* APPEND, HEARTBEAT: min(commit, what the receiver is known to hold) as the
-                             rule R2 says */
-    raft_index match;  /* APPEND_REPLY, HEARTBEAT_REPLY: verified against this leader and durable
-                             (rule R5). READ_REPLY: the read index */
+    /* the sender's; in PREVOTE the term it would campaign at, and so in the grant of one; a
+     * rejection of PREVOTE carries the voter's own (rule E4) */
+    raft_term term;
+    /* PREVOTE, VOTE: the candidate's durable tail (rule E3). APPEND: the entry before the first one
+     * carried */
+    struct entry_id last;
+    /* APPEND, HEARTBEAT: min(commit, what the receiver is known to hold) as the rule R2 says */
+    raft_index commit;
+    /* APPEND_REPLY, HEARTBEAT_REPLY: verified against this leader and durable (rule R5).
+     * READ_REPLY: the read index */
+    raft_index match;
     struct entry_id hint; /* APPEND_REPLY with reject: where to look next (rule R6) */
     raft_index probe; /* APPEND_REPLY with reject: last.index of the append that was refused (R4) */
-    uint64_t round; /* APPEND, HEARTBEAT: leader-local number of this confirmation round, echoed in
-                             the reply (rule Q2); 0 in a HEARTBEAT: only a notice of the commit index
-                             (rule R14), not answered. READ: sender-local number of the question,
-                             echoed */
-    uint64_t
-        sent_ms;   /* APPEND, HEARTBEAT: the leader's clock when it left; echoed, so that the check
-                             of the quorum counts from sending (rule E7) */
+    /* APPEND, HEARTBEAT: leader-local number of this confirmation round, echoed in the reply (rule
+     * Q2); 0 in a HEARTBEAT: only a notice of the commit index (rule R14), not answered. READ:
+     * sender-local number of the question, echoed */
+    uint64_t round;
+    /* APPEND, HEARTBEAT: the leader's clock when it left; echoed, so that the check of the quorum
+     * counts from sending (rule E7) */
+    uint64_t sent_ms;
     bool reject;   /* replies: refused */
     bool transfer; /* VOTE: asked for by the leader itself; passes stickiness (rule E9) */
     bool bulk;     /* APPEND: made of entries read back from disk; may take the slow lane */
@@ -112,19 +116,23 @@ struct raft_message {
 enum raft_input_kind {
     RAFT_INPUT_TICK,    /* only time passed */
     RAFT_INPUT_MESSAGE, /* .message, addressed to this member */
-    RAFT_INPUT_PROPOSE, /* .propose; OK, NOT_LEADER, BUSY while leadership is being handed over (rule
-                           E9), or OVERLOADED (rules O1, O2); all or nothing */
+    /* .propose; OK, NOT_LEADER, BUSY while leadership is being handed over (rule E9), or OVERLOADED
+     * (rules O1, O2); all or nothing */
+    RAFT_INPUT_PROPOSE,
     RAFT_INPUT_PERSISTED, /* the outstanding persist is durable */
     RAFT_INPUT_APPLIED,   /* .index: everything up to it is applied; its payloads may be dropped */
     RAFT_INPUT_LOADED,    /* .loaded: what output.load asked for */
-    RAFT_INPUT_READ, /* .token: a linearizable read wants an index. OK: answered once in output.reads,
-                        within E when the leader is silent. NOT_LEADER (nobody is known), OVERLOADED:
-                        not taken */
-    RAFT_INPUT_TRANSFER, /* .target (0 = best): OK = begun, NOT_LEADER, NOT_FOUND (no such voter), or
-                            BUSY (to another one). A lone voter begins a new term */
-    RAFT_INPUT_CAMPAIGN, /* ask the leader for leadership, or pre-vote when there is none. NOT_FOUND:
-                            this member is no voter */
-    RAFT_INPUT_LEADER_LOST, /* .lost: the stream with the leader ended and a reconnect failed (E6b) */
+    /* .token: a linearizable read wants an index. OK: answered once in output.reads, within E when
+     * the leader is silent. NOT_LEADER (nobody is known), OVERLOADED: not taken */
+    RAFT_INPUT_READ,
+    /* .target (0 = best): OK = begun, NOT_LEADER, NOT_FOUND (no such voter), or BUSY (to another
+     * one). A lone voter begins a new term */
+    RAFT_INPUT_TRANSFER,
+    /* ask the leader for leadership, or pre-vote when there is none. NOT_FOUND: this member is no
+     * voter */
+    RAFT_INPUT_CAMPAIGN,
+    /* .lost: the stream with the leader ended and a reconnect failed (E6b) */
+    RAFT_INPUT_LEADER_LOST,
     /* .target: messages to it were dropped. It gets heartbeats only until it answers one, then a
      * probe; reads that were asked of it fail */
     RAFT_INPUT_UNREACHABLE,
@@ -166,8 +174,8 @@ struct raft_persist {
     raft_index first;  /* index of entries[0] */
     uint32_t count;
     const struct raft_entry *entries; /* borrowed until RAFT_INPUT_PERSISTED */
-    raft_index commit; /* the floor that recovery may rely on (rule P7): committed and, before this
-                          persist, durable */
+    /* the floor that recovery may rely on (rule P7): committed and, before this persist, durable */
+    raft_index commit;
 };
 
 struct raft_read {

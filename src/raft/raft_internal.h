@@ -1,12 +1,13 @@
-/* raft/raft_internal.h - the state of one member and what the files of this room call of each other.
+/* raft/raft_internal.h - the state of one member and what the files of this room call of each
+ * other.
  *
  *   raft.c      inputs dispatched, turns collected      election.c  pre-votes, votes, timeouts
  *   outbox.c    what leaves, and what waits for disk     leader.c    appends, commit, check-quorum
  *   follower.c  appends taken and acknowledged           transfer.c  leadership handed over
  *   reads.c     linearizable reads                       invariants.c what must hold after any step
  *
- * Time is checked at the end of a turn only, after all that arrived: a member that slept through its
- * timeout, but has the leader's messages in its buffers, must read them first. */
+ * Time is checked at the end of a turn only, after all that arrived: a member that slept through
+ * its timeout, but has the leader's messages in its buffers, must read them first. */
 #pragma once
 
 #include "base/check.h"

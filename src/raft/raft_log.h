@@ -39,8 +39,8 @@ void raft_log_deinit(struct raft_log *log);
 /* The index of the first entry in memory; last + 1 when there is none. */
 raft_index raft_log_tail_first(const struct raft_log *log);
 struct entry_id raft_log_last(const struct raft_log *log);
-/* False when the index is not in the log (rule R12: never term 0 for an absent one). Index 0, before
- * the first entry, has term 0. */
+/* False when the index is not in the log (rule R12: never term 0 for an absent one). Index 0,
+ * before the first entry, has term 0. */
 bool raft_log_term(const struct raft_log *log, raft_index index, raft_term *term);
 /* This very entry is in the log; {0, 0} always is. */
 bool raft_log_has(const struct raft_log *log, struct entry_id id);

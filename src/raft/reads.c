@@ -1,7 +1,8 @@
 /* Linearizable reads by ReadIndex (thesis 6.4).
  *
  * A leader that has committed an entry of its term (rule Q1) notes its commit index, asks a quorum
- * "am I still the leader?", and answers when they say yes. Rounds are numbered by the leader itself:
+ * "am I still the leader?", and answers when they say yes. Rounds are numbered by the leader
+ * itself:
  *
  *     reads    a b |      c d e           | f
  *     rounds       |--- round 7 (a b) --->|--- round 8 (c d e) --->|

@@ -1,8 +1,8 @@
 /* Leadership handed over (rule E9) and given up because of a hanging disk (rule E8).
  *
- * Proposals are refused meanwhile, so the target can catch up with a log that stands still. When its
- * log is complete it is told to campaign at once; when that leads to nothing within E, the leader
- * goes on leading, or steps down if its disk was the reason. */
+ * Proposals are refused meanwhile, so the target can catch up with a log that stands still. When
+ * its log is complete it is told to campaign at once; when that leads to nothing within E, the
+ * leader goes on leading, or steps down if its disk was the reason. */
 #include "raft/raft_internal.h"
 
 void transfer_clear(struct raft *r)

@@ -43,7 +43,7 @@ def test_a_member_that_waits_for_the_others_says_so_and_is_not_ready(make_cluste
     assert (status["role"], status["state"], status["leaderId"]) == (None, "FOUNDING", None)
     assert status["totalKeys"] == 0
     assert c[0].get("/livez").status == 200
-    wait_for(lambda: c[1].url.encode() in c[0].get("/readyz?verbose").body, "who is missing is told")
+    wait_for(lambda: c[1].url.encode() in c[0].get("/readyz?verbose").body, "who is missing")
     assert c[0].get("/readyz").status == 503
     put = c[0].put("x", 1)
     assert put.status == 503 and put.json()["leaderId"] == "Unknown"

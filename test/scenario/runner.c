@@ -12,7 +12,8 @@
  *
  * Commands run in order; what follows `----` is the trace of the typed events of all members during
  * them. `runner --rewrite FILE...` writes what happened into the files: read the diff. The commands
- * are listed in test/scenario/README.md. Under all of it run the checks of test/unit/raft/world.h. */
+ * are listed in test/scenario/README.md. Under all of it run the checks of
+ * test/unit/raft/world.h. */
 #include "world.h"
 
 #include "world_check.h"
@@ -399,7 +400,8 @@ static void do_sync(struct scenario *s, const struct words *w)
     world_set_disk(&s->world, node(s, w, 1), hangs ? 1 : argument(s, w, 2), hangs);
 }
 
-/* deliver TYPE from= to= term= [index= prev=] [commit=] [entries=1,1]: a message that nobody sent. */
+/* deliver TYPE from= to= term= [index= prev=] [commit=] [entries=1,1]: a message that nobody
+ * sent. */
 static void do_deliver(struct scenario *s, const struct words *w)
 {
     uint64_t terms[64];

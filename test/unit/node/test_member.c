@@ -1,5 +1,5 @@
-/* Three whole members (links, log, store, HTTP upgrade and all) in one world of virtual time, from one
- * seed: killed, cut off, frozen, their power lost. What they acknowledged must be there.
+/* Three whole members (links, log, store, HTTP upgrade and all) in one world of virtual time, from
+ * one seed: killed, cut off, frozen, their power lost. What they acknowledged must be there.
  *
  *   MEMBER_SEEDS=1000 MEMBER_SEED=7   how many, from which; a failure prints its seed */
 #include "fake_disk.h"

@@ -18,8 +18,8 @@ struct one_core {
     struct raft_snapshot snapshot;
 };
 
-/* How the core begins: self 1 among `voters` voters (ids from 1) and then `learners` learners, with a
- * durable log whose entries have these terms (0 ends them). */
+/* How the core begins: self 1 among `voters` voters (ids from 1) and then `learners` learners, with
+ * a durable log whose entries have these terms (0 ends them). */
 struct core_setup {
     node_id self;
     uint32_t voters;

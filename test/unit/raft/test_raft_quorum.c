@@ -1,5 +1,5 @@
-/* Majorities against a deliberately dumb twin: it asks of every value "do enough voters reach you?",
- * in each half, and counts with its fingers. */
+/* Majorities against a deliberately dumb twin: it asks of every value "do enough voters reach
+ * you?", in each half, and counts with its fingers. */
 #include "raft/quorum.h"
 
 #include "base/rng.h"

@@ -1,6 +1,6 @@
-/* Random schedules over the pure core: any number of members, any fault, every check of world_check.h
- * after every step. At the end a core that can decide heals, the rest stays broken for ever, and the
- * core must converge: livelock shows only under faults that do not go away.
+/* Random schedules over the pure core: any number of members, any fault, every check of
+ * world_check.h after every step. At the end a core that can decide heals, the rest stays broken
+ * for ever, and the core must converge: livelock shows only under faults that do not go away.
  *
  *   RAFT_SEEDS=n    how many schedules (default below)
  *   RAFT_SEED=n     one schedule; a failure prints the command

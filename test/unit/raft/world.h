@@ -5,9 +5,9 @@
  * world_check.h over all members. A violation prints what world_set_replay was told and aborts.
  *
  * The disk is a list of durable entries and a durable (term, vote). A persist reaches it when its
- * completion is due; a crash before that applies any part of it: the hard state or not, and a prefix
- * of its entries. The host here is deliberately plain: it applies in order, in pages, and answers
- * loads from the disk. */
+ * completion is due; a crash before that applies any part of it: the hard state or not, and a
+ * prefix of its entries. The host here is deliberately plain: it applies in order, in pages, and
+ * answers loads from the disk. */
 #pragma once
 
 #include "base/rng.h"
