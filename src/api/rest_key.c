@@ -81,16 +81,10 @@ static void answer_item(struct key_get *g, const struct kv_item *item)
     answer_send(r, 200, headers, &w);
 }
 
-static void on_read(struct node_read *read)
+static void answer_now(struct key_get *g)
 {
-    struct key_get *g = read->context;
     struct api *api = g->call.api;
     struct http_request *r = g->call.http;
-    g->waits = false;
-    if (read->status != STATUS_OK) {
-        answer_read_failed(api, r, read->status);
-        return;
-    }
     struct kv_item item;
     enum status s = kv_get(node_kv(api->options.node), buf_slice(&g->key), g->revision, &item);
     if (log_enabled(LOG_DEBUG)) {
@@ -102,6 +96,27 @@ static void on_read(struct node_read *read)
         answer_key_not_found(api, r, buf_slice(&g->key));
     } else {
         answer_bad_revision(api, r, s);
+    }
+}
+
+static void on_writable(struct http_request *r)
+{
+    answer_now(CONTAINER_OF(r->user, struct key_get, call));
+}
+
+/* A client that takes no answers gets no further ones made: what the key holds is looked up when there
+ * is room, which is still between its question and its answer. */
+static void on_read(struct node_read *read)
+{
+    struct key_get *g = read->context;
+    struct http_request *r = g->call.http;
+    g->waits = false;
+    if (read->status != STATUS_OK) {
+        answer_read_failed(g->call.api, r, read->status);
+    } else if (http_answer_wants_more(r)) {
+        answer_now(g);
+    } else {
+        r->on_writable = on_writable;
     }
 }
 

@@ -82,6 +82,7 @@ void exchange_emit(struct exchange *e, struct slice bytes)
         c->written += bytes.size;
     } else {
         buf_append_slice(&e->out, bytes);
+        c->kept_bytes += bytes.size;
     }
 }
 
@@ -89,9 +90,10 @@ void exchange_take_turn(struct exchange *e)
 {
     struct buf kept = e->out;
     e->out = (struct buf){0};
+    e->connection->kept_bytes -= kept.size;
     exchange_emit(e, buf_slice(&kept));
     buf_deinit(&kept);
-    if (e->stage == ANSWER_STREAMS) {
+    if (e->stage != ANSWER_DONE && e->request.on_writable != NULL) {
         e->connection->is_starved = true;
         http_connection_wake(e->connection);
     }
@@ -271,7 +273,7 @@ bool http_answer_wants_more(const struct http_request *r)
         return true; /* what is said goes nowhere, and on_gone will come */
     }
     if (!exchange_is_first(e)) {
-        return e->out.size < LIMIT_PIPELINED_OUT_BYTES;
+        return c->kept_bytes < LIMIT_PIPELINED_OUT_BYTES;
     }
     if (c->conn->loop->ops->conn_unsent(c->conn) >= LIMIT_CONN_UNSENT_BYTES) {
         c->is_starved = true;

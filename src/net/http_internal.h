@@ -41,6 +41,8 @@ struct http_connection {
     uint32_t in_progress; /* length of `exchanges` */
     /* The last one, whole but not told to the handler: it must not overtake those before it. */
     struct exchange *held;
+    uint64_t body_bytes;   /* of the requests in `exchanges` */
+    uint64_t kept_bytes;   /* of answers that wait for their turn */
     bool is_paused;        /* not reading, and `stash` may hold bytes */
     bool is_last;          /* no request after those that are here */
     bool has_ended;        /* the client sent FIN */

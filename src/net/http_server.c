@@ -96,6 +96,7 @@ static void append_exchange(struct http_connection *c, struct exchange *e)
 {
     list_push_back(&c->exchanges, &e->link);
     c->in_progress++;
+    c->body_bytes += e->request.body.size;
 }
 
 /* --- the head of a request -------------------------------------------------------------------- */
@@ -305,7 +306,8 @@ static void on_whole(struct http_connection *c)
 
 static bool has_too_much_in_progress(struct http_connection *c)
 {
-    if (c->in_progress >= LIMIT_PIPELINED || c->held != NULL) {
+    if (c->in_progress >= LIMIT_PIPELINED || c->held != NULL ||
+        c->body_bytes >= LIMIT_PIPELINED_BODY_BYTES) {
         return true;
     }
     if (c->written - c->checked < UNSENT_CHECK_BYTES) {
@@ -433,8 +435,8 @@ static void read_on(struct http_connection *c)
 static void go_on(struct http_connection *c)
 {
     struct exchange *e = list_is_empty(&c->exchanges) ? NULL : exchange_of(c->exchanges.next);
-    if (c->is_starved && e != NULL && e->stage == ANSWER_STREAMS && !c->is_closed &&
-        http_answer_wants_more(&e->request)) {
+    bool produces = e != NULL && e != c->held && e->stage != ANSWER_DONE;
+    if (c->is_starved && produces && !c->is_closed && http_answer_wants_more(&e->request)) {
         c->is_starved = false;
         if (e->request.on_writable != NULL) {
             e->request.on_writable(&e->request);
@@ -490,6 +492,7 @@ void http_connection_advance(struct http_connection *c)
         }
         bool keep_alive = e->keep_alive;
         c->in_progress--;
+        c->body_bytes -= e->request.body.size;
         exchange_release(e);
         if (!keep_alive) {
             http_connection_finish(c);
