@@ -57,6 +57,7 @@ enum status node_step_down_start(struct node *n, struct node_step_down *d)
     /* The core gives up after E; twice that also covers an election by the one who was asked. */
     d->deadline_ms = input.now_ms + 2ull * n->options.election_timeout_ms;
     list_push_back(&n->step_downs, &d->link);
+    n->turn_wanted = true;
     return STATUS_OK;
 }
 
@@ -107,6 +108,7 @@ void node_campaign(struct node *n)
         now_ms + (uint64_t)CAMPAIGN_PAUSE_ELECTION_TIMEOUTS * n->options.election_timeout_ms;
     log_info("asked to campaign");
     node_step(n, &(struct raft_input){.now_ms = now_ms, .kind = RAFT_INPUT_CAMPAIGN});
+    n->turn_wanted = true;
 }
 
 /* --- shutdown --------------------------------------------------------------------------------- */

@@ -92,6 +92,61 @@ static void cut_off(struct cluster *c, int i, bool cut)
     }
 }
 
+/* --- requests made by answers ----------------------------------------------------------------- */
+
+struct chain {
+    struct cluster *cluster;
+    struct node_write write;
+    struct node_read read;
+    uint32_t writes;
+    uint32_t reads;
+};
+
+static void chain_write(struct chain *t);
+
+static void on_chain_read(struct node_read *r)
+{
+    struct chain *t = r->context;
+    assert_int_equal(r->status, STATUS_OK);
+    t->reads++;
+    chain_write(t);
+}
+
+static void on_chain_written(struct node_write *w)
+{
+    struct chain *t = w->context;
+    assert_int_equal(w->status, STATUS_OK);
+    t->writes++;
+    t->read =
+        (struct node_read){.consistency = NODE_LINEARIZABLE, .done = on_chain_read, .context = t};
+    node_read_start(t->cluster->members[0].node, &t->read);
+}
+
+static void chain_write(struct chain *t)
+{
+    if (t->writes == 10) {
+        return;
+    }
+    t->write = (struct node_write){.ack = NODE_ACK_QUORUM, .done = on_chain_written, .context = t};
+    struct kv_command command = {.op = KV_PUT, .key = slice_str("k"), .value = slice_str("1")};
+    assert_int_equal(node_write_start(t->cluster->members[0].node, &t->write, &command), STATUS_OK);
+}
+
+/* A pipelined GET waits for the PUT before it and begins inside its answer; on a member alone
+ * nothing else would wake the loop. */
+static void a_request_that_an_answer_begins_does_not_wait_for_the_next_event(void **state)
+{
+    (void)state;
+    struct cluster *c = settled(1);
+    fake_world_run(c->world, 5000);
+    struct chain chain = {.cluster = c};
+    chain_write(&chain);
+    fake_world_run(c->world, 200);
+    assert_int_equal(chain.writes, 10);
+    assert_int_equal(chain.reads, 10);
+    cluster_destroy(c);
+}
+
 /* --- ack -------------------------------------------------------------------------------------- */
 
 static void ack_all_is_answered_when_every_member_has_synced_it(void **state)
@@ -519,6 +574,7 @@ int main(void)
     log_init(&(struct log_options){.level = getenv("MEMBER_LOG") != NULL ? LOG_DEBUG : LOG_ERROR,
                                    .name = "test"});
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_request_that_an_answer_begins_does_not_wait_for_the_next_event),
         cmocka_unit_test(ack_all_is_answered_when_every_member_has_synced_it),
         cmocka_unit_test(ack_all_names_the_member_that_is_missing),
         cmocka_unit_test(ack_leader_is_synced_here_and_nothing_more),
