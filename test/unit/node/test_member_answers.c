@@ -363,6 +363,7 @@ static void a_stale_read_with_a_bound_is_refused_when_the_leader_is_silent_for_l
 
 struct survey {
     struct node_survey survey;
+    struct survey *cancels; /* when it is done */
     uint32_t answers;
 };
 
@@ -370,6 +371,9 @@ static void on_surveyed(struct node_survey *s)
 {
     struct survey *t = s->context;
     t->answers++;
+    if (t->cancels != NULL) {
+        node_survey_cancel(&t->cancels->survey);
+    }
 }
 
 static void survey(struct cluster *c, int i, struct survey *t)
@@ -394,6 +398,24 @@ static void a_survey_tells_who_is_silent_within_half_a_second(void **state)
     assert_true(t.survey.items[1].online);
     assert_string_equal(t.survey.items[2].member.name, "node-3");
     assert_false(t.survey.items[2].online);
+    cluster_destroy(c);
+}
+
+static void a_survey_may_be_cancelled_by_the_answer_of_another(void **state)
+{
+    (void)state;
+    struct cluster *c = settled(3);
+    member_freeze(c, 2, true);
+    struct survey second = {0};
+    struct survey first = {.cancels = &second};
+    struct survey third = {0};
+    survey(c, 0, &first);
+    survey(c, 0, &second);
+    survey(c, 0, &third);
+    fake_world_run(c->world, 501);
+    assert_int_equal(first.answers, 1);
+    assert_int_equal(second.answers, 0);
+    assert_int_equal(third.answers, 1);
     cluster_destroy(c);
 }
 
@@ -586,6 +608,7 @@ int main(void)
         cmocka_unit_test(rule_q7_a_session_read_waits_for_the_revision_of_its_token),
         cmocka_unit_test(a_stale_read_with_a_bound_is_refused_when_the_leader_is_silent_for_longer),
         cmocka_unit_test(a_survey_tells_who_is_silent_within_half_a_second),
+        cmocka_unit_test(a_survey_may_be_cancelled_by_the_answer_of_another),
         cmocka_unit_test(rule_e6b_the_end_of_the_leaders_process_is_found_before_the_timeout),
         cmocka_unit_test(rule_e6b_a_link_that_ends_and_comes_back_is_no_loss_of_the_leader),
         cmocka_unit_test(a_step_down_is_answered_when_another_member_leads),
