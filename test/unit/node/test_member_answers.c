@@ -514,6 +514,23 @@ static void a_step_down_that_nobody_can_take_leaves_the_leader(void **state)
     cluster_destroy(c);
 }
 
+static void a_step_down_by_a_leader_that_is_deposed_does_not_say_that_it_leads(void **state)
+{
+    (void)state;
+    struct cluster *c = settled(3);
+    int old = cluster_find_leader(c);
+    cut_off(c, old, true);
+    struct writing w;
+    assert_int_equal(put(c, old, &w, NODE_ACK_QUORUM), STATUS_OK);
+    fake_world_run(c->world, ELECTION_MS / 2);
+    struct stepping t;
+    assert_int_equal(step_down(c, old, &t), STATUS_OK);
+    fake_world_run(c->world, 3 * ELECTION_MS);
+    assert_int_equal(t.answers, 1);
+    assert_int_equal(t.step_down.status, STATUS_NO_QUORUM);
+    cluster_destroy(c);
+}
+
 static void a_lone_member_steps_down_into_a_new_term(void **state)
 {
     (void)state;
@@ -613,6 +630,7 @@ int main(void)
         cmocka_unit_test(rule_e6b_a_link_that_ends_and_comes_back_is_no_loss_of_the_leader),
         cmocka_unit_test(a_step_down_is_answered_when_another_member_leads),
         cmocka_unit_test(a_step_down_that_nobody_can_take_leaves_the_leader),
+        cmocka_unit_test(a_step_down_by_a_leader_that_is_deposed_does_not_say_that_it_leads),
         cmocka_unit_test(a_lone_member_steps_down_into_a_new_term),
         cmocka_unit_test(row_f8_a_member_that_stops_takes_no_write_and_finishes_those_it_took),
         cmocka_unit_test(rule_g6_a_member_that_lost_its_directory_ends_and_the_others_go_on),
