@@ -570,6 +570,37 @@ static void row_f8_a_member_that_stops_takes_no_write_and_finishes_those_it_took
 
 /* --- founding --------------------------------------------------------------------------------- */
 
+static bool founding_says(const struct cluster *c, int i, const char *words)
+{
+    char text[1024];
+    node_founding_text(c->members[i].node, text, sizeof(text));
+    return strstr(text, words) != NULL;
+}
+
+/* A promise that was made is told: whoever meets this member knows that R is out. */
+static void rule_g1_a_member_that_has_promised_says_so(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_create(5, 3);
+    for (int i = 0; i < 3; i++) {
+        member_start(c, i);
+    }
+    for (int ms = 0; !founding_says(c, 0, "promised to found"); ms++) {
+        assert_true(ms < 5000);
+        fake_world_run(c->world, 1);
+    }
+    member_stop(c, 2, false);
+    member_wipe(c, 2);
+    fake_world_run(c->world, 100);
+    member_start(c, 2);
+    fake_world_run(c->world, 1000);
+    assert_true(status_of(c, 0).founding);
+    assert_true(founding_says(
+        c, 2,
+        "node-1 (http://a:4000) has promised to found a cluster without this data directory"));
+    cluster_destroy(c);
+}
+
 static void rule_g6_a_member_that_lost_its_directory_ends_and_the_others_go_on(void **state)
 {
     (void)state;
@@ -633,6 +664,7 @@ int main(void)
         cmocka_unit_test(a_step_down_by_a_leader_that_is_deposed_does_not_say_that_it_leads),
         cmocka_unit_test(a_lone_member_steps_down_into_a_new_term),
         cmocka_unit_test(row_f8_a_member_that_stops_takes_no_write_and_finishes_those_it_took),
+        cmocka_unit_test(rule_g1_a_member_that_has_promised_says_so),
         cmocka_unit_test(rule_g6_a_member_that_lost_its_directory_ends_and_the_others_go_on),
         cmocka_unit_test(rule_g0_a_founding_member_whose_disk_fails_ends_and_promises_nothing),
     };
