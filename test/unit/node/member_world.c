@@ -88,12 +88,13 @@ static struct fake_disk *create_disk(uint64_t seed)
     return fake_disk_create(&options);
 }
 
-void member_start(struct cluster *c, int i)
+/* Its directory, under that name. */
+static enum status open_node(struct cluster *c, int i, const char *name, char **detail)
 {
     struct member *m = &c->members[i];
     m->loop = fake_process_create(c->world, member_hosts[i]);
     struct node_options options = {
-        .name = member_names[i],
+        .name = name,
         .data_dir = member_names[i],
         .listen_host = member_hosts[i],
         .listen_port = PORT,
@@ -103,7 +104,7 @@ void member_start(struct cluster *c, int i)
         .heartbeat_ms = ELECTION_MS / 10,
         .election_timeout_ms = ELECTION_MS,
         .request_timeout_ms = REQUEST_TIMEOUT_MS,
-        .history_ms = 600000,
+        .history_ms = c->history_ms,
         .history_bytes = 64u << 20,
         .quota_bytes = c->quota_bytes,
         .value_bytes_max = 1u << 20,
@@ -117,8 +118,28 @@ void member_start(struct cluster *c, int i)
         }
     }
     options.peers = others;
+    return node_open(&options, m->loop, fake_disk_as_disk(m->disk), &m->node, detail);
+}
+
+enum status member_try_open(struct cluster *c, int i, const char *name)
+{
     char *detail = NULL;
-    enum status s = node_open(&options, m->loop, fake_disk_as_disk(m->disk), &m->node, &detail);
+    enum status s = open_node(c, i, name, &detail);
+    fake_process_kill(c->members[i].loop);
+    if (s == STATUS_OK) {
+        node_destroy(c->members[i].node);
+        c->members[i].node = NULL;
+    }
+    mem_free(detail);
+    fake_disk_restart(c->members[i].disk);
+    return s;
+}
+
+void member_start(struct cluster *c, int i)
+{
+    struct member *m = &c->members[i];
+    char *detail = NULL;
+    enum status s = open_node(c, i, member_names[i], &detail);
     if (s != STATUS_OK) {
         fail_msg("%s cannot open: %s, %s", member_names[i], status_name(s),
                  detail != NULL ? detail : "");
@@ -178,6 +199,7 @@ struct cluster *cluster_create(uint64_t seed, int count)
     struct cluster *c = mem_calloc(1, sizeof(*c));
     c->count = count;
     c->quota_bytes = 1u << 30;
+    c->history_ms = 600000;
     struct fake_options options = {.seed = seed,
                                    .delay_ms_max = seed % 3 == 0 ? 0 : 3,
                                    .piece_bytes_max = seed % 2 == 0 ? 0 : 700};

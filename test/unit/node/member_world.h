@@ -33,7 +33,9 @@ struct cluster {
     int count;
     struct member members[MEMBERS_MAX];
     struct slice secret;
-    uint64_t quota_bytes; /* of members started from now on */
+    /* Of members started from now on. */
+    uint64_t quota_bytes;
+    uint64_t history_ms;
     /* The requests of a member that is about to end must be cancelled. May be NULL. */
     void (*on_stop)(void *context, const struct node *n);
     void *context;
@@ -43,6 +45,8 @@ struct cluster {
 struct cluster *cluster_create(uint64_t seed, int count);
 void cluster_destroy(struct cluster *c);
 void member_start(struct cluster *c, int i);
+/* Try to open its data directory under that name, and leave at once. */
+enum status member_try_open(struct cluster *c, int i, const char *name);
 /* kill -9, and perhaps the power goes too. */
 void member_stop(struct cluster *c, int i, bool power_loss);
 /* Its disk is another one, an empty one. Requires: stopped. */
