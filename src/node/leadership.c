@@ -123,7 +123,7 @@ void node_campaign(struct node *n)
 
 static bool is_quiet(const struct node *n)
 {
-    return n->write_count == 0 && n->read_count == 0;
+    return n->write_count == 0 && n->read_count == 0 && list_is_empty(&n->step_downs);
 }
 
 static void finish_shutdown(struct node *n)

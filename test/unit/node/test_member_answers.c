@@ -568,6 +568,30 @@ static void row_f8_a_member_that_stops_takes_no_write_and_finishes_those_it_took
     cluster_destroy(c);
 }
 
+/* The member that was asked for lacks an entry, so that the hand-over is still under way. */
+static void row_b10_a_member_that_stops_during_a_step_down_waits_for_it(void **state)
+{
+    (void)state;
+    struct cluster *c = settled(3);
+    int old = cluster_find_leader(c);
+    int target = other_than(c, old, old);
+    member_freeze(c, target, true);
+    struct writing w;
+    assert_int_equal(put(c, old, &w, NODE_ACK_QUORUM), STATUS_OK);
+    struct stepping t = {.step_down = {.done = on_stepped_down, .context = &t}};
+    snprintf(t.step_down.to, sizeof(t.step_down.to), "%s", member_names[target]);
+    assert_int_equal(node_step_down_start(c->members[old].node, &t.step_down), STATUS_OK);
+    fake_world_run(c->world, 50);
+    bool finished = false;
+    member_freeze(c, target, false);
+    node_shutdown(c->members[old].node, on_finished, &finished);
+    while (!finished) {
+        fake_world_run(c->world, 1);
+    }
+    assert_int_equal(t.answers, 1);
+    cluster_destroy(c);
+}
+
 /* --- founding --------------------------------------------------------------------------------- */
 
 static bool founding_says(const struct cluster *c, int i, const char *words)
@@ -664,6 +688,7 @@ int main(void)
         cmocka_unit_test(a_step_down_by_a_leader_that_is_deposed_does_not_say_that_it_leads),
         cmocka_unit_test(a_lone_member_steps_down_into_a_new_term),
         cmocka_unit_test(row_f8_a_member_that_stops_takes_no_write_and_finishes_those_it_took),
+        cmocka_unit_test(row_b10_a_member_that_stops_during_a_step_down_waits_for_it),
         cmocka_unit_test(rule_g1_a_member_that_has_promised_says_so),
         cmocka_unit_test(rule_g6_a_member_that_lost_its_directory_ends_and_the_others_go_on),
         cmocka_unit_test(rule_g0_a_founding_member_whose_disk_fails_ends_and_promises_nothing),
