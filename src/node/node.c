@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* How often the leader looks whether history is due for compaction, while there is any. */
+/* How often the leader looks whether history is due for compaction. */
 #define COMPACTION_CHECK_MS 1000
 
 uint64_t node_now(const struct node *n)

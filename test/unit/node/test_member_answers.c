@@ -1,5 +1,5 @@
-/* What a member answers is true, and it does answer: whole members in virtual time (member_world.h),
- * one behaviour a test. The long stories of chance are in test_member.c. */
+/* What a member answers is true, and it does answer: whole members in virtual time
+ * (member_world.h), one behaviour a test. The long stories of chance are in test_member.c. */
 #include "member_world.h"
 
 #include "base/log.h"
