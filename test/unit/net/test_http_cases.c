@@ -160,6 +160,7 @@ static const struct case_of_bytes cases[] = {
     {"line feeds only", "\n\n\n", "400!"},
     {"many empty lines", "\r\n\r\n\r\nGET /a HTTP/1.1\r\n" HOST "\r\n", "200:0 GET /a? "},
     {"endless method", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "400!"},
+    {"long method", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA /a HTTP/1.1\r\n" HOST "\r\n", "400!"},
     {"bad after good", "GET /a HTTP/1.1\r\n" HOST "\r\nnonsense\r\n", "200:0 GET /a? |400!"},
     {"expectation that nobody knows",
      "PUT /a HTTP/1.1\r\n" HOST "Expect: miracles\r\nContent-Length: 1\r\n\r\n", "417!"},
