@@ -57,6 +57,7 @@ enum status node_step_down_start(struct node *n, struct node_step_down *d)
     /* The core gives up after E; twice that also covers an election by the one who was asked. */
     d->deadline_ms = input.now_ms + 2ull * n->options.election_timeout_ms;
     list_push_back(&n->step_downs, &d->link);
+    n->turn_wanted = true;
     return STATUS_OK;
 }
 
@@ -68,14 +69,21 @@ void node_step_down_cancel(struct node_step_down *d)
     }
 }
 
+/* Another member leads; a lone one leads a new term. */
+static bool is_led_anew(const struct node *n, const struct node_step_down *d)
+{
+    node_id leader = raft_leader(n->raft);
+    bool by_right_one = leader != 0 && (leader != n->self || n->members.count == 1);
+    return by_right_one && raft_term_now(n->raft) > d->term;
+}
+
 void node_leadership_on_turn(struct node *n, bool transfer_aborted)
 {
     while (!list_is_empty(&n->step_downs)) {
         struct node_step_down *d = step_down_of(n->step_downs.next);
-        bool led_anew = raft_term_now(n->raft) > d->term && raft_leader(n->raft) != 0;
-        if (led_anew) {
+        if (is_led_anew(n, d)) {
             finish(d, STATUS_OK);
-        } else if (transfer_aborted) {
+        } else if (transfer_aborted && node_is_leader(n)) {
             finish(d, STATUS_TIMEOUT);
         } else {
             return;
@@ -87,7 +95,8 @@ void node_leadership_expire(struct node *n, uint64_t now_ms)
 {
     while (!list_is_empty(&n->step_downs) &&
            step_down_of(n->step_downs.next)->deadline_ms <= now_ms) {
-        finish(step_down_of(n->step_downs.next), STATUS_TIMEOUT);
+        finish(step_down_of(n->step_downs.next),
+               node_is_leader(n) ? STATUS_TIMEOUT : STATUS_NO_QUORUM);
     }
 }
 
@@ -107,6 +116,7 @@ void node_campaign(struct node *n)
         now_ms + (uint64_t)CAMPAIGN_PAUSE_ELECTION_TIMEOUTS * n->options.election_timeout_ms;
     log_info("asked to campaign");
     node_step(n, &(struct raft_input){.now_ms = now_ms, .kind = RAFT_INPUT_CAMPAIGN});
+    n->turn_wanted = true;
 }
 
 /* --- shutdown --------------------------------------------------------------------------------- */

@@ -365,7 +365,7 @@ static void set_request_timer(struct node *n)
 {
     const uint64_t deadlines[] = {node_writes_deadline(n), node_reads_deadline(n),
                                   node_surveys_deadline(n), node_leadership_deadline(n)};
-    uint64_t earliest = UINT64_MAX;
+    uint64_t earliest = n->turn_wanted ? node_now(n) : UINT64_MAX;
     for (size_t i = 0; i < sizeof(deadlines) / sizeof(deadlines[0]); i++) {
         earliest = deadlines[i] < earliest ? deadlines[i] : earliest;
     }
@@ -385,6 +385,7 @@ static void turn_raft(struct node *n)
     node_check_stall(n);
     struct raft_output out;
     raft_turn(n->raft, node_now(n), &out);
+    n->turn_wanted = false;
     bool aborted = false;
     for (uint32_t i = 0; i < out.event_count; i++) {
         aborted |= tell_event(n, &out.events[i]);

@@ -128,6 +128,9 @@ struct node {
     struct list step_downs;
     uint64_t campaign_again_ms;
 
+    /* A callback of this turn brought an input that the core has not seen a turn for: without one
+     * more it would lie until something else happens. */
+    bool turn_wanted;
     bool shutting_down;
     void (*shutdown_done)(void *context);
     void *shutdown_context;

@@ -74,6 +74,7 @@ void node_read_start(struct node *n, struct node_read *r)
         break;
     case NODE_LINEARIZABLE:
         enqueue(n, &n->reads_new, r);
+        n->turn_wanted = true;
         break;
     }
 }
