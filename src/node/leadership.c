@@ -131,6 +131,8 @@ static void finish_shutdown(struct node *n)
     n->loop->ops->timer_stop(n->loop, &n->shutdown_timer);
     node_writes_fail_all(n);
     node_reads_fail_all(n);
+    peers_close(n->peers);
+    n->stopped = true;
     void (*done)(void *) = n->shutdown_done;
     if (done != NULL) {
         n->shutdown_done = NULL;

@@ -419,7 +419,7 @@ static void turn_raft(struct node *n)
 
 void node_turn(struct node *n)
 {
-    if (n->dead) {
+    if (n->dead || n->stopped) {
         return;
     }
     if (n->raft == NULL) {

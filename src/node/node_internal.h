@@ -136,7 +136,8 @@ struct node {
     void *shutdown_context;
     struct node_step_down shutdown_step_down;
     struct timer shutdown_timer;
-    bool dead; /* on_fatal was called: nothing is done any more */
+    bool stopped; /* shut down: takes no part any more, but what it holds can be read */
+    bool dead;    /* on_fatal was called: nothing is done any more */
 };
 
 /* --- node.c */
