@@ -131,6 +131,8 @@ static void finish_shutdown(struct node *n)
     n->loop->ops->timer_stop(n->loop, &n->shutdown_timer);
     node_writes_fail_all(n);
     node_reads_fail_all(n);
+    peers_close(n->peers);
+    n->stopped = true;
     void (*done)(void *) = n->shutdown_done;
     if (done != NULL) {
         n->shutdown_done = NULL;
@@ -162,6 +164,18 @@ static void on_handed_over(struct node_step_down *d)
     wait_for_requests(n);
 }
 
+/* Somebody is there to take leadership; waiting for members that are gone would only take time. */
+static bool has_successor(const struct node *n)
+{
+    for (uint32_t i = 0; i < n->members.count; i++) {
+        struct uuid peer = n->members.members[i].incarnation;
+        if (!uuid_equal(peer, n->identity.incarnation) && peers_is_up(n->peers, peer)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void node_shutdown(struct node *n, void (*done)(void *context), void *context)
 {
     if (n->shutting_down) {
@@ -171,8 +185,8 @@ void node_shutdown(struct node *n, void (*done)(void *context), void *context)
     n->shutdown_context = context;
     n->shutdown_timer = (struct timer){.fire = on_shutdown_timer, .context = n};
     n->shutdown_step_down = (struct node_step_down){.done = on_handed_over, .context = n};
-    bool has_successor = n->members.count > 1;
-    if (has_successor && !n->dead && node_step_down_start(n, &n->shutdown_step_down) == STATUS_OK) {
+    if (has_successor(n) && !n->dead &&
+        node_step_down_start(n, &n->shutdown_step_down) == STATUS_OK) {
         n->shutting_down = true;
         return;
     }

@@ -89,6 +89,7 @@ struct node {
     /* The roster with the newest URLs that hellos told. */
     struct roster members;
     char own_url[LIMIT_URL_BYTES]; /* empty = not known yet */
+    bool own_url_is_sure;          /* given, or what another member dialled */
 
     uint64_t started_ms;
     raft_index applied;
@@ -135,7 +136,8 @@ struct node {
     void *shutdown_context;
     struct node_step_down shutdown_step_down;
     struct timer shutdown_timer;
-    bool dead; /* on_fatal was called: nothing is done any more */
+    bool stopped; /* shut down: takes no part any more, but what it holds can be read */
+    bool dead;    /* on_fatal was called: nothing is done any more */
 };
 
 /* --- node.c */

@@ -30,9 +30,10 @@ struct peer_hello {
     char advertise[LIMIT_URL_BYTES]; /* its --advertise, or empty */
     /* The URL that the dialler used; empty from the accepting side. */
     char dialled[LIMIT_URL_BYTES];
-    /* Not on the wire: the URL by which this member reached the sender itself; empty = it did not.
-     *  */
+    /* Not on the wire: the URL by which this member reached the sender, or empty; and the address
+     * of this end of the connection. */
     char reached[LIMIT_URL_BYTES];
+    char local_host[48];
 };
 
 /* Kinds of frames besides Raft's messages; bodies are the business of who sends them. */
@@ -68,6 +69,8 @@ struct peers_options {
 };
 
 struct peers *peers_create(const struct peers_options *options);
+/* End all links and take no new ones, without a word to the owner. Not from inside its events. */
+void peers_close(struct peers *p);
 void peers_destroy(struct peers *p);
 
 /* What we say of ourselves from now on; sent to open links when it differs from before. */

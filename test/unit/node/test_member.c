@@ -285,6 +285,8 @@ static void row_b10_a_member_that_stops_hands_leadership_over_first(void **state
         fake_world_run(c->world, 1);
         assert_true(fake_world_now(c->world) - before < ELECTION_MS / 2);
     }
+    member_stop(c, old, false);
+    member_start(c, old);
     cluster_settle(c);
     cluster_destroy(c);
 }
