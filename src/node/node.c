@@ -363,6 +363,7 @@ static void apply_committed(struct node *n, raft_index to)
 
 static void set_request_timer(struct node *n)
 {
+    n->turn_wanted = n->turn_wanted && !n->stopped; /* it takes no more turns */
     const uint64_t deadlines[] = {node_writes_deadline(n), node_reads_deadline(n),
                                   node_surveys_deadline(n), node_leadership_deadline(n)};
     uint64_t earliest = n->turn_wanted ? node_now(n) : UINT64_MAX;
@@ -419,13 +420,13 @@ static void turn_raft(struct node *n)
 
 void node_turn(struct node *n)
 {
-    if (n->dead || n->stopped) {
+    if (n->dead) {
         return;
     }
-    if (n->raft == NULL) {
+    if (n->raft == NULL && !n->stopped) {
         node_forming_turn(n);
     }
-    if (n->raft != NULL && !n->dead) {
+    if (n->raft != NULL && !n->stopped && !n->dead) {
         turn_raft(n);
     }
     if (!n->dead) {

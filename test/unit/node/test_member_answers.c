@@ -568,6 +568,35 @@ static void row_f8_a_member_that_stops_takes_no_write_and_finishes_those_it_took
     cluster_destroy(c);
 }
 
+/* A connection may bring a request until the last answer has left. */
+static void row_f8_a_member_that_has_stopped_still_answers(void **state)
+{
+    (void)state;
+    struct cluster *c = settled(3);
+    bool finished = false;
+    node_shutdown(c->members[0].node, on_finished, &finished);
+    while (!finished) {
+        fake_world_run(c->world, 1);
+    }
+    struct reading linearizable = {0};
+    struct reading session = {.read = {.min_revision = 99}};
+    struct reading stale = {0};
+    struct survey asked = {0};
+    ask(c, 0, &linearizable, NODE_LINEARIZABLE);
+    ask(c, 0, &session, NODE_SESSION);
+    ask(c, 0, &stale, NODE_STALE);
+    survey(c, 0, &asked);
+    node_campaign(c->members[0].node);
+    fake_world_run(c->world, 501);
+    assert_int_equal(linearizable.answers, 1);
+    assert_int_equal(linearizable.read.status, STATUS_NOT_LEADER);
+    assert_int_equal(session.answers, 1);
+    assert_int_equal(session.read.status, STATUS_NOT_LEADER);
+    assert_int_equal(stale.read.status, STATUS_OK);
+    assert_int_equal(asked.answers, 1);
+    cluster_destroy(c);
+}
+
 /* The member that was asked for lacks an entry, so that the hand-over is still under way. */
 static void row_b10_a_member_that_stops_during_a_step_down_waits_for_it(void **state)
 {
@@ -688,6 +717,7 @@ int main(void)
         cmocka_unit_test(a_step_down_by_a_leader_that_is_deposed_does_not_say_that_it_leads),
         cmocka_unit_test(a_lone_member_steps_down_into_a_new_term),
         cmocka_unit_test(row_f8_a_member_that_stops_takes_no_write_and_finishes_those_it_took),
+        cmocka_unit_test(row_f8_a_member_that_has_stopped_still_answers),
         cmocka_unit_test(row_b10_a_member_that_stops_during_a_step_down_waits_for_it),
         cmocka_unit_test(rule_g1_a_member_that_has_promised_says_so),
         cmocka_unit_test(rule_g6_a_member_that_lost_its_directory_ends_and_the_others_go_on),
