@@ -138,6 +138,9 @@ enum status member_try_open(struct cluster *c, int i, const char *name)
 void member_start(struct cluster *c, int i)
 {
     struct member *m = &c->members[i];
+    mem_free(m->fatal);
+    m->fatal = NULL;
+    m->fatal_code = 0;
     char *detail = NULL;
     enum status s = open_node(c, i, member_names[i], &detail);
     if (s != STATUS_OK) {
