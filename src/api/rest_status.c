@@ -228,8 +228,11 @@ void rest_cluster(struct api *api, struct http_request *r, struct query *q)
     call_begin(&c->call, api, r, destroy_cluster);
     c->survey.done = on_surveyed;
     c->survey.context = c;
-    c->waits = true;
-    node_survey_start(api->options.node, &c->survey);
+    enum status status = node_survey_start(api->options.node, &c->survey);
+    c->waits = status == STATUS_OK;
+    if (status != STATUS_OK) {
+        answer_status(api, r, status);
+    }
 }
 
 /* --- small ones ------------------------------------------------------------------------------- */

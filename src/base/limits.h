@@ -42,6 +42,7 @@
 /* Proposals. Beyond either: 429, nothing was written (rules O1, R14). */
 #define LIMIT_UNCOMMITTED_BYTES   (64u * MIB)
 #define LIMIT_UNCOMMITTED_ENTRIES 65536
+#define LIMIT_SURVEYS             256 /* members asked for their state at once: then 429 */
 #define LIMIT_WAITING_REQUESTS    65536
 
 /* The log (rules R7, R14; architecture rule 6). */

@@ -195,8 +195,8 @@ struct node_survey {
     uint64_t number;
 };
 /* Ask every member for its state, all at once; `done` within half a second, with whoever
- * answered. */
-void node_survey_start(struct node *n, struct node_survey *s);
+ * answered. OVERLOADED: LIMIT_SURVEYS are under way; `done` will not be called. */
+enum status MUST_CHECK node_survey_start(struct node *n, struct node_survey *s);
 void node_survey_cancel(struct node_survey *s);
 
 /* --- leadership ------------------------------------------------------------------------------- */

@@ -124,6 +124,7 @@ struct node {
     uint32_t read_count;
     uint64_t read_token;
     struct list surveys;
+    uint32_t survey_count;
     uint64_t survey_number;
     struct list step_downs;
     uint64_t campaign_again_ms;

@@ -17,6 +17,7 @@ static struct node_survey *survey_of(struct list *link)
 static void finish(struct node_survey *s)
 {
     list_remove(&s->link);
+    s->node->survey_count--;
     s->node = NULL;
     s->done(s);
 }
@@ -50,11 +51,15 @@ static void fill_self(const struct node *n, struct node_survey_item *item)
     item->last_contact_ms = 0;
 }
 
-void node_survey_start(struct node *n, struct node_survey *s)
+enum status node_survey_start(struct node *n, struct node_survey *s)
 {
+    if (n->survey_count >= LIMIT_SURVEYS) {
+        return STATUS_OVERLOADED;
+    }
     struct node_status status;
     node_status_get(n, &status);
     s->node = n;
+    n->survey_count++;
     s->number = ++n->survey_number;
     s->deadline_ms = node_now(n) + SURVEY_MS;
     s->count = status.member_count;
@@ -80,11 +85,13 @@ void node_survey_start(struct node *n, struct node_survey *s)
     if (!anybody) {
         s->deadline_ms = node_now(n);
     }
+    return STATUS_OK;
 }
 
 void node_survey_cancel(struct node_survey *s)
 {
     if (s->node != NULL) {
+        s->node->survey_count--;
         s->node = NULL;
         list_remove(&s->link);
     }

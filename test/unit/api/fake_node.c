@@ -99,9 +99,12 @@ void node_founding_text(const struct node *n, char *text, size_t size)
     snprintf(text, size, "%s", n->status.founding ? "waiting for node-3" : "");
 }
 
-void node_survey_start(struct node *n, struct node_survey *s)
+enum status node_survey_start(struct node *n, struct node_survey *s)
 {
-    n->survey = s;
+    if (n->survey_start == STATUS_OK) {
+        n->survey = s;
+    }
+    return n->survey_start;
 }
 
 void node_survey_cancel(struct node_survey *s)

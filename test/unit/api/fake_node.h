@@ -13,6 +13,7 @@ struct node {
     enum status write_outcome; /* OK: what kv says */
     enum status read_outcome;
     bool reads_wait; /* until fake_turn; otherwise at once */
+    enum status survey_start;
     enum status step_down_start;
     enum status step_down_outcome;
     struct list writes;

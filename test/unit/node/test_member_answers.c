@@ -2,6 +2,8 @@
  * (member_world.h), one behaviour a test. The long stories of chance are in test_member.c. */
 #include "member_world.h"
 
+#include "base/mem.h"
+
 #include "base/log.h"
 
 #include <setjmp.h>
@@ -380,7 +382,7 @@ static void survey(struct cluster *c, int i, struct survey *t)
 {
     t->survey.done = on_surveyed;
     t->survey.context = t;
-    node_survey_start(c->members[i].node, &t->survey);
+    assert_int_equal(node_survey_start(c->members[i].node, &t->survey), STATUS_OK);
 }
 
 static void a_survey_tells_who_is_silent_within_half_a_second(void **state)
@@ -398,6 +400,31 @@ static void a_survey_tells_who_is_silent_within_half_a_second(void **state)
     assert_true(t.survey.items[1].online);
     assert_string_equal(t.survey.items[2].member.name, "node-3");
     assert_false(t.survey.items[2].online);
+    cluster_destroy(c);
+}
+
+static void rule_o1_surveys_beyond_the_bound_are_refused_and_the_bound_is_given_back(void **state)
+{
+    (void)state;
+    struct cluster *c = settled(3);
+    member_freeze(c, 2, true);
+    struct survey *all = mem_calloc(LIMIT_SURVEYS + 1, sizeof(*all));
+    for (uint32_t i = 0; i < LIMIT_SURVEYS; i++) {
+        survey(c, 0, &all[i]);
+    }
+    struct node_survey *late = &all[LIMIT_SURVEYS].survey;
+    late->done = on_surveyed;
+    late->context = &all[LIMIT_SURVEYS];
+    assert_int_equal(node_survey_start(c->members[0].node, late), STATUS_OVERLOADED);
+    node_survey_cancel(&all[0].survey);
+    assert_int_equal(node_survey_start(c->members[0].node, late), STATUS_OK);
+    fake_world_run(c->world, 501);
+    assert_int_equal(all[0].answers, 0);
+    assert_int_equal(all[LIMIT_SURVEYS].answers, 1);
+    survey(c, 0, &all[0]);
+    fake_world_run(c->world, 501);
+    assert_int_equal(all[0].answers, 1);
+    mem_free(all);
     cluster_destroy(c);
 }
 
@@ -709,6 +736,7 @@ int main(void)
         cmocka_unit_test(rule_q7_a_session_read_waits_for_the_revision_of_its_token),
         cmocka_unit_test(a_stale_read_with_a_bound_is_refused_when_the_leader_is_silent_for_longer),
         cmocka_unit_test(a_survey_tells_who_is_silent_within_half_a_second),
+        cmocka_unit_test(rule_o1_surveys_beyond_the_bound_are_refused_and_the_bound_is_given_back),
         cmocka_unit_test(a_survey_may_be_cancelled_by_the_answer_of_another),
         cmocka_unit_test(rule_e6b_the_end_of_the_leaders_process_is_found_before_the_timeout),
         cmocka_unit_test(rule_e6b_a_link_that_ends_and_comes_back_is_no_loss_of_the_leader),
