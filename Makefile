@@ -6,8 +6,9 @@ SANITIZED_SUITES = --suite unit --suite scenario
 
 .PHONY: build run test unit e2e asan tsan fuzz tidy format install clean setup
 
+# Progress on a terminal, silence elsewhere. Only the program: the tests are built when they are run.
 build: $(BUILD)/build.ninja
-	@ninja -C $(BUILD) --quiet
+	@[ -t 1 ] && quiet= || quiet=--quiet; ninja -C $(BUILD) $$quiet conclave
 
 run: build
 	@$(BUILD)/conclave cluster run

@@ -104,8 +104,8 @@ static void on_writable(struct http_request *r)
     answer_now(CONTAINER_OF(r->user, struct key_get, call));
 }
 
-/* A client that takes no answers gets no further ones made: what the key holds is looked up when there
- * is room, which is still between its question and its answer. */
+/* A client that takes no answers gets no further ones made: what the key holds is looked up when
+ * there is room, which is still between its question and its answer. */
 static void on_read(struct node_read *read)
 {
     struct key_get *g = read->context;

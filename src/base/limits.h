@@ -28,9 +28,9 @@
 #define LIMIT_CONN_UNSENT_BYTES   (1u * MIB) /* a streamed answer pauses; pipelining stops */
 #define LIMIT_CONNECTIONS         16384      /* beyond: accepted and closed with 503 */
 
-#define LIMIT_PIPELINED_BODY_BYTES (1u * MIB)  /* of requests in progress: no further one is read */
+#define LIMIT_PIPELINED_BODY_BYTES (1u * MIB)  /* of requests in progress: no more are read */
 #define LIMIT_CONNECTIONS_REFUSED  256         /* being told so at a time; beyond: reset */
-#define LIMIT_PIPELINED_OUT_BYTES  (64u * KIB) /* of answers before their turn: the next one waits */
+#define LIMIT_PIPELINED_OUT_BYTES  (64u * KIB) /* of answers before their turn: the next waits */
 
 /* TCP. After the last byte of ours was sent, the other side may take so long, and send so much,
  * until its FIN: an answer that a reset overtakes is lost. Beyond: reset. */

@@ -7,8 +7,8 @@
 
 #include <signal.h>
 
-/* The first rows of every table of flags below `cluster`. A cluster keeps its number of members and its
- * ports in its directory; given again, they must be the same. */
+/* The first rows of every table of flags below `cluster`. A cluster keeps its number of members and
+ * its ports in its directory; given again, they must be the same. */
 enum { CLUSTER_DIR, CLUSTER_NODES, CLUSTER_BASE_PORT, CLUSTER_ROWS };
 #define CLUSTER_ROWS_TABLE                                                                         \
     [CLUSTER_DIR] = {.name = "dir",                                                                \

@@ -104,8 +104,8 @@ void http_answer(struct http_request *r, int http_status, const char *content_ty
 void http_answer_begin(struct http_request *r, int http_status, const char *content_type,
                        const char *headers);
 void http_answer_chunk(struct http_request *r, struct slice bytes);
-/* False: stop producing until on_writable. Also before a whole answer that may be long: others of the
- * same connection wait to be taken. */
+/* False: stop producing until on_writable. Also before a whole answer that may be long: others of
+ * the same connection wait to be taken. */
 bool http_answer_wants_more(const struct http_request *r);
 void http_answer_end(struct http_request *r);
 /* Break off: the client sees a broken stream, never a false end. */

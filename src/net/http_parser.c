@@ -173,6 +173,9 @@ static enum http_parsed parse_request_line(struct http_parser *p)
     if (method_size == 0 || method_size == size || line[method_size] != ' ') {
         return fail(p, 400, "Invalid method");
     }
+    if (method_size > METHOD_BYTES_MAX) {
+        return fail(p, 400, "Method too long");
+    }
     const uint8_t *rest = line + method_size + 1;
     size_t rest_size = size - method_size - 1;
     const uint8_t *space = memchr(rest, ' ', rest_size);

@@ -106,6 +106,9 @@ enum status url_parse(const char *text, struct url *u, const char **why)
     if (host_size < 2 || text[host_size - 1] != ']') {
         return refuse(why, "a bracket is not closed");
     }
+    if (memchr(text, ':', host_size) == NULL) {
+        return refuse(why, "only an IPv6 address stands in brackets");
+    }
     return take_host(text + 1, host_size - 2, true, u, why);
 }
 

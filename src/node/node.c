@@ -99,11 +99,30 @@ static void tell_leader_lost(struct node *n, node_id leader)
     node_step(n, &input);
 }
 
+static void set_own_url(struct node *n, const char *host)
+{
+    bool is_ipv6 = strchr(host, ':') != NULL;
+    snprintf(n->own_url, sizeof(n->own_url), is_ipv6 ? "http://[%s]:%u" : "http://%s:%u", host,
+             n->options.listen_port);
+}
+
+/* Contract, --advertise: what the others dialled goes before an address of ours. */
+static void learn_own_url(struct node *n, const struct peer_hello *hello)
+{
+    if (n->own_url_is_sure) {
+        return;
+    }
+    if (hello->dialled[0] != '\0') {
+        snprintf(n->own_url, sizeof(n->own_url), "%s", hello->dialled);
+        n->own_url_is_sure = true;
+    } else if (n->own_url[0] == '\0' && hello->local_host[0] != '\0') {
+        set_own_url(n, hello->local_host);
+    }
+}
+
 static void learn_url(struct node *n, const struct peer_hello *hello)
 {
-    if (hello->dialled[0] != '\0' && n->own_url[0] == '\0') {
-        snprintf(n->own_url, sizeof(n->own_url), "%s", hello->dialled);
-    }
+    learn_own_url(n, hello);
     const char *newest = hello->advertise[0] != '\0' ? hello->advertise : hello->reached;
     for (uint32_t i = 0; i < n->members.count; i++) {
         struct roster_member *m = &n->members.members[i];
@@ -496,12 +515,12 @@ static void take_options(struct node *n, const struct node_options *options)
     if (options->advertise != NULL) {
         n->advertise = mem_strdup(options->advertise);
     } else if (!is_wildcard(options->listen_host)) {
-        bool bare_ipv6 = strchr(options->listen_host, ':') != NULL;
-        n->advertise = mem_printf(bare_ipv6 ? "http://[%s]:%u" : "http://%s:%u",
-                                  options->listen_host, options->listen_port);
+        set_own_url(n, options->listen_host);
+        n->advertise = mem_strdup(n->own_url);
     }
     if (n->advertise != NULL) {
         snprintf(n->own_url, sizeof(n->own_url), "%s", n->advertise);
+        n->own_url_is_sure = true;
     }
     if (options->secret.size > 0) {
         n->secret = mem_alloc(options->secret.size);

@@ -89,6 +89,7 @@ struct node {
     /* The roster with the newest URLs that hellos told. */
     struct roster members;
     char own_url[LIMIT_URL_BYTES]; /* empty = not known yet */
+    bool own_url_is_sure;          /* given, or what another member dialled */
 
     uint64_t started_ms;
     raft_index applied;

@@ -391,6 +391,7 @@ static bool announce(struct link *l)
     peer->hello = l->hello;
     const char *url = dial_url_of(p, peer->hello.incarnation);
     snprintf(peer->hello.reached, sizeof(peer->hello.reached), "%s", url != NULL ? url : "");
+    snprintf(peer->hello.local_host, sizeof(peer->hello.local_host), "%s", l->conn->local_host);
     peer->heard_ms = now_ms(p);
     peer->lost_pending = false;
     if (p->events->on_hello(p->context, &peer->hello)) {

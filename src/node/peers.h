@@ -30,9 +30,10 @@ struct peer_hello {
     char advertise[LIMIT_URL_BYTES]; /* its --advertise, or empty */
     /* The URL that the dialler used; empty from the accepting side. */
     char dialled[LIMIT_URL_BYTES];
-    /* Not on the wire: the URL by which this member reached the sender itself; empty = it did not.
-     *  */
+    /* Not on the wire: the URL by which this member reached the sender, or empty; and the address
+     * of this end of the connection. */
     char reached[LIMIT_URL_BYTES];
+    char local_host[48];
 };
 
 /* Kinds of frames besides Raft's messages; bodies are the business of who sends them. */

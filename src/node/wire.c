@@ -54,7 +54,7 @@ void wire_encode_message(const struct raft_message *m, struct buf *out)
     list_fields(&copy, fields);
     uint16_t mask = 0;
     for (unsigned i = 0; i < FIELD_COUNT; i++) {
-        mask |= *fields[i] != 0 ? (uint16_t)(1u << i) : 0;
+        mask = (uint16_t)(mask | (*fields[i] != 0 ? 1u << i : 0u));
     }
     put_u8(out, (uint8_t)m->type);
     put_u8(out, (uint8_t)((m->reject ? FLAG_REJECT : 0) | (m->transfer ? FLAG_TRANSFER : 0) |

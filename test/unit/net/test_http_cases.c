@@ -18,6 +18,7 @@ struct case_of_bytes {
     const char *input;
     /* "!" after an answer: it says Connection: close, and the connection is closed. */
     const char *expected;
+    const char *or_expected; /* of another release of llhttp, as good; NULL = none */
 };
 
 static const struct case_of_bytes cases[] = {
@@ -57,7 +58,7 @@ static const struct case_of_bytes cases[] = {
     {"length in a trailer means nothing",
      "POST /a HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 7\r\n\r\n"
      "GET /b HTTP/1.1\r\n" HOST "\r\n",
-     "200:3 POST /a? |200:0 GET /b? "},
+     "200:3 POST /a? |200:0 GET /b? ", "400!"},
     {"empty line between requests",
      "GET /a HTTP/1.1\r\n" HOST "\r\n\r\nGET /b HTTP/1.1\r\n" HOST "\r\n",
      "200:0 GET /a? |200:0 GET /b? "},
@@ -159,6 +160,7 @@ static const struct case_of_bytes cases[] = {
     {"line feeds only", "\n\n\n", "400!"},
     {"many empty lines", "\r\n\r\n\r\nGET /a HTTP/1.1\r\n" HOST "\r\n", "200:0 GET /a? "},
     {"endless method", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "400!"},
+    {"long method", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA /a HTTP/1.1\r\n" HOST "\r\n", "400!"},
     {"bad after good", "GET /a HTTP/1.1\r\n" HOST "\r\nnonsense\r\n", "200:0 GET /a? |400!"},
     {"expectation that nobody knows",
      "PUT /a HTTP/1.1\r\n" HOST "Expect: miracles\r\nContent-Length: 1\r\n\r\n", "417!"},
@@ -187,10 +189,12 @@ static void run_case(const struct case_of_bytes *t, size_t first, size_t step)
     }
     fake_loop_turn(&w.loop);
     char *answers = read_answers(buf_slice(&c->sent));
-    bool closes = t->expected[strlen(t->expected) - 1] == '!';
-    if (strcmp(answers, t->expected) != 0 || closes != c->is_gone || (closes && !c->was_flushed)) {
+    bool other = t->or_expected != NULL && strcmp(answers, t->or_expected) == 0;
+    const char *expected = other ? t->or_expected : t->expected;
+    bool closes = expected[strlen(expected) - 1] == '!';
+    if (strcmp(answers, expected) != 0 || closes != c->is_gone || (closes && !c->was_flushed)) {
         fail_msg("%s, cut at %zu and every %zu: got \"%s\"%s instead of \"%s\"", t->name, first,
-                 step, answers, c->is_gone ? " and the end" : "", t->expected);
+                 step, answers, c->is_gone ? " and the end" : "", expected);
     }
     mem_free(answers);
     http_world_finish(&w);

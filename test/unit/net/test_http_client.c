@@ -302,6 +302,7 @@ static void addresses_are_read_as_people_write_them(void **state)
         {"[::1", NULL},
         {"[::1]x:1", NULL},
         {"[]:1", NULL},
+        {"[2%t]:1", NULL},
         {"http://a:1/path", NULL},
         {"http://a:1?q", NULL},
         {"http://u@a:1", NULL},
