@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 
@@ -100,6 +101,26 @@ def test_a_limit_on_the_size_of_files_is_a_full_disk_too(make_cluster):
     m.start()
     wait_for(lambda: m.status()["role"] == "leader", "it leads again")
     assert all(m.read(k).status == 200 for k in acked)
+
+
+def test_a_data_directory_put_back_from_an_older_copy_is_refused(make_cluster, tmp_path):
+    """It lacks entries that its member had acknowledged: the leader's next heartbeat tells."""
+    c = make_cluster(3)
+    leader = c.wait_leader()
+    victim = c.others(leader)[0]
+    victim.terminate()
+    shutil.copytree(victim.data, tmp_path / "older")
+    victim.start()
+    for n in range(20):
+        assert leader.put(f"k{n}", n).status == 200
+    c.wait_same()
+    victim.kill()
+    victim.wipe()
+    shutil.copytree(tmp_path / "older", victim.data)
+    victim.start(wait=False)
+    assert victim.wait_exit() == 1
+    assert re.search(r"acknowledged entry \d+.*older copy", victim.log())
+    assert leader.put("k", 1).status == 200
 
 
 def test_connections_leave_the_log_the_descriptors_that_it_needs(make_cluster):
