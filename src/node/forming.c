@@ -57,6 +57,7 @@ static void done_save(struct work *w)
         return;
     }
     n->identity = n->save.identity;
+    node_update_hello(n); /* whoever meets a member that has promised must know (rule G1) */
     founding_on_saved(n->founding);
 }
 

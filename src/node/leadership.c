@@ -57,6 +57,7 @@ enum status node_step_down_start(struct node *n, struct node_step_down *d)
     /* The core gives up after E; twice that also covers an election by the one who was asked. */
     d->deadline_ms = input.now_ms + 2ull * n->options.election_timeout_ms;
     list_push_back(&n->step_downs, &d->link);
+    n->turn_wanted = true;
     return STATUS_OK;
 }
 
@@ -68,14 +69,21 @@ void node_step_down_cancel(struct node_step_down *d)
     }
 }
 
+/* Another member leads; a lone one leads a new term. */
+static bool is_led_anew(const struct node *n, const struct node_step_down *d)
+{
+    node_id leader = raft_leader(n->raft);
+    bool by_right_one = leader != 0 && (leader != n->self || n->members.count == 1);
+    return by_right_one && raft_term_now(n->raft) > d->term;
+}
+
 void node_leadership_on_turn(struct node *n, bool transfer_aborted)
 {
     while (!list_is_empty(&n->step_downs)) {
         struct node_step_down *d = step_down_of(n->step_downs.next);
-        bool led_anew = raft_term_now(n->raft) > d->term && raft_leader(n->raft) != 0;
-        if (led_anew) {
+        if (is_led_anew(n, d)) {
             finish(d, STATUS_OK);
-        } else if (transfer_aborted) {
+        } else if (transfer_aborted && node_is_leader(n)) {
             finish(d, STATUS_TIMEOUT);
         } else {
             return;
@@ -87,7 +95,8 @@ void node_leadership_expire(struct node *n, uint64_t now_ms)
 {
     while (!list_is_empty(&n->step_downs) &&
            step_down_of(n->step_downs.next)->deadline_ms <= now_ms) {
-        finish(step_down_of(n->step_downs.next), STATUS_TIMEOUT);
+        finish(step_down_of(n->step_downs.next),
+               node_is_leader(n) ? STATUS_TIMEOUT : STATUS_NO_QUORUM);
     }
 }
 
@@ -107,13 +116,14 @@ void node_campaign(struct node *n)
         now_ms + (uint64_t)CAMPAIGN_PAUSE_ELECTION_TIMEOUTS * n->options.election_timeout_ms;
     log_info("asked to campaign");
     node_step(n, &(struct raft_input){.now_ms = now_ms, .kind = RAFT_INPUT_CAMPAIGN});
+    n->turn_wanted = true;
 }
 
 /* --- shutdown --------------------------------------------------------------------------------- */
 
 static bool is_quiet(const struct node *n)
 {
-    return n->write_count == 0 && n->read_count == 0;
+    return n->write_count == 0 && n->read_count == 0 && list_is_empty(&n->step_downs);
 }
 
 static void finish_shutdown(struct node *n)
@@ -121,6 +131,8 @@ static void finish_shutdown(struct node *n)
     n->loop->ops->timer_stop(n->loop, &n->shutdown_timer);
     node_writes_fail_all(n);
     node_reads_fail_all(n);
+    peers_close(n->peers);
+    n->stopped = true;
     void (*done)(void *) = n->shutdown_done;
     if (done != NULL) {
         n->shutdown_done = NULL;
@@ -152,6 +164,18 @@ static void on_handed_over(struct node_step_down *d)
     wait_for_requests(n);
 }
 
+/* Somebody is there to take leadership; waiting for members that are gone would only take time. */
+static bool has_successor(const struct node *n)
+{
+    for (uint32_t i = 0; i < n->members.count; i++) {
+        struct uuid peer = n->members.members[i].incarnation;
+        if (!uuid_equal(peer, n->identity.incarnation) && peers_is_up(n->peers, peer)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void node_shutdown(struct node *n, void (*done)(void *context), void *context)
 {
     if (n->shutting_down) {
@@ -161,8 +185,8 @@ void node_shutdown(struct node *n, void (*done)(void *context), void *context)
     n->shutdown_context = context;
     n->shutdown_timer = (struct timer){.fire = on_shutdown_timer, .context = n};
     n->shutdown_step_down = (struct node_step_down){.done = on_handed_over, .context = n};
-    bool has_successor = n->members.count > 1;
-    if (has_successor && !n->dead && node_step_down_start(n, &n->shutdown_step_down) == STATUS_OK) {
+    if (has_successor(n) && !n->dead &&
+        node_step_down_start(n, &n->shutdown_step_down) == STATUS_OK) {
         n->shutting_down = true;
         return;
     }

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* How often the leader looks whether history is due for compaction, while there is any. */
+/* How often the leader looks whether history is due for compaction. */
 #define COMPACTION_CHECK_MS 1000
 
 uint64_t node_now(const struct node *n)
@@ -371,9 +371,10 @@ static void apply_committed(struct node *n, raft_index to)
 
 static void set_request_timer(struct node *n)
 {
+    n->turn_wanted = n->turn_wanted && !n->stopped; /* it takes no more turns */
     const uint64_t deadlines[] = {node_writes_deadline(n), node_reads_deadline(n),
                                   node_surveys_deadline(n), node_leadership_deadline(n)};
-    uint64_t earliest = UINT64_MAX;
+    uint64_t earliest = n->turn_wanted ? node_now(n) : UINT64_MAX;
     for (size_t i = 0; i < sizeof(deadlines) / sizeof(deadlines[0]); i++) {
         earliest = deadlines[i] < earliest ? deadlines[i] : earliest;
     }
@@ -393,6 +394,7 @@ static void turn_raft(struct node *n)
     node_check_stall(n);
     struct raft_output out;
     raft_turn(n->raft, node_now(n), &out);
+    n->turn_wanted = false;
     bool aborted = false;
     for (uint32_t i = 0; i < out.event_count; i++) {
         aborted |= tell_event(n, &out.events[i]);
@@ -429,10 +431,10 @@ void node_turn(struct node *n)
     if (n->dead) {
         return;
     }
-    if (n->raft == NULL) {
+    if (n->raft == NULL && !n->stopped) {
         node_forming_turn(n);
     }
-    if (n->raft != NULL && !n->dead) {
+    if (n->raft != NULL && !n->stopped && !n->dead) {
         turn_raft(n);
     }
     if (!n->dead) {

@@ -204,7 +204,8 @@ void node_survey_cancel(struct node_survey *s);
 struct node_step_down {
     char to[LIMIT_NAME_BYTES + 1]; /* empty = whoever is best caught up */
     /* OK: another member leads (a lone member: leads a new term). TIMEOUT: nobody caught up within
-     * an election timeout, it still leads. */
+     * an election timeout, it still leads. NO_QUORUM: it does not lead any more, and it is not
+     * known that anybody does. */
     void (*done)(struct node_step_down *d);
     void *context;
     enum status status;

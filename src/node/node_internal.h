@@ -128,12 +128,16 @@ struct node {
     struct list step_downs;
     uint64_t campaign_again_ms;
 
+    /* A callback of this turn brought an input that the core has not seen a turn for: without one
+     * more it would lie until something else happens. */
+    bool turn_wanted;
     bool shutting_down;
     void (*shutdown_done)(void *context);
     void *shutdown_context;
     struct node_step_down shutdown_step_down;
     struct timer shutdown_timer;
-    bool dead; /* on_fatal was called: nothing is done any more */
+    bool stopped; /* shut down: takes no part any more, but what it holds can be read */
+    bool dead;    /* on_fatal was called: nothing is done any more */
 };
 
 /* --- node.c */

@@ -555,7 +555,7 @@ void peers_accept(struct peers *p, struct conn *c, struct slice rest)
     struct link_setup setup = setup_of(p);
     struct link *l = link_accept(&setup, c);
     list_push_back(&p->links, &l->node);
-    if (!p->has_hello || strangers >= LIMIT_PEER_CONNECTIONS) {
+    if (p->is_closed || !p->has_hello || strangers >= LIMIT_PEER_CONNECTIONS) {
         peers_drop_link(l, 0);
         return;
     }
@@ -627,10 +627,12 @@ struct peers *peers_create(const struct peers_options *options)
     return p;
 }
 
-void peers_destroy(struct peers *p)
+void peers_close(struct peers *p)
 {
-    if (p == NULL) {
-        return;
+    p->is_closed = true;
+    for (uint32_t i = 0; i < p->peer_count; i++) {
+        p->loop->ops->timer_stop(p->loop, &p->table[i]->contest);
+        p->loop->ops->timer_stop(p->loop, &p->table[i]->bulk_timer);
     }
     p->loop->ops->timer_stop(p->loop, &p->tick);
     p->loop->ops->timer_stop(p->loop, &p->later);
@@ -640,6 +642,14 @@ void peers_destroy(struct peers *p)
     while (!list_is_empty(&p->links)) {
         peers_drop_link(CONTAINER_OF(p->links.next, struct link, node), 0);
     }
+}
+
+void peers_destroy(struct peers *p)
+{
+    if (p == NULL) {
+        return;
+    }
+    peers_close(p);
     for (uint32_t i = 0; i < p->peer_count; i++) {
         free_peer(p->table[i]);
     }

@@ -69,6 +69,8 @@ struct peers_options {
 };
 
 struct peers *peers_create(const struct peers_options *options);
+/* End all links and take no new ones, without a word to the owner. Not from inside its events. */
+void peers_close(struct peers *p);
 void peers_destroy(struct peers *p);
 
 /* What we say of ourselves from now on; sent to open links when it differs from before. */

@@ -45,6 +45,7 @@ struct peers {
     bool keyed;
     uint8_t secret_key[FRAME_KEY_BYTES];
     bool has_hello;
+    bool is_closed;          /* peers_close was called */
     struct peer_hello hello; /* our own */
     struct list links;       /* all that did not end */
     uint32_t dial_number;

@@ -54,7 +54,7 @@ void node_read_start(struct node *n, struct node_read *r)
 {
     list_init(&r->link);
     r->node = NULL;
-    if (n->raft == NULL || n->dead) {
+    if (n->raft == NULL || n->dead || n->stopped) {
         finish(r,
                r->consistency == NODE_STALE && r->max_lag_ms == 0 ? STATUS_OK : STATUS_NOT_LEADER);
         return;
@@ -74,6 +74,7 @@ void node_read_start(struct node *n, struct node_read *r)
         break;
     case NODE_LINEARIZABLE:
         enqueue(n, &n->reads_new, r);
+        n->turn_wanted = true;
         break;
     }
 }

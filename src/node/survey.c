@@ -164,11 +164,17 @@ void node_survey_on_reply(struct node *n, struct uuid from, struct slice body)
 
 void node_surveys_expire(struct node *n, uint64_t now_ms)
 {
+    struct list late; /* apart, since a `done` may cancel any other */
+    list_init(&late);
     for (struct list *at = n->surveys.next, *next; at != &n->surveys; at = next) {
         next = at->next;
         if (survey_of(at)->deadline_ms <= now_ms) {
-            finish(survey_of(at));
+            list_remove(at);
+            list_push_back(&late, at);
         }
+    }
+    while (!list_is_empty(&late)) {
+        finish(survey_of(late.next));
     }
 }
 

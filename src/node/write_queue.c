@@ -95,6 +95,7 @@ enum status node_write_start(struct node *n, struct node_write *w, const struct 
     w->node = n;
     w->deadline_ms = node_now(n) + n->options.request_timeout_ms;
     n->write_count++;
+    n->turn_wanted = true;
     insert_by_index(w->ack == NODE_ACK_LEADER ? &n->writes_durable : &n->writes, w);
     return STATUS_OK;
 }

@@ -302,7 +302,7 @@ static void a_write_that_found_no_leader_in_time_was_never_sent(void **state)
     (void)state;
     struct script a = {.leader_url = ""};
     SCRIPT(a, OTHER_LEADS);
-    assert_int_equal(call(&write_request, 200, a.url, a.url), STATUS_NOT_LEADER);
+    assert_int_equal(call(&write_request, 1000, a.url, a.url), STATUS_NOT_LEADER);
     script_stop(&a);
     assert_int_equal(count_requests(&a, "PUT"), 0);
 }
@@ -312,7 +312,7 @@ static void a_leader_url_that_is_no_address_is_not_followed(void **state)
     (void)state;
     struct script follower = {.leader_url = "file:///etc/passwd"};
     SCRIPT(follower, {ANSWER, 503, NOT_LEADER});
-    assert_int_equal(call(&write_request, 200, follower.url, NULL), STATUS_NOT_LEADER);
+    assert_int_equal(call(&write_request, 1000, follower.url, NULL), STATUS_NOT_LEADER);
     script_stop(&follower);
 }
 
@@ -349,8 +349,8 @@ static void at_the_deadline_the_last_answer_counts(void **state)
     (void)state;
     struct script member = {0};
     SCRIPT(member, {ANSWER, 503, NO_QUORUM});
-    assert_int_equal(call(&write_request, 200, member.url, NULL), STATUS_NO_QUORUM);
-    assert_int_equal(call(&read_request_, 200, member.url, NULL), STATUS_NO_QUORUM);
+    assert_int_equal(call(&write_request, 1000, member.url, NULL), STATUS_NO_QUORUM);
+    assert_int_equal(call(&read_request_, 1000, member.url, NULL), STATUS_NO_QUORUM);
     script_stop(&member);
     assert_true(count_requests(&member, "PUT") > 1);
 }
@@ -374,7 +374,7 @@ static void a_read_at_a_frozen_member_goes_to_another(void **state)
     SCRIPT(frozen, {.action = SILENT});
     struct script good = {0};
     SCRIPT(good, GO_ON);
-    assert_int_equal(call(&read_request_, 600, frozen.url, good.url), STATUS_OK);
+    assert_int_equal(call(&read_request_, 3000, frozen.url, good.url), STATUS_OK);
     assert_int_equal(call(&read_request_, 100, frozen.url, NULL), STATUS_TIMEOUT);
     script_stop(&frozen);
     script_stop(&good);

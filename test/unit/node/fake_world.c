@@ -24,6 +24,7 @@ struct fake_process {
     uint32_t timer_count;
     uint64_t timer_order;
     bool frozen;
+    bool stalled;
     bool dead;
 };
 
@@ -397,6 +398,9 @@ static bool is_held(const struct fake_world *w, const struct event *e)
     if (e->loop != NULL && e->loop->frozen) {
         return true;
     }
+    if (e->kind == EVENT_WORK && e->loop->stalled) {
+        return true;
+    }
     bool crosses = e->kind == EVENT_DATA || e->kind == EVENT_FIN;
     return crosses && is_cut(w, e->conn->loop->host, e->conn->other->loop->host);
 }
@@ -639,6 +643,11 @@ void fake_process_kill(struct loop *base)
 void fake_process_freeze(struct loop *base, bool frozen)
 {
     of_loop(base)->frozen = frozen;
+}
+
+void fake_process_stall(struct loop *base, bool stalled)
+{
+    of_loop(base)->stalled = stalled;
 }
 
 void fake_world_cut(struct fake_world *w, const char *a, const char *b, bool cut)

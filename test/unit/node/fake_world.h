@@ -36,6 +36,8 @@ struct loop *fake_process_create(struct fake_world *w, const char *host);
 void fake_process_kill(struct loop *l);
 /* SIGSTOP and SIGCONT. */
 void fake_process_freeze(struct loop *l, bool frozen);
+/* Its disk hangs: work that was submitted is not done until this ends. */
+void fake_process_stall(struct loop *l, bool stalled);
 /* Between the two nothing arrives until it is healed; then what was sent does. */
 void fake_world_cut(struct fake_world *w, const char *a, const char *b, bool cut);
 /* Called for every piece that is about to arrive; may change or empty it. */

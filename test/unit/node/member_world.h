@@ -1,0 +1,62 @@
+/* member_world.h - whole members (links, log, store, HTTP upgrade and all) in one world of virtual
+ * time, from one seed. Shared by the tests of node/ that need more than one file of it. */
+#pragma once
+
+#include "fake_disk.h"
+#include "fake_world.h"
+
+#include "node/node.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define MEMBERS_MAX        3
+#define ELECTION_MS        200
+#define REQUEST_TIMEOUT_MS 2000
+
+/* Of member i. */
+extern const char *const member_hosts[MEMBERS_MAX];
+extern const char *const member_names[MEMBERS_MAX];
+
+struct member {
+    struct fake_disk *disk;
+    struct loop *loop;
+    struct http_server *http;
+    struct node *node; /* NULL = stopped */
+    char *fatal;       /* what on_fatal said; owned */
+    int fatal_code;
+    bool frozen;
+};
+
+struct cluster {
+    struct fake_world *world;
+    int count;
+    struct member members[MEMBERS_MAX];
+    struct slice secret;
+    /* Of members started from now on. */
+    uint64_t quota_bytes;
+    uint64_t history_ms;
+    /* The requests of a member that is about to end must be cancelled. May be NULL. */
+    void (*on_stop)(void *context, const struct node *n);
+    void *context;
+};
+
+/* Nobody runs yet. */
+struct cluster *cluster_create(uint64_t seed, int count);
+void cluster_destroy(struct cluster *c);
+void member_start(struct cluster *c, int i);
+/* Try to open its data directory under that name, and leave at once. */
+enum status member_try_open(struct cluster *c, int i, const char *name);
+/* kill -9, and perhaps the power goes too. */
+void member_stop(struct cluster *c, int i, bool power_loss);
+/* Its disk is another one, an empty one. Requires: stopped. */
+void member_wipe(struct cluster *c, int i);
+void member_freeze(struct cluster *c, int i, bool frozen);
+
+/* Who says that it leads, of the highest term; -1 = nobody. */
+int cluster_find_leader(const struct cluster *c);
+void cluster_expect_no_fatal(const struct cluster *c);
+/* Nothing is cut, stopped or frozen any more. */
+void cluster_heal(struct cluster *c);
+/* Run until all agree who leads and have applied everything; fails when that takes too long. */
+void cluster_settle(struct cluster *c);

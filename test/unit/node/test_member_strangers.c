@@ -1,0 +1,264 @@
+/* A member and somebody who speaks the protocol of members but is not what it says: another
+ * cluster's member, one that forgot, one that came in another's place. */
+#include "member_world.h"
+
+#include "base/log.h"
+#include "node/peers.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define WAIT_MS   50
+#define HIGH_TERM 1000
+
+/* Takes the place of member `as`, which is stopped or frozen, and dials member `at`. */
+struct stranger {
+    struct cluster *cluster;
+    int at;
+    struct peers *peers;
+    struct peer_hello hello;
+    struct node_member target;
+};
+
+static bool on_hello(void *context, const struct peer_hello *hello)
+{
+    (void)context;
+    (void)hello;
+    return true;
+}
+
+static void on_message(void *context, struct uuid from, const struct raft_message *message)
+{
+    (void)context;
+    (void)from;
+    (void)message;
+}
+
+static void on_note(void *context, struct uuid from, enum peer_note kind, struct slice body)
+{
+    (void)context;
+    (void)from;
+    (void)kind;
+    (void)body;
+}
+
+static void on_gone(void *context, struct uuid peer)
+{
+    (void)context;
+    (void)peer;
+}
+
+static const struct peers_events stranger_events = {.on_hello = on_hello,
+                                                    .on_message = on_message,
+                                                    .on_note = on_note,
+                                                    .on_down = on_gone,
+                                                    .on_lost = on_gone,
+                                                    .on_dropped = on_gone};
+
+static struct node_status status_of(const struct cluster *c, int i)
+{
+    struct node_status status;
+    node_status_get(c->members[i].node, &status);
+    return status;
+}
+
+static int other_than(const struct cluster *c, int i)
+{
+    return i + 1 < c->count ? i + 1 : 0;
+}
+
+/* The hello that member `as` would send. */
+static void take_identity(struct stranger *s, int as)
+{
+    struct node_status status = status_of(s->cluster, s->at);
+    struct peer_hello *h = &s->hello;
+    snprintf(h->name, sizeof(h->name), "%s", member_names[as]);
+    memset(h->boot.bytes, 0x77, sizeof(h->boot.bytes));
+    h->phase = FOUNDING_FOUNDED;
+    h->founders = status.member_count;
+    h->term = status.term;
+    h->roster.cluster = status.cluster;
+    h->roster.count = status.member_count;
+    for (uint32_t i = 0; i < status.member_count; i++) {
+        const struct node_member *m = &status.members[i];
+        uint32_t place = (uint32_t)(m->name[strlen(m->name) - 1] - '1');
+        struct roster_member *r = &h->roster.members[place];
+        snprintf(r->name, sizeof(r->name), "%s", m->name);
+        snprintf(r->url, sizeof(r->url), "%s", m->url);
+        r->incarnation = m->incarnation;
+    }
+    h->incarnation = h->roster.members[as].incarnation;
+    s->target = status.members[0];
+}
+
+static void come(struct stranger *s)
+{
+    struct cluster *c = s->cluster;
+    struct peers_options options = {.loop = fake_process_create(c->world, "elsewhere"),
+                                    .secret = c->secret,
+                                    .events = &stranger_events,
+                                    .context = s};
+    s->peers = peers_create(&options);
+    peers_set_hello(s->peers, &s->hello);
+    const char *const urls[] = {s->target.url};
+    peers_set_urls(s->peers, urls, 1);
+    fake_world_run(c->world, WAIT_MS);
+}
+
+static bool is_linked(const struct stranger *s)
+{
+    return peers_is_up(s->peers, s->target.incarnation);
+}
+
+/* A vote request that would be heeded from a member: it passes stickiness. */
+static void ask_for_vote(struct stranger *s)
+{
+    struct raft_message m = {.type = RAFT_MSG_VOTE,
+                             .from = uuid_short(s->hello.incarnation),
+                             .to = s->target.id,
+                             .term = HIGH_TERM,
+                             .transfer = true};
+    peers_send(s->peers, s->target.incarnation, &m);
+    fake_world_run(s->cluster->world, WAIT_MS);
+}
+
+/* Three members of which the last is stopped; the stranger has its name and will dial the first. */
+static struct stranger begin(void)
+{
+    struct cluster *c = cluster_create(5, 3);
+    for (int i = 0; i < 3; i++) {
+        member_start(c, i);
+    }
+    cluster_settle(c);
+    struct stranger s = {.cluster = c};
+    take_identity(&s, 2);
+    member_stop(c, 2, false);
+    cluster_expect_no_fatal(c);
+    return s;
+}
+
+static void end(struct stranger *s)
+{
+    peers_destroy(s->peers);
+    cluster_destroy(s->cluster);
+}
+
+/* Shows that the others can fail. */
+static void one_that_is_what_it_says_is_linked_and_heard(void **state)
+{
+    (void)state;
+    struct stranger s = begin();
+    come(&s);
+    assert_true(is_linked(&s));
+    ask_for_vote(&s);
+    assert_true(status_of(s.cluster, 0).term >= HIGH_TERM);
+    end(&s);
+}
+
+static void expect_not_heard(struct stranger *s)
+{
+    come(s);
+    ask_for_vote(s);
+    fake_world_run(s->cluster->world, 5000);
+    assert_false(is_linked(s));
+    assert_true(status_of(s->cluster, 0).term < HIGH_TERM);
+    cluster_expect_no_fatal(s->cluster);
+    end(s);
+}
+
+static void rule_e11_a_member_of_another_cluster_is_not_heard(void **state)
+{
+    (void)state;
+    struct stranger s = begin();
+    s.hello.roster.cluster.bytes[0] ^= 1;
+    expect_not_heard(&s);
+}
+
+static void rule_e11_a_member_with_another_disk_is_not_heard(void **state)
+{
+    (void)state;
+    struct stranger s = begin();
+    s.hello.incarnation.bytes[0] ^= 1;
+    s.hello.roster.members[2].incarnation = s.hello.incarnation;
+    expect_not_heard(&s);
+}
+
+static void rule_g5_a_member_that_forgot_what_it_promised_is_not_heard(void **state)
+{
+    (void)state;
+    struct stranger s = begin();
+    s.hello.phase = FOUNDING_FRESH;
+    s.hello.roster = (struct roster){0};
+    expect_not_heard(&s);
+}
+
+static void rule_g6_a_member_whose_place_was_given_to_another_disk_ends(void **state)
+{
+    (void)state;
+    struct stranger s = begin();
+    s.hello.roster.members[0].incarnation.bytes[0] ^= 1;
+    come(&s);
+    assert_int_equal(s.cluster->members[0].fatal_code, 2);
+    assert_non_null(strstr(s.cluster->members[0].fatal, "the directory is node-1"));
+    end(&s);
+}
+
+/* Rule E6b: what answers in the leader's name does not lead its term. */
+static void rule_e6b_a_leader_that_came_back_without_its_office_is_lost_at_once(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_create(5, 3);
+    for (int i = 0; i < 3; i++) {
+        member_start(c, i);
+    }
+    cluster_settle(c);
+    int leader = cluster_find_leader(c);
+    struct stranger s = {.cluster = c, .at = other_than(c, leader)};
+    take_identity(&s, leader);
+    member_freeze(c, leader, true);
+    assert_string_equal(status_of(c, s.at).leader, member_names[leader]);
+    come(&s);
+    assert_string_not_equal(status_of(c, s.at).leader, member_names[leader]);
+    end(&s);
+}
+
+static void rule_e6b_a_leader_that_came_back_and_leads_is_not_lost(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_create(5, 3);
+    for (int i = 0; i < 3; i++) {
+        member_start(c, i);
+    }
+    cluster_settle(c);
+    int leader = cluster_find_leader(c);
+    struct stranger s = {.cluster = c, .at = other_than(c, leader)};
+    take_identity(&s, leader);
+    s.hello.leads = true;
+    member_freeze(c, leader, true);
+    come(&s);
+    assert_true(is_linked(&s));
+    assert_string_equal(status_of(c, s.at).leader, member_names[leader]);
+    end(&s);
+}
+
+int main(void)
+{
+    log_init(&(struct log_options){.level = getenv("MEMBER_LOG") != NULL ? LOG_DEBUG : LOG_ERROR,
+                                   .name = "test"});
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_that_is_what_it_says_is_linked_and_heard),
+        cmocka_unit_test(rule_e11_a_member_of_another_cluster_is_not_heard),
+        cmocka_unit_test(rule_e11_a_member_with_another_disk_is_not_heard),
+        cmocka_unit_test(rule_g5_a_member_that_forgot_what_it_promised_is_not_heard),
+        cmocka_unit_test(rule_g6_a_member_whose_place_was_given_to_another_disk_ends),
+        cmocka_unit_test(rule_e6b_a_leader_that_came_back_without_its_office_is_lost_at_once),
+        cmocka_unit_test(rule_e6b_a_leader_that_came_back_and_leads_is_not_lost),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
