@@ -38,6 +38,9 @@
 #define LIMIT_CONN_LINGER_BYTES (16u * MIB)
 #define LIMIT_READ_BYTES        (64u * KIB) /* of one connection before the next one's turn */
 #define LIMIT_ACCEPT_BACKLOG    1024        /* the kernel's queue; beyond: clients try again */
+/* Descriptors that accepted connections leave to the log and to dials; of a limit below twice that,
+ * half. A connection beyond is reset. */
+#define LIMIT_FILES_KEPT        64
 
 /* Proposals. Beyond either: 429, nothing was written (rules O1, R14). */
 #define LIMIT_UNCOMMITTED_BYTES   (64u * MIB)

@@ -183,8 +183,10 @@ static enum status begin(struct watch *w, char **detail)
     enum status status = manager_lock(m, detail);
     if (status == STATUS_OK && manager_refresh(m) > 0) {
         mem_free(*detail);
-        *detail = mem_printf("members in %s run already; stop them with `%s cluster stop`", m->dir,
-                             verb_program());
+        char *dir = cluster_dir_flag(w->options);
+        *detail = mem_printf("members in %s run already; stop them with `%s cluster stop%s`",
+                             m->dir, verb_program(), dir);
+        mem_free(dir);
         status = STATUS_BUSY;
     }
     if (status == STATUS_OK) {

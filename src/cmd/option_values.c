@@ -172,10 +172,11 @@ static bool check_bounds(const struct option *row, uint64_t number, const char *
         return true;
     }
     if (row->max != 0) {
-        snprintf(why, why_size, "is out of range; use %" PRIu64 " to %" PRIu64 " %s", row->min,
-                 row->max, kind);
+        snprintf(why, why_size, "is out of range; use %" PRIu64 " to %" PRIu64 "%s%s", row->min,
+                 row->max, kind[0] != '\0' ? " " : "", kind);
     } else {
-        snprintf(why, why_size, "is too small; use at least %" PRIu64 " %s", row->min, kind);
+        snprintf(why, why_size, "is too small; use at least %" PRIu64 "%s%s", row->min,
+                 kind[0] != '\0' ? " " : "", kind);
     }
     return false;
 }

@@ -6,20 +6,6 @@
 
 #include <signal.h>
 #include <stdio.h>
-#include <sys/resource.h>
-
-/* A connection is a descriptor; take as many as the system grants. */
-static void raise_file_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
-            log_warn("the limit on open files stays low soft=%llu",
-                     (unsigned long long)limit.rlim_cur);
-        }
-    }
-}
 
 /* Row A2, as one write, so that the lines of several members never mix. */
 static void print_banner(const struct server_settings *s)
@@ -57,7 +43,6 @@ static int run_server(struct options *o)
         code = verb_refuse(o, "%s", options_error(o));
     } else {
         signal(SIGPIPE, SIG_IGN); /* a closed connection is an answer of write, not a death */
-        raise_file_limit();
         code = server_run(&s, print_banner);
     }
     server_settings_deinit(&s);

@@ -10,6 +10,7 @@
 
 #define SPARE_EXCHANGES_MAX   256 /* kept for the next requests; beyond: freed */
 #define UNSENT_CHECK_BYTES    (64u * KIB)
+#define SETTLED_MS            1000 /* idle for so long: the last answer has arrived */
 #define DEFAULT(value, other) ((value) != 0 ? (value) : (other))
 
 static void on_data(struct conn *conn, struct slice data);
@@ -595,6 +596,18 @@ void http_server_accept(struct http_server *s, struct conn *conn)
     }
 }
 
+/* A client that keeps its connection for later may never look at our FIN. Nothing is on its way to
+ * one that has been idle for long, so it is not waited for. */
+static void finish_idle(struct http_connection *c)
+{
+    bool is_settled = http_now(c->server) - c->idle_from_ms >= SETTLED_MS;
+    if (is_settled && c->conn->loop->ops->conn_unsent(c->conn) == 0) {
+        http_connection_abort(c);
+    } else {
+        http_connection_finish(c);
+    }
+}
+
 void http_server_drain(struct http_server *s)
 {
     s->is_draining = true;
@@ -603,7 +616,7 @@ void http_server_drain(struct http_server *s)
         struct http_connection *c = CONTAINER_OF(link, struct http_connection, link);
         link = link->next;
         if (c->in_progress == 0 && c->reading == NULL && c->stash.size == 0) {
-            http_connection_finish(c);
+            finish_idle(c);
         }
     }
 }

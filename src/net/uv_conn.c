@@ -415,6 +415,9 @@ static void on_closed(uv_handle_t *handle)
     }
     uv_dial_forget(c);
     list_remove(&c->link);
+    if (c->is_accepted) {
+        uv_uncount_accepted(l);
+    }
     mem_free(c);
     uv_handle_closed(l);
 }

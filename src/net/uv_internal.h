@@ -56,6 +56,9 @@ struct real_loop {
     struct list spare_outboxes;
     uint32_t spare_outbox_count;
     uint32_t open_handles; /* connections and listeners that are not closed yet */
+    uint32_t accepted;     /* connections of others, lingering ones too */
+    uint32_t accepted_max;
+    bool is_full; /* and that was logged */
     struct log_thread log_thread;
     /* Utilisation: a window of at least a second, and how much of it was spent in poll. */
     uint64_t poll_from_ns;
@@ -76,6 +79,8 @@ void uv_turn_begin(struct real_loop *l);
 void uv_turn_again(struct real_loop *l);
 /* A handle that counts for `open_handles` is closed. */
 void uv_handle_closed(struct real_loop *l);
+/* A connection that was accepted is closed. */
+void uv_uncount_accepted(struct real_loop *l);
 void uv_write_address(const struct sockaddr_storage *address, char *text, size_t size,
                       bool with_port);
 
@@ -125,6 +130,7 @@ struct real_conn {
     struct dial *dial;        /* while it dials */
     uint64_t linger_until_ms;
     uint32_t discarded_bytes;
+    bool is_accepted; /* counted in loop->accepted */
     bool is_paused;
     bool has_ended; /* the other side sent FIN */
     bool owes_drain;

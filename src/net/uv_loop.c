@@ -201,6 +201,30 @@ void uv_write_address(const struct sockaddr_storage *address, char *text, size_t
     }
 }
 
+/* Clients never take the last descriptors: a log that can't open its next file, or a member that
+ * can't dial the others, would be theirs to stop. False: there is no room for one more. */
+static bool count_accepted(struct real_loop *l, struct real_conn *c)
+{
+    c->is_accepted = true;
+    l->accepted++;
+    if (l->accepted <= l->accepted_max) {
+        return true;
+    }
+    if (!l->is_full) {
+        l->is_full = true;
+        log_warn("connections are reset: the limit on open files leaves no more accepted=%u",
+                 (unsigned)l->accepted_max);
+    }
+    return false;
+}
+
+void uv_uncount_accepted(struct real_loop *l)
+{
+    CHECK(l->accepted > 0);
+    l->accepted--;
+    l->is_full = l->is_full && l->accepted > l->accepted_max / 2; /* once for each flood */
+}
+
 static void on_connection(uv_stream_t *stream, int error)
 {
     struct real_listener *listener = stream->data;
@@ -218,6 +242,10 @@ static void on_connection(uv_stream_t *stream, int error)
         return;
     }
     c->stage = CONN_OPEN;
+    if (!count_accepted(l, c)) {
+        uv_conn_destroy(c, STATUS_OVERLOADED);
+        return;
+    }
     uv_conn_opened(c);
     listener->on_accept(listener->context, &c->base);
     CHECK(c->base.events != NULL);
@@ -420,12 +448,23 @@ static void raise_file_limit(void)
     }
 }
 
+static uint32_t find_accepted_max(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > UINT32_MAX) {
+        return UINT32_MAX;
+    }
+    rlim_t half = limit.rlim_cur / 2;
+    return (uint32_t)(limit.rlim_cur - (half < LIMIT_FILES_KEPT ? half : LIMIT_FILES_KEPT));
+}
+
 struct loop *uv_loop_create(void)
 {
     signal(SIGPIPE, SIG_IGN);
     raise_file_limit();
     struct real_loop *l = mem_calloc(1, sizeof(*l));
     l->base.ops = &ops;
+    l->accepted_max = find_accepted_max();
     list_init(&l->conns);
     list_init(&l->dirty);
     list_init(&l->drained);

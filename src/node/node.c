@@ -308,6 +308,14 @@ static bool tell_event(struct node *n, const struct raft_event *e)
     case RAFT_EVENT_TRANSFER_STARTED:
         log_info("handing leadership over to %s term=%" PRIu64, member_name(n, e->a), e->b);
         break;
+    case RAFT_EVENT_AMNESIA:
+        node_fail(n, 1,
+                  "the log ends at entry %" PRIu64
+                  ", and this member had acknowledged entry %" PRIu64
+                  ": %s was put back from an older copy, or its disk lost what it had synced. Do "
+                  "not start this member from it again",
+                  e->b, e->a, n->options.data_dir);
+        break;
     case RAFT_EVENT_TRANSFER_ABORTED:
         log_info("hand-over to %s was given up term=%" PRIu64, member_name(n, e->a), e->b);
         return true;

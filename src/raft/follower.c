@@ -96,13 +96,24 @@ void follower_on_append(struct raft *r, const struct raft_message *m)
     r->commit = index_max(r->commit, index_min(m->commit, verified));
 }
 
+/* The leader says only what this member has acknowledged to it, as durable (rule R2). When that is
+ * beyond the log here, the disk went back in time: a copy of the data directory was put back, or it
+ * lied about a sync. The vote of such a member could elect a leader without committed entries. */
+static bool has_amnesia(const struct raft *r, const struct raft_message *heartbeat)
+{
+    return heartbeat->commit > r->log.last;
+}
+
 void follower_on_heartbeat(struct raft *r, const struct raft_message *m)
 {
-    if (m->commit > r->log.last || !election_on_contact(r, m->from)) {
+    if (has_amnesia(r, m)) {
+        outbox_event(r, RAFT_EVENT_AMNESIA, m->commit, r->log.last);
+        return;
+    }
+    if (!election_on_contact(r, m->from)) {
         outbox_event(r, RAFT_EVENT_DROPPED, m->type, m->from);
         return;
     }
-    /* The leader says only what this member has acknowledged to it (rule R2). */
     r->commit = index_max(r->commit, m->commit);
     if (m->round == 0) {
         return; /* a notice of the commit index, no question */

@@ -199,7 +199,8 @@ struct raft_read {
     X(TRANSFER_STARTED, "target", "term")                                                          \
     X(TRANSFER_ABORTED, "target", "term")                                                          \
     X(CONFLICT, "member", "hint") /* an append was refused */                                      \
-    X(DROPPED, "type", "from")    /* an impossible message */
+    X(DROPPED, "type", "from")    /* an impossible message */                                      \
+    X(AMNESIA, "commit", "last")  /* entries that this member acknowledged are not here */
 
 enum raft_event_kind {
 #define RAFT_EVENT_ENUM(name, a, b) RAFT_EVENT_##name,

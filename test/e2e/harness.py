@@ -153,13 +153,15 @@ def raw_status(port, data, timeout=5.0):
 # --- members ------------------------------------------------------------------------------------
 
 
-def _die_with_parent(file_size_max):
+def _die_with_parent(file_size_max, open_files_max=None):
     def prepare():
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         if file_size_max is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (file_size_max, file_size_max))
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        if open_files_max is not None:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (open_files_max, open_files_max))
     return prepare
 
 
@@ -191,6 +193,7 @@ class Member:
         self.arguments = list(arguments)
         self.env = env
         self.file_size_max = file_size_max
+        self.open_files_max = None
         self.process = None
 
     def start(self, wait=True, extra=()):
@@ -200,7 +203,7 @@ class Member:
             self.process = subprocess.Popen(
                 [BINARY, "server", *self.arguments, *extra], stdin=subprocess.DEVNULL, stdout=log,
                 stderr=log, env=clean_environment(self.env), cwd=self.directory,
-                preexec_fn=_die_with_parent(self.file_size_max))
+                preexec_fn=_die_with_parent(self.file_size_max, self.open_files_max))
         if wait:
             self.wait_answers()
         return self

@@ -1,14 +1,18 @@
 """A disk that is full or damaged: the member stops with 1, or refuses, and loses nothing that it
 acknowledged (rules P3, P11; row "a full disk" of the issue)."""
+import contextlib
 import http.client
+import json
 import os
 import re
+import shutil
+import socket
 import subprocess
 
 import pytest
 
 import data_dir
-from harness import wait_for
+from harness import Client, wait_for
 
 
 @pytest.fixture
@@ -97,6 +101,50 @@ def test_a_limit_on_the_size_of_files_is_a_full_disk_too(make_cluster):
     m.start()
     wait_for(lambda: m.status()["role"] == "leader", "it leads again")
     assert all(m.read(k).status == 200 for k in acked)
+
+
+def test_a_data_directory_put_back_from_an_older_copy_is_refused(make_cluster, tmp_path):
+    """It lacks entries that its member had acknowledged: the leader's next heartbeat tells."""
+    c = make_cluster(3)
+    leader = c.wait_leader()
+    victim = c.others(leader)[0]
+    victim.terminate()
+    shutil.copytree(victim.data, tmp_path / "older")
+    victim.start()
+    for n in range(20):
+        assert leader.put(f"k{n}", n).status == 200
+    c.wait_same()
+    victim.kill()
+    victim.wipe()
+    shutil.copytree(tmp_path / "older", victim.data)
+    victim.start(wait=False)
+    assert victim.wait_exit() == 1
+    assert re.search(r"acknowledged entry \d+.*older copy", victim.log())
+    assert leader.put("k", 1).status == 200
+
+
+def test_connections_leave_the_log_the_descriptors_that_it_needs(make_cluster):
+    """Clients that take every connection they can get: the log opens its next files all the same
+    (it would end the member that it can't), and a member that restarts gets in."""
+    c = make_cluster(3, start=False)
+    for m in c:
+        m.open_files_max = 64
+    leader = c.start().wait_leader()
+    writer = Client(leader.port)
+    writer.connection.connect()
+    with contextlib.ExitStack() as flood:
+        for m in c:
+            for _ in range(100):
+                flood.enter_context(socket.create_connection(("127.0.0.1", m.port), 5))
+        for n in range(40):
+            body = json.dumps("x" * 1000000)
+            assert writer.request("PUT", f"/key/wide{n % 4}", body).status == 200
+        assert all(m.is_running() for m in c)
+        follower = c.others(leader)[0]
+        follower.kill()
+        follower.start()
+        wait_for(lambda: (follower.status() or {}).get("leaderId") == leader.name, "it follows")
+    c.wait_same()
 
 
 def log_files(member):

@@ -673,6 +673,30 @@ static void row_f8_draining_closes_idle_connections_and_finishes_busy_ones(void 
     http_world_finish(&w);
 }
 
+static void row_f8_draining_waits_only_for_clients_that_may_not_have_their_answer(void **state)
+{
+    (void)state;
+    struct world w;
+    http_world_start(&w);
+    struct fake_conn *settled = http_world_connect(&w);
+    struct fake_conn *slow = http_world_connect(&w);
+    struct fake_conn *fresh = http_world_connect(&w);
+    feed(settled, "GET /a HTTP/1.1\r\n" HOST "\r\n");
+    expect_answers(settled, "200:0 GET /a? ");
+    fake_loop_turn(&w.loop);
+    feed(slow, "GET /a HTTP/1.1\r\n" HOST "\r\n");
+    slow->taken = slow->sent.size - 1;
+    w.loop.now_ms += 1000;
+    slow->taken = slow->sent.size - 1;
+    feed(fresh, "GET /a HTTP/1.1\r\n" HOST "\r\n");
+    fresh->taken = fresh->sent.size;
+    http_server_drain(w.server);
+    assert_true(settled->is_closed && !settled->was_flushed);
+    assert_true(slow->is_closed && slow->was_flushed);
+    assert_true(fresh->is_closed && fresh->was_flushed);
+    http_world_finish(&w);
+}
+
 static void destroying_the_server_tells_those_who_wait(void **state)
 {
     (void)state;
@@ -718,6 +742,7 @@ int main(void)
         cmocka_unit_test(an_upgrade_behind_an_unanswered_request_is_a_request),
         cmocka_unit_test(connections_beyond_the_limit_are_told_so),
         cmocka_unit_test(row_f8_draining_closes_idle_connections_and_finishes_busy_ones),
+        cmocka_unit_test(row_f8_draining_waits_only_for_clients_that_may_not_have_their_answer),
         cmocka_unit_test(destroying_the_server_tells_those_who_wait),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -251,8 +251,8 @@ static void impossible_messages_are_dropped_and_counted(void **state)
     const struct raft_entry future[] = {{.term = 4}};
     const struct raft_entry odd[] = {{.term = 3, .type = (enum raft_entry_type)9}};
     struct raft_message base = core_message(&c, RAFT_MSG_APPEND, 2, 3);
-    struct raft_message cases[8];
-    for (size_t i = 0; i < 8; i++) {
+    struct raft_message cases[7];
+    for (size_t i = 0; i < 7; i++) {
         cases[i] = base;
     }
     cases[0].entries = falling;
@@ -265,14 +265,32 @@ static void impossible_messages_are_dropped_and_counted(void **state)
     cases[4].last = at(0, 1);
     cases[5].last = at(4, 1); /* newer than its sender */
     cases[6].from = 1;        /* from myself */
-    cases[7].type = RAFT_MSG_HEARTBEAT;
-    cases[7].commit = 3; /* more than this log can have acknowledged */
-    for (size_t i = 0; i < 8; i++) {
+    for (size_t i = 0; i < 7; i++) {
         core_deliver(&c, &cases[i]);
         assert_true(core_saw(&c, RAFT_EVENT_DROPPED));
         assert_int_equal(c.out.message_count, 0);
         assert_int_equal(raft_last(c.raft).index, 2);
     }
+    core_stop(&c);
+}
+
+/* A heartbeat tells what this member acknowledged (rule R2): beyond its log means that the disk has
+ * forgotten. Neither contact nor an answer; the caller stops the member. */
+static void a_member_that_lost_what_it_acknowledged_says_so(void **state)
+{
+    (void)state;
+    struct one_core c;
+    core_start(&c, &(struct core_setup){.voters = 3, .term = 3, .terms = {1, 1}});
+    struct raft_message beat = core_message(&c, RAFT_MSG_HEARTBEAT, 2, 3);
+    beat.round = 1;
+    beat.commit = 3;
+    core_deliver(&c, &beat);
+    assert_true(core_saw(&c, RAFT_EVENT_AMNESIA));
+    assert_int_equal(c.out.message_count, 0);
+    beat.commit = 2;
+    core_deliver(&c, &beat);
+    assert_false(core_saw(&c, RAFT_EVENT_AMNESIA));
+    assert_non_null(core_sent(&c, RAFT_MSG_HEARTBEAT_REPLY, 2));
     core_stop(&c);
 }
 
@@ -696,6 +714,7 @@ int main(void)
         cmocka_unit_test(rule_p7_the_floor_told_to_the_disk_is_durable_before_that_write),
         cmocka_unit_test(rule_r12_an_absent_entry_has_no_term),
         cmocka_unit_test(impossible_messages_are_dropped_and_counted),
+        cmocka_unit_test(a_member_that_lost_what_it_acknowledged_says_so),
         cmocka_unit_test(
             rule_r13_a_new_leader_appends_a_noop_and_is_established_when_it_is_committed),
         cmocka_unit_test(rule_r3_entries_of_older_terms_are_not_committed_by_counting),
