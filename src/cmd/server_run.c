@@ -135,10 +135,11 @@ static int open_member(struct server *s)
         status = node_open(&options, s->loop, s->disk, &s->node, &detail);
     }
     if (status != STATUS_OK) {
-        char *what = mem_printf("cannot use the data directory %s", s->settings->data_dir);
+        char *what = mem_printf("cannot use the data directory --data %s", s->settings->data_dir);
         int code = refuse_to_start(status, what, detail);
         mem_free(what);
-        return code;
+        /* A path that cannot be a data directory is a wrong setting, no fault of the disk. */
+        return s->disk == NULL && status != STATUS_NO_SPACE ? 2 : code;
     }
     mem_free(detail);
     const struct api_options api = {
@@ -173,14 +174,15 @@ int server_run(const struct server_settings *settings,
                void (*on_listening)(const struct server_settings *s))
 {
     struct server s = {.settings = settings, .loop = uv_loop_create()};
+    /* Before the log is read back, which may take a while: they are delivered when the loop runs. */
+    uv_loop_on_signal(s.loop, SIGTERM, on_signal, &s);
+    uv_loop_on_signal(s.loop, SIGINT, on_signal, &s);
     s.exit_code = open_port(&s);
     if (s.exit_code == 0) {
         s.exit_code = open_member(&s);
     }
     if (s.exit_code == 0) {
         s.loop->ops->on_turn(s.loop, on_turn, &s);
-        uv_loop_on_signal(s.loop, SIGTERM, on_signal, &s);
-        uv_loop_on_signal(s.loop, SIGINT, on_signal, &s);
         on_listening(settings);
         uv_loop_run(s.loop);
         if (s.stopping && s.exit_code == 0) {
