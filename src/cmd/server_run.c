@@ -174,7 +174,7 @@ int server_run(const struct server_settings *settings,
                void (*on_listening)(const struct server_settings *s))
 {
     struct server s = {.settings = settings, .loop = uv_loop_create()};
-    /* Before the log is read back, which may take a while: they are delivered when the loop runs. */
+    /* Before the log is read back, which may take a while; they are delivered when the loop runs */
     uv_loop_on_signal(s.loop, SIGTERM, on_signal, &s);
     uv_loop_on_signal(s.loop, SIGINT, on_signal, &s);
     s.exit_code = open_port(&s);
