@@ -43,8 +43,12 @@ def test_row_a3_one_leader_line_and_the_others_wait_for_it(cluster):
     leader = cluster.wait_leader()
     terms = cluster.check_one_leader_a_term()
     assert leader.name in terms.values()
-    for m in cluster.followers(leader):
-        m.wait_log(rf"\[{m.name}\] Waiting for {leader.name} to become leader")
+    followers = cluster.followers(leader)
+    for m in followers:
+        m.wait_log(rf"\[{m.name}\] following {leader.name}")
+    # Whoever voted for it waits for it; one that campaigned at the same time only follows.
+    waiting = rf"\] Waiting for {leader.name} to become leader"
+    assert any(re.search(waiting, m.log()) for m in followers)
     leader.freeze()
     c = wait_for(lambda: next((m for m in cluster.others(leader)
                                if "Election timeout! Starting election..." in m.log()), None),
