@@ -621,6 +621,7 @@ enum status node_open(const struct node_options *options, struct loop *loop, str
         s = node_recover(n, detail);
     }
     if (s != STATUS_OK) {
+        n->dead = true; /* what was refused is not written to, not even a seal */
         node_destroy(n);
         return s;
     }

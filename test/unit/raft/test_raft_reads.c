@@ -82,6 +82,20 @@ static void rule_q2_an_answer_confirms_only_what_came_before_its_round_was_sent(
     core_stop(&c);
 }
 
+static void rule_q2_an_append_carries_no_round_that_has_not_begun(void **state)
+{
+    (void)state;
+    struct one_core c;
+    establish(&c, (struct core_setup){0});
+    assert_int_equal(core_read(&c, 1), STATUS_OK);
+    uint64_t round = core_sent(&c, RAFT_MSG_HEARTBEAT, 2)->round;
+    assert_int_equal(core_read(&c, 2), STATUS_OK); /* waits for the next round */
+    assert_int_equal(core_propose(&c, 8), STATUS_OK);
+    /* Its answer would confirm the second read, which may have come after the append had left. */
+    assert_int_equal(core_sent(&c, RAFT_MSG_APPEND, 2)->round, round);
+    core_stop(&c);
+}
+
 static void rule_q2_the_same_token_twice_is_two_reads(void **state)
 {
     (void)state;
@@ -288,6 +302,7 @@ int main(void)
         cmocka_unit_test(rule_q1_a_leader_answers_no_read_before_it_committed_in_its_term),
         cmocka_unit_test(rule_q1_a_read_fails_when_leadership_ends),
         cmocka_unit_test(rule_q2_an_answer_confirms_only_what_came_before_its_round_was_sent),
+        cmocka_unit_test(rule_q2_an_append_carries_no_round_that_has_not_begun),
         cmocka_unit_test(rule_q2_the_same_token_twice_is_two_reads),
         cmocka_unit_test(rule_q2_a_lost_round_is_repeated_with_the_heartbeat),
         cmocka_unit_test(rule_q3_learners_and_strangers_confirm_nothing),
