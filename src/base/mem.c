@@ -2,6 +2,9 @@
 
 #include "base/check.h"
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -53,6 +56,13 @@ char *mem_strndup(const char *data, size_t size)
     }
     copy[size] = '\0';
     return copy;
+}
+
+void mem_trim(void)
+{
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
 }
 
 char *mem_printf(const char *format, ...)

@@ -16,5 +16,8 @@ void mem_free(void *p);
 char *mem_strdup(const char *s);
 /* A zero-terminated copy of the first `size` bytes at `data`. */
 char *mem_strndup(const char *data, size_t size);
+/* Give what is free back to the system, where the C library keeps it otherwise. Takes milliseconds
+ * after a large working set: for moments of rest. */
+void mem_trim(void);
 /* printf into a new string; never NULL. */
 char *mem_printf(const char *format, ...) __attribute__((format(printf, 1, 2)));

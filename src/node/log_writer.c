@@ -200,6 +200,7 @@ static void done_seal(struct work *w)
 {
     struct node *n = CONTAINER_OF(w, struct node, seal.work);
     n->seal.in_flight = false;
+    mem_trim(); /* the log rests, and so does this member */
     if (n->seal.status != STATUS_OK) {
         node_fail(n, 1, "cannot write the log: %s", status_text(n->seal.status));
     }

@@ -181,6 +181,28 @@ static void rule_p18_history_is_compacted_by_the_leader_on_all_alike(void **stat
     cluster_destroy(c);
 }
 
+static void what_a_compaction_condemned_is_freed_also_when_nothing_is_written(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_create(5, 3);
+    c->history_ms = 1000;
+    for (int i = 0; i < 3; i++) {
+        member_start(c, i);
+    }
+    cluster_settle(c);
+    int leader = cluster_find_leader(c);
+    for (int i = 0; i < 50; i++) {
+        put_and_wait(c, leader, "k");
+    }
+    fake_world_run(c->world, 4000);
+    for (int i = 0; i < 3; i++) {
+        /* One turn is enough for so little; nothing is left to free. */
+        struct kv *kv = (struct kv *)(uintptr_t)node_kv(c->members[i].node);
+        assert_false(kv_compact_step(kv, 0));
+    }
+    cluster_destroy(c);
+}
+
 static void a_member_is_told_to_campaign_at_most_once_per_ten_timeouts(void **state)
 {
     (void)state;
@@ -214,6 +236,7 @@ int main(void)
         cmocka_unit_test(rule_e8_a_leader_whose_disk_hangs_gives_leadership_away),
         cmocka_unit_test(rule_p3_a_log_at_rest_is_sealed_once_and_then_left_alone),
         cmocka_unit_test(rule_p18_history_is_compacted_by_the_leader_on_all_alike),
+        cmocka_unit_test(what_a_compaction_condemned_is_freed_also_when_nothing_is_written),
         cmocka_unit_test(a_member_is_told_to_campaign_at_most_once_per_ten_timeouts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
