@@ -10,11 +10,11 @@
 #include <stdio.h>
 #include <string.h>
 
-/* How often the leader looks whether history is due for compaction. */
+/* How often a leader at rest looks whether history is due for compaction. */
 #define COMPACTION_CHECK_MS 1000
 
-/* Old changes freed in one turn, about half a microsecond each: a compaction of any size never holds
- * up the next request. */
+/* Old changes freed in one turn, about half a microsecond each: a compaction of any size never
+ * holds up the next request. */
 #define COMPACTION_STEP 200
 
 uint64_t node_now(const struct node *n)
@@ -250,6 +250,7 @@ static void tell_role(struct node *n, enum raft_role role, raft_term term)
 {
     if (role == RAFT_LEADER) {
         log_info("👑 Became LEADER for term %" PRIu64, term);
+        n->compaction_index = 0;
         n->compaction_timer.context = n;
         n->loop->ops->timer_start(n->loop, &n->compaction_timer, node_now(n) + COMPACTION_CHECK_MS);
     } else {
@@ -389,6 +390,46 @@ static void set_request_timer(struct node *n)
     }
 }
 
+static void propose_compaction(struct node *n, const struct kv_command *command)
+{
+    buf_clear(&n->scratch);
+    kv_command_encode(command, &n->scratch);
+    struct raft_entry entry = {.type = RAFT_ENTRY_COMMAND,
+                               .payload = blob_copy(buf_slice(&n->scratch))};
+    struct raft_input input = {.now_ms = node_now(n), .kind = RAFT_INPUT_PROPOSE};
+    input.propose.entries = &entry;
+    input.propose.count = 1;
+    if (raft_step(n->raft, &input) == STATUS_OK) { /* refused: asked again with the next turn */
+        n->compaction_index = raft_last(n->raft).index;
+        n->turn_wanted = true;
+    }
+    blob_unref(entry.payload);
+}
+
+/* Rule P18: what is too old is decided by the leader, in the log; one decision at a time. */
+static void maybe_compact(struct node *n)
+{
+    if (!node_is_leader(n) || !raft_leader_is_established(n->raft) || n->shutting_down ||
+        n->applied < n->compaction_index) {
+        return;
+    }
+    uint64_t wall_ms = n->loop->ops->wall_ms(n->loop);
+    uint64_t due =
+        kv_compaction_due(n->kv, wall_ms, n->options.history_ms, n->options.history_bytes);
+    if (due != 0) {
+        const struct kv_command command = {.op = KV_COMPACT, .revision = due, .time_ms = wall_ms};
+        propose_compaction(n, &command);
+    }
+}
+
+/* For the age of history; its size is looked at whenever something was applied. */
+static void on_compaction_timer(struct timer *t)
+{
+    struct node *n = t->context;
+    maybe_compact(n);
+    n->loop->ops->timer_start(n->loop, t, node_now(n) + COMPACTION_CHECK_MS);
+}
+
 /* The order of a turn. Every message of `out` may leave at once: the core holds back what must wait
  * for the disk (raft.h), so "send, then write" here is safe and lets followers work in parallel
  * (R8). */
@@ -419,6 +460,7 @@ static void turn_raft(struct node *n)
     } else if (n->raft_timer.slot == 0 || n->raft_timer.at_ms != out.deadline_ms) {
         n->loop->ops->timer_start(n->loop, &n->raft_timer, out.deadline_ms);
     }
+    raft_index applied_before = n->applied;
     apply_committed(n, out.apply_to); /* steps the core: `out` is void from here on */
     if (n->dead) {
         return;
@@ -426,6 +468,9 @@ static void turn_raft(struct node *n)
     node_writes_on_turn(n);
     node_reads_on_turn(n);
     node_leadership_on_turn(n, aborted);
+    if (n->applied > applied_before) {
+        maybe_compact(n);
+    }
     n->turn_wanted |= kv_compact_step(n->kv, COMPACTION_STEP);
     node_maybe_prepare_log(n);
     node_update_hello(n);
@@ -461,31 +506,6 @@ static void on_request_timer(struct timer *t)
     node_reads_expire(n, now_ms);
     node_surveys_expire(n, now_ms);
     node_leadership_expire(n, now_ms);
-}
-
-/* Rule P18: what is too old is decided by the leader, in the log. */
-static void on_compaction_timer(struct timer *t)
-{
-    struct node *n = t->context;
-    if (!node_is_leader(n)) {
-        return;
-    }
-    uint64_t wall_ms = n->loop->ops->wall_ms(n->loop);
-    uint64_t due =
-        kv_compaction_due(n->kv, wall_ms, n->options.history_ms, n->options.history_bytes);
-    if (due != 0 && raft_leader_is_established(n->raft)) {
-        struct kv_command command = {.op = KV_COMPACT, .revision = due, .time_ms = wall_ms};
-        buf_clear(&n->scratch);
-        kv_command_encode(&command, &n->scratch);
-        struct raft_entry entry = {.type = RAFT_ENTRY_COMMAND,
-                                   .payload = blob_copy(buf_slice(&n->scratch))};
-        struct raft_input input = {.now_ms = node_now(n), .kind = RAFT_INPUT_PROPOSE};
-        input.propose.entries = &entry;
-        input.propose.count = 1;
-        node_step(n, &input); /* refused: tried again in a second */
-        blob_unref(entry.payload);
-    }
-    n->loop->ops->timer_start(n->loop, t, node_now(n) + COMPACTION_CHECK_MS);
 }
 
 /* --- birth and end ---------------------------------------------------------------------------- */

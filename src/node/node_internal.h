@@ -109,6 +109,7 @@ struct node {
     struct timer raft_timer;
     struct timer request_timer;
     struct timer compaction_timer;
+    raft_index compaction_index; /* of the last one proposed */
     struct timer founding_timer;
     struct timer seal_timer; /* runs from a write until the log is sealed */
 
