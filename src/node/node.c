@@ -566,9 +566,9 @@ static void take_options(struct node *n, const struct node_options *options)
 
 static void init_lists(struct node *n)
 {
-    struct list *const lists[] = {&n->writes,        &n->writes_durable, &n->writes_all,
-                                  &n->reads_new,     &n->reads_asked,    &n->reads_indexed,
-                                  &n->reads_session, &n->surveys,        &n->step_downs};
+    struct list *const lists[] = {
+        &n->writes,        &n->writes_durable, &n->writes_all,    &n->reads_new, &n->reads_asked,
+        &n->reads_indexed, &n->reads_session,  &n->reads_refused, &n->surveys,   &n->step_downs};
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
         list_init(lists[i]);
     }

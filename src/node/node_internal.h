@@ -121,6 +121,7 @@ struct node {
     struct list reads_new;     /* node_read of this turn */
     struct list reads_asked;   /* waiting for raft's answer to their token */
     struct list reads_indexed; /* waiting for applied >= index */
+    struct list reads_refused; /* the core said no; told at the end of the turn */
     struct list reads_session; /* waiting for a revision */
     uint32_t read_count;
     uint64_t read_token;

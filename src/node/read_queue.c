@@ -3,7 +3,11 @@
  *   reads_new      gathered in this turn
  *   reads_asked    the core was asked for an index, one token for all of a turn (rules Q1, Q2, Q5)
  *   reads_indexed  the index is known; served once it is applied here (rule Q4)
- *   reads_session  waiting for the revision of a session token (rule Q7) */
+ *   reads_refused  the core said no; told at the end of the turn
+ *   reads_session  waiting for the revision of a session token (rule Q7)
+ *
+ * A `done` may begin further requests, which step the core. So none is called while an output of the
+ * core is still being read. */
 #include "base/mem.h"
 #include "node/node_internal.h"
 
@@ -121,14 +125,11 @@ void node_reads_on_answer(struct node *n, const struct raft_read *answer)
         struct list *next = at->next;
         struct node_read *r = read_of(at);
         if (r->token == answer->token) {
-            if (answer->status == STATUS_OK) {
-                r->index = answer->index;
-                list_remove(&r->link);
-                list_push_back(&n->reads_indexed, &r->link);
-            } else {
-                finish(r, answer->status);
-                next = head->next; /* `done` may have cancelled a neighbour */
-            }
+            r->index = answer->index;
+            r->status = answer->status;
+            list_remove(&r->link);
+            bool is_ok = answer->status == STATUS_OK;
+            list_push_back(is_ok ? &n->reads_indexed : &n->reads_refused, &r->link);
         }
         at = next;
     }
@@ -136,6 +137,10 @@ void node_reads_on_answer(struct node *n, const struct raft_read *answer)
 
 void node_reads_on_turn(struct node *n)
 {
+    while (!list_is_empty(&n->reads_refused)) {
+        struct node_read *r = read_of(n->reads_refused.next);
+        finish(r, r->status);
+    }
     /* Indexes of later answers are never smaller: commit only grows. */
     while (!list_is_empty(&n->reads_indexed) &&
            read_of(n->reads_indexed.next)->index <= n->applied) {
