@@ -6,8 +6,8 @@
  *   reads_refused  the core said no; told at the end of the turn
  *   reads_session  waiting for the revision of a session token (rule Q7)
  *
- * A `done` may begin further requests, which step the core. So none is called while an output of the
- * core is still being read. */
+ * A `done` may begin further requests, which step the core. So none is called while an output of
+ * the core is still being read. */
 #include "base/mem.h"
 #include "node/node_internal.h"
 
