@@ -157,6 +157,7 @@ static bool on_hello(void *context, const struct peer_hello *hello)
         return false;
     }
     learn_url(n, hello);
+    node_catch_up_on_link(n, hello->incarnation, true);
     node_id id = uuid_short(hello->incarnation);
     if (raft_leader(n->raft) == id && !hello->leads && hello->term >= raft_term_now(n->raft)) {
         tell_leader_lost(n, id);
@@ -208,6 +209,8 @@ static void on_down(void *context, struct uuid peer)
     struct node *n = context;
     if (n->founding != NULL) {
         founding_on_down(n->founding, peer);
+    } else {
+        node_catch_up_on_link(n, peer, false);
     }
 }
 
@@ -467,6 +470,7 @@ static void turn_raft(struct node *n)
     }
     node_writes_on_turn(n);
     node_reads_on_turn(n);
+    node_catch_up_on_turn(n);
     node_leadership_on_turn(n, aborted);
     if (n->applied > applied_before) {
         maybe_compact(n);

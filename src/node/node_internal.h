@@ -68,6 +68,12 @@ struct identity_save {
     bool in_flight;
 };
 
+/* Row D9: a member whose link came back, as its leader tells it. */
+struct catch_up {
+    bool is_up;
+    raft_index target; /* has everything at this index; 0 = nothing is to be told */
+};
+
 struct node {
     struct loop *loop;
     struct disk *disk;
@@ -88,8 +94,9 @@ struct node {
     struct raft *raft;         /* NULL while founding */
     /* The roster with the newest URLs that hellos told. */
     struct roster members;
-    char own_url[LIMIT_URL_BYTES]; /* empty = not known yet */
-    bool own_url_is_sure;          /* given, or what another member dialled */
+    struct catch_up catch_ups[LIMIT_MEMBERS]; /* by place in `members` */
+    char own_url[LIMIT_URL_BYTES];            /* empty = not known yet */
+    bool own_url_is_sure;                     /* given, or what another member dialled */
 
     uint64_t started_ms;
     raft_index applied;
@@ -203,6 +210,11 @@ void node_survey_on_ask(struct node *n, struct uuid from, struct slice body);
 void node_survey_on_reply(struct node *n, struct uuid from, struct slice body);
 void node_surveys_expire(struct node *n, uint64_t now_ms);
 uint64_t node_surveys_deadline(const struct node *n);
+
+/* --- catch_up.c */
+/* The link with a member came or went. Requires: founded. */
+void node_catch_up_on_link(struct node *n, struct uuid peer, bool is_up);
+void node_catch_up_on_turn(struct node *n);
 
 /* --- leadership.c */
 void node_leadership_on_turn(struct node *n, bool transfer_aborted);

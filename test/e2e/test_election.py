@@ -57,7 +57,7 @@ def test_row_a3_one_leader_line_and_the_others_wait_for_it(cluster):
     leader.thaw()
 
 
-def test_rows_a17_a18_a19_a20_the_leader_dies_another_leads_the_old_one_returns(cluster):
+def test_rows_a17_a18_a19_a20_b11_the_leader_dies_another_leads_the_old_one_returns(cluster):
     first = cluster.wait_leader()
     for key in ("name", "age", "city"):
         cluster.put(key, key)
@@ -341,6 +341,8 @@ def test_row_d9_a_member_that_was_down_gets_only_what_it_lacks(cluster):
     follower.start()
     wait_for(lambda: follower.read("d9-6", "?consistency=stale").status == 200, "it caught up")
     assert cluster.wait_same() == leader.status()["revision"]
+    leader.wait_log(rf"{follower.name} is back: sending 7 entries after index=\d+")
+    leader.wait_log(rf"{follower.name} has everything index=\d+")
 
 
 def test_row_f9_loopback_unless_told_and_other_hosts_only_with_a_secret(make_cluster):
