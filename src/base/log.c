@@ -31,17 +31,6 @@ bool log_enabled(enum log_level level)
     return level >= settings.level;
 }
 
-bool log_level_parse(const char *text, enum log_level *level)
-{
-    for (int i = 0; i <= LOG_ERROR; i++) {
-        if (strcmp(text, level_names[i]) == 0) {
-            *level = (enum log_level)i;
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Append `text` with control characters made visible (text form) or escaped (JSON form), so that
  * bytes from outside can never forge a line. */
 static size_t append_safe(char *line, size_t at, size_t limit, const char *text)

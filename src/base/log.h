@@ -19,8 +19,6 @@ void log_init(const struct log_options *options);
 bool log_enabled(enum log_level level);
 /* `format` is the message with its key=value pairs; no newline at the end. */
 void log_line(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* "debug", "info", "warn", "error"; false for anything else. */
-bool log_level_parse(const char *text, enum log_level *level);
 
 #define log_debug(...)                                                                             \
     do {                                                                                           \
