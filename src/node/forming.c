@@ -9,7 +9,6 @@
 /* Unanswered questions are asked again, and who is missing is said, at these intervals. */
 #define FOUNDING_ASK_MS  500
 #define FOUNDING_TELL_MS 5000
-#define IDENTITY_RECORD  "identity"
 
 static void on_founding_timer(struct timer *t)
 {
@@ -76,10 +75,6 @@ static void become_member(struct node *n)
 {
     n->loop->ops->timer_stop(n->loop, &n->founding_timer);
     struct raft_restored restored = {.tail_first = 1};
-    restored.config.voter_count = n->identity.roster.count;
-    for (uint32_t i = 0; i < n->identity.roster.count; i++) {
-        restored.config.voters[i] = uuid_short(n->identity.roster.members[i].incarnation);
-    }
     char cluster[UUID_TEXT_SIZE];
     uuid_format(n->identity.roster.cluster, cluster);
     log_info("founded cluster=%s members=%" PRIu32, cluster, n->identity.roster.count);

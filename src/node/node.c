@@ -524,8 +524,14 @@ void node_start_raft(struct node *n, const struct raft_restored *restored)
         .heartbeat_ms = n->options.heartbeat_ms,
         .seed = seed,
     };
-    n->members = n->identity.roster;
-    n->raft = raft_create(&options, restored, node_now(n));
+    const struct roster *roster = &n->identity.roster;
+    n->members = *roster;
+    struct raft_restored with_config = *restored;
+    with_config.config = (struct raft_config){.voter_count = roster->count};
+    for (uint32_t i = 0; i < roster->count; i++) {
+        with_config.config.voters[i] = uuid_short(roster->members[i].incarnation);
+    }
+    n->raft = raft_create(&options, &with_config, node_now(n));
 }
 
 static char **copy_urls(const char *const *urls, uint32_t count)

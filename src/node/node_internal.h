@@ -14,6 +14,9 @@
 #include "wal/disk.h"
 #include "wal/wal.h"
 
+/* The record (wal.h) that holds struct identity. */
+#define IDENTITY_RECORD "identity"
+
 /* One write of the log under way on the log thread. */
 struct log_write {
     struct work work;
@@ -164,7 +167,8 @@ bool node_is_leader(const struct node *n);
 bool node_lacks_quorum(const struct node *n);
 /* Tell the links what we are now, if that changed. */
 void node_update_hello(struct node *n);
-/* Begin to take part: identity is FOUNDED and durable. */
+/* Begin to take part: identity is FOUNDED and durable. The configuration at index 0 is its roster
+ * (rule G5); restored->config is not looked at. */
 void node_start_raft(struct node *n, const struct raft_restored *restored);
 
 /* --- restart.c */

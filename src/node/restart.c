@@ -8,8 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define IDENTITY_RECORD "identity"
-
 /* A log without an identity is somebody's data whose owner was lost: never start anew on top of
  * it. */
 static void note_log_file(void *context, const char *name)
@@ -112,14 +110,6 @@ static bool replay_entry(void *context, const struct wal_entry *e)
     return true;
 }
 
-static void config_from_roster(const struct roster *roster, struct raft_config *config)
-{
-    config->voter_count = roster->count;
-    for (uint32_t i = 0; i < roster->count; i++) {
-        config->voters[i] = uuid_short(roster->members[i].incarnation);
-    }
-}
-
 static void start_core(struct node *n, const struct wal_state *state, const struct replay *r)
 {
     struct raft_restored restored = {
@@ -140,7 +130,6 @@ static void start_core(struct node *n, const struct wal_state *state, const stru
         }
         restored.runs = runs;
     }
-    config_from_roster(&n->identity.roster, &restored.config);
     node_start_raft(n, &restored);
     mem_free(runs);
 }
