@@ -299,3 +299,13 @@ void cluster_settle(struct cluster *c)
     }
     assert_true(is_settled(c));
 }
+
+struct cluster *cluster_settled(uint64_t seed, int count)
+{
+    struct cluster *c = cluster_create(seed, count);
+    for (int i = 0; i < count; i++) {
+        member_start(c, i);
+    }
+    cluster_settle(c);
+    return c;
+}

@@ -43,6 +43,8 @@ struct cluster {
 
 /* Nobody runs yet. */
 struct cluster *cluster_create(uint64_t seed, int count);
+/* All run, one leads, all have the same. */
+struct cluster *cluster_settled(uint64_t seed, int count);
 void cluster_destroy(struct cluster *c);
 void member_start(struct cluster *c, int i);
 /* Try to open its data directory under that name, and leave at once. */

@@ -255,11 +255,7 @@ static void row_f6_what_was_acknowledged_survives_kills_cuts_and_power_losses(vo
 static void rule_g5_a_minority_of_a_founded_cluster_takes_no_write(void **state)
 {
     (void)state;
-    struct cluster *c = cluster_create(2, 3);
-    for (int i = 0; i < c->count; i++) {
-        member_start(c, i);
-    }
-    cluster_settle(c);
+    struct cluster *c = cluster_settled(2, 3);
     member_stop(c, 1, false);
     member_stop(c, 2, false);
     fake_world_run(c->world, 5 * ELECTION_MS);
@@ -273,11 +269,7 @@ static void rule_g5_a_minority_of_a_founded_cluster_takes_no_write(void **state)
 static void row_b10_a_member_that_stops_hands_leadership_over_first(void **state)
 {
     (void)state;
-    struct cluster *c = cluster_create(5, 3);
-    for (int i = 0; i < c->count; i++) {
-        member_start(c, i);
-    }
-    cluster_settle(c);
+    struct cluster *c = cluster_settled(5, 3);
     int old = cluster_find_leader(c);
     uint64_t before = fake_world_now(c->world);
     node_shutdown(c->members[old].node, NULL, NULL);

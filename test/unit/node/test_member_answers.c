@@ -28,16 +28,6 @@ struct reading {
     uint32_t answers;
 };
 
-static struct cluster *settled(int count)
-{
-    struct cluster *c = cluster_create(5, count);
-    for (int i = 0; i < count; i++) {
-        member_start(c, i);
-    }
-    cluster_settle(c);
-    return c;
-}
-
 static int other_than(const struct cluster *c, int a, int b)
 {
     for (int i = 0; i < c->count; i++) {
@@ -139,7 +129,7 @@ static void chain_write(struct chain *t)
 static void a_request_that_an_answer_begins_does_not_wait_for_the_next_event(void **state)
 {
     (void)state;
-    struct cluster *c = settled(1);
+    struct cluster *c = cluster_settled(5, 1);
     fake_world_run(c->world, 5000);
     struct chain chain = {.cluster = c};
     chain_write(&chain);
@@ -154,7 +144,7 @@ static void a_request_that_an_answer_begins_does_not_wait_for_the_next_event(voi
 static void ack_all_is_answered_when_every_member_has_synced_it(void **state)
 {
     (void)state;
-    struct cluster *c = settled(3);
+    struct cluster *c = cluster_settled(5, 3);
     int leader = cluster_find_leader(c);
     struct writing t;
     assert_int_equal(put(c, leader, &t, NODE_ACK_ALL), STATUS_OK);
@@ -174,7 +164,7 @@ static void ack_all_is_answered_when_every_member_has_synced_it(void **state)
 static void ack_all_names_the_member_that_is_missing(void **state)
 {
     (void)state;
-    struct cluster *c = settled(3);
+    struct cluster *c = cluster_settled(5, 3);
     int leader = cluster_find_leader(c);
     int away = other_than(c, leader, leader);
     member_freeze(c, away, true);
@@ -194,7 +184,7 @@ static void ack_all_names_the_member_that_is_missing(void **state)
 static void ack_leader_is_synced_here_and_nothing_more(void **state)
 {
     (void)state;
-    struct cluster *c = settled(3);
+    struct cluster *c = cluster_settled(5, 3);
     int leader = cluster_find_leader(c);
     cut_off(c, leader, true);
     struct writing t;
@@ -216,7 +206,7 @@ static void ack_leader_is_synced_here_and_nothing_more(void **state)
 static void rule_k1_a_write_without_a_majority_is_unknown_at_its_deadline(void **state)
 {
     (void)state;
-    struct cluster *c = settled(3);
+    struct cluster *c = cluster_settled(5, 3);
     int leader = cluster_find_leader(c);
     cut_off(c, leader, true);
     struct writing t;
@@ -232,7 +222,7 @@ static void rule_k1_a_write_without_a_majority_is_unknown_at_its_deadline(void *
 static void rule_k5_a_write_whose_place_was_taken_is_known_to_have_failed(void **state)
 {
     (void)state;
-    struct cluster *c = settled(3);
+    struct cluster *c = cluster_settled(5, 3);
     int old = cluster_find_leader(c);
     cut_off(c, old, true);
     struct writing lost;
@@ -253,7 +243,7 @@ static void rule_k5_a_write_whose_place_was_taken_is_known_to_have_failed(void *
 static void a_write_to_a_leader_whose_links_are_down_is_refused_at_once(void **state)
 {
     (void)state;
-    struct cluster *c = settled(3);
+    struct cluster *c = cluster_settled(5, 3);
     int leader = cluster_find_leader(c);
     for (int i = 0; i < 3; i++) {
         if (i != leader) {
@@ -295,7 +285,7 @@ static void a_write_beyond_the_quota_is_refused_and_a_delete_is_not(void **state
 static void rule_p11_a_failed_write_ends_the_member_and_is_never_acknowledged(void **state)
 {
     (void)state;
-    struct cluster *c = settled(1);
+    struct cluster *c = cluster_settled(5, 1);
     struct fake_disk *disk = c->members[0].disk;
     for (uint64_t call = 1; call <= 2; call++) { /* its write, its sync */
         uint64_t next = fake_disk_calls(disk) + call;
@@ -322,7 +312,7 @@ static void rule_p11_a_failed_write_ends_the_member_and_is_never_acknowledged(vo
 static void rule_q7_a_session_read_waits_for_the_revision_of_its_token(void **state)
 {
     (void)state;
-    struct cluster *c = settled(3);
+    struct cluster *c = cluster_settled(5, 3);
     int leader = cluster_find_leader(c);
     int follower = other_than(c, leader, leader);
     fake_world_cut(c->world, member_hosts[leader], member_hosts[follower], true);
@@ -347,7 +337,7 @@ static void rule_q7_a_session_read_waits_for_the_revision_of_its_token(void **st
 static void a_stale_read_with_a_bound_is_refused_when_the_leader_is_silent_for_longer(void **state)
 {
     (void)state;
-    struct cluster *c = settled(3);
+    struct cluster *c = cluster_settled(5, 3);
     int leader = cluster_find_leader(c);
     int follower = other_than(c, leader, leader);
     struct reading t = {.read = {.max_lag_ms = ELECTION_MS}};
@@ -388,7 +378,7 @@ static void survey(struct cluster *c, int i, struct survey *t)
 static void a_survey_tells_who_is_silent_within_half_a_second(void **state)
 {
     (void)state;
-    struct cluster *c = settled(3);
+    struct cluster *c = cluster_settled(5, 3);
     member_freeze(c, 2, true);
     struct survey t = {0};
     survey(c, 0, &t);
@@ -406,7 +396,7 @@ static void a_survey_tells_who_is_silent_within_half_a_second(void **state)
 static void rule_o1_surveys_beyond_the_bound_are_refused_and_the_bound_is_given_back(void **state)
 {
     (void)state;
-    struct cluster *c = settled(3);
+    struct cluster *c = cluster_settled(5, 3);
     member_freeze(c, 2, true);
     struct survey *all = mem_calloc(LIMIT_SURVEYS + 1, sizeof(*all));
     for (uint32_t i = 0; i < LIMIT_SURVEYS; i++) {
@@ -431,7 +421,7 @@ static void rule_o1_surveys_beyond_the_bound_are_refused_and_the_bound_is_given_
 static void a_survey_may_be_cancelled_by_the_answer_of_another(void **state)
 {
     (void)state;
-    struct cluster *c = settled(3);
+    struct cluster *c = cluster_settled(5, 3);
     member_freeze(c, 2, true);
     struct survey second = {0};
     struct survey first = {.cancels = &second};
@@ -451,7 +441,7 @@ static void a_survey_may_be_cancelled_by_the_answer_of_another(void **state)
 static void rule_e6b_the_end_of_the_leaders_process_is_found_before_the_timeout(void **state)
 {
     (void)state;
-    struct cluster *c = settled(3);
+    struct cluster *c = cluster_settled(5, 3);
     int old = cluster_find_leader(c);
     uint64_t killed_ms = fake_world_now(c->world);
     member_stop(c, old, false);
@@ -465,7 +455,7 @@ static void rule_e6b_the_end_of_the_leaders_process_is_found_before_the_timeout(
 static void rule_e6b_a_link_that_ends_and_comes_back_is_no_loss_of_the_leader(void **state)
 {
     (void)state;
-    struct cluster *c = settled(3);
+    struct cluster *c = cluster_settled(5, 3);
     int leader = cluster_find_leader(c);
     uint64_t term = status_of(c, leader).term;
     for (int round = 0; round < 10; round++) {
@@ -505,7 +495,7 @@ static enum status step_down(struct cluster *c, int i, struct stepping *t)
 static void a_step_down_is_answered_when_another_member_leads(void **state)
 {
     (void)state;
-    struct cluster *c = settled(3);
+    struct cluster *c = cluster_settled(5, 3);
     int old = cluster_find_leader(c);
     struct stepping t;
     assert_int_equal(step_down(c, other_than(c, old, old), &t), STATUS_NOT_LEADER);
@@ -525,7 +515,7 @@ static void a_step_down_is_answered_when_another_member_leads(void **state)
 static void a_step_down_that_nobody_can_take_leaves_the_leader(void **state)
 {
     (void)state;
-    struct cluster *c = settled(3);
+    struct cluster *c = cluster_settled(5, 3);
     int old = cluster_find_leader(c);
     int away = other_than(c, old, old);
     member_freeze(c, away, true);
@@ -544,7 +534,7 @@ static void a_step_down_that_nobody_can_take_leaves_the_leader(void **state)
 static void a_step_down_by_a_leader_that_is_deposed_does_not_say_that_it_leads(void **state)
 {
     (void)state;
-    struct cluster *c = settled(3);
+    struct cluster *c = cluster_settled(5, 3);
     int old = cluster_find_leader(c);
     cut_off(c, old, true);
     struct writing w;
@@ -561,7 +551,7 @@ static void a_step_down_by_a_leader_that_is_deposed_does_not_say_that_it_leads(v
 static void a_lone_member_steps_down_into_a_new_term(void **state)
 {
     (void)state;
-    struct cluster *c = settled(1);
+    struct cluster *c = cluster_settled(5, 1);
     uint64_t term = status_of(c, 0).term;
     struct stepping t;
     assert_int_equal(step_down(c, 0, &t), STATUS_OK);
@@ -581,7 +571,7 @@ static void on_finished(void *context)
 static void row_f8_a_member_that_stops_takes_no_write_and_finishes_those_it_took(void **state)
 {
     (void)state;
-    struct cluster *c = settled(1);
+    struct cluster *c = cluster_settled(5, 1);
     struct writing before;
     struct writing after;
     bool finished = false;
@@ -599,7 +589,7 @@ static void row_f8_a_member_that_stops_takes_no_write_and_finishes_those_it_took
 static void row_f8_a_member_that_has_stopped_still_answers(void **state)
 {
     (void)state;
-    struct cluster *c = settled(3);
+    struct cluster *c = cluster_settled(5, 3);
     bool finished = false;
     node_shutdown(c->members[0].node, on_finished, &finished);
     while (!finished) {
@@ -628,7 +618,7 @@ static void row_f8_a_member_that_has_stopped_still_answers(void **state)
 static void row_b10_a_member_that_stops_during_a_step_down_waits_for_it(void **state)
 {
     (void)state;
-    struct cluster *c = settled(3);
+    struct cluster *c = cluster_settled(5, 3);
     int old = cluster_find_leader(c);
     int target = other_than(c, old, old);
     member_freeze(c, target, true);
@@ -684,7 +674,7 @@ static void rule_g1_a_member_that_has_promised_says_so(void **state)
 static void rule_g6_a_member_that_lost_its_directory_ends_and_the_others_go_on(void **state)
 {
     (void)state;
-    struct cluster *c = settled(3);
+    struct cluster *c = cluster_settled(5, 3);
     int leader = cluster_find_leader(c);
     int lost = other_than(c, leader, leader);
     member_stop(c, lost, false);

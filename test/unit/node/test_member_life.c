@@ -17,16 +17,6 @@ struct writing {
     uint32_t answers;
 };
 
-static struct cluster *settled(int count)
-{
-    struct cluster *c = cluster_create(5, count);
-    for (int i = 0; i < count; i++) {
-        member_start(c, i);
-    }
-    cluster_settle(c);
-    return c;
-}
-
 static struct node_status status_of(const struct cluster *c, int i)
 {
     struct node_status status;
@@ -67,7 +57,7 @@ static enum status get(const struct cluster *c, int i, const char *key, uint64_t
 static void rule_q4_a_restarted_member_has_what_it_knew_to_be_committed_and_no_more(void **state)
 {
     (void)state;
-    struct cluster *c = settled(3);
+    struct cluster *c = cluster_settled(5, 3);
     int leader = cluster_find_leader(c);
     put_and_wait(c, leader, "old");
     put_and_wait(c, leader, "new"); /* its batch says that the one before is committed */
@@ -91,7 +81,7 @@ static void rule_q4_a_restarted_member_has_what_it_knew_to_be_committed_and_no_m
 static void a_data_directory_of_another_member_is_refused(void **state)
 {
     (void)state;
-    struct cluster *c = settled(1);
+    struct cluster *c = cluster_settled(5, 1);
     member_stop(c, 0, false);
     assert_int_equal(member_try_open(c, 0, "node-9"), STATUS_CONFLICT);
     assert_int_equal(member_try_open(c, 0, member_names[0]), STATUS_OK);
@@ -101,7 +91,7 @@ static void a_data_directory_of_another_member_is_refused(void **state)
 static void rule_c7_a_log_without_its_identity_is_not_begun_anew(void **state)
 {
     (void)state;
-    struct cluster *c = settled(1);
+    struct cluster *c = cluster_settled(5, 1);
     member_stop(c, 0, false);
     struct disk *disk = fake_disk_as_disk(c->members[0].disk);
     assert_int_equal(disk->ops->unlink(disk, "identity"), STATUS_OK);
@@ -114,7 +104,7 @@ static void rule_c7_a_log_without_its_identity_is_not_begun_anew(void **state)
 static void rule_e8_a_leader_whose_disk_hangs_gives_leadership_away(void **state)
 {
     (void)state;
-    struct cluster *c = settled(3);
+    struct cluster *c = cluster_settled(5, 3);
     int old = cluster_find_leader(c);
     fake_process_stall(c->members[old].loop, true);
     struct writing hung;
@@ -136,7 +126,7 @@ static void rule_e8_a_leader_whose_disk_hangs_gives_leadership_away(void **state
 static void rule_p3_a_log_at_rest_is_sealed_once_and_then_left_alone(void **state)
 {
     (void)state;
-    struct cluster *c = settled(1);
+    struct cluster *c = cluster_settled(5, 1);
     put_and_wait(c, 0, "k");
     uint64_t written = fake_disk_calls(c->members[0].disk);
     fake_world_run(c->world, 5000);
@@ -206,7 +196,7 @@ static void what_a_compaction_condemned_is_freed_also_when_nothing_is_written(vo
 static void a_member_is_told_to_campaign_at_most_once_per_ten_timeouts(void **state)
 {
     (void)state;
-    struct cluster *c = settled(3);
+    struct cluster *c = cluster_settled(5, 3);
     int first = cluster_find_leader(c);
     int second = first == 0 ? 1 : 0;
     node_campaign(c->members[second].node);
