@@ -97,3 +97,12 @@
 #define LIMIT_LOG_LINE_BYTES      (64u * KIB)
 /* What a verb reads of one answer. Beyond: the answer counts as none. */
 #define LIMIT_CLIENT_ANSWER_BYTES (256ull * MIB)
+
+/* Rule K2b. Beyond either: 429 for new keyed writes, nothing unexpired is evicted. */
+#define LIMIT_RETRY_KEY_BYTES 128
+#define LIMIT_RETRY_KEYS      65536
+#define LIMIT_RETRY_BYTES     (16u * MIB)
+/* Rule P4: segments set aside because they were damaged; beyond, the oldest goes. */
+#define LIMIT_DAMAGED_FILES   8
+/* Incarnations that were removed, as the membership remembers them: the oldest goes (rule C6). */
+#define LIMIT_REMOVED         64

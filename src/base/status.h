@@ -12,6 +12,7 @@
     X(INVALID, "invalid argument", 400, 2)                                                         \
     X(NOT_FOUND, "not found", 404, 3)                                                              \
     X(CONFLICT, "precondition failed", 412, 4)                                                     \
+    X(MISMATCH, "used before for another request", 422, 4)                                         \
     X(COMPACTED, "Compacted", 410, 4)                                                              \
     X(FUTURE, "revision is in the future", 400, 2)                                                 \
     X(NOT_LEADER, "Not the leader", 503, 5)                                                        \

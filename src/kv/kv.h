@@ -52,6 +52,12 @@ struct kv_command {
     struct slice value; /* borrowed; at most LIMIT_VALUE_BYTES_MAX; KV_PUT only */
     uint64_t lease;     /* 0 = none; KV_PUT only */
     uint64_t revision;  /* KV_COMPACT only */
+    /* Rule K2b: `Idempotency-Key`, at most LIMIT_RETRY_KEY_BYTES; empty = none. Put and delete
+     * only. The same key within ten minutes of log time (RETRY_KEPT_MS, by time_ms): the command is
+     * not applied again; the result is the first one's, `replayed`. */
+    struct slice retry_key;
+    uint64_t retry_hash[2]; /* of method, path and body: another one answers MISMATCH */
+    uint64_t retry_origin;  /* told again with the stored result; who led, say */
 };
 
 /* Append the encoding (versioned, about 15 bytes beside key and value). Requires the bounds above;
@@ -69,7 +75,12 @@ struct kv_result {
     uint64_t revision;        /* of the store after it */
     uint64_t create_revision; /* of the key, after a put */
     uint64_t version;         /* of the key, after a put */
+    bool replayed;            /* rule K2b: all of this is what the first one was answered */
+    uint64_t retry_origin;    /* of the first one */
 };
+/* With a retry key also: MISMATCH (the key was used for something else), OVERLOADED (the table is
+ * full: LIMIT_RETRY_KEYS or LIMIT_RETRY_BYTES; nothing that has not expired makes room). Neither
+ * changes anything. A result of CONFLICT or NOT_FOUND is kept and replayed like OK. */
 
 /* Apply one command. The key and value are copied. */
 void kv_apply(struct kv *kv, const struct kv_command *c, struct kv_result *result);
@@ -124,7 +135,29 @@ void kv_cursor_deinit(struct kv_cursor *c);
  * (trailing 0xff dropped). Empty = to the last key. Written to `end`, which is cleared first. */
 void kv_prefix_end(struct slice prefix, struct buf *end);
 
+/* Rules P15, P15b: an order-free sum of keyed hashes over everything that members must have alike:
+ * live records, history within the floor, the retry table, revisions. Kept as it goes; equal at
+ * equal applied indexes. */
+struct kv_digest {
+    uint64_t half[2];
+};
+struct kv_digest kv_digest(const struct kv *kv);
+/* The same, computed anew from what is there (O(n)): the scrub's, in steps. Begin with a zeroed
+ * `scan`; true = finished, *digest is that of now if nothing was applied since the beginning, and
+ * otherwise `scan->stale` is set and nothing is said. */
+struct kv_digest_scan {
+    struct buf at;
+    unsigned phase;
+    bool stale;
+    uint64_t changes;
+    struct kv_digest sum;
+};
+bool kv_digest_step(const struct kv *kv, struct kv_digest_scan *scan, unsigned budget,
+                    struct kv_digest *digest);
+void kv_digest_scan_deinit(struct kv_digest_scan *scan);
+
 struct kv_stats {
+    uint64_t retry_keys;       /* kept for rule K2b */
     uint64_t keys;             /* live */
     uint64_t revision;         /* of the store */
     uint64_t compact_revision; /* reads strictly below are COMPACTED; 0 = none yet */

@@ -26,6 +26,14 @@ struct node;
  * true"). */
 enum node_ack { NODE_ACK_LEADER, NODE_ACK_QUORUM, NODE_ACK_ALL };
 
+/* Contract, --election-policy. Natural order of names: node-2 before node-10. */
+enum node_election_policy {
+    NODE_POLICY_NONE,
+    NODE_POLICY_LOWEST_ID,
+    NODE_POLICY_HIGHEST_ID,
+    NODE_POLICY_PRIORITY,
+};
+
 enum node_consistency { NODE_LINEARIZABLE, NODE_SESSION, NODE_STALE };
 
 struct node_options {
@@ -40,6 +48,10 @@ struct node_options {
     /* The other founding members; own URL among them is dropped. */
     const char *const *peers;
     uint32_t peer_count;
+    /* Any members of the cluster that this one wants to join; excludes `peers`. Ignored once it is a
+     * member. */
+    const char *const *join;
+    uint32_t join_count;
     /* The cluster's secret, any bytes; empty = none. */
     struct slice secret;
     uint32_t heartbeat_ms;
@@ -49,6 +61,18 @@ struct node_options {
     uint64_t history_bytes;
     uint64_t quota_bytes;
     uint64_t value_bytes_max;
+    /* Rule E10; as leader. `priority` is this member's own and travels with its place in the
+     * membership. */
+    enum node_election_policy election_policy;
+    uint32_t priority;
+    bool lease_reads; /* rule Q6; as leader */
+    /* Rule S0: take a snapshot when the log since the last one is this long; 0 = 64 MiB and
+     * 1,000,000 entries. */
+    uint64_t snapshot_log_bytes;
+    uint64_t snapshot_log_entries;
+    /* Sizes of log segments, for tests; 0 = those of wal.h */
+    uint64_t first_segment_bytes;
+    uint64_t segment_bytes;
     /* The member cannot go on: says why; the process must exit with this code. Called once, on the
      * loop thread. */
     void (*on_fatal)(void *context, int exit_code, const char *why);
@@ -150,8 +174,11 @@ struct node_status {
     char url[LIMIT_URL_BYTES]; /* own, advertised */
     bool founding;
     struct uuid cluster; /* zero while founding */
-    /* "leader", "follower", "candidate", "learner"; NULL while founding */
+    /* "leader", "follower", "candidate", "learner", "quarantined"; NULL while founding or joining */
     const char *role;
+    bool joining;    /* not a member yet: --join */
+    bool recovering; /* rule P4: what its disk lost comes from the others */
+    bool no_space;   /* rule P12: writes are refused, deletes pass */
     uint64_t term;
     /* Leader's name and URL; empty = unknown */
     char leader[LIMIT_NAME_BYTES + 1];
@@ -160,8 +187,8 @@ struct node_status {
     uint64_t applied_index;
     uint64_t last_index;
     uint64_t uptime_ms;
-    /* voters of the active configuration, self first, then by name; while founding: self and those
-     * reached */
+    /* voters and learners of the active configuration, self first, then by name; while founding: self
+     * and those reached */
     uint32_t member_count;
     struct node_member members[LIMIT_MEMBERS];
     bool shutting_down;
@@ -198,6 +225,130 @@ struct node_survey {
  * answered. OVERLOADED: LIMIT_SURVEYS are under way; `done` will not be called. */
 enum status MUST_CHECK node_survey_start(struct node *n, struct node_survey *s);
 void node_survey_cancel(struct node_survey *s);
+
+/* --- membership: rules C1 to C9 --------------------------------------------------------------- */
+
+struct node_membership_item {
+    struct node_member member; /* incarnation zero: invited, and has not come yet */
+    bool voter;                /* of the new half when joint */
+    bool learner;
+    bool stays_learner; /* nobody promotes it by itself */
+    bool replaced;      /* its disk was given up; it goes when its successor has caught up */
+    uint32_t priority;
+};
+struct node_membership {
+    uint64_t index; /* where it stands in the log */
+    bool joint;
+    bool committed;
+    uint32_t count; /* by name */
+    struct node_membership_item items[2 * LIMIT_MEMBERS];
+};
+void node_membership_get(const struct node *n, struct node_membership *m);
+
+enum node_change_kind {
+    /* `name` may join as `url` (by --join), as a learner first; promoted when it has caught up unless
+     * `learner`. OK as soon as the invitation is committed. */
+    NODE_CHANGE_ADD,
+    /* Whatever it is: voter, learner, invited; also the leader (rule C5). OK once the configuration
+     * without it is committed. */
+    NODE_CHANGE_REMOVE,
+    /* A learner becomes a voter. BEHIND: it has not caught up (rule C4). */
+    NODE_CHANGE_PROMOTE,
+    /* Its disk is lost: a new incarnation of the name may join, at `url` (empty = the same), and takes
+     * its place in one joint change once it has caught up (rules C4b, C7). */
+    NODE_CHANGE_REPLACE,
+};
+struct node_change {
+    enum node_change_kind kind;
+    char name[LIMIT_NAME_BYTES + 1];
+    char url[LIMIT_URL_BYTES];
+    bool learner;
+    /* Once. OK: committed. NOT_FOUND: no such member; CONFLICT: it is there already, or is a voter
+     * already; INVALID: the last voter, or too many members; BUSY: another change is under way;
+     * BEHIND; NO_QUORUM: the members that would be left, or that would decide, do not answer (C4);
+     * NOT_LEADER; UNKNOWN: proposed, and not known to be committed. `why` is for a person. */
+    void (*done)(struct node_change *c);
+    void *context;
+    enum status status;
+    char why[256];
+    struct node *node;
+    struct list link;
+    uint64_t deadline_ms;
+    uint64_t index;
+};
+/* On the leader. `done` is called later, never inside; or NOT_LEADER, OVERLOADED, INVALID (name or
+ * url), and it is not. */
+enum status MUST_CHECK node_change_start(struct node *n, struct node_change *c);
+void node_change_cancel(struct node_change *c);
+
+/* --- backups ---------------------------------------------------------------------------------- */
+
+/* The state at one applied index as the bytes of a snapshot file (wal/snapshot_file.h), verified.
+ * On any member; what is read is what is committed and applied there. */
+struct node_backup {
+    /* Once: OK (size_bytes, index and revision are set; call node_backup_next), NO_SPACE, IO, BUSY
+     * (another one is under way), or TIMEOUT. */
+    void (*ready)(struct node_backup *b);
+    /* After each node_backup_next: OK with bytes (borrowed during the call; empty = that was the
+     * end), or IO. */
+    void (*piece)(struct node_backup *b, enum status status, struct slice bytes);
+    void *context;
+    enum status status;
+    uint64_t size_bytes;
+    uint64_t index;
+    uint64_t revision;
+    struct node *node;
+    struct list link;
+    uint64_t offset;
+};
+enum status MUST_CHECK node_backup_start(struct node *n, struct node_backup *b);
+void node_backup_next(struct node_backup *b);
+/* Also before the end; nothing is called any more. */
+void node_backup_end(struct node_backup *b);
+
+/* --- figures, for /metrics -------------------------------------------------------------------- */
+
+#define NODE_HISTOGRAM_BUCKETS 20
+/* Bucket i counts what took less than 2^i * 10 us; the last one all the rest. */
+struct node_histogram {
+    uint64_t counts[NODE_HISTOGRAM_BUCKETS];
+    uint64_t sum_us;
+    uint64_t count;
+};
+struct node_metrics {
+    /* Queues now, each with its bound in base/limits.h. */
+    uint64_t writes_waiting;
+    uint64_t reads_waiting;
+    uint64_t uncommitted_bytes;
+    uint64_t uncommitted_entries;
+    uint64_t log_tail_bytes;
+    uint64_t apply_backlog;
+    uint64_t peer_unsent_bytes;
+    /* Since the start. */
+    uint64_t proposals;
+    uint64_t proposals_refused;
+    uint64_t reads;
+    uint64_t elections_timeout;     /* begun because of silence */
+    uint64_t elections_lost_leader; /* rule E6b */
+    uint64_t elections_transfer;
+    uint64_t elections_won;
+    uint64_t leader_changes;
+    uint64_t quorum_lost;
+    uint64_t stalls;
+    uint64_t snapshots_taken;
+    uint64_t snapshots_sent;
+    uint64_t snapshots_installed;
+    uint64_t scrub_rounds;
+    uint64_t damage_found;
+    uint64_t digest_mismatches;
+    uint64_t log_disk_bytes;
+    uint64_t log_room_bytes;
+    uint64_t snapshot_index;
+    struct node_histogram log_sync;   /* one write and sync of the log */
+    struct node_histogram peer_round; /* leader: from sending to the answer of each voter */
+    struct node_histogram commit;     /* from proposal to applied */
+};
+void node_metrics_get(const struct node *n, struct node_metrics *m);
 
 /* --- leadership ------------------------------------------------------------------------------- */
 

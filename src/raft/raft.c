@@ -247,7 +247,6 @@ static void dispatch(struct raft *r, const struct raft_message *m)
         (void)!transfer_start(r, m->from);
         break;
     case RAFT_MSG_SNAPSHOT:
-    case RAFT_MSG_SNAPSHOT_REPLY:
     default:
         outbox_event(r, RAFT_EVENT_DROPPED, m->type, m->from);
         break;

@@ -22,6 +22,7 @@
 
 #include "base/blob.h"
 #include "base/limits.h"
+#include "base/slice.h"
 #include "base/status.h"
 
 #include <stdbool.h>
@@ -40,7 +41,7 @@ struct entry_id {
 enum raft_entry_type {
     RAFT_ENTRY_NOOP = 0,    /* the first entry of a leader (rule R13) */
     RAFT_ENTRY_COMMAND = 1, /* opaque to raft */
-    RAFT_ENTRY_CONFIG = 2,  /* reserved for membership changes */
+    RAFT_ENTRY_CONFIG = 2,  /* a membership: raft_config_encode */
 };
 
 /* One entry; its index is known from where it stands. */
@@ -62,6 +63,14 @@ struct raft_config {
     node_id learners[LIMIT_MEMBERS];
 };
 
+/* The payload of a RAFT_ENTRY_CONFIG: the configuration, and then `annex`, bytes of the host that
+ * travel with it (names, URLs, who was removed). */
+struct blob *raft_config_encode(const struct raft_config *config, struct slice annex);
+/* CORRUPT for anything that raft_config_encode does not write: more than LIMIT_MEMBERS in a list,
+ * no voter, an id twice in one list, a learner that votes too. *annex borrows from `payload`. */
+enum status MUST_CHECK raft_config_decode(struct slice payload, struct raft_config *config,
+                                          struct slice *annex);
+
 enum raft_role { RAFT_FOLLOWER, RAFT_PRECANDIDATE, RAFT_CANDIDATE, RAFT_LEADER };
 
 enum raft_message_type {
@@ -77,8 +86,10 @@ enum raft_message_type {
     RAFT_MSG_READ_REPLY,
     RAFT_MSG_TIMEOUT_NOW,      /* leader to its successor (rule E9) */
     RAFT_MSG_TRANSFER_REQUEST, /* member to leader: hand leadership to me */
-    RAFT_MSG_SNAPSHOT,         /* reserved */
-    RAFT_MSG_SNAPSHOT_REPLY,   /* reserved */
+    /* Leader to its own host: this follower needs a snapshot. It is not sent as such: the host
+     * streams the newest snapshot that it has (S6), and tells RAFT_INPUT_SNAPSHOT_SENT how it went;
+     * the receiver's host gives it to its core by RAFT_INPUT_INSTALL. Once a leadership and try. */
+    RAFT_MSG_SNAPSHOT,
 };
 
 /* One message. Fields that a type does not name are zero. */
@@ -108,7 +119,14 @@ struct raft_message {
     uint64_t sent_ms;
     bool reject;   /* replies: refused */
     bool transfer; /* VOTE: asked for by the leader itself; passes stickiness (rule E9) */
-    bool bulk;     /* APPEND: made of entries read back from disk; may take the slow lane */
+    /* Rule P4. HEARTBEAT_REPLY, APPEND_REPLY: the sender lost a part of its log; `match` is all that
+     * may be believed of it, and it counts in no quorum. HEARTBEAT: the leader knows; what the
+     * receiver must have again is `last` (the leader's last entry) */
+    bool recovering;
+    /* Rule Q6b. APPEND, HEARTBEAT: for so long after its arrival the receiver grants no vote and no
+     * pre-vote to anybody but the sender; 0 = no such promise is asked */
+    uint32_t lease_ms;
+    bool bulk; /* APPEND: made of entries read back from disk; may take the slow lane */
     uint32_t entry_count;
     const struct raft_entry *entries; /* APPEND: borrowed until the next raft_step */
 };
@@ -137,6 +155,26 @@ enum raft_input_kind {
      * probe; reads that were asked of it fail */
     RAFT_INPUT_UNREACHABLE,
     RAFT_INPUT_STALLED, /* this member's disk hangs: a leader hands over or steps down (rule E8) */
+    /* .change: OK = the last entry of the log is the new (perhaps joint) configuration; the core
+     * leaves the joint one by itself (rule C9). NOT_LEADER; BUSY: a change is in flight, no entry of
+     * this term is committed yet (rule C1), or leadership is being handed over; INVALID: no voter,
+     * too many, `outgoing` not empty; BEHIND: a new voter has not caught up (rule C4);
+     * NO_QUORUM: a majority of the new voters is not heard; OVERLOADED */
+    RAFT_INPUT_CHANGE,
+    /* .compact: a durable snapshot `id` is there, and entries before `first` are gone or may go
+     * (first <= id.index + 1). What a follower needs below `first` it gets as a snapshot. */
+    RAFT_INPUT_COMPACTED,
+    /* .install: a whole, verified, durable snapshot of this cluster came (rule S3). Answered by
+     * output.restore once the log agrees with it on disk. CONFLICT: nothing new in it (at or below
+     * the commit index); throw it away. BUSY: one is being installed. */
+    RAFT_INPUT_INSTALL,
+    /* .sent: streaming a snapshot to .sent.member ended. Not ok: tried again after a heartbeat */
+    RAFT_INPUT_SNAPSHOT_SENT,
+    /* .barred: this member may not lead (quarantined, rule P15b): it neither campaigns nor takes
+     * leadership, and hands it over when it has it. Its log and votes count as ever. */
+    RAFT_INPUT_BARRED,
+    /* The host's clock jumped or the process was suspended: a lease is void (rule Q6) */
+    RAFT_INPUT_CLOCK_JUMPED,
 };
 
 struct raft_input {
@@ -157,6 +195,25 @@ struct raft_input {
         uint64_t token;
         node_id target;
         struct {
+            const struct raft_config *config; /* voters and learners; no outgoing ones */
+            struct slice annex;
+        } change;
+        struct {
+            struct entry_id id;
+            raft_index first;
+        } compact;
+        struct {
+            struct entry_id id;
+            raft_index config_index;          /* where the log had the configuration below */
+            const struct raft_config *config; /* in force at id.index; both halves if joint (S1) */
+            struct slice annex;
+        } install;
+        struct {
+            node_id member;
+            bool ok;
+        } sent;
+        bool barred;
+        struct {
             node_id leader;
             raft_term term;
             uint32_t sync_ms; /* what one sync takes here, for the slot of rule E6b */
@@ -176,6 +233,16 @@ struct raft_persist {
     const struct raft_entry *entries; /* borrowed until RAFT_INPUT_PERSISTED */
     /* the floor that recovery may rely on (rule P7): committed and, before this persist, durable */
     raft_index commit;
+    /* Rule Q6b: the longest lease that this member may have promised, in ms; never falls. Part of
+     * the hard state. */
+    uint32_t lease_promise_ms;
+    /* Rule S3. index != 0: a snapshot was taken in. `discard`: the whole log is void, and the next
+     * entry is install.index + 1 (entries of this persist come after that); else the log goes on
+     * behind it. */
+    struct entry_id install;
+    bool discard;
+    /* Rule P4: this member has again what it had lost; the log need not be doubted any more */
+    bool recovered;
 };
 
 struct raft_read {
@@ -200,7 +267,14 @@ struct raft_read {
     X(TRANSFER_ABORTED, "target", "term")                                                          \
     X(CONFLICT, "member", "hint") /* an append was refused */                                      \
     X(DROPPED, "type", "from")    /* an impossible message */                                      \
-    X(AMNESIA, "commit", "last")  /* entries that this member acknowledged are not here */
+    X(AMNESIA, "commit", "last")  /* entries that this member acknowledged are not here */         \
+    X(CONFIG, "index", "joint")   /* a configuration came into force (rule C2) */                  \
+    X(CONFIG_ROLLED_BACK, "index", "dropped") /* rule C3: the one at `index` is in force again */  \
+    X(CONFIG_COMMITTED, "index", "joint")                                                          \
+    X(INSTALLED, "index", "discarded") /* a snapshot took the place of the log */                  \
+    X(SNAPSHOT_NEEDED, "member", "next")                                                           \
+    X(RECOVERED, "index", "term")  /* rule P4: votes and acknowledgements count again */           \
+    X(PREFERRED, "member", "term") /* rule E10: leadership is handed to a preferred member */
 
 enum raft_event_kind {
 #define RAFT_EVENT_ENUM(name, a, b) RAFT_EVENT_##name,
@@ -221,6 +295,9 @@ struct raft_output {
     struct raft_persist persist;
     uint32_t message_count;
     const struct raft_message *messages;
+    /* Rule S3: before anything else is applied, the state is that of the snapshot that was given by
+     * RAFT_INPUT_INSTALL: index != 0 once, when the log agrees with it on disk. */
+    struct entry_id restore;
     raft_index apply_to; /* committed and durable here: apply up to it, in order, once (rule R10) */
     uint32_t read_count;
     const struct raft_read *reads;
@@ -233,6 +310,17 @@ struct raft_output {
     uint32_t event_count;
     const struct raft_event *events;
     uint64_t deadline_ms; /* step a TICK no later than this; UINT64_MAX = nothing is due */
+};
+
+/* Rule E10. Who of two members of the active configuration is preferred: node ids in order, most
+ * preferred first; those not named come last, alike. Set by the host from names and --priority. */
+struct raft_preference {
+    uint32_t count;
+    node_id order[LIMIT_MEMBERS];
+    /* The leader hands over to the most preferred voter once that one has been caught up for ten
+     * election timeouts; at most one such hand-over in ten. Else rank only orders who campaigns
+     * first. */
+    bool hand_back;
 };
 
 struct raft_options {
@@ -248,6 +336,10 @@ struct raft_options {
     uint32_t uncommitted_bytes_max;
     uint32_t uncommitted_entries_max;
     uint32_t tail_bytes_max;
+    /* Rule Q6: as leader, confirm reads by a lease. Its length is derived from E and the bound of
+     * the clocks' rates below. */
+    bool lease_reads;
+    uint32_t clock_rate_error_percent; /* r; 0 = 1 */
 };
 
 /* What recovery found on disk. All of it is durable. The parts of a persist that a crash cut short
@@ -256,10 +348,21 @@ struct raft_options {
 struct raft_restored {
     raft_term term;
     node_id vote;
-    struct raft_config config;   /* at index 0: the founding roster (rule G5) */
-    raft_index commit;           /* floor */
-    raft_index applied;          /* <= commit: already applied by the caller */
-    raft_index last;             /* last entry in the log */
+    /* The newest configuration at or before `applied`: the founding roster (rule G5, index 0), an
+     * entry, or a snapshot's. Later ones are found in `tail`. */
+    struct raft_config config;
+    raft_index config_index;
+    struct slice annex;       /* of that configuration; copied */
+    struct entry_id snapshot; /* the newest one on disk; 0 = none */
+    /* Entries from here on are in the log, or would be: 1 without a snapshot. The entry before it is
+     * {base_term, first - 1}, which `snapshot` covers. */
+    raft_index first;
+    raft_term base_term;
+    uint32_t lease_promise_ms; /* as the last persist had it */
+    bool recovering;           /* rule P4: entries that this member had acknowledged may be lost */
+    raft_index commit;         /* floor */
+    raft_index applied;        /* <= commit: already applied by the caller */
+    raft_index last;           /* last entry in the log */
     const struct entry_id *runs; /* for each term in the log, ascending: {term, its first index} */
     uint32_t run_count;
     raft_index tail_first; /* entries given here: tail_first..last; tail_first <= applied + 1 */
@@ -290,6 +393,25 @@ raft_index raft_durable(const struct raft *r);
 bool raft_leader_is_established(const struct raft *r);
 bool raft_is_transferring(const struct raft *r);
 const struct raft_config *raft_active_config(const struct raft *r);
+/* The configuration in force (rule C2: from its append on), borrowed until the next step. */
+struct raft_config_view {
+    struct entry_id id; /* where it stands; index 0 = as restored */
+    bool committed;
+    const struct raft_config *config;
+    struct slice annex;
+};
+void raft_config_view(const struct raft *r, struct raft_config_view *view);
+/* The newest configuration at or before `index` (>= the applied index of the last step): what a
+ * snapshot taken at `index` must carry (rule S1). False when it is no longer known. */
+bool raft_config_at(const struct raft *r, raft_index index, struct raft_config_view *view);
+/* Entries from here on are in the log. */
+raft_index raft_first(const struct raft *r);
+bool raft_is_recovering(const struct raft *r);
+/* A linearizable read may be served from the applied state at `*index` now, without asking anybody
+ * (rule Q6: commit index and validity taken in one step). */
+bool raft_lease_read(struct raft *r, uint64_t now_ms, raft_index *index);
+/* Rule E10: the ranks changed (a new membership); copied. */
+void raft_set_preference(struct raft *r, const struct raft_preference *preference);
 /* The entry at `index`, borrowed until the next step; NULL when it is not in memory. */
 const struct raft_entry *raft_entry_at(const struct raft *r, raft_index index);
 /* Its term; false when it is not in the log (never 0 for an absent one, rule R12). */
@@ -302,6 +424,8 @@ struct raft_progress_view {
     uint64_t last_ack_ms; /* when an answer last arrived, 0 = never */
     uint32_t inflight;
     bool probing;
+    bool needs_snapshot;
+    bool recovering;
 };
 bool raft_progress_of(const struct raft *r, node_id member, struct raft_progress_view *view);
 

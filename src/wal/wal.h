@@ -3,8 +3,9 @@
  * Opaque entries in, the same entries out, or a clear word that some are damaged. Rules P1 to P14
  * of consensus.md, less P4 and P12, which are the caller's; docs/DATA_DIR.md has the bytes.
  * Blocking: calls come from one thread at a time, the log thread; the getters (wal_state,
- * wal_wants_prepare) from any, while no other call runs. Snapshots come later; their record types
- * are reserved in wal_format.h.
+ * wal_wants_prepare) from any, while no other call runs. Snapshots are files of their own
+ * (snapshot_file.h); the newest sound one and the log after it are one state, which wal_open
+ * derives (rule S4).
  *
  * After any write or sync error the log is poisoned: every later call returns IO, and the process
  * is expected to exit (rule P11). */
@@ -34,6 +35,13 @@ struct wal_batch {
     bool hard_state; /* term and vote below are new; made durable before the entries are */
     uint64_t term;
     uint64_t vote;
+    uint32_t lease_promise_ms; /* rule Q6b; part of the hard state, never falls */
+    /* Rule S3: install_index != 0: the snapshot of that index and term is durable under its name.
+     * `discard`: the whole log is void before the entries, the next one is install_index + 1. A
+     * record (rule P14); without `discard` nothing is written for it. */
+    uint64_t install_index;
+    uint64_t install_term;
+    bool discard;
     uint64_t truncate_from;          /* != 0: entries from here on are void (a record, rule P14) */
     const struct wal_entry *entries; /* consecutive; the first follows the last one kept */
     uint32_t count;
@@ -46,6 +54,12 @@ struct wal_options {
     uint64_t first_segment_bytes; /* 0 = 1 MiB */
     uint64_t segment_bytes;       /* each is twice the one before, up to this; 0 = 64 MiB */
     bool must_exist; /* this log was opened before: an empty directory is CORRUPT, not new */
+    /* Rule P4: a damaged log is not refused, but kept up to the damage (or to the newest snapshot);
+     * what came after is set aside (renamed to *.damaged, at most LIMIT_DAMAGED_FILES), and the
+     * directory remembers that it is recovering until wal_recovered. The hard state is never
+     * salvaged (rule P6): its loss stays CORRUPT. */
+    bool salvage;
+    uint32_t recycled_segments_max; /* rule P3b: so many are kept to be used again; 0 = 2 */
 };
 
 struct wal_run {
@@ -57,8 +71,16 @@ struct wal_run {
 struct wal_state {
     uint64_t term;
     uint64_t vote;
-    uint64_t first; /* index of the oldest entry, 1 until snapshots come */
-    uint64_t last;  /* first - 1 when the log is empty */
+    uint32_t lease_promise_ms;
+    /* The newest sound snapshot on disk; 0, 0 = none. With it everything up to snapshot_index is
+     * known: entries before `first` need not be there. */
+    uint64_t snapshot_index;
+    uint64_t snapshot_term;
+    uint64_t first;     /* index of the oldest entry in the log; <= snapshot_index + 1 */
+    uint64_t base_term; /* of entry first - 1; 0 when first is 1 */
+    bool recovering;    /* rule P4: acknowledged entries may be missing at the end */
+    char damage[256];   /* what was found and where, if it was found now; empty otherwise */
+    uint64_t last;      /* first - 1 when the log is empty */
     uint64_t commit;
     const struct wal_run *runs;
     uint32_t run_count;
@@ -85,6 +107,25 @@ enum status MUST_CHECK wal_append(struct wal *w, const struct wal_batch *batch);
 enum status MUST_CHECK wal_read(struct wal *w, uint64_t first, uint64_t last, uint64_t bytes_max,
                                 bool (*each)(void *context, const struct wal_entry *entry),
                                 void *context);
+
+/* Entries before `first` are no longer needed: whole segments of them are recycled or removed, after
+ * the log's new beginning is durable (rules S2, M27). Requires: a durable snapshot of index
+ * >= first - 1. Changes wal_state's `first` to what the log then really begins with. One step, at
+ * most one segment and two syncs; *more: call it again. */
+enum status MUST_CHECK wal_compact(struct wal *w, uint64_t first, bool *more);
+/* Rule P4: what was lost is here again and durable. */
+enum status MUST_CHECK wal_recovered(struct wal *w);
+
+/* Rule P13: read closed segments again in the background, a step of at most 1 MiB. OK: sound so far
+ * (*done: all of it once); CORRUPT with *detail (a new string): damage, the log cannot be relied
+ * on. */
+enum status MUST_CHECK wal_scrub(struct wal *w, bool *done, char **detail);
+
+/* Rule P12. The room that is left without new space: bytes of records that still fit. When the next
+ * segment cannot be made, wal_prepare returns NO_SPACE, which poisons nothing: try again later. */
+uint64_t wal_room_bytes(const struct wal *w);
+/* What the log takes on disk, recycled segments and those made ahead included. */
+uint64_t wal_disk_bytes(const struct wal *w);
 
 /* The log comes to rest (idle for a while, or before wal_close): a seal proves that the last record
  * was synced, so that rot in it is not taken for a torn tail (rule P3). One block and one sync, or

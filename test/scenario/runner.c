@@ -417,7 +417,7 @@ static void do_deliver(struct scenario *s, const struct words *w)
     for (uint32_t i = 0; i < m.entry_count; i++) {
         entries[i].term = terms[i];
     }
-    for (uint32_t type = 1; type <= RAFT_MSG_SNAPSHOT_REPLY; type++) {
+    for (uint32_t type = 1; type <= RAFT_MSG_SNAPSHOT; type++) {
         if (w->count > 1 &&
             strcmp(w->item[1], raft_message_name((enum raft_message_type)type)) == 0) {
             m.type = (enum raft_message_type)type;
