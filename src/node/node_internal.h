@@ -128,6 +128,10 @@ struct node {
     struct list writes_durable; /* node_write with NODE_ACK_LEADER, by index */
     struct list writes_all;     /* node_write with NODE_ACK_ALL, applied, not yet on all */
     uint32_t write_count;
+    struct list forwards_out; /* node_write that a leader was asked to take, by number */
+    struct list forwards_in;  /* struct forwarded: what others asked of us */
+    uint32_t forwards_in_count;
+    uint64_t forward_number;
     struct list reads_new;     /* node_read of this turn */
     struct list reads_asked;   /* waiting for raft's answer to their token */
     struct list reads_indexed; /* waiting for applied >= index */
@@ -200,6 +204,20 @@ void node_writes_expire(struct node *n, uint64_t now_ms);
 void node_writes_fail_all(struct node *n);
 /* UINT64_MAX = none. */
 uint64_t node_writes_deadline(const struct node *n);
+
+/* --- forward.c */
+/* Ask the leader to take it. OK, or NOT_LEADER (none is known, or there is no link with it),
+ * OVERLOADED; then nothing was sent. */
+enum status MUST_CHECK node_forward_start(struct node *n, struct node_write *w,
+                                          const struct kv_command *command);
+void node_forward_on_ask(struct node *n, struct uuid from, struct slice body);
+void node_forward_on_reply(struct node *n, struct uuid from, struct slice body);
+/* What was asked of it has an unknown outcome from now on. */
+void node_forward_on_down(struct node *n, struct uuid peer);
+void node_forwards_expire(struct node *n, uint64_t now_ms);
+uint64_t node_forwards_deadline(const struct node *n);
+/* Forget what others asked: no answers any more. */
+void node_forwards_destroy(struct node *n);
 
 /* --- read_queue.c */
 void node_reads_ask(struct node *n); /* at the start of a turn */

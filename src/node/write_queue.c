@@ -71,7 +71,12 @@ static enum status refuse(const struct node *n, const struct kv_command *c)
 
 enum status node_write_start(struct node *n, struct node_write *w, const struct kv_command *command)
 {
+    w->forward_number = 0;
+    w->leader[0] = '\0';
     enum status s = refuse(n, command);
+    if (s == STATUS_NOT_LEADER && w->forward && !n->shutting_down) {
+        return node_forward_start(n, w, command);
+    }
     if (s != STATUS_OK) {
         return s;
     }
@@ -212,6 +217,7 @@ void node_writes_expire(struct node *n, uint64_t now_ms)
 void node_writes_fail_all(struct node *n)
 {
     node_writes_expire(n, UINT64_MAX);
+    node_forwards_expire(n, UINT64_MAX);
 }
 
 uint64_t node_writes_deadline(const struct node *n)
