@@ -5,13 +5,17 @@
 #include "base/mem.h"
 #include "kv/kv_state.h"
 
-#define REVISION_EMPTY    1u
+#include <string.h>
+
+#define REVISION_EMPTY        1u
 /* Changes freed along with every command. A command makes one, so that what compaction has
  * condemned goes away under load even if nobody calls kv_compact_step. */
-#define FREED_PER_COMMAND 4u
+#define FREED_PER_COMMAND     4u
+/* Expired answers forgotten along with every command, which adds one at most. */
+#define FORGOTTEN_PER_COMMAND 4u
 /* Compaction is due when a limit is exceeded by an eighth (age) or exceeded (bytes, and then an
  * eighth more goes), so that it comes in pieces worth a log entry. */
-#define COMPACTION_SLACK  8u
+#define COMPACTION_SLACK      8u
 
 struct kv *kv_create(void)
 {
@@ -19,6 +23,7 @@ struct kv *kv_create(void)
     slab_init(&kv->slab);
     btree_init(&kv->tree, &kv->slab);
     history_init(&kv->history, &kv->slab);
+    retry_table_init(&kv->retries, &kv->slab);
     kv->revision = REVISION_EMPTY;
     return kv;
 }
@@ -28,6 +33,7 @@ void kv_destroy(struct kv *kv)
     if (kv == NULL) {
         return;
     }
+    retry_table_deinit(&kv->retries);
     history_deinit(&kv->history);
     btree_deinit(&kv->tree);
     slab_deinit(&kv->slab);
@@ -87,7 +93,7 @@ static void apply_put(struct kv *kv, const struct kv_command *c, struct kv_resul
     kv->live_bytes += history_live_bytes(c->key.size, c->value.size);
     kv->revision++;
     e->payload = version_create(&kv->slab, &f, e->payload);
-    history_append(&kv->history, e, e->payload, c->time_ms);
+    history_append(&kv->history, e, e->payload, kv->time_ms);
     result->create_revision = f.create_revision;
     result->version = f.version;
 }
@@ -108,7 +114,7 @@ static void apply_delete(struct kv *kv, const struct kv_command *c, struct kv_re
     kv->live_bytes -= history_live_bytes(c->key.size, current->value_size);
     kv->revision++;
     e->payload = version_create_tombstone(&kv->slab, kv->revision, e->payload);
-    history_append(&kv->history, e, e->payload, c->time_ms);
+    history_append(&kv->history, e, e->payload, kv->time_ms);
 }
 
 static void apply_compact(struct kv *kv, const struct kv_command *c, struct kv_result *result)
@@ -126,9 +132,9 @@ static void apply_compact(struct kv *kv, const struct kv_command *c, struct kv_r
     history_raise_floor(&kv->history, history_find_revision(&kv->history, c->revision));
 }
 
-void kv_apply(struct kv *kv, const struct kv_command *c, struct kv_result *result)
+/* What the command does, were it not for its retry key. */
+static void apply_op(struct kv *kv, const struct kv_command *c, struct kv_result *result)
 {
-    *result = (struct kv_result){.status = STATUS_OK};
     if (c->op != KV_COMPACT) {
         CHECK(c->key.size >= 1 && c->key.size <= LIMIT_KEY_BYTES);
     }
@@ -146,6 +152,61 @@ void kv_apply(struct kv *kv, const struct kv_command *c, struct kv_result *resul
         check_failed(__FILE__, __LINE__, "an operation that kv_command_decode lets through");
     }
     result->revision = kv->revision;
+}
+
+/* Rule K2b. */
+static void apply_keyed(struct kv *kv, const struct kv_command *c, struct kv_result *result)
+{
+    CHECK(c->op != KV_COMPACT && c->retry_key.size <= LIMIT_RETRY_KEY_BYTES);
+    const struct retry *first = retry_table_find(&kv->retries, c->retry_key, kv->time_ms);
+    result->revision = kv->revision;
+    if (first != NULL && memcmp(first->hash, c->retry_hash, sizeof(first->hash)) != 0) {
+        result->status = STATUS_MISMATCH;
+        return;
+    }
+    if (first != NULL) {
+        *result = (struct kv_result){.status = first->status,
+                                     .revision = first->revision,
+                                     .create_revision = first->create_revision,
+                                     .version = first->version,
+                                     .replayed = true,
+                                     .retry_origin = first->origin};
+        return;
+    }
+    if (retry_table_is_full(&kv->retries, c->retry_key)) {
+        result->status = STATUS_OVERLOADED;
+        return;
+    }
+    apply_op(kv, c, result);
+    result->retry_origin = c->retry_origin;
+    const struct retry answer = {.time_ms = kv->time_ms,
+                                 .hash = {c->retry_hash[0], c->retry_hash[1]},
+                                 .origin = c->retry_origin,
+                                 .status = result->status,
+                                 .revision = result->revision,
+                                 .create_revision = result->create_revision,
+                                 .version = result->version};
+    retry_table_add(&kv->retries, c->retry_key, &answer);
+}
+
+static void forget_expired(struct kv *kv)
+{
+    for (unsigned i = 0; i < FORGOTTEN_PER_COMMAND && retry_table_is_due(&kv->retries, kv->time_ms);
+         i++) {
+        retry_table_forget(&kv->retries);
+    }
+}
+
+void kv_apply(struct kv *kv, const struct kv_command *c, struct kv_result *result)
+{
+    *result = (struct kv_result){.status = STATUS_OK};
+    kv->time_ms = c->time_ms > kv->time_ms ? c->time_ms : kv->time_ms;
+    forget_expired(kv);
+    if (c->retry_key.size > 0) {
+        apply_keyed(kv, c, result);
+    } else {
+        apply_op(kv, c, result);
+    }
     kv_compact_step(kv, FREED_PER_COMMAND);
 }
 
@@ -171,12 +232,13 @@ static void free_change(struct kv *kv, const struct change *change)
 bool kv_compact_step(struct kv *kv, unsigned budget)
 {
     struct history *h = &kv->history;
-    for (; budget > 0 && h->head < h->floor; budget--) {
+    for (unsigned n = 0; n < budget && h->head < h->floor; n++) {
         const struct change change = history_at(h, h->head);
         free_change(kv, &change);
         history_drop_head(h);
     }
-    return h->head < h->floor;
+    bool more_retries = retry_table_free(&kv->retries, budget);
+    return h->head < h->floor || more_retries;
 }
 
 /* Compaction at R keeps the change that made R, because R was current until the one after it. So by
@@ -216,6 +278,7 @@ uint64_t kv_compaction_due(const struct kv *kv, uint64_t now_ms, uint64_t age_ms
 void kv_stats(const struct kv *kv, struct kv_stats *stats)
 {
     *stats = (struct kv_stats){
+        .retry_keys = kv->retries.count,
         .keys = kv->keys,
         .revision = kv->revision,
         .compact_revision = kv->compact_revision,

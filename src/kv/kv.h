@@ -43,6 +43,9 @@ enum kv_condition {
     KV_IF_ABSENT = 3,
 };
 
+/* How long the answer to a command with a retry key is kept, in log time. */
+#define RETRY_KEPT_MS (10u * 60u * 1000u)
+
 struct kv_command {
     enum kv_op op;
     enum kv_condition condition;

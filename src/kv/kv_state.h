@@ -9,12 +9,15 @@
 #include "kv/btree.h"
 #include "kv/kv.h"
 #include "kv/kv_history.h"
+#include "kv/kv_retry.h"
 #include "kv/slab.h"
 
 struct kv {
     struct slab slab;
     struct btree tree; /* an entry's payload is the newest version of its key */
     struct history history;
+    struct retry_table retries;
+    uint64_t time_ms; /* log time: the highest of all commands so far */
     uint64_t revision;
     uint64_t compact_revision;
     uint64_t next_change; /* number of the first change above compact_revision */

@@ -85,6 +85,16 @@ static void assert_item(const struct kv_item *item, const struct twin_change *wa
     assert_int_equal(item->lease, want->lease);
 }
 
+static void assert_result(const struct kv_result *got, const struct kv_result *want)
+{
+    assert_int_equal(got->status, want->status);
+    assert_int_equal(got->revision, want->revision);
+    assert_int_equal(got->create_revision, want->create_revision);
+    assert_int_equal(got->version, want->version);
+    assert_int_equal(got->replayed, want->replayed);
+    assert_int_equal(got->retry_origin, want->retry_origin);
+}
+
 static void apply_everywhere(struct model *m, const struct kv_command *c)
 {
     struct buf bytes = {0};
@@ -98,14 +108,22 @@ static void apply_everywhere(struct model *m, const struct kv_command *c)
     kv_apply(m->kv, &decoded, &got);
     kv_apply(m->other, &decoded, &got_other);
     buf_deinit(&bytes);
-    assert_int_equal(got.status, want.status);
-    assert_int_equal(got.revision, want.revision);
-    assert_int_equal(got.create_revision, want.create_revision);
-    assert_int_equal(got.version, want.version);
-    assert_int_equal(got_other.status, got.status);
-    assert_int_equal(got_other.revision, got.revision);
-    assert_int_equal(got_other.create_revision, got.create_revision);
-    assert_int_equal(got_other.version, got.version);
+    assert_result(&got, &want);
+    assert_result(&got_other, &want);
+}
+
+/* Rule K2b: few keys and hashes, so that many are used again, after any time. */
+static void maybe_add_retry(struct model *m, struct kv_command *c)
+{
+    static const char *const keys[] = {"1", "2", "3", "4", "5", "6", "7", "8"};
+    if (!rng_chance(&m->rng, 1, 3)) {
+        return;
+    }
+    c->retry_key = slice_str(keys[rng_below(&m->rng, 8)]);
+    c->retry_hash[rng_below(&m->rng, 2)] = rng_chance(&m->rng, 1, 8);
+    c->retry_origin = rng_below(&m->rng, 5);
+    m->time_ms += rng_chance(&m->rng, 1, 4) ? rng_below(&m->rng, RETRY_KEPT_MS / 4) : 0;
+    c->time_ms = m->time_ms;
 }
 
 static void write_something(struct model *m)
@@ -128,6 +146,7 @@ static void write_something(struct model *m)
         c.value = any_value(m, space, sizeof(space));
         c.lease = rng_chance(&m->rng, 1, 5) ? rng_next(&m->rng) : 0;
     }
+    maybe_add_retry(m, &c);
     apply_everywhere(m, &c);
 }
 
@@ -266,6 +285,8 @@ static void assert_stats(struct model *m)
     assert_int_equal(s.compact_revision, m->twin.compact_revision);
     assert_int_equal(s.live_bytes, twin_live_bytes(&m->twin));
     assert_int_equal(s.history_bytes, twin_history_bytes(&m->twin, m->twin.compact_revision));
+    assert_int_equal(s.retry_keys, m->twin.retry_count - m->twin.retry_first);
+    assert_int_equal(o.retry_keys, s.retry_keys);
     assert_int_equal(o.keys, s.keys);
     assert_int_equal(o.live_bytes, s.live_bytes);
     assert_int_equal(o.history_bytes, s.history_bytes);
