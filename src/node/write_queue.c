@@ -82,6 +82,7 @@ enum status node_write_start(struct node *n, struct node_write *w, const struct 
     }
     struct kv_command timed = *command;
     timed.time_ms = n->loop->ops->wall_ms(n->loop);
+    timed.retry_origin = n->self;
     buf_clear(&n->scratch);
     kv_command_encode(&timed, &n->scratch);
     struct raft_entry entry = {.type = RAFT_ENTRY_COMMAND,
