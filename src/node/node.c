@@ -175,6 +175,7 @@ static void on_message(void *context, struct uuid from, const struct raft_messag
     struct raft_input input = {.now_ms = node_now(n), .kind = RAFT_INPUT_MESSAGE};
     input.message = message;
     node_step(n, &input);
+    node_count_message(n, message);
     if (message->type == RAFT_MSG_APPEND || message->type == RAFT_MSG_HEARTBEAT) {
         if (raft_leader(n->raft) == message->from) {
             n->leader_contact_ms = input.now_ms;
@@ -453,6 +454,7 @@ static void turn_raft(struct node *n)
     n->turn_wanted = false;
     bool aborted = false;
     for (uint32_t i = 0; i < out.event_count; i++) {
+        node_count_event(n, &out.events[i]);
         aborted |= tell_event(n, &out.events[i]);
     }
     send_messages(n, &out);

@@ -123,6 +123,7 @@ struct node_write {
     struct node *node;
     struct list link;
     uint64_t deadline_ms;
+    uint64_t started_us;
     uint64_t forward_number; /* 0 = not forwarded */
     struct uuid forwarded_to;
 };

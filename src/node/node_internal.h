@@ -20,6 +20,7 @@
 /* One write of the log under way on the log thread. */
 struct log_write {
     struct work work;
+    struct loop *loop; /* for its clock */
     struct wal *wal;
     struct wal_batch batch;
     struct wal_entry *entries; /* owned, `capacity` of them */
@@ -28,6 +29,7 @@ struct log_write {
     bool wants_prepare; /* the next segment is due, as the log thread saw it */
     bool in_flight;
     uint64_t started_ms;
+    uint64_t sync_us; /* of the last one, by the log thread's clock */
     bool stall_told;  /* rule E8: the core knows */
     uint32_t sync_ms; /* smoothed duration, for rule E6b's slot; at least 1 */
 };
@@ -145,6 +147,9 @@ struct node {
     struct list step_downs;
     uint64_t campaign_again_ms;
 
+    struct node_metrics
+        figures; /* what is counted since the start; queues are looked at when asked */
+
     /* A callback of this turn brought an input that the core has not seen a turn for: without one
      * more it would lie until something else happens. */
     bool turn_wanted;
@@ -242,6 +247,12 @@ void node_catch_up_on_turn(struct node *n);
 void node_leadership_on_turn(struct node *n, bool transfer_aborted);
 void node_leadership_expire(struct node *n, uint64_t now_ms);
 uint64_t node_leadership_deadline(const struct node *n);
+
+/* --- figures.c */
+void node_histogram_add(struct node_histogram *h, uint64_t us);
+/* Count what the core tells and what the leader hears. */
+void node_count_event(struct node *n, const struct raft_event *e);
+void node_count_message(struct node *n, const struct raft_message *m);
 
 /* --- member_info.c */
 const char *node_role_name(const struct node *n); /* NULL while founding */

@@ -95,6 +95,9 @@ bool peers_is_up(const struct peers *p, struct uuid peer);
 /* now - the last frame from it; UINT64_MAX = never. */
 uint64_t peers_silence_ms(const struct peers *p, struct uuid peer);
 
+/* Bytes that wait to be sent, to all of them together. */
+uint64_t peers_unsent_bytes(const struct peers *p);
+
 /* One peer that we dial or that came, for reports. */
 struct peer_view {
     char url[LIMIT_URL_BYTES];
