@@ -67,6 +67,7 @@ const struct retry *retry_table_add(struct retry_table *t, struct slice key, con
     t->head = t->head != NULL ? t->head : kept;
     t->count++;
     t->bytes += cost_of(key.size);
+    digest_add(&t->sum, digest_retry(kept));
     return kept;
 }
 
@@ -75,7 +76,16 @@ void retry_table_forget(struct retry_table *t)
     CHECK(t->head != NULL && t->count > 0);
     t->count--;
     t->bytes -= cost_of(t->head->entry->key_size);
+    digest_subtract(&t->sum, digest_retry(t->head));
     t->head = t->head->next;
+}
+
+void retry_table_forget_all(struct retry_table *t)
+{
+    t->head = NULL;
+    t->count = 0;
+    t->bytes = 0;
+    t->sum = (struct kv_digest){0};
 }
 
 bool retry_table_is_due(const struct retry_table *t, uint64_t now_ms)

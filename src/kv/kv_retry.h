@@ -14,6 +14,7 @@
 
 #include "kv/btree.h"
 #include "kv/kv.h"
+#include "kv/kv_digest.h"
 #include "kv/slab.h"
 
 #include <stdbool.h>
@@ -42,6 +43,7 @@ struct retry_table {
     struct retry *last;
     uint64_t count; /* kept */
     uint64_t bytes; /* that these count */
+    struct kv_digest sum;
 };
 
 void retry_table_init(struct retry_table *t, struct slab *slab);
@@ -59,6 +61,7 @@ bool retry_table_is_full(const struct retry_table *t, struct slice key);
 const struct retry *retry_table_add(struct retry_table *t, struct slice key, const struct retry *r);
 /* Forget the oldest, which there must be. */
 void retry_table_forget(struct retry_table *t);
+void retry_table_forget_all(struct retry_table *t);
 /* Has the oldest expired? */
 bool retry_table_is_due(const struct retry_table *t, uint64_t now_ms);
 /* Free up to `budget` forgotten ones; true when there are more. */
