@@ -1,13 +1,11 @@
 #include "kv/kv_digest.h"
 
 #include "base/check.h"
-#include "base/codec.h"
-#include "base/limits.h"
 #include "kv/kv_state.h"
+#include "kv/siphash.h"
 
-#include <sodium.h>
-
-/* What is hashed is told apart by the last byte of the key. */
+/* What is hashed is told apart by the second word of the key; the first spells "conclave". */
+#define KEY_FIRST 0x6576616c636e6f63u
 enum domain {
     DOMAIN_VALUE = 1,
     DOMAIN_VERSION,
@@ -15,27 +13,24 @@ enum domain {
     DOMAIN_RETRY,
     DOMAIN_STORE,
 };
-_Static_assert(crypto_shorthash_KEYBYTES == 16 && crypto_shorthash_siphashx24_KEYBYTES == 16,
-               "both take the same keys");
+
+#define ROUNDS         1u
+#define CLOSING_ROUNDS 3u
 
 /* A version's hash of so many bytes of value counts as one more step of a scan. */
 #define SCAN_STEP_BYTES 4096u
 
-static const uint8_t *key_of(enum domain domain)
+static struct siphash begin(enum domain domain)
 {
-    static const uint8_t keys[][16] = {
-        [DOMAIN_VALUE] = "conclave digest\1",  [DOMAIN_VERSION] = "conclave digest\2",
-        [DOMAIN_CHANGE] = "conclave digest\3", [DOMAIN_RETRY] = "conclave digest\4",
-        [DOMAIN_STORE] = "conclave digest\5",
-    };
-    return keys[domain];
+    const uint64_t key[2] = {KEY_FIRST, domain};
+    return siphash_begin(key, ROUNDS, CLOSING_ROUNDS, domain != DOMAIN_VALUE);
 }
 
-static struct kv_digest hash(enum domain domain, const uint8_t *bytes, size_t size)
+static struct kv_digest finish(struct siphash *s, struct slice tail)
 {
-    uint8_t out[crypto_shorthash_siphashx24_BYTES];
-    crypto_shorthash_siphashx24(out, bytes, size, key_of(domain));
-    return (struct kv_digest){.half = {load_u64(out), load_u64(out + 8)}};
+    struct kv_digest d;
+    siphash_finish(s, tail, d.half);
+    return d;
 }
 
 void digest_add(struct kv_digest *sum, struct kv_digest d)
@@ -52,63 +47,59 @@ void digest_subtract(struct kv_digest *sum, struct kv_digest d)
 
 uint64_t digest_value(struct slice value)
 {
-    static const uint8_t nothing[1] = {0};
-    uint8_t out[crypto_shorthash_siphash24_BYTES];
-    crypto_shorthash_siphash24(out, value.size > 0 ? value.data : nothing, value.size,
-                               key_of(DOMAIN_VALUE));
-    return load_u64(out);
+    struct siphash s = begin(DOMAIN_VALUE);
+    return finish(&s, value).half[0];
 }
 
 struct kv_digest digest_version(struct slice key, const struct version *v, uint64_t value_hash)
 {
-    uint8_t bytes[6 * 8 + LIMIT_KEY_BYTES];
-    CHECK_CMP(key.size, <=, LIMIT_KEY_BYTES);
     struct version_fields f = {.revision = v->revision};
     if (!v->is_tombstone) {
         version_read(v, &f);
     }
-    store_u64(bytes, f.revision);
-    store_u64(bytes + 8, f.create_revision);
-    store_u64(bytes + 16, f.version);
-    store_u64(bytes + 24, f.lease);
-    store_u64(bytes + 32, (uint64_t)f.value.size << 1 | v->is_tombstone);
-    store_u64(bytes + 40, value_hash);
-    memcpy(bytes + 48, key.data, key.size);
-    return hash(DOMAIN_VERSION, bytes, 48 + key.size);
+    struct siphash s = begin(DOMAIN_VERSION);
+    siphash_word(&s, f.revision);
+    siphash_word(&s, f.create_revision);
+    siphash_word(&s, f.version);
+    siphash_word(&s, f.lease);
+    siphash_word(&s, (uint64_t)f.value.size << 1 | v->is_tombstone);
+    siphash_word(&s, value_hash);
+    return finish(&s, key);
 }
 
 struct kv_digest digest_change(struct kv_digest made, struct kv_digest superseded, uint64_t time_ms)
 {
-    uint8_t bytes[5 * 8];
-    store_u64(bytes, made.half[0]);
-    store_u64(bytes + 8, made.half[1]);
-    store_u64(bytes + 16, superseded.half[0]);
-    store_u64(bytes + 24, superseded.half[1]);
-    store_u64(bytes + 32, time_ms);
-    return hash(DOMAIN_CHANGE, bytes, sizeof(bytes));
+    struct siphash s = begin(DOMAIN_CHANGE);
+    siphash_word(&s, made.half[0]);
+    siphash_word(&s, made.half[1]);
+    siphash_word(&s, superseded.half[0]);
+    siphash_word(&s, superseded.half[1]);
+    siphash_word(&s, time_ms);
+    return finish(&s, slice_of(NULL, 0));
 }
 
 struct kv_digest digest_retry(const struct retry *r)
 {
-    uint8_t bytes[8 * 8 + LIMIT_RETRY_KEY_BYTES];
-    struct slice key = retry_key(r);
-    const uint64_t numbers[] = {r->time_ms,          r->hash[0],  r->hash[1],         r->origin,
-                                (uint64_t)r->status, r->revision, r->create_revision, r->version};
-    for (size_t i = 0; i < 8; i++) {
-        store_u64(bytes + 8 * i, numbers[i]);
-    }
-    memcpy(bytes + 64, key.data, key.size);
-    return hash(DOMAIN_RETRY, bytes, 64 + key.size);
+    struct siphash s = begin(DOMAIN_RETRY);
+    siphash_word(&s, r->time_ms);
+    siphash_word(&s, r->hash[0]);
+    siphash_word(&s, r->hash[1]);
+    siphash_word(&s, r->origin);
+    siphash_word(&s, (uint64_t)retry_answer_of(r->status));
+    siphash_word(&s, r->revision);
+    siphash_word(&s, r->create_revision);
+    siphash_word(&s, r->version);
+    return finish(&s, retry_key(r));
 }
 
 /* Revisions and log time. */
 static struct kv_digest digest_store(const struct kv *kv)
 {
-    uint8_t bytes[3 * 8];
-    store_u64(bytes, kv->revision);
-    store_u64(bytes + 8, kv->compact_revision);
-    store_u64(bytes + 16, kv->time_ms);
-    return hash(DOMAIN_STORE, bytes, sizeof(bytes));
+    struct siphash s = begin(DOMAIN_STORE);
+    siphash_word(&s, kv->revision);
+    siphash_word(&s, kv->compact_revision);
+    siphash_word(&s, kv->time_ms);
+    return finish(&s, slice_of(NULL, 0));
 }
 
 struct kv_digest kv_digest(const struct kv *kv)

@@ -225,15 +225,6 @@ static bool export_changes(struct kv_export *e, struct buf *out, size_t end)
     return e->change == e->change_end;
 }
 
-static uint8_t answer_of(enum status status)
-{
-    if (status == STATUS_OK) {
-        return IMAGE_ANSWER_OK;
-    }
-    CHECK(status == STATUS_CONFLICT || status == STATUS_NOT_FOUND);
-    return status == STATUS_CONFLICT ? IMAGE_ANSWER_CONFLICT : IMAGE_ANSWER_NOT_FOUND;
-}
-
 static bool export_retries(struct kv_export *e, struct buf *out, size_t end)
 {
     for (; e->retries_left > 0 && out->size < end; e->retries_left--) {
@@ -244,7 +235,7 @@ static bool export_retries(struct kv_export *e, struct buf *out, size_t end)
         put_u64(out, r->hash[0]);
         put_u64(out, r->hash[1]);
         put_varint(out, r->origin);
-        put_u8(out, answer_of(r->status));
+        put_u8(out, (uint8_t)retry_answer_of(r->status));
         put_varint(out, r->revision);
         put_varint(out, r->create_revision);
         put_varint(out, r->version);

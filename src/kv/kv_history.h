@@ -4,7 +4,8 @@
  * it; a watch's past is a walk over it from a revision on. The changes of one revision stand
  * together in their order.
  *
- * A change has a number (the first since the store was made or loaded is 0) and three marks divide them:
+ * A change has a number (0 for the first since the store was made or loaded), and three marks
+ * divide them:
  *
  *        freed        waiting to be freed        history
  *   ---------------|-----------------------|------------------|

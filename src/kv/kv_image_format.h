@@ -16,10 +16,3 @@ enum image_item {
     IMAGE_RETRY = 4,
     IMAGE_END = 5,
 };
-
-/* What a kept answer's status is in an image: statuses themselves have no fixed numbers. */
-enum image_answer {
-    IMAGE_ANSWER_OK = 0,
-    IMAGE_ANSWER_CONFLICT = 1,
-    IMAGE_ANSWER_NOT_FOUND = 2,
-};

@@ -224,9 +224,9 @@ static enum status import_change(struct kv_import *i, struct feed *f, bool is_pu
 static enum status import_retry(struct kv_import *i, struct feed *f)
 {
     static const enum status statuses[] = {
-        [IMAGE_ANSWER_OK] = STATUS_OK,
-        [IMAGE_ANSWER_CONFLICT] = STATUS_CONFLICT,
-        [IMAGE_ANSWER_NOT_FOUND] = STATUS_NOT_FOUND,
+        [RETRY_ANSWER_OK] = STATUS_OK,
+        [RETRY_ANSWER_CONFLICT] = STATUS_CONFLICT,
+        [RETRY_ANSWER_NOT_FOUND] = STATUS_NOT_FOUND,
     };
     struct slice key = take_bytes(f, 1, LIMIT_RETRY_KEY_BYTES);
     struct retry r = {.time_ms = take_varint(f)};
@@ -241,7 +241,7 @@ static enum status import_retry(struct kv_import *i, struct feed *f)
         return outcome_of(f);
     }
     const struct retry *before = i->kv->retries.last;
-    if (answer > IMAGE_ANSWER_NOT_FOUND || r.time_ms > i->time_ms ||
+    if (answer > RETRY_ANSWER_NOT_FOUND || r.time_ms > i->time_ms ||
         (before != NULL && before->time_ms > r.time_ms) ||
         retry_table_is_full(&i->kv->retries, key)) {
         return STATUS_CORRUPT;
@@ -338,6 +338,8 @@ static bool is_complete(struct kv_import *i)
     }
     kv->time_ms = i->time_ms;
     kv->next_change = history_find_revision(&kv->history, kv->compact_revision + 1);
+    /* Sound whatever came; only that it is the store of the image is for the digest to say. */
+    DCHECK((kv_check(kv), true));
     struct kv_digest digest = kv_digest(kv);
     return kv->revision == i->revision && digest.half[0] == i->digest.half[0] &&
            digest.half[1] == i->digest.half[1];

@@ -4,7 +4,8 @@
  * version too (a tombstone). Most versions in a store are the only one of their key, never changed
  * and without a lease, so what such a version need not say is not stored: 28 bytes and the value.
  *
- *   older | revision | value_hash | value_size, flags | [create_revision, version] | [lease] | value
+ *   older | revision | value_hash | value_size, flags | [create_revision, version] | [lease]
+ *   | value
  *
  * Versions live in the slab. Only kv/ uses them. */
 #pragma once
