@@ -96,7 +96,7 @@ static void check_history(const struct kv *kv, const struct tally *tally)
         }
     }
     CHECK_CMP(last_revision, <=, kv->revision);
-    CHECK(last_time_ms <= h->time_ms && h->time_ms <= kv->time_ms);
+    CHECK_CMP(last_time_ms, <=, kv->time_ms);
     CHECK_CMP(h->tail - h->floor, ==, tally->changes);
     CHECK_CMP(changes_sum, ==, tally->changes_sum);
     CHECK_CMP(cost, ==, history_bytes(h));

@@ -25,6 +25,15 @@ struct slice retry_key(const struct retry *r)
     return btree_entry_key(r->entry);
 }
 
+enum retry_answer retry_answer_of(enum status status)
+{
+    if (status == STATUS_OK) {
+        return RETRY_ANSWER_OK;
+    }
+    CHECK(status == STATUS_CONFLICT || status == STATUS_NOT_FOUND);
+    return status == STATUS_CONFLICT ? RETRY_ANSWER_CONFLICT : RETRY_ANSWER_NOT_FOUND;
+}
+
 static bool is_expired(const struct retry *r, uint64_t now_ms)
 {
     CHECK_CMP(r->time_ms, <=, now_ms);
@@ -67,6 +76,7 @@ const struct retry *retry_table_add(struct retry_table *t, struct slice key, con
     t->head = t->head != NULL ? t->head : kept;
     t->count++;
     t->bytes += cost_of(key.size);
+    digest_add(&t->sum, digest_retry(kept));
     return kept;
 }
 
@@ -75,7 +85,18 @@ void retry_table_forget(struct retry_table *t)
     CHECK(t->head != NULL && t->count > 0);
     t->count--;
     t->bytes -= cost_of(t->head->entry->key_size);
+    digest_subtract(&t->sum, digest_retry(t->head));
     t->head = t->head->next;
+}
+
+void retry_table_forget_all(struct retry_table *t)
+{
+    t->head = NULL;
+    t->count = 0;
+    t->bytes = 0;
+    t->sum = (struct kv_digest){0};
+    while (retry_table_free(t, LIMIT_RETRY_KEYS)) {
+    }
 }
 
 bool retry_table_is_due(const struct retry_table *t, uint64_t now_ms)

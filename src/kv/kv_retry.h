@@ -14,6 +14,7 @@
 
 #include "kv/btree.h"
 #include "kv/kv.h"
+#include "kv/kv_digest.h"
 #include "kv/slab.h"
 
 #include <stdbool.h>
@@ -21,6 +22,14 @@
 
 /* What an answer counts beside its key: itself, its entry and its share of the tree. */
 #define RETRY_OVERHEAD 192
+
+/* What a kept answer's status is in images and in the digest: statuses have no fixed numbers. */
+enum retry_answer {
+    RETRY_ANSWER_OK = 0,
+    RETRY_ANSWER_CONFLICT = 1,
+    RETRY_ANSWER_NOT_FOUND = 2,
+};
+enum retry_answer retry_answer_of(enum status status);
 
 struct retry {
     struct retry *next;        /* the next younger one */
@@ -42,6 +51,7 @@ struct retry_table {
     struct retry *last;
     uint64_t count; /* kept */
     uint64_t bytes; /* that these count */
+    struct kv_digest sum;
 };
 
 void retry_table_init(struct retry_table *t, struct slab *slab);
@@ -57,8 +67,10 @@ bool retry_table_is_full(const struct retry_table *t, struct slice key);
 /* Keep `r`, whose key is `key`: `next` and `entry` are set here, and time_ms is not below that of
  * the one before. There is room. Returns what is kept. */
 const struct retry *retry_table_add(struct retry_table *t, struct slice key, const struct retry *r);
-/* Forget the oldest, which there must be. */
+/* Forget the oldest, which there must be and which has expired. */
 void retry_table_forget(struct retry_table *t);
+/* Forget and free all, expired or not. */
+void retry_table_forget_all(struct retry_table *t);
 /* Has the oldest expired? */
 bool retry_table_is_due(const struct retry_table *t, uint64_t now_ms);
 /* Free up to `budget` forgotten ones; true when there are more. */
