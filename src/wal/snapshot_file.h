@@ -3,9 +3,9 @@
  * A file `snapshot-<index>.snap`: a header (format version, cluster, id, size of `meta`), `meta`
  * (opaque, small: the configuration), then the state as opaque bytes in chunks, each compressed by
  * zstd and with a checksum of its own, and a footer with the number of chunks, the bytes in all and
- * a checksum over the whole. docs/DATA_DIR.md has the bytes. It is written under `.snap.tmp`, synced, renamed, and
- * the directory synced (rule S2); a file under its final name is whole. The same bytes go to other
- * members and into backups: nothing in it belongs to one member.
+ * a checksum over the whole. docs/DATA_DIR.md has the bytes. It is written under `.snap.tmp`,
+ * synced, renamed, and the directory synced (rule S2); a file under its final name is whole. The
+ * same bytes go to other members and into backups: nothing in it belongs to one member.
  *
  * Blocking, on the log thread. Each call does bounded work (about one chunk). */
 #pragma once
