@@ -103,6 +103,8 @@
 #define LIMIT_RETRY_KEY_BYTES 128
 #define LIMIT_RETRY_KEYS      65536
 #define LIMIT_RETRY_BYTES     (16u * MIB)
+/* What a snapshot says of the members. More is a bug; a file that claims more is CORRUPT. */
+#define LIMIT_SNAPSHOT_META_BYTES (1u * MIB)
 /* Rule P4: segments set aside because they were damaged; beyond, the oldest goes. */
 #define LIMIT_DAMAGED_FILES   8
 /* Incarnations that were removed, as the membership remembers them: the oldest goes (rule C6). */

@@ -1,11 +1,11 @@
 /* wal/snapshot_file.h - snapshots on disk: written, verified, read back, received in pieces.
  *
- * A file `snapshot-<index>.snap`: a header (format version, cluster, id, sizes), `meta` (opaque, small:
- * the configuration), then the state as opaque bytes in chunks, each compressed by zstd and with a
- * checksum of its own, and a footer with the number of chunks, the bytes in all and a checksum over
- * the whole. docs/DATA_DIR.md has the bytes. It is written under `.snap.tmp`, synced, renamed, and
- * the directory synced (rule S2); a file under its final name is whole. The same bytes go to other
- * members and into backups: nothing in it belongs to one member.
+ * A file `snapshot-<index>.snap`: a header (format version, cluster, id, size of `meta`), `meta`
+ * (opaque, small: the configuration), then the state as opaque bytes in chunks, each compressed by
+ * zstd and with a checksum of its own, and a footer with the number of chunks, the bytes in all and
+ * a checksum over the whole. docs/DATA_DIR.md has the bytes. It is written under `.snap.tmp`,
+ * synced, renamed, and the directory synced (rule S2); a file under its final name is whole. The
+ * same bytes go to other members and into backups: nothing in it belongs to one member.
  *
  * Blocking, on the log thread. Each call does bounded work (about one chunk). */
 #pragma once
@@ -45,9 +45,9 @@ void snapshot_writer_destroy(struct snapshot_writer *w);
 /* --- reading ---------------------------------------------------------------------------------- */
 
 struct snapshot_reader;
-/* OK; NOT_FOUND; CORRUPT or UNSUPPORTED with *detail (a new string; may be NULL); IO. Checks header,
- * meta and footer; chunks are checked as they are read. Files that do not belong to `cluster` are
- * CORRUPT; a zero uuid accepts any. */
+/* OK; NOT_FOUND; CORRUPT or UNSUPPORTED with *detail (a new string; may be NULL); IO. Checks
+ * header, meta and footer; chunks are checked as they are read. Files that do not belong to
+ * `cluster` are CORRUPT; a zero uuid accepts any. */
 enum status MUST_CHECK snapshot_reader_open(struct disk *disk, struct uuid cluster,
                                             struct snapshot_id id, struct snapshot_reader **reader,
                                             char **detail);
@@ -104,7 +104,8 @@ struct snapshot_entry {
 };
 enum status MUST_CHECK snapshot_list(struct disk *disk, struct uuid cluster,
                                      struct snapshot_entry entries[SNAPSHOTS_MAX], uint32_t *count);
-/* Remove those older than the `keep` newest sound ones (rule S2), and leftovers; directory sync. Not
- * `pinned` (0, 0 = none). */
+/* Remove those older than the `keep` newest sound ones (rule S2), and leftovers: files of a writer,
+ * and what was received of one that is not newer than the newest. Directory sync. Not `pinned` (0,
+ * 0 = none). */
 enum status MUST_CHECK snapshot_remove_old(struct disk *disk, struct uuid cluster, uint32_t keep,
                                            struct snapshot_id pinned);

@@ -108,8 +108,8 @@ enum status MUST_CHECK wal_read(struct wal *w, uint64_t first, uint64_t last, ui
                                 bool (*each)(void *context, const struct wal_entry *entry),
                                 void *context);
 
-/* Entries before `first` are no longer needed: whole segments of them are recycled or removed, after
- * the log's new beginning is durable (rules S2, M27). Requires: a durable snapshot of index
+/* Entries before `first` are no longer needed: whole segments of them are recycled or removed,
+ * after the log's new beginning is durable (rules S2, M27). Requires: a durable snapshot of index
  * >= first - 1. Changes wal_state's `first` to what the log then really begins with. One step, at
  * most one segment and two syncs; *more: call it again. */
 enum status MUST_CHECK wal_compact(struct wal *w, uint64_t first, bool *more);
