@@ -339,8 +339,12 @@ void election_on_lost(struct raft *r, const struct raft_input *input)
 
 void election_on_time(struct raft *r)
 {
-    if (r->role == RAFT_LEADER || !election_may_campaign(r) ||
-        r->now_ms < r->election.deadline_ms) {
+    if (r->role == RAFT_LEADER || r->now_ms < r->election.deadline_ms) {
+        return;
+    }
+    if (!election_may_campaign(r)) {
+        reads_fail_all(r);
+        raft_set_leader(r, 0); /* it is gone all the same, and so may be this member's place */
         return;
     }
     if (r->role == RAFT_CANDIDATE && !r->election.asked) {

@@ -379,7 +379,8 @@ static uint64_t next_deadline(const struct raft *r)
         return leader_deadline(r);
     }
     uint64_t deadline = reads_deadline(r);
-    return election_may_campaign(r) ? index_min(deadline, r->election.deadline_ms) : deadline;
+    bool waits = r->leader != 0 || election_may_campaign(r);
+    return waits ? index_min(deadline, r->election.deadline_ms) : deadline;
 }
 
 static void collect(struct raft *r, struct raft_output *out)
