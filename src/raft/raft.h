@@ -67,7 +67,9 @@ struct raft_config {
  * travel with it (names, URLs, who was removed). */
 struct blob *raft_config_encode(const struct raft_config *config, struct slice annex);
 /* CORRUPT for anything that raft_config_encode does not write: more than LIMIT_MEMBERS in a list,
- * no voter, an id twice in one list, a learner that votes too. *annex borrows from `payload`. */
+ * no voter, an id zero or twice in one list, a learner among the voters (an outgoing voter may be
+ * one: it becomes a learner), an annex beyond LIMIT_CONFIG_ANNEX_BYTES. *annex borrows from
+ * `payload`. */
 enum status MUST_CHECK raft_config_decode(struct slice payload, struct raft_config *config,
                                           struct slice *annex);
 

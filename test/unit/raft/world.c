@@ -118,12 +118,11 @@ static void disk_add(struct world_disk *disk, const struct raft_entry *entry)
     }
 }
 
-void world_preload(struct world *w, node_id id, raft_term term, struct blob *payload)
+void world_preload(struct world *w, node_id id, const struct raft_entry *entry)
 {
     struct world_node *n = &w->nodes[id];
     CHECK(n->raft == NULL);
-    enum raft_entry_type type = payload != NULL ? RAFT_ENTRY_COMMAND : RAFT_ENTRY_NOOP;
-    disk_add(&n->disk, &(struct raft_entry){.term = term, .type = type, .payload = payload});
+    disk_add(&n->disk, entry);
     checker_on_written(w, id, n->disk.count);
 }
 
@@ -215,6 +214,22 @@ static uint32_t collect_runs(const struct world_disk *disk, struct entry_id *run
     return count;
 }
 
+/* The newest configuration at or before what is applied, as a recovery finds it. */
+static void find_config(const struct world_node *n, struct raft_restored *restored)
+{
+    restored->config = n->config;
+    for (raft_index i = restored->applied; i > 0; i--) {
+        const struct raft_entry *entry = &n->disk.entries[i - 1].entry;
+        if (entry->type == RAFT_ENTRY_CONFIG) {
+            enum status s =
+                raft_config_decode(blob_slice(entry->payload), &restored->config, &restored->annex);
+            CHECK(s == STATUS_OK);
+            restored->config_index = i;
+            return;
+        }
+    }
+}
+
 void world_start(struct world *w, node_id id)
 {
     struct world_node *n = &w->nodes[id];
@@ -227,11 +242,11 @@ void world_start(struct world *w, node_id id)
     struct raft_entry *tail = mem_calloc(disk->count + 1u, sizeof(*tail));
     struct raft_restored restored = {.term = disk->term,
                                      .vote = disk->vote,
-                                     .config = n->config,
                                      .commit = disk->commit,
                                      .applied = rng_between(&w->rng, 0, disk->commit),
                                      .last = disk->count,
                                      .runs = runs};
+    find_config(n, &restored);
     restored.run_count = collect_runs(disk, runs);
     restored.tail_first = rng_between(&w->rng, 1, restored.applied + 1);
     for (raft_index i = restored.tail_first; i <= disk->count; i++) {
@@ -240,6 +255,7 @@ void world_start(struct world *w, node_id id)
     restored.tail = tail;
     n->options.seed = rng_next(&w->rng);
     n->raft = raft_create(&n->options, &restored, w->now_ms);
+    raft_set_preference(n->raft, &n->preference);
     mem_free(runs);
     mem_free(tail);
     n->applied = restored.applied;
@@ -539,6 +555,16 @@ enum status world_read(struct world *w, node_id id)
     return s;
 }
 
+/* The annex is what a host would put there: it must come back whole. */
+enum status world_change(struct world *w, node_id id, const struct raft_config *config)
+{
+    char annex[32];
+    snprintf(annex, sizeof(annex), "change %" PRIu64, ++w->payload_number);
+    return world_input(
+        w, id,
+        &(struct raft_input){.kind = RAFT_INPUT_CHANGE, .change = {config, slice_str(annex)}});
+}
+
 void world_deliver(struct world *w, const struct raft_message *m)
 {
     if (w->nodes[m->to].raft != NULL) {
@@ -675,6 +701,23 @@ node_id world_leader(const struct world *w)
     return leader;
 }
 
+static bool names(const node_id *ids, uint32_t count, node_id id)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (ids[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool world_config_names(const struct raft_config *config, node_id id)
+{
+    return names(config->voters, config->voter_count, id) ||
+           names(config->outgoing, config->outgoing_count, id) ||
+           names(config->learners, config->learner_count, id);
+}
+
 bool world_is_converged(const struct world *w, const bool *core)
 {
     node_id leader = world_leader(w);
@@ -682,10 +725,14 @@ bool world_is_converged(const struct world *w, const bool *core)
         !raft_leader_is_established(w->nodes[leader].raft)) {
         return false;
     }
+    const struct raft_config *config = raft_active_config(w->nodes[leader].raft);
+    if (config->outgoing_count > 0 || !names(config->voters, config->voter_count, leader)) {
+        return false;
+    }
     struct entry_id last = raft_last(w->nodes[leader].raft);
     for (node_id id = 1; id <= w->node_count; id++) {
         const struct world_node *n = &w->nodes[id];
-        if (n->raft == NULL || (core != NULL && !core[id])) {
+        if (n->raft == NULL || (core != NULL && !core[id]) || !world_config_names(config, id)) {
             continue;
         }
         struct entry_id own = raft_last(n->raft);

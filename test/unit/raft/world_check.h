@@ -5,6 +5,8 @@
  *   I2   terms never fall             I8   a leader's match is durable at the follower
  *   I3   log matching                 I12  a read's index covers what was applied before it began
  *   I5   leaders hold what is committed   I18  a message claims only what is durable
+ *   I9   quorums of consecutive configurations intersect, at most one is not committed; and rules
+ *        C1 to C3: each core decides by the newest configuration of its log
  *
  * The truth is the simulated disks, never what the cores believe. */
 #pragma once
@@ -25,6 +27,8 @@ void checker_on_apply(struct world *w, node_id id, raft_index index,
 uint64_t checker_on_read(struct world *w, node_id id);
 void checker_on_read_done(struct world *w, const struct raft_read *read);
 raft_index checker_committed(const struct world *w);
+/* The newest configuration that was applied anywhere, and its index; NULL = the founding one. */
+const struct raft_config *checker_config(const struct world *w, raft_index *index);
 uint64_t checker_reads_answered(const struct world *w);
 /* Reads that were neither answered nor failed. */
 uint64_t checker_reads_open(const struct world *w);
