@@ -60,6 +60,10 @@
 #define LIMIT_LOAD_BYTES        (1u * MIB) /* read back from disk at a time for a slow follower */
 #define LIMIT_ENTRY_BYTES       (LIMIT_VALUE_BYTES_MAX + LIMIT_KEY_BYTES + 1024u)
 
+/* Rule P12. When the next segment can't be made and less than this is left of the log's room, writes
+ * are refused: what is left is for deletes, compactions and terms. */
+#define LIMIT_LOG_RESERVE_BYTES (2u * MIB)
+
 /* One batch in the log is one record: more in one wal_append is a bug of the caller. */
 #define LIMIT_WAL_RECORD_BYTES  (128u * MIB)
 /* A small record under its own name (identity, roster). Saving more is a bug; a file that claims
@@ -108,12 +112,12 @@
 #define LIMIT_CLIENT_ANSWER_BYTES (256ull * MIB)
 
 /* Rule K2b. Beyond either: 429 for new keyed writes, nothing unexpired is evicted. */
-#define LIMIT_RETRY_KEY_BYTES 128
-#define LIMIT_RETRY_KEYS      65536
-#define LIMIT_RETRY_BYTES     (16u * MIB)
+#define LIMIT_RETRY_KEY_BYTES     128
+#define LIMIT_RETRY_KEYS          65536
+#define LIMIT_RETRY_BYTES         (16u * MIB)
 /* What a snapshot says of the members. More is a bug; a file that claims more is CORRUPT. */
 #define LIMIT_SNAPSHOT_META_BYTES (1u * MIB)
 /* Rule P4: segments set aside because they were damaged; beyond, the oldest goes. */
-#define LIMIT_DAMAGED_FILES   8
+#define LIMIT_DAMAGED_FILES       8
 /* Incarnations that were removed, as the membership remembers them: the oldest goes (rule C6). */
-#define LIMIT_REMOVED         64
+#define LIMIT_REMOVED             64

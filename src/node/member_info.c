@@ -177,6 +177,8 @@ uint32_t node_ready_checks(const struct node *n, struct node_check checks[NODE_C
     snprintf(text, sizeof(text), "%" PRIu64 " committed entries are not applied yet",
              n->raft != NULL ? raft_commit(n->raft) - n->applied : 0);
     add_check(checks, &count, "caught-up", caught_up, text);
+    add_check(checks, &count, "disk-space", !n->no_space,
+              "no space for the log: writes are refused, deletes pass");
     bool disk_ok = !n->write.stall_told || !n->write.in_flight;
     add_check(checks, &count, "disk", disk_ok, "the disk does not answer");
     return count;

@@ -602,6 +602,7 @@ static void init_timers(struct node *n)
     n->request_timer = (struct timer){.fire = on_request_timer, .context = n};
     n->compaction_timer = (struct timer){.fire = on_compaction_timer, .context = n};
     n->seal_timer = (struct timer){.fire = node_on_seal_timer, .context = n};
+    n->space_timer = (struct timer){.fire = node_on_space_timer, .context = n};
 }
 
 /* Once founded, the roster counts and not --peers (contract); a difference is worth a word. */
@@ -683,7 +684,8 @@ enum status node_open(const struct node_options *options, struct loop *loop, str
 static void stop_timers(struct node *n)
 {
     struct timer *const timers[] = {&n->raft_timer,     &n->request_timer,  &n->compaction_timer,
-                                    &n->founding_timer, &n->shutdown_timer, &n->seal_timer};
+                                    &n->founding_timer, &n->shutdown_timer, &n->seal_timer,
+                                    &n->space_timer};
     for (size_t i = 0; i < sizeof(timers) / sizeof(timers[0]); i++) {
         n->loop->ops->timer_stop(n->loop, timers[i]);
     }

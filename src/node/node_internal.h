@@ -27,7 +27,10 @@ struct log_write {
     uint32_t capacity;
     enum status status;
     bool wants_prepare; /* the next segment is due, as the log thread saw it */
+    uint64_t room_bytes;
+    uint64_t disk_bytes;
     bool in_flight;
+    bool waits_for_space; /* in flight, and handed to the log again when there may be room */
     uint64_t started_ms;
     uint64_t sync_us; /* of the last one, by the log thread's clock */
     bool stall_told;  /* rule E8: the core knows */
@@ -53,6 +56,8 @@ struct log_prepare {
     struct wal *wal;
     enum status status;
     bool wants_more;
+    uint64_t room_bytes;
+    uint64_t disk_bytes;
     bool in_flight;
 };
 
@@ -116,6 +121,10 @@ struct node {
     struct log_seal seal;
     uint64_t written_ms; /* when the last write was durable */
     bool prepare_wanted;
+    /* Rule P12 */
+    bool is_short_of_space; /* the next segment could not be made */
+    bool no_space;          /* and little is left of this one */
+    struct timer space_timer;
     struct identity_save save;
 
     struct timer raft_timer;
@@ -196,8 +205,19 @@ void node_write_log(struct node *n, const struct raft_persist *persist);
 void node_load_log(struct node *n, raft_index first, raft_index last, uint64_t bytes_max);
 void node_maybe_prepare_log(struct node *n);
 void node_on_seal_timer(struct timer *t);
+/* Hand the write that found no room to the log again. */
+void node_write_log_again(struct node *n);
 /* Rules P17, E8: tell the core when a write hangs. */
 void node_check_stall(struct node *n);
+
+/* --- disk_space.c */
+/* Making the next segment succeeded, or found no space. */
+void node_space_on_prepared(struct node *n, bool found_none);
+/* A write of the log found no room and nothing was written. */
+void node_space_on_full(struct node *n);
+/* The log was written. */
+void node_space_on_written(struct node *n);
+void node_on_space_timer(struct timer *t);
 
 /* --- write_queue.c */
 /* The entry at `index` was applied with this result. */

@@ -59,6 +59,9 @@ static enum status refuse(const struct node *n, const struct kv_command *c)
     if (c->value.size > n->options.value_bytes_max) {
         return STATUS_TOO_LARGE;
     }
+    if (c->op == KV_PUT && n->no_space) {
+        return STATUS_NO_SPACE; /* deletes pass: they make room */
+    }
     if (c->op == KV_PUT) {
         struct kv_stats stats;
         kv_stats(n->kv, &stats);
