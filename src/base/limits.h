@@ -121,3 +121,5 @@
 #define LIMIT_DAMAGED_FILES       8
 /* Incarnations that were removed, as the membership remembers them: the oldest goes (rule C6). */
 #define LIMIT_REMOVED             64
+/* Changes of the membership that wait for their turn: then OVERLOADED. */
+#define LIMIT_CHANGES             64

@@ -282,6 +282,7 @@ struct node_change {
     struct list link;
     uint64_t deadline_ms;
     uint64_t index;
+    uint64_t term;
 };
 /* On the leader. `done` is called later, never inside; or NOT_LEADER, OVERLOADED, INVALID (name or
  * url), and it is not. */

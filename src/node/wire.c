@@ -167,15 +167,19 @@ enum status wire_decode_message(struct wire_decoder *d, struct slice bytes)
     return reader_done(&in) ? STATUS_OK : STATUS_CORRUPT;
 }
 
+enum { HELLO_FLAG_LEADS = 1, HELLO_FLAG_JOINS = 2, HELLO_FLAGS_ALL = 3 };
+
 void wire_encode_hello(const struct peer_hello *h, struct buf *out)
 {
     put_name(out, h->name);
     put_uuid(out, h->incarnation);
     put_uuid(out, h->boot);
+    put_u64(out, h->boots);
     put_u8(out, (uint8_t)h->phase);
     put_u8(out, (uint8_t)h->founders);
-    put_u8(out, h->leads ? 1 : 0);
+    put_u8(out, (uint8_t)((h->leads ? HELLO_FLAG_LEADS : 0) | (h->joins ? HELLO_FLAG_JOINS : 0)));
     put_u64(out, h->term);
+    put_u32(out, h->priority);
     put_url(out, h->advertise);
     put_url(out, h->dialled);
     roster_encode(&h->roster, out);
@@ -188,21 +192,25 @@ enum status wire_decode_hello(struct slice bytes, struct peer_hello *h)
     get_name(&in, h->name);
     h->incarnation = get_uuid(&in);
     h->boot = get_uuid(&in);
+    h->boots = get_u64(&in);
     uint8_t phase = get_u8(&in);
     h->founders = get_u8(&in);
-    uint8_t leads = get_u8(&in);
+    uint8_t flags = get_u8(&in);
     h->term = get_u64(&in);
+    h->priority = get_u32(&in);
     get_url(&in, h->advertise);
     get_url(&in, h->dialled);
     roster_decode(&in, &h->roster);
-    bool sound = reader_done(&in) && phase <= FOUNDING_FOUNDED && leads <= 1 &&
+    bool sound = reader_done(&in) && phase <= FOUNDING_FOUNDED && flags <= HELLO_FLAGS_ALL &&
                  h->founders <= LIMIT_MEMBERS && !uuid_is_zero(h->incarnation) &&
-                 !uuid_is_zero(h->boot) && (phase == FOUNDING_FRESH) == (h->roster.count == 0);
+                 !uuid_is_zero(h->boot) && (phase == FOUNDING_FRESH) == (h->roster.count == 0) &&
+                 (phase == FOUNDING_FRESH || (flags & HELLO_FLAG_JOINS) == 0);
     if (!sound) {
         *h = (struct peer_hello){0};
         return STATUS_CORRUPT;
     }
     h->phase = (enum founding_phase)phase;
-    h->leads = leads == 1;
+    h->leads = (flags & HELLO_FLAG_LEADS) != 0;
+    h->joins = (flags & HELLO_FLAG_JOINS) != 0;
     return STATUS_OK;
 }

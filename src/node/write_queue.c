@@ -203,7 +203,7 @@ static void name_missing(const struct node *n, struct node_write *w)
         const struct roster_member *m = &n->members.members[i];
         node_id id = uuid_short(m->incarnation);
         struct raft_progress_view view;
-        if (id == n->self) {
+        if (id == n->self || !membership_votes(&n->config, id)) {
             continue;
         }
         if (!node_is_leader(n) || !raft_progress_of(n->raft, id, &view) || view.match < w->index) {

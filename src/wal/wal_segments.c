@@ -135,6 +135,7 @@ enum status wal_roll(struct wal *w)
     }
     closed_segments_push(
         &w->closed, (struct closed_segment){w->tail_header.sequence, w->tail_header.size_bytes});
+    wal_close_reader(w); /* it may be reading this very file */
     status = w->disk->ops->close(w->tail);
     w->tail_header = w->next.header;
     w->tail = segment_build_take(&w->next);

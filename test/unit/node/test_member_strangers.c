@@ -198,17 +198,6 @@ static void rule_g5_a_member_that_forgot_what_it_promised_is_not_heard(void **st
     expect_not_heard(&s);
 }
 
-static void rule_g6_a_member_whose_place_was_given_to_another_disk_ends(void **state)
-{
-    (void)state;
-    struct stranger s = begin();
-    s.hello.roster.members[0].incarnation.bytes[0] ^= 1;
-    come(&s);
-    assert_int_equal(s.cluster->members[0].fatal_code, 2);
-    assert_non_null(strstr(s.cluster->members[0].fatal, "the directory is node-1"));
-    end(&s);
-}
-
 /* Rule E6b: what answers in the leader's name does not lead its term. */
 static void rule_e6b_a_leader_that_came_back_without_its_office_is_lost_at_once(void **state)
 {
@@ -256,7 +245,6 @@ int main(void)
         cmocka_unit_test(rule_e11_a_member_of_another_cluster_is_not_heard),
         cmocka_unit_test(rule_e11_a_member_with_another_disk_is_not_heard),
         cmocka_unit_test(rule_g5_a_member_that_forgot_what_it_promised_is_not_heard),
-        cmocka_unit_test(rule_g6_a_member_whose_place_was_given_to_another_disk_ends),
         cmocka_unit_test(rule_e6b_a_leader_that_came_back_without_its_office_is_lost_at_once),
         cmocka_unit_test(rule_e6b_a_leader_that_came_back_and_leads_is_not_lost),
     };

@@ -239,7 +239,10 @@ static struct peer_hello hello_of(enum founding_phase phase)
                            .phase = phase,
                            .founders = 3,
                            .term = 77,
-                           .leads = true};
+                           .leads = true,
+                           .joins = phase == FOUNDING_FRESH,
+                           .boots = 7,
+                           .priority = 9};
     snprintf(h.name, sizeof(h.name), "node-1");
     snprintf(h.advertise, sizeof(h.advertise), "http://a:1");
     snprintf(h.dialled, sizeof(h.dialled), "http://b:2");
@@ -269,6 +272,9 @@ static void hellos_come_back_and_broken_ones_are_refused(void **state)
         assert_int_equal(back.founders, 3);
         assert_int_equal(back.phase, phase);
         assert_true(back.leads);
+        assert_int_equal(back.joins, phase == FOUNDING_FRESH);
+        assert_int_equal(back.boots, 7);
+        assert_int_equal(back.priority, 9);
         assert_true(roster_equal(&back.roster, &h.roster));
         for (size_t size = 0; size < b.size; size++) {
             assert_int_equal(wire_decode_hello(slice_of(b.data, size), &back), STATUS_CORRUPT);

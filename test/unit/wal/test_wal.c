@@ -507,6 +507,20 @@ static void a_read_sees_what_was_appended_since_the_last_one(void **state)
     }
 }
 
+static void a_read_of_the_last_segment_does_not_outlive_it(void **state)
+{
+    struct fixture *x = *state;
+    begin_with(x, 1 << 20, 1 << 20);
+    expect_ok(x, APPEND(.term = 1, .vote = 1));
+    for (unsigned i = 1; i <= 60; i++) {
+        expect_ok(x, APPEND(.count = 1, .size = 50000));
+        unsigned back = i > 15 ? i - 15 : 1;
+        assert_int_equal(read_range(x, back, back, UINT64_MAX).first, back);
+        assert_int_equal(read_range(x, i, i, UINT64_MAX).first, i);
+    }
+    assert_true(fake_disk_has_file(x->disk, "00000003.log"));
+}
+
 static void a_read_checks_again_what_it_hands_over(void **state)
 {
     struct fixture *x = *state;
@@ -593,6 +607,7 @@ int main(void)
         TEST(a_read_gives_whole_entries_up_to_a_limit_and_at_least_one),
         TEST(any_entry_is_found_in_a_log_with_points_and_truncations),
         TEST(a_read_sees_what_was_appended_since_the_last_one),
+        TEST(a_read_of_the_last_segment_does_not_outlive_it),
         TEST(a_read_checks_again_what_it_hands_over),
         TEST(a_small_put_costs_one_block_and_many_cost_little_more_than_themselves),
         TEST(a_seal_is_written_once),
