@@ -25,6 +25,10 @@ void core_start(struct one_core *c, const struct core_setup *setup)
             runs[restored.run_count++] = (struct entry_id){.term = term, .index = restored.last};
         }
     }
+    if (setup->last_config.voter_count > 0) {
+        tail[restored.last - 1].type = RAFT_ENTRY_CONFIG;
+        tail[restored.last - 1].payload = raft_config_encode(&setup->last_config, slice_str("old"));
+    }
     restored.tail_first = 1;
     restored.tail = tail;
     struct raft_options options = setup->options;
@@ -32,7 +36,11 @@ void core_start(struct one_core *c, const struct core_setup *setup)
     options.election_timeout_ms = CORE_ELECTION_MS;
     options.heartbeat_ms = CORE_HEARTBEAT_MS;
     options.seed = options.seed != 0 ? options.seed : 1;
+    c->self = options.self;
     c->raft = raft_create(&options, &restored, c->now_ms);
+    if (setup->last_config.voter_count > 0) {
+        blob_unref(tail[restored.last - 1].payload);
+    }
 }
 
 void core_stop(struct one_core *c)
@@ -100,11 +108,16 @@ enum status core_read(struct one_core *c, uint64_t token)
     return core_step(c, &(struct raft_input){.kind = RAFT_INPUT_READ, .token = token});
 }
 
+enum status core_change(struct one_core *c, const struct raft_config *config)
+{
+    return core_step(
+        c, &(struct raft_input){.kind = RAFT_INPUT_CHANGE, .change = {config, slice_str("annex")}});
+}
+
 struct raft_message core_message(const struct one_core *c, enum raft_message_type type,
                                  node_id from, raft_term term)
 {
-    (void)c;
-    return (struct raft_message){.type = type, .from = from, .to = 1, .term = term};
+    return (struct raft_message){.type = type, .from = from, .to = c->self, .term = term};
 }
 
 const struct raft_message *core_sent(const struct one_core *c, enum raft_message_type type,
@@ -143,7 +156,7 @@ static void vote_of_all(struct one_core *c, enum raft_message_type type, raft_te
     const struct raft_config config = *raft_active_config(c->raft);
     enum raft_role asking = raft_role(c->raft);
     for (uint32_t i = 0; i < config.voter_count; i++) {
-        if (config.voters[i] != 1 && raft_role(c->raft) == asking) {
+        if (config.voters[i] != c->self && raft_role(c->raft) == asking) {
             struct raft_message m = core_message(c, type, config.voters[i], term);
             core_deliver(c, &m);
         }
