@@ -1,5 +1,6 @@
-/* Rule E10: who leads rather than another. Preference orders who campaigns first, and makes a leader
- * hand over; no vote is ever granted or refused for it, so the cluster never waits for a favourite.
+/* Rule E10: who leads rather than another. Preference orders who campaigns first, and makes a
+ * leader hand over; no vote is ever granted or refused for it, so the cluster never waits for a
+ * favourite.
  *
  * The interval [E, 2E) of the timeouts (rule E2) is cut into one slot for each rank:
  *
