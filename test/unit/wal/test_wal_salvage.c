@@ -3,7 +3,7 @@
 #include "base/mem.h"
 #include "fake_disk.h"
 #include "snapshot_kit.h"
-#include "wal/wal_format.h"
+#include "wal/segment.h"
 #include "wal_model.h"
 
 #include <setjmp.h>
@@ -322,6 +322,36 @@ static void rule_p4_few_damaged_files_are_kept(void **state)
     assert_int_equal(count, 8);
 }
 
+/* After a loss of everything sequences begin anew, and a recycled segment has records of such
+ * sequences in it (rule P3b). */
+static void rule_p4_recycled_segments_go_before_sequences_are_used_again(void **state)
+{
+    struct fixture *x = *state;
+    struct step steps[40];
+    for (unsigned i = 0; i < COUNT_OF(steps); i++) {
+        steps[i] = (struct step){.kind = STEP_APPEND, .count = 1, .size = 15000};
+    }
+    steps[0].term = 1;
+    steps[COUNT_OF(steps) - 2] = (struct step){.kind = STEP_SNAPSHOT, .snapshot = 38};
+    steps[COUNT_OF(steps) - 1] = (struct step){.kind = STEP_COMPACT};
+    write_log(x, steps, COUNT_OF(steps));
+    assert_true(fake_disk_has_file(x->disk, "00000002.free"));
+    char name[SEGMENT_NAME_SIZE];
+    for (unsigned i = 1; i < 40; i++) {
+        snprintf(name, sizeof name, "%08u.log", i);
+        if (fake_disk_has_file(x->disk, name)) {
+            fake_disk_remove(x->disk, name);
+        }
+    }
+    struct wal *w = NULL;
+    assert_int_equal(open_salvaging(x->disk, &w), STATUS_OK);
+    for (unsigned i = 1; i < 40; i++) {
+        snprintf(name, sizeof name, "%08u.free", i);
+        assert_false(fake_disk_has_file(x->disk, name));
+    }
+    expect_goes_on(x->disk, w);
+}
+
 /* Cut short at any call, by any loss: the next start comes to the same, or has it done already. */
 static void salvage_cut_short(const struct fixture *x, const struct damage *d, uint64_t call,
                               struct fake_loss loss, bool *was_reached)
@@ -378,6 +408,7 @@ int main(void)
         TEST(rule_p4_a_log_without_its_snapshot_falls_back_to_an_older_one),
         TEST(rule_p6_damaged_term_and_vote_are_never_salvaged),
         TEST(rule_p4_few_damaged_files_are_kept),
+        TEST(rule_p4_recycled_segments_go_before_sequences_are_used_again),
         TEST(rule_p4_crash_at_every_call_of_a_salvage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -367,6 +367,39 @@ static void rule_p3b_a_torn_tail_among_old_records_is_cut(void **state)
     }
 }
 
+/* Write a record of two blocks that a power loss takes one of. */
+static void tear(struct fixture *x, uint8_t type, size_t lost_block)
+{
+    struct wal_state s = state_of(x);
+    uint8_t payload[5000];
+    memset(payload, 'p', sizeof payload);
+    struct wal_entry e = {.index = s.last + 1,
+                          .term = s.term,
+                          .type = type,
+                          .payload = slice_of(payload, sizeof payload)};
+    fake_disk_halt_at(x->disk, fake_disk_calls(x->disk) + 2);
+    assert_int_equal(wal_append(x->wal, &(struct wal_batch){.entries = &e, .count = 1}), STATUS_IO);
+    close_log(x);
+    assert_int_equal(fake_disk_pending(x->disk), 2);
+    fake_disk_power_loss(x->disk, (struct fake_loss){.kind = FAKE_LOSS_ONE, .which = lost_block});
+    reopen(x);
+}
+
+/* Of two records that were torn at the same place, one has its header and the other the rest. */
+static void rule_p3b_halves_of_two_torn_records_never_make_one(void **state)
+{
+    struct fixture *x = *state;
+    live_long(x, 8);
+    fill_segments(x, 1);
+    uint64_t last = state_of(x).last;
+    tear(x, 1, 1);
+    assert_int_equal(state_of(x).last, last);
+    assert_int_equal(state_of(x).torn_bytes, 4096);
+    tear(x, 2, 0);
+    assert_int_equal(state_of(x).last, last);
+    expect_right(x);
+}
+
 /* Whatever of a sealed log is zeroed or flipped: named, or harmless. */
 static void rule_p3b_p10_rot_in_a_recycled_segment_is_never_silent(void **state)
 {
@@ -484,6 +517,7 @@ int main(void)
         TEST(rule_p13_rot_in_the_oldest_record_of_a_log_is_corrupt),
         TEST(rule_p3b_segments_come_back_without_being_filled_again),
         TEST(rule_p3b_a_torn_tail_among_old_records_is_cut),
+        TEST(rule_p3b_halves_of_two_torn_records_never_make_one),
         TEST(rule_p3b_p10_rot_in_a_recycled_segment_is_never_silent),
         TEST(rule_p13_a_scrub_finds_rot_in_every_closed_segment),
         TEST(rule_p13_a_scrub_goes_on_while_segments_go),
