@@ -66,7 +66,7 @@ build-tsan/build.ninja:
 build-fuzz/build.ninja:
 	@./setup --if-needed --dev
 	@CC=clang meson setup build-fuzz --buildtype=debugoptimized -Dfuzzers=true \
-		-Db_sanitize=address,undefined -Db_lundef=false >/dev/null
+		-Db_sanitize=address,undefined -Db_lundef=false -Ddchecks=true >/dev/null
 
 clean:
 	@rm -rf build build-asan build-tsan build-fuzz
