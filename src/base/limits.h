@@ -76,6 +76,18 @@
 #define LIMIT_RAFT_EVENTS 4096  /* of one turn: not recorded beyond */
 #define LIMIT_RAFT_READS  65536 /* reads that wait for an index: OVERLOADED beyond */
 
+/* What a voter promises, and how long it waits after a restart (rule Q6b). A message that asks for
+ * more is dropped. */
+#define LIMIT_RAFT_LEASE_MS 600000
+
+/* Membership. Configurations in the log that are not applied yet; beyond: no change is taken, and
+ * of an append only what comes before (rule C3). */
+#define LIMIT_RAFT_CONFIGS        256
+/* What the host gives along with a membership. Beyond: a change is refused, bytes are CORRUPT. */
+#define LIMIT_CONFIG_ANNEX_BYTES  (64u * KIB)
+/* A learner further behind is not promoted (rule C4), a member not handed leadership (rule E10). */
+#define LIMIT_PROMOTE_LAG_ENTRIES 4096
+
 /* incarnations and URLs; the longest gone goes */
 #define LIMIT_PEERS_KNOWN        (2 * LIMIT_MEMBERS)
 #define LIMIT_PEER_ANSWER_BYTES  (4u * KIB) /* what may answer a dial; beyond: not a member */

@@ -33,8 +33,14 @@ bool election_may_campaign(const struct raft *r)
 {
     /* Rule E14: a member that its newest configuration does not name campaigns too, and does not
      * count itself. Else nobody could win half-way through the removal of a leader. */
-    return r->config.voter_count > 0 && !(config_has_learner(&r->config, r->options.self) &&
-                                          !config_has_voter(&r->config, r->options.self));
+    return r->config.voter_count > 0 && !raft_is_recovering(r) && !snapshot_is_awaited(r) &&
+           !(config_has_learner(&r->config, r->options.self) &&
+             !config_has_voter(&r->config, r->options.self));
+}
+
+uint64_t election_deadline(const struct raft *r)
+{
+    return index_max(r->election.deadline_ms, r->lease.until_ms);
 }
 
 void become_follower(struct raft *r, raft_term term, node_id leader)
@@ -95,7 +101,7 @@ static void count_own_vote(struct raft *r)
 /* What a candidate may say of its log: what is durable (rule E3). */
 static struct entry_id durable_tail(const struct raft *r)
 {
-    struct entry_id tail = {.index = r->durable.index};
+    struct entry_id tail = {.index = durable_index(&r->durable)};
     CHECK(raft_log_term(&r->log, tail.index, &tail.term));
     return tail;
 }
@@ -184,7 +190,8 @@ bool election_is_sticky(const struct raft *r)
 void election_on_prevote(struct raft *r, const struct raft_message *m)
 {
     struct raft_message reply = message_to(r, RAFT_MSG_PREVOTE_REPLY, m->from);
-    if (m->term > r->term && !election_is_sticky(r) && log_is_as_new(r, m->last)) {
+    if (m->term > r->term && !election_is_sticky(r) && !lease_forbids(r, m->from) &&
+        !raft_is_recovering(r) && log_is_as_new(r, m->last)) {
         reply.term = m->term;
         outbox_send_now(r, &reply);
         return;
@@ -251,7 +258,9 @@ void election_on_vote(struct raft *r, const struct raft_message *m)
 {
     CHECK_CMP(m->term, <=, r->term);
     bool is_free = r->vote == m->from || (r->vote == 0 && r->leader == 0);
-    if (m->term < r->term || !is_free || !log_is_as_new(r, m->last)) {
+    bool is_promised = !m->transfer && lease_forbids(r, m->from);
+    if (m->term < r->term || !is_free || is_promised || raft_is_recovering(r) ||
+        !log_is_as_new(r, m->last)) {
         refuse_vote(r, m->from);
         return;
     }
@@ -280,8 +289,8 @@ void election_on_vote_reply(struct raft *r, const struct raft_message *m)
 
 void election_on_timeout_now(struct raft *r, const struct raft_message *m)
 {
-    if (r->role != RAFT_FOLLOWER || m->from != r->leader ||
-        !config_has_voter(&r->config, r->options.self)) {
+    if (r->role != RAFT_FOLLOWER || m->from != r->leader || !election_may_campaign(r) ||
+        snapshot_is_restoring(r) || !config_has_voter(&r->config, r->options.self)) {
         return;
     }
     election_start(r, true);
@@ -333,8 +342,7 @@ void election_on_lost(struct raft *r, const struct raft_input *input)
 
 void election_on_time(struct raft *r)
 {
-    if (r->role == RAFT_LEADER || !election_may_campaign(r) ||
-        r->now_ms < r->election.deadline_ms) {
+    if (r->role == RAFT_LEADER || !election_may_campaign(r) || r->now_ms < election_deadline(r)) {
         return;
     }
     if (r->role == RAFT_CANDIDATE && !r->election.asked) {

@@ -5,6 +5,11 @@
 static void check_log(const struct raft *r)
 {
     const struct raft_log *log = &r->log;
+    CHECK((log->base.index == 0) == (log->base.term == 0));
+    CHECK_CMP(log->base.index, <=, index_min(log->last, r->commit));
+    CHECK((log->run_count == 0) == (log->last == log->base.index));
+    CHECK(log->run_count == 0 || log->runs[0].index == log->base.index + 1);
+    CHECK(log->run_count == 0 || log->runs[0].term >= log->base.term);
     for (uint32_t i = 0; i < log->run_count; i++) {
         CHECK(log->runs[i].term > 0 && log->runs[i].index > 0);
         CHECK_CMP(log->runs[i].index, <=, log->last);
@@ -22,8 +27,8 @@ static void check_log(const struct raft *r)
     CHECK_CMP(bytes, ==, log->bytes);
     CHECK_CMP(log->head + log->count, <=, log->capacity);
     CHECK_CMP(raft_log_last(log).term, <=, r->term);
-    /* Whatever is not applied or not durable is still in memory. */
-    CHECK_CMP(raft_log_tail_first(log), <=, r->applied + 1);
+    /* Whatever is not applied (or in a snapshot that will be) or not durable is still in memory. */
+    CHECK_CMP(raft_log_tail_first(log), <=, index_max(r->applied, log->base.index) + 1);
     CHECK_CMP(raft_log_tail_first(log), <=, r->durable.index + 1);
 }
 
@@ -32,7 +37,14 @@ static void check_durable(const struct raft *r)
     const struct durable *d = &r->durable;
     CHECK_CMP(r->commit, <=, r->log.last);
     CHECK_CMP(d->index, <=, r->log.last);
-    CHECK_CMP(r->applied, <=, index_min(r->commit, d->index)); /* rule R10 */
+    CHECK_CMP(r->applied, <=, index_min(r->commit, durable_index(d))); /* rule R10 */
+    CHECK_CMP(durable_index(d), <=, d->index);
+    CHECK(!d->discard || d->install.index == r->install.id.index);
+    CHECK((d->install.index != 0) == snapshot_is_awaited(r));
+    CHECK(r->role == RAFT_FOLLOWER || !snapshot_is_awaited(r)); /* rule S5 */
+    CHECK(r->role == RAFT_FOLLOWER || !d->recovering);          /* rule P4 */
+    CHECK(!r->recovering.complete || d->recovering);
+    CHECK_CMP(d->lease_promise_ms, <=, r->lease.longest_ms); /* rule Q6b */
     CHECK_CMP(d->term, <=, r->term);
     CHECK(d->term < r->term || d->vote == 0 || d->vote == r->vote); /* rule E1 */
     CHECK(!d->outstanding || (d->covers_last >= d->index && d->covers_last <= r->log.last));
@@ -70,6 +82,7 @@ static void check_progress(const struct raft *r, const struct progress *p)
     CHECK_CMP(p->commit_told, <=, r->commit);
     const struct inflight *w = &p->inflight; /* rule R7 */
     CHECK(w->count == 0 || !p->probing);
+    CHECK(!p->snapshot || (p->probing && p->probe_sent)); /* rule S6 */
     CHECK_CMP(w->count, <=, w->capacity);
     uint64_t bytes = 0;
     raft_index last = p->match;
@@ -121,7 +134,7 @@ static void check_change(const struct raft *r, const struct raft_snapshot *previ
     CHECK_CMP(r->commit, >=, previous->commit);
     CHECK_CMP(r->now_ms, >=, previous->now_ms);
     CHECK_CMP(r->reads.round, >=, previous->round);
-    CHECK_CMP(index_min(r->commit, r->durable.index), >=, previous->apply_to);
+    CHECK(raft_apply_limit(r) >= previous->apply_to || snapshot_is_restoring(r));
     if (r->term > previous->term) {
         return;
     }
@@ -134,7 +147,8 @@ static void check_change(const struct raft *r, const struct raft_snapshot *previ
     if (r->role == RAFT_LEADER && previous->role == RAFT_LEADER) {
         CHECK_CMP(r->log.last, >=, previous->last); /* a leader only appends */
         for (uint32_t i = 0; i < r->member_count; i++) {
-            CHECK_CMP(r->members[i].progress.match, >=, previous->match[i]); /* rule R4 */
+            const struct progress *p = &r->members[i].progress;
+            CHECK(p->match >= previous->match[i] || p->recovering); /* rules R4, P4 */
         }
     }
     /* One term, one leader; once seen it can only be forgotten, not replaced. */
@@ -163,7 +177,7 @@ void raft_check_invariants(const struct raft *r, struct raft_snapshot *previous)
                                        .member_count = r->member_count,
                                        .round = r->reads.round,
                                        .now_ms = r->now_ms,
-                                       .apply_to = index_min(r->commit, r->durable.index)};
+                                       .apply_to = raft_apply_limit(r)};
     for (uint32_t i = 0; i < r->member_count; i++) {
         previous->match[i] = r->members[i].progress.match;
     }

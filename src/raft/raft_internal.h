@@ -5,6 +5,8 @@
  *   outbox.c    what leaves, and what waits for disk     leader.c    appends, commit, check-quorum
  *   follower.c  appends taken and acknowledged           transfer.c  leadership handed over
  *   reads.c     linearizable reads                       invariants.c what must hold after any step
+ *   snapshot.c  the log's beginning, installations       recovering.c after a loss of the log
+ *   lease.c     promises of voters, lease reads
  *
  * Time is checked at the end of a turn only, after all that arrived: a member that slept through
  * its timeout, but has the leader's messages in its buffers, must read them first. */
@@ -58,6 +60,30 @@ struct leadership {
     uint64_t heartbeat_ms;
     uint64_t uncommitted_bytes; /* payloads of this term's entries (rule O2) */
     uint32_t uncommitted_entries;
+    uint64_t lease_from_ms; /* answers to what left earlier prove nothing (rule Q6) */
+};
+
+/* A snapshot that takes the place of the state, from its arrival until it is applied (rule S3). */
+struct install {
+    struct entry_id id; /* index 0 = none */
+    raft_index until;   /* acknowledged no further until it is durable */
+    bool discards;      /* the log before it was void */
+    bool durable;
+    bool announce; /* tell the host with this turn */
+};
+
+/* Rule P4; whether it recovers at all is the disk's word (durable.h). */
+struct recovering {
+    raft_term term;    /* the target holds in this term only */
+    raft_index target; /* what must be here again */
+    bool complete;     /* it is; the disk must be told */
+};
+
+/* What this member promised as a voter (rule Q6b). */
+struct lease {
+    node_id holder; /* to whom; 0 = before this boot, to somebody */
+    uint64_t until_ms;
+    uint32_t longest_ms;
 };
 
 struct transfer {
@@ -149,6 +175,10 @@ struct raft {
     raft_index applied; /* as the host told */
 
     struct election election;
+    struct entry_id snapshot; /* the newest durable one; index 0 = none */
+    struct install install;
+    struct recovering recovering;
+    struct lease lease;
     struct debt debt;
     struct leadership leading;
     struct transfer transfer;
@@ -189,6 +219,10 @@ void raft_set_leader(struct raft *r, node_id leader);
 /* Cut the log at a conflict (rule R1). Requires: from > commit. */
 void raft_truncate(struct raft *r, raft_index from);
 void raft_trim_tail(struct raft *r);
+/* A snapshot's configuration takes the place of all that the log had. */
+void raft_adopt_config(struct raft *r, const struct raft_config_view *view);
+/* Entries up to here may be applied (rule R10). */
+raft_index raft_apply_limit(const struct raft *r);
 
 /* --- outbox.c --------------------------------------------------------------------------------- */
 
@@ -226,12 +260,16 @@ void election_on_time(struct raft *r);
 /* Pre-vote at once; alone, or told by the leader: campaign at once. */
 void election_start(struct raft *r, bool by_transfer);
 bool election_may_campaign(const struct raft *r);
+/* When it campaigns by itself; not while it promised another one not to (rule Q6b). */
+uint64_t election_deadline(const struct raft *r);
 
 /* --- follower.c ------------------------------------------------------------------------------- */
 
 void follower_on_append(struct raft *r, const struct raft_message *m);
 void follower_on_heartbeat(struct raft *r, const struct raft_message *m);
 void follower_turn(struct raft *r);
+/* Verified against this leader, and durable here (rule R5). */
+raft_index follower_acknowledgeable(const struct raft *r);
 /* A leader of a lower term must learn of this one (rule E5). */
 void follower_refuse_old_leader(struct raft *r, const struct raft_message *m);
 
@@ -275,3 +313,44 @@ void reads_on_time(struct raft *r);
 uint64_t reads_deadline(const struct raft *r);
 void reads_leader_turn(struct raft *r);
 void reads_follower_turn(struct raft *r);
+
+/* --- snapshot.c ------------------------------------------------------------------------------- */
+
+void snapshot_on_compacted(struct raft *r, const struct raft_input *input);
+enum status snapshot_on_install(struct raft *r, const struct raft_input *input);
+void snapshot_on_sent(struct raft *r, const struct raft_input *input);
+void snapshot_on_durable(struct raft *r);
+void snapshot_on_applied(struct raft *r);
+/* As leader: the member needs what is no longer in the log. */
+void snapshot_offer(struct raft *r, struct member *member);
+/* What output.restore says. */
+struct entry_id snapshot_take_restore(struct raft *r);
+/* One was given and is not durable yet. */
+bool snapshot_is_awaited(const struct raft *r);
+/* One was given and is not applied yet. */
+bool snapshot_is_restoring(const struct raft *r);
+
+/* --- recovering.c ----------------------------------------------------------------------------- */
+
+void recovering_on_heartbeat(struct raft *r, const struct raft_message *m);
+void recovering_turn(struct raft *r);
+void recovering_on_durable(struct raft *r, bool was_recovering);
+/* As leader: take the word of a member that recovers. */
+void recovering_note_answer(struct progress *p, const struct raft_message *m);
+
+/* --- lease.c ---------------------------------------------------------------------------------- */
+
+void lease_init(struct raft *r, uint32_t promise_ms);
+/* The leader of the current term spoke. */
+void lease_promise(struct raft *r, const struct raft_message *m);
+/* A promise to another one runs. Nobody's own word and no leader's own hand-over is asked here. */
+bool lease_forbids(const struct raft *r, node_id candidate);
+/* The lease_ms of what this leader sends. */
+uint32_t lease_asked_ms(const struct raft *r);
+/* A leadership begins. */
+void lease_begin(struct raft *r);
+/* Only what is sent from now on counts. */
+void lease_void(struct raft *r);
+/* No lease any more in this term. */
+void lease_end(struct raft *r);
+bool lease_is_valid(const struct raft *r, uint64_t now_ms);

@@ -44,6 +44,13 @@ struct marks {
     uint64_t lone;
     uint64_t joint;
     uint64_t outside; /* members that stayed broken to the end */
+    uint64_t snapshots;
+    uint64_t snapshots_needed;
+    uint64_t installs;
+    uint64_t installs_kept;
+    uint64_t losses;
+    uint64_t recovered;
+    uint64_t lease_reads;
 };
 
 static struct marks marks;
@@ -64,6 +71,18 @@ static void note_event(void *context, node_id id, const struct raft_event *event
     marks.quorums_lost += event->kind == RAFT_EVENT_QUORUM_LOST;
     marks.leaders_lost += event->kind == RAFT_EVENT_LEADER_LOST;
     marks.dropped += event->kind == RAFT_EVENT_DROPPED;
+    marks.snapshots_needed += event->kind == RAFT_EVENT_SNAPSHOT_NEEDED;
+    marks.recovered += event->kind == RAFT_EVENT_RECOVERED;
+}
+
+static void note_host(void *context, node_id id, const char *what, raft_index index)
+{
+    (void)context;
+    if (traced != NULL) {
+        printf("[%llu] n%llu %s %llu\n", (unsigned long long)traced->now_ms, (unsigned long long)id,
+               what, (unsigned long long)index);
+    }
+    marks.snapshots += strcmp(what, "snapshot") == 0;
 }
 
 static void note_message(void *context, const struct raft_message *m, bool lost)
@@ -121,6 +140,20 @@ static uint32_t draw_bound(struct world *w, uint32_t low, uint32_t high)
     return toss(w, 50) ? 0 : (uint32_t)rng_between(&w->rng, low, high);
 }
 
+/* Every clock is wrong by a part of `percent`, some as much as can be. Some members expect less
+ * patience than the others (rule Q6b). */
+static void set_clocks(struct world *w, uint32_t percent)
+{
+    bool unequal = toss(w, 30);
+    for (node_id id = 1; id <= w->node_count; id++) {
+        uint64_t error = 10 * (toss(w, 50) ? percent : rng_below(&w->rng, percent + 1));
+        w->nodes[id].clock_permille = toss(w, 50) ? 1000 + error : 1000 - error;
+        if (unequal && toss(w, 50)) {
+            w->nodes[id].options.election_timeout_ms /= 2;
+        }
+    }
+}
+
 static void draw_cluster(struct world *w)
 {
     static const uint32_t counts[] = {1, 2, 3, 3, 3, 4, 5, 5, 7};
@@ -138,9 +171,17 @@ static void draw_cluster(struct world *w)
         .uncommitted_bytes_max = draw_bound(w, 1, 500),
         .uncommitted_entries_max = draw_bound(w, 1, 8),
         .tail_bytes_max = draw_bound(w, 1, 800),
+        .lease_reads = toss(w, 40),
+        .clock_rate_error_percent = (uint32_t)rng_between(&w->rng, 1, 30),
     };
     for (uint32_t i = 0; i < count; i++) {
         world_add(w, &options, &config);
+    }
+    w->snapshot_every = toss(w, 50) ? 0 : (uint32_t)rng_between(&w->rng, 1, 50);
+    w->snapshot_slack = toss(w, 50) ? 0 : (uint32_t)rng_between(&w->rng, 1, 30);
+    w->transfer_max_ms = rng_between(&w->rng, w->transfer_min_ms, 100);
+    if (options.lease_reads) {
+        set_clocks(w, options.clock_rate_error_percent);
     }
 }
 
@@ -154,6 +195,7 @@ struct faults {
     bool transfers;
     bool pauses;
     bool noise;
+    bool losses; /* of a part of the log */
 };
 
 static struct faults draw_faults(struct world *w)
@@ -165,7 +207,8 @@ static struct faults draw_faults(struct world *w)
                        .losses_told = toss(w, 50),
                        .transfers = toss(w, 50),
                        .pauses = toss(w, 25),
-                       .noise = toss(w, 25)};
+                       .noise = toss(w, 25),
+                       .losses = toss(w, 40)};
     w->turn_now = toss(w, 50) ? 100 : 30;
     w->page = toss(w, 50) ? 0 : (uint32_t)rng_between(&w->rng, 1, 5);
     w->load_fails = toss(w, 50) ? 0 : 30;
@@ -221,6 +264,40 @@ static void crash_or_start(struct world *w)
     } else {
         world_start(w, id);
     }
+}
+
+static bool can_decide(const struct raft_config *c, const bool *core);
+
+/* One member's disk loses a part of its log; never when the others could not go on without it, and
+ * one at a time: two might be all that held an entry. */
+static void lose_something(struct world *w)
+{
+    node_id id = any_node(w);
+    bool others[WORLD_NODES_MAX + 1];
+    for (node_id other = 1; other <= w->node_count; other++) {
+        others[other] = other != id;
+        if (w->nodes[other].disk.recovering) {
+            return;
+        }
+    }
+    const struct world_disk *disk = &w->nodes[id].disk;
+    if (!can_decide(&w->nodes[id].config, others) || disk->count == 0) {
+        return;
+    }
+    if (world_is_up(w, id)) {
+        world_crash(w, id);
+    }
+    if (disk->count > 0) {
+        raft_index last = world_disk_last(disk);
+        uint64_t most = toss(w, 50) ? 3 : disk->count;
+        raft_index from =
+            last + 1 - rng_between(&w->rng, 1, most < disk->count ? most : disk->count);
+        if (from > disk->snapshot.id.index) {
+            world_lose(w, id, from);
+            marks.losses++;
+        }
+    }
+    world_start(w, id);
 }
 
 static void tell_lost(struct world *w, node_id id)
@@ -322,6 +399,9 @@ static void disturb(struct world *w, const struct faults *f)
     if (f->crashes && toss(w, 8)) {
         crash_or_start(w);
     }
+    if (f->losses && toss(w, 4)) {
+        lose_something(w);
+    }
     if (f->slow_disks && toss(w, 10)) {
         world_set_disk(w, id, rng_below(&w->rng, 80), toss(w, 20));
     }
@@ -342,8 +422,9 @@ static void disturb(struct world *w, const struct faults *f)
     }
     if (f->transfers && toss(w, 5)) {
         static const enum raft_input_kind kinds[] = {RAFT_INPUT_TRANSFER, RAFT_INPUT_CAMPAIGN,
-                                                     RAFT_INPUT_STALLED, RAFT_INPUT_UNREACHABLE};
-        struct raft_input input = {.kind = kinds[rng_below(&w->rng, 4)],
+                                                     RAFT_INPUT_STALLED, RAFT_INPUT_UNREACHABLE,
+                                                     RAFT_INPUT_CLOCK_JUMPED};
+        struct raft_input input = {.kind = kinds[rng_below(&w->rng, 5)],
                                    .target = rng_between(&w->rng, 0, w->node_count)};
         (void)!world_input(w, id, &input);
     }
@@ -395,6 +476,16 @@ static void put_outside(struct world *w, node_id id)
     }
 }
 
+/* Without the one that lost something. */
+static bool can_elect(const struct world *w, const bool *core)
+{
+    bool whole[WORLD_NODES_MAX + 1];
+    for (node_id id = 1; id <= w->node_count; id++) {
+        whole[id] = core[id] && !w->nodes[id].disk.recovering;
+    }
+    return can_decide(&w->nodes[1].config, whole);
+}
+
 /* Mend the network and the disks; draw the core, which can decide, and leave the others broken.
  * Returns how many. */
 static uint32_t mend(struct world *w, bool *core)
@@ -403,6 +494,7 @@ static uint32_t mend(struct world *w, bool *core)
     w->duplicates = 0;
     w->delay_max_ms = w->delay_min_ms + 3;
     w->load_fails = 0;
+    w->transfer_max_ms = w->transfer_min_ms;
     world_set_all_links(w, WORLD_LINK_OPEN);
     for (node_id id = 1; id <= w->node_count; id++) {
         core[id] = true;
@@ -416,7 +508,7 @@ static uint32_t mend(struct world *w, bool *core)
     bool some_stay = toss(w, 50);
     for (node_id id = 1; some_stay && id <= w->node_count; id++) {
         core[id] = toss(w, 50);
-        core[id] = core[id] || !can_decide(&w->nodes[1].config, core);
+        core[id] = core[id] || !can_decide(&w->nodes[1].config, core) || !can_elect(w, core);
         if (!core[id]) {
             put_outside(w, id);
             outside++;
@@ -470,7 +562,8 @@ static uint64_t run_schedule(uint64_t seed)
     struct world w;
     world_init(&w, seed);
     traced = getenv("RAFT_TRACE") != NULL ? &w : NULL;
-    w.observer = (struct world_observer){.on_event = note_event, .on_message = note_message};
+    w.observer = (struct world_observer){
+        .on_event = note_event, .on_message = note_message, .on_host = note_host};
     draw_cluster(&w);
     struct faults faults = draw_faults(&w);
     for (node_id id = 1; id <= w.node_count; id++) {
@@ -487,6 +580,9 @@ static uint64_t run_schedule(uint64_t seed)
     marks.applied += checker_committed(&w);
     marks.reads += checker_reads_answered(&w);
     marks.partial_writes += w.restarts_with_partial_write;
+    marks.installs += w.installs;
+    marks.installs_kept += w.installs_kept;
+    marks.lease_reads += checker_lease_reads(&w);
     uint64_t hash = w.hash;
     world_deinit(&w);
     return hash;
@@ -523,6 +619,13 @@ static void print_marks(uint64_t seeds, double seconds)
     PRINT(lone);
     PRINT(joint);
     PRINT(outside);
+    PRINT(snapshots);
+    PRINT(snapshots_needed);
+    PRINT(installs);
+    PRINT(installs_kept);
+    PRINT(losses);
+    PRINT(recovered);
+    PRINT(lease_reads);
 #undef PRINT
 }
 
@@ -550,6 +653,9 @@ static void schedules_reach_the_rare_corners(void **state)
     assert_true(marks.transfers > 0 && marks.quorums_lost > 0 && marks.leaders_lost > 0);
     assert_true(marks.partial_writes > 0 && marks.bulk_appends > 0 && marks.dropped > 0);
     assert_true(marks.lone > 0 && marks.joint > 0 && marks.outside > 0);
+    assert_true(marks.snapshots > 0 && marks.snapshots_needed > 0);
+    assert_true(marks.installs > marks.installs_kept && marks.installs_kept > 0);
+    assert_true(marks.losses > 0 && marks.recovered > 0 && marks.lease_reads > 0);
 }
 
 static void rule_e2_the_same_seed_gives_the_same_trace(void **state)
