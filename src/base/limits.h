@@ -47,6 +47,7 @@
 #define LIMIT_UNCOMMITTED_ENTRIES 65536
 #define LIMIT_SURVEYS             256 /* members asked for their state at once: then 429 */
 #define LIMIT_WAITING_REQUESTS    65536
+#define LIMIT_FORWARDS            4096 /* writes that other members handed to this leader: then 429 */
 
 /* The log (rules R7, R14; architecture rule 6). */
 #define LIMIT_LOG_TAIL_BYTES                                                                       \

@@ -21,7 +21,9 @@
 static void run_write(struct work *w)
 {
     struct log_write *write = w->context;
+    uint64_t begun_us = write->loop->ops->now_us(write->loop);
     write->status = wal_append(write->wal, &write->batch);
+    write->sync_us = write->loop->ops->now_us(write->loop) - begun_us;
     write->wants_prepare = write->status == STATUS_OK && wal_wants_prepare(write->wal);
 }
 
@@ -37,6 +39,7 @@ static void done_write(struct work *w)
                   status_text(write->status));
         return;
     }
+    node_histogram_add(&n->figures.log_sync, write->sync_us);
     uint64_t took_ms = node_now(n) - write->started_ms;
     write->sync_ms = (uint32_t)((write->sync_ms * 7 + took_ms) / 8);
     if (write->sync_ms == 0) {
@@ -77,6 +80,7 @@ void node_write_log(struct node *n, const struct raft_persist *p)
         .commit = p->commit,
     };
     write->wal = n->wal;
+    write->loop = n->loop;
     write->in_flight = true;
     write->stall_told = false;
     write->started_ms = node_now(n);
@@ -95,6 +99,7 @@ void node_check_stall(struct node *n)
     } else if (age_ms > STALL_ELECTION_TIMEOUTS * n->options.election_timeout_ms &&
                !n->write.stall_told) {
         n->write.stall_told = true;
+        n->figures.stalls++;
         log_warn("the disk does not answer age_ms=%" PRIu64, age_ms);
         node_step(n, &(struct raft_input){.now_ms = node_now(n), .kind = RAFT_INPUT_STALLED});
     }

@@ -175,6 +175,7 @@ static void on_message(void *context, struct uuid from, const struct raft_messag
     struct raft_input input = {.now_ms = node_now(n), .kind = RAFT_INPUT_MESSAGE};
     input.message = message;
     node_step(n, &input);
+    node_count_message(n, message);
     if (message->type == RAFT_MSG_APPEND || message->type == RAFT_MSG_HEARTBEAT) {
         if (raft_leader(n->raft) == message->from) {
             n->leader_contact_ms = input.now_ms;
@@ -201,6 +202,12 @@ static void on_note(void *context, struct uuid from, enum peer_note kind, struct
     case PEER_NOTE_SURVEY_REPLY:
         node_survey_on_reply(n, from, body);
         break;
+    case PEER_NOTE_FORWARD_ASK:
+        node_forward_on_ask(n, from, body);
+        break;
+    case PEER_NOTE_FORWARD_REPLY:
+        node_forward_on_reply(n, from, body);
+        break;
     }
 }
 
@@ -211,6 +218,7 @@ static void on_down(void *context, struct uuid peer)
         founding_on_down(n->founding, peer);
     } else {
         node_catch_up_on_link(n, peer, false);
+        node_forward_on_down(n, peer);
     }
 }
 
@@ -381,7 +389,8 @@ static void set_request_timer(struct node *n)
 {
     n->turn_wanted = n->turn_wanted && !n->stopped; /* it takes no more turns */
     const uint64_t deadlines[] = {node_writes_deadline(n), node_reads_deadline(n),
-                                  node_surveys_deadline(n), node_leadership_deadline(n)};
+                                  node_surveys_deadline(n), node_leadership_deadline(n),
+                                  node_forwards_deadline(n)};
     uint64_t earliest = n->turn_wanted ? node_now(n) : UINT64_MAX;
     for (size_t i = 0; i < sizeof(deadlines) / sizeof(deadlines[0]); i++) {
         earliest = deadlines[i] < earliest ? deadlines[i] : earliest;
@@ -445,6 +454,7 @@ static void turn_raft(struct node *n)
     n->turn_wanted = false;
     bool aborted = false;
     for (uint32_t i = 0; i < out.event_count; i++) {
+        node_count_event(n, &out.events[i]);
         aborted |= tell_event(n, &out.events[i]);
     }
     send_messages(n, &out);
@@ -507,6 +517,7 @@ static void on_request_timer(struct timer *t)
     struct node *n = t->context;
     uint64_t now_ms = node_now(n);
     node_writes_expire(n, now_ms);
+    node_forwards_expire(n, now_ms);
     node_reads_expire(n, now_ms);
     node_surveys_expire(n, now_ms);
     node_leadership_expire(n, now_ms);
@@ -576,9 +587,10 @@ static void take_options(struct node *n, const struct node_options *options)
 
 static void init_lists(struct node *n)
 {
-    struct list *const lists[] = {
-        &n->writes,        &n->writes_durable, &n->writes_all,    &n->reads_new, &n->reads_asked,
-        &n->reads_indexed, &n->reads_session,  &n->reads_refused, &n->surveys,   &n->step_downs};
+    struct list *const lists[] = {&n->writes,        &n->writes_durable, &n->writes_all,
+                                  &n->reads_new,     &n->reads_asked,    &n->reads_indexed,
+                                  &n->reads_session, &n->reads_refused,  &n->surveys,
+                                  &n->step_downs,    &n->forwards_out,   &n->forwards_in};
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
         list_init(lists[i]);
     }
@@ -692,6 +704,7 @@ void node_destroy(struct node *n)
         return;
     }
     stop_timers(n);
+    node_forwards_destroy(n);
     if (n->peers != NULL) {
         peers_destroy(n->peers);
     }

@@ -20,6 +20,7 @@
 /* One write of the log under way on the log thread. */
 struct log_write {
     struct work work;
+    struct loop *loop; /* for its clock */
     struct wal *wal;
     struct wal_batch batch;
     struct wal_entry *entries; /* owned, `capacity` of them */
@@ -28,6 +29,7 @@ struct log_write {
     bool wants_prepare; /* the next segment is due, as the log thread saw it */
     bool in_flight;
     uint64_t started_ms;
+    uint64_t sync_us; /* of the last one, by the log thread's clock */
     bool stall_told;  /* rule E8: the core knows */
     uint32_t sync_ms; /* smoothed duration, for rule E6b's slot; at least 1 */
 };
@@ -128,6 +130,10 @@ struct node {
     struct list writes_durable; /* node_write with NODE_ACK_LEADER, by index */
     struct list writes_all;     /* node_write with NODE_ACK_ALL, applied, not yet on all */
     uint32_t write_count;
+    struct list forwards_out; /* node_write that a leader was asked to take, by number */
+    struct list forwards_in;  /* struct forwarded: what others asked of us */
+    uint32_t forwards_in_count;
+    uint64_t forward_number;
     struct list reads_new;     /* node_read of this turn */
     struct list reads_asked;   /* waiting for raft's answer to their token */
     struct list reads_indexed; /* waiting for applied >= index */
@@ -140,6 +146,9 @@ struct node {
     uint64_t survey_number;
     struct list step_downs;
     uint64_t campaign_again_ms;
+
+    struct node_metrics
+        figures; /* what is counted since the start; queues are looked at when asked */
 
     /* A callback of this turn brought an input that the core has not seen a turn for: without one
      * more it would lie until something else happens. */
@@ -201,6 +210,20 @@ void node_writes_fail_all(struct node *n);
 /* UINT64_MAX = none. */
 uint64_t node_writes_deadline(const struct node *n);
 
+/* --- forward.c */
+/* Ask the leader to take it. OK, or NOT_LEADER (none is known, or there is no link with it),
+ * OVERLOADED; then nothing was sent. */
+enum status MUST_CHECK node_forward_start(struct node *n, struct node_write *w,
+                                          const struct kv_command *command);
+void node_forward_on_ask(struct node *n, struct uuid from, struct slice body);
+void node_forward_on_reply(struct node *n, struct uuid from, struct slice body);
+/* What was asked of it has an unknown outcome from now on. */
+void node_forward_on_down(struct node *n, struct uuid peer);
+void node_forwards_expire(struct node *n, uint64_t now_ms);
+uint64_t node_forwards_deadline(const struct node *n);
+/* Forget what others asked: no answers any more. */
+void node_forwards_destroy(struct node *n);
+
 /* --- read_queue.c */
 void node_reads_ask(struct node *n); /* at the start of a turn */
 void node_reads_on_answer(struct node *n, const struct raft_read *answer);
@@ -224,6 +247,12 @@ void node_catch_up_on_turn(struct node *n);
 void node_leadership_on_turn(struct node *n, bool transfer_aborted);
 void node_leadership_expire(struct node *n, uint64_t now_ms);
 uint64_t node_leadership_deadline(const struct node *n);
+
+/* --- figures.c */
+void node_histogram_add(struct node_histogram *h, uint64_t us);
+/* Count what the core tells and what the leader hears. */
+void node_count_event(struct node *n, const struct raft_event *e);
+void node_count_message(struct node *n, const struct raft_message *m);
 
 /* --- member_info.c */
 const char *node_role_name(const struct node *n); /* NULL while founding */

@@ -42,6 +42,8 @@ enum peer_note {
     PEER_NOTE_PROMISE,         /* founding: R, promised */
     PEER_NOTE_SURVEY_ASK,      /* survey number */
     PEER_NOTE_SURVEY_REPLY,
+    PEER_NOTE_FORWARD_ASK, /* rule R15: a write for the leader; of any size, see peers_send_long_note */
+    PEER_NOTE_FORWARD_REPLY,
 };
 
 struct peers_events {
@@ -85,10 +87,16 @@ void peers_accept(struct peers *p, struct conn *c, struct slice rest);
  *  */
 void peers_send(struct peers *p, struct uuid to, const struct raft_message *m);
 void peers_send_note(struct peers *p, struct uuid to, enum peer_note kind, struct slice body);
+/* A note of up to LIMIT_ENTRY_BYTES, in order behind appends. False: it was not taken, nothing
+ * leaves. */
+bool peers_send_long_note(struct peers *p, struct uuid to, enum peer_note kind, struct slice body);
 
 bool peers_is_up(const struct peers *p, struct uuid peer);
 /* now - the last frame from it; UINT64_MAX = never. */
 uint64_t peers_silence_ms(const struct peers *p, struct uuid peer);
+
+/* Bytes that wait to be sent, to all of them together. */
+uint64_t peers_unsent_bytes(const struct peers *p);
 
 /* One peer that we dial or that came, for reports. */
 struct peer_view {

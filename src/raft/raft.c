@@ -513,6 +513,16 @@ bool raft_is_transferring(const struct raft *r)
     return r->transfer.target != 0;
 }
 
+struct raft_figures raft_figures(const struct raft *r)
+{
+    bool leads = r->role == RAFT_LEADER;
+    return (struct raft_figures){
+        .uncommitted_bytes = leads ? r->leading.uncommitted_bytes : 0,
+        .uncommitted_entries = leads ? r->leading.uncommitted_entries : 0,
+        .tail_bytes = r->log.bytes,
+    };
+}
+
 const struct raft_config *raft_active_config(const struct raft *r)
 {
     return &r->config;

@@ -434,6 +434,14 @@ struct raft_progress_view {
 };
 bool raft_progress_of(const struct raft *r, node_id member, struct raft_progress_view *view);
 
+/* What waits, against its bounds in struct raft_options. */
+struct raft_figures {
+    uint64_t uncommitted_bytes; /* payloads; 0 unless leading (rule O2) */
+    uint32_t uncommitted_entries;
+    uint64_t tail_bytes; /* the log in memory */
+};
+struct raft_figures raft_figures(const struct raft *r);
+
 const char *raft_role_name(enum raft_role role);
 const char *raft_message_name(enum raft_message_type type);
 const char *raft_event_name(enum raft_event_kind kind);

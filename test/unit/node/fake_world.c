@@ -156,6 +156,11 @@ static uint64_t op_now(struct loop *l)
     return of_loop(l)->world->now_ms;
 }
 
+static uint64_t op_now_us(struct loop *l)
+{
+    return op_now(l) * 1000;
+}
+
 static uint64_t op_wall(struct loop *l)
 {
     return op_now(l) + 1700000000000u;
@@ -299,6 +304,7 @@ static void op_stop(struct loop *base)
 
 static const struct loop_ops fake_ops = {
     .now_ms = op_now,
+    .now_us = op_now_us,
     .wall_ms = op_wall,
     .random = op_random,
     .timer_start = op_timer_start,
