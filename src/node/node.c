@@ -354,6 +354,11 @@ static bool tell_event(struct node *n, const struct raft_event *e)
                   "not start this member from it again",
                   e->b, e->a, n->options.data_dir);
         break;
+    case RAFT_EVENT_RECOVERED:
+        log_info("what the log had lost is here again: votes and acknowledgements count "
+                 "last=%" PRIu64 " term=%" PRIu64,
+                 e->a, e->b);
+        break;
     case RAFT_EVENT_CONFIG_ROLLED_BACK:
         log_info("a change of the members was undone index=%" PRIu64, e->b);
         break;
@@ -527,6 +532,7 @@ static void turn_raft(struct node *n)
     n->turn_wanted |= kv_compact_step(n->kv, COMPACTION_STEP);
     node_maybe_prepare_log(n);
     node_update_hello(n);
+    node_damage_on_turn(n);
 }
 
 void node_turn(struct node *n)
@@ -653,6 +659,7 @@ static void init_timers(struct node *n)
     n->compaction_timer = (struct timer){.fire = on_compaction_timer, .context = n};
     n->seal_timer = (struct timer){.fire = node_on_seal_timer, .context = n};
     n->space_timer = (struct timer){.fire = node_on_space_timer, .context = n};
+    n->damage_timer = (struct timer){.fire = node_on_damage_timer, .context = n};
 }
 
 /* Once founded, the roster counts and not --peers (contract); a difference is worth a word. */
@@ -747,7 +754,7 @@ static void stop_timers(struct node *n)
 {
     struct timer *const timers[] = {&n->raft_timer,     &n->request_timer,  &n->compaction_timer,
                                     &n->founding_timer, &n->shutdown_timer, &n->seal_timer,
-                                    &n->joining.timer,  &n->space_timer};
+                                    &n->joining.timer,  &n->space_timer,    &n->damage_timer};
     for (size_t i = 0; i < sizeof(timers) / sizeof(timers[0]); i++) {
         n->loop->ops->timer_stop(n->loop, timers[i]);
     }

@@ -40,6 +40,9 @@ static uint64_t leader_silence_ms(const struct node *n)
     if (node_is_leader(n)) {
         return 0;
     }
+    if (raft_is_recovering(n->raft)) {
+        return UINT64_MAX; /* it hears the leader, and may have lost what that had said */
+    }
     return n->leader_contact_ms == 0 ? UINT64_MAX : node_now(n) - n->leader_contact_ms;
 }
 

@@ -68,6 +68,9 @@ enum status node_load_identity(struct node *n, char **detail)
             *detail = mem_strdup("the \"" IDENTITY_RECORD "\" file cannot be read");
         }
     }
+    if (s == STATUS_CORRUPT) {
+        node_explain_lost_promise(n, detail);
+    }
     blob_unref(content);
     n->self = uuid_short(n->identity.incarnation);
     return s == STATUS_OK ? node_count_boot(n, detail) : s;
@@ -124,6 +127,7 @@ static enum status start_core(struct node *n, const struct wal_state *state, con
         .config_index = r->config_index,
         .term = state->term,
         .vote = state->vote,
+        .recovering = state->recovering,
         .commit = n->applied,
         .applied = n->applied,
         .last = state->last,
@@ -168,8 +172,10 @@ enum status node_recover(struct node *n, char **detail)
     /* The log is made before founding begins: whoever has promised anything had one. */
     struct wal_options options = {.disk = n->disk,
                                   .log_id = n->identity.log_id,
+                                  .first_segment_bytes = n->options.first_segment_bytes,
+                                  .segment_bytes = n->options.segment_bytes,
                                   .must_exist = n->identity.phase != FOUNDING_FRESH};
-    enum status s = wal_open(&options, &n->wal, detail);
+    enum status s = node_open_log(n, &options, detail);
     if (s != STATUS_OK) {
         return s;
     }
@@ -187,6 +193,9 @@ enum status node_recover(struct node *n, char **detail)
     s = replay_log(n, &state, &r, detail);
     if (s == STATUS_OK) {
         s = start_core(n, &state, &r);
+        if (s == STATUS_OK && state.recovering) {
+            s = node_check_recovery(n, detail);
+        }
         if (s == STATUS_OK && state.last > 0) {
             log_info("recovered term=%" PRIu64 " last=%" PRIu64 " applied=%" PRIu64
                      " in_ms=%" PRIu64,
