@@ -3,8 +3,8 @@
  * Found at the start: a founded member keeps what is sound of its log, says what it lost, and takes
  * part without votes and acknowledgements until it has that again from the others. What it serves
  * meanwhile is no less true than what a follower serves that was away: what it applied is a part of
- * what was committed, a linearizable read waits for an index that the leader confirmed, and one of a
- * session for its revision. Only "no older than so many ms" it cannot say.
+ * what was committed, a linearizable read waits for an index that the leader confirmed, and one of
+ * a session for its revision. Only "no older than so many ms" it cannot say.
  *
  * Alone, a member has nobody to ask: it refuses to start. Term and vote are never guessed, nor who
  * it is: a member that lost either may have promised anything, and must be replaced.

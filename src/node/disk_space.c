@@ -5,12 +5,12 @@
  *      +--------------- it could be made ----------+-----------------------------+
  *
  * Short of space, a member works on in the segment that it has. With no space a leader refuses
- * writes, lets deletes and compactions pass, which make room, and tries once to hand leadership to a
- * member that may have more (also when it gets it later; only once, for when all are full somebody
- * must lead, and each new term takes of the room). A batch for which there is no room at all waits;
- * nothing of it is written, so nothing is acknowledged, and the core is told at once that the disk
- * hangs (rule E8). Every second it is tried again, so that the member goes on by itself when there is
- * room. */
+ * writes, lets deletes and compactions pass, which make room, and tries once to hand leadership to
+ * a member that may have more (also when it gets it later; only once, for when all are full
+ * somebody must lead, and each new term takes of the room). A batch for which there is no room at
+ * all waits; nothing of it is written, so nothing is acknowledged, and the core is told at once
+ * that the disk hangs (rule E8). Every second it is tried again, so that the member goes on by
+ * itself when there is room. */
 #include "base/log.h"
 #include "node/node_internal.h"
 

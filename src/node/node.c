@@ -230,6 +230,12 @@ static void on_note(void *context, struct uuid from, enum peer_note kind, struct
     case PEER_NOTE_OLD_COPY:
         node_on_accused(n, body);
         break;
+    case PEER_NOTE_DIGEST:
+        node_digest_on_told(n, from, body);
+        break;
+    case PEER_NOTE_ODD:
+        node_digest_on_odd(n, from, body);
+        break;
     }
 }
 
@@ -417,6 +423,9 @@ static void apply_committed(struct node *n, raft_index to)
         CHECK(entry != NULL);
         apply_entry(n, n->applied + 1, entry);
         n->applied++;
+        if (n->applied % DIGEST_EVERY == 0) {
+            node_digest_on_applied(n);
+        }
     }
     struct raft_input input = {.now_ms = node_now(n), .kind = RAFT_INPUT_APPLIED};
     input.index = n->applied;
@@ -589,6 +598,7 @@ void node_start_raft(struct node *n, const struct raft_restored *restored)
     }
     n->raft = raft_create(&options, &with_config, node_now(n));
     node_members_on_turn(n);
+    node_scrub_start(n);
 }
 
 static char **copy_urls(const char *const *urls, uint32_t count)
@@ -775,6 +785,7 @@ void node_destroy(struct node *n)
         return;
     }
     stop_timers(n);
+    node_scrub_destroy(n);
     node_forwards_destroy(n);
     if (n->peers != NULL) {
         peers_destroy(n->peers);

@@ -13,6 +13,7 @@
 #include "node/node.h"
 #include "node/peers.h"
 #include "node/roster.h"
+#include "node/state_check.h"
 #include "raft/raft.h"
 #include "wal/disk.h"
 #include "wal/wal.h"
@@ -179,6 +180,8 @@ struct node {
     /* Rule P13: found while running; leadership goes, then this member. Empty = none. */
     char damage[DAMAGE_TEXT_SIZE];
     struct timer damage_timer;
+    struct scrub scrub;
+    struct agreement agreement;
     struct identity_save save;
 
     struct timer raft_timer;
@@ -326,6 +329,16 @@ void node_on_damage(struct node *n, const char *what);
 /* The end, when the time has come. */
 void node_damage_on_turn(struct node *n);
 void node_on_damage_timer(struct timer *t);
+
+/* --- scrub.c */
+void node_scrub_start(struct node *n);
+void node_scrub_destroy(struct node *n);
+
+/* --- agreement.c */
+/* Requires: n->applied is a multiple of DIGEST_EVERY. */
+void node_digest_on_applied(struct node *n);
+void node_digest_on_told(struct node *n, struct uuid from, struct slice body);
+void node_digest_on_odd(struct node *n, struct uuid from, struct slice body);
 
 /* --- disk_space.c */
 /* Making the next segment succeeded, or found no space. */

@@ -67,6 +67,10 @@ void node_read_start(struct node *n, struct node_read *r)
                r->consistency == NODE_STALE && r->max_lag_ms == 0 ? STATUS_OK : STATUS_NOT_LEADER);
         return;
     }
+    if (n->agreement.is_quarantined) {
+        finish(r, STATUS_BEHIND);
+        return;
+    }
     if (n->read_count >= LIMIT_WAITING_REQUESTS) {
         finish(r, STATUS_OVERLOADED);
         return;

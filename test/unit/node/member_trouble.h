@@ -25,7 +25,7 @@ int trouble_wait_for_leader_but(struct cluster *c, int old);
 
 /* The files of the log of a member, oldest first; how many. Requires: the last test that asked is
  * done with the names. */
-#define TROUBLE_FILES_MAX 64
+#define TROUBLE_FILES_MAX 256
 struct trouble_files {
     uint32_t count;
     char names[TROUBLE_FILES_MAX][64];
