@@ -67,6 +67,8 @@ static void make_sample(struct sample *s, struct rng *r)
         .probe = odd_number(r),
         .round = odd_number(r),
         .sent_ms = odd_number(r),
+        .lease_ms = (uint32_t)odd_number(r),
+        .recovering = rng_chance(r, 1, 2),
         .reject = rng_chance(r, 1, 2),
         .transfer = rng_chance(r, 1, 2),
         .bulk = rng_chance(r, 1, 2),
@@ -220,7 +222,7 @@ static void unknown_types_flags_and_senders_are_refused(void **state)
     const struct {
         size_t at;
         uint8_t value;
-    } changes[] = {{0, 0}, {0, RAFT_MSG_SNAPSHOT}, {0, 200}, {1, 8}, {3, 2}, {4, 0}, {12, 0}};
+    } changes[] = {{0, 0}, {0, RAFT_MSG_SNAPSHOT}, {0, 200}, {1, 16}, {3, 4}, {4, 0}, {12, 0}};
     for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
         uint8_t before = b.data[changes[i].at];
         b.data[changes[i].at] = changes[i].value;
