@@ -410,7 +410,7 @@ static void strand_target(struct world *w)
     }
 }
 
-static void change_members(struct world *w)
+static void change_members(struct world *w, const struct faults *f)
 {
     if (toss(w, 10)) {
         churn_bar(w, any_node(w), toss(w, 50));
@@ -418,6 +418,9 @@ static void change_members(struct world *w)
     node_id id = toss(w, 90) ? world_leader(w) : any_node(w);
     if (id == 0 || !world_is_up(w, id) || w->nodes[id].paused || someone_recovers(w)) {
         return; /* the rest was enough without that one, and must stay so */
+    }
+    if (f->partitions && toss(w, 25)) {
+        overthrow(w); /* nobody hears of the change, it is rolled back (rule C3) */
     }
     enum status s = churn_ask(w, id);
     marks.changes += s == STATUS_OK;
@@ -668,7 +671,7 @@ static uint64_t run_schedule(uint64_t seed)
         world_run(&w, rng_between(&w.rng, 1, toss(&w, 10) ? 150 : 20));
         disturb(&w, &faults);
         if (faults.churn && toss(&w, 15)) {
-            change_members(&w);
+            change_members(&w, &faults);
         }
         work(&w);
     }
