@@ -315,6 +315,7 @@ static enum status roll(struct wal *w, uint64_t bytes)
         status = write_mark(w, WAL_RECORD_END);
     }
     if (status == STATUS_OK) {
+        close_reader(w); /* it may stand on the file that is closed here */
         status = w->disk->ops->close(w->tail);
         w->tail_header = w->next.header;
         w->tail = segment_build_take(&w->next);
