@@ -1,4 +1,5 @@
-/* fake_internal.h - what fake_world.c (time, processes, events) and fake_conn.c (connections) share. */
+/* fake_internal.h - what fake_world.c (time, processes, events) and fake_conn.c (connections)
+ * share. */
 #pragma once
 
 #include "fake_world.h"

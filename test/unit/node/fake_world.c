@@ -341,7 +341,6 @@ static void run_timer(struct fake_world *w, struct fake_process *l)
 
 void fake_world_run(struct fake_world *w, uint64_t ms)
 {
-    uint64_t until = w->now_ms + ms;
     /* What the test itself wrote is a turn of its own. */
     for (struct list *at = w->loops.next; at != &w->loops; at = at->next) {
         struct fake_process *l = CONTAINER_OF(at, struct fake_process, node);
@@ -349,6 +348,12 @@ void fake_world_run(struct fake_world *w, uint64_t ms)
             end_turn(l);
         }
     }
+    fake_world_advance(w, ms);
+}
+
+void fake_world_advance(struct fake_world *w, uint64_t ms)
+{
+    uint64_t until = w->now_ms + ms;
     for (;;) {
         uint64_t timer_at;
         struct fake_process *l = next_loop(w, &timer_at);

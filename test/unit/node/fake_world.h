@@ -31,6 +31,8 @@ void fake_world_destroy(struct fake_world *w);
 uint64_t fake_world_now(const struct fake_world *w);
 /* Run everything that is due within the next `ms`. */
 void fake_world_run(struct fake_world *w, uint64_t ms);
+/* The same for a caller that has written nothing itself since (fake_process_post did). */
+void fake_world_advance(struct fake_world *w, uint64_t ms);
 struct rng *fake_world_rng(struct fake_world *w);
 
 /* A process on a host. It listens and dials by the host's name. */
