@@ -266,12 +266,12 @@ static void commit_command(uint64_t index, struct committed_entry *c)
     model_apply(truth.model, &command, &c->result);
 }
 
-void truth_commit(const struct truth_member *m, uint64_t index)
+void truth_commit(const struct truth_member *m, uint64_t index, raft_term by)
 {
     for (uint64_t i = truth.committed_last + 1; i <= index; i++) {
         grow(&truth.committed, &truth.committed_capacity, i, sizeof(*truth.committed));
         struct committed_entry *c = &truth.committed[i];
-        *c = (struct committed_entry){.entry = m->log[i]};
+        *c = (struct committed_entry){.entry = m->log[i], .by = by};
         if (c->entry->type == RAFT_ENTRY_COMMAND) {
             commit_command(i, c);
         }

@@ -73,6 +73,7 @@ struct truth_member {
 
 struct committed_entry {
     const struct known_entry *entry;
+    raft_term by; /* of the leader that committed it */
     struct kv_result result; /* of a command: what it must answer */
     uint64_t command_hash;
 };
@@ -140,8 +141,8 @@ bool truth_disk_has(const struct truth_member *m, struct entry_id id);
 /* The same by raft id, also of a disk that was lost since. */
 bool truth_had(node_id id, struct entry_id entry);
 void truth_log_set(struct truth_member *m, uint64_t index, struct known_entry *entry);
-/* Everything in `m`'s log up to `index` is committed. */
-void truth_commit(const struct truth_member *m, uint64_t index);
+/* Everything in `m`'s log up to `index` is committed, by the leader of a term. */
+void truth_commit(const struct truth_member *m, uint64_t index, raft_term by);
 struct term_truth *truth_term(raft_term term);
 
 uint64_t truth_hash_command(const struct kv_command *command);

@@ -185,7 +185,7 @@ static void check_commit(struct truth_member *m)
         holder->log[truth.committed_last + 1]->term < entry.term) {
         coverage_hit(MARK_OLD_TERM_COMMITTED);
     }
-    truth_commit(holder, entry.index);
+    truth_commit(holder, entry.index, raft_term_now(m->raft));
 }
 
 static void check_new_leader(struct truth_member *m, raft_term term)
@@ -198,6 +198,9 @@ static void check_new_leader(struct truth_member *m, raft_term term)
     t->leader = m->id;
     raft_term own = 0;
     raft_index last = truth.committed_last;
+    while (last > 0 && truth.committed[last].by >= term) {
+        last--; /* by a newer leader, of which this one need not know */
+    }
     if (last > 0 &&
         (!raft_term_at(m->raft, last, &own) || own != truth.committed[last].entry->term)) {
         verdict_fail("I5", "member %d leads term %" PRIu64 " without committed entry %" PRIu64,
