@@ -9,7 +9,7 @@ SIM_SEEDS ?= 3000
 SIM_GATE_SEEDS = 30000
 SIM_LONG_SEEDS = 1000000
 
-.PHONY: build run test unit e2e asan tsan sim sim-gate sim-long sim-build sim-hash fuzz tidy format install clean setup
+.PHONY: build run test unit e2e asan tsan sim sim-gate sim-long sim-build sim-hash mutants fuzz tidy format install clean setup
 
 # Progress on a terminal, silence elsewhere. Only the program: the tests are built when they are run.
 build: $(BUILD)/build.ninja
@@ -56,6 +56,10 @@ sim-long: sim-build
 sim-hash:
 	@tools/sim-hash
 
+# Bugs planted on purpose: the simulator must find each of them.
+mutants:
+	@tools/run-mutants
+
 sim-build: build-sim/build.ninja
 	@ninja -C build-sim --quiet sim/sim
 
@@ -101,4 +105,4 @@ build-fuzz/build.ninja:
 		-Db_sanitize=address,undefined -Db_lundef=false >/dev/null
 
 clean:
-	@rm -rf build build-sim build-asan build-tsan build-fuzz
+	@rm -rf build build-sim build-sim-* build-mutants build-asan build-tsan build-fuzz

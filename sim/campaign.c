@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "story.h"
+#include "watch_memory.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -68,12 +69,19 @@ static void note_death(struct verdict *v, int status)
 static uint64_t run_seed(uint64_t seed, struct verdict *v)
 {
     struct schedule s;
+    int64_t before = watch_memory_blocks();
     schedule_draw(&s, seed);
     verdict_begin(v, seed, false);
     alarm(SECONDS_MAX);
     story_run(&s, v);
     alarm(0);
     schedule_deinit(&s);
+    int64_t left = watch_memory_blocks() - before;
+    static bool is_warm; /* the first story makes a buffer that stays */
+    if (is_warm && v->leaks == 0 && left > 0) {
+        verdict_fail("I19", "%" PRId64 " blocks of memory are left when everybody is gone", left);
+    }
+    is_warm = true;
     return v->hash;
 }
 

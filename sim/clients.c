@@ -80,7 +80,7 @@ static void try_again(struct request *r)
 {
     struct clients *c = r->all;
     struct client *client = &c->clients[r->client];
-    if (!r->must_succeed && ++r->tries > TRIES_MAX) {
+    if (++r->tries > TRIES_MAX && !r->must_succeed) {
         finish(r);
         return;
     }
@@ -94,7 +94,12 @@ static void try_again(struct request *r)
         }
     }
     r->state = STATE_WAITS;
-    r->again_ms = fake_world_now(c->members->world) + c->schedule->knobs[KNOB_election_ms] / 5 + 1;
+    /* Ever slower: who must succeed must not be what keeps the cluster busy. */
+    uint64_t wait_ms = c->schedule->knobs[KNOB_election_ms] / 5 + 1;
+    if (r->must_succeed) {
+        wait_ms <<= r->tries < 5 ? r->tries : 5;
+    }
+    r->again_ms = fake_world_now(c->members->world) + wait_ms;
 }
 
 static void see_revision(struct request *r, uint64_t revision, bool for_all)
@@ -535,6 +540,12 @@ void clients_on_stop(struct clients *c, int member)
 void clients_finish(struct clients *c, uint32_t core)
 {
     c->core = core;
+    for (uint32_t i = 0; i < SIM_CLIENTS_MAX; i++) { /* what was not begun stays so */
+        struct client *client = &c->clients[i];
+        while (client->queue_next < client->queue_count) {
+            c->requests[client->queue[client->queue_next++]].state = STATE_DONE;
+        }
+    }
     for (uint32_t i = 0; i < c->schedule->knobs[KNOB_clients]; i++) {
         struct request *r = new_request(c, i);
         r->kind = REQUEST_put;

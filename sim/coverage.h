@@ -18,7 +18,6 @@
     X(WINDOW_FULL)                                                                                 \
     X(TIMEOUT_NOW_SENT)                                                                            \
     X(VOTE_BY_TRANSFER)                                                                            \
-    X(STALE_READ_REPLY)                                                                            \
     X(RECOVERED_UNACKNOWLEDGED)                                                                    \
     X(TORN_TAIL)                                                                                   \
     X(DAMAGE_REFUSED)                                                                              \

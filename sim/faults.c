@@ -11,8 +11,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#define EFFECTS_MAX 64
-#define ORDERS_MAX  512
+#define EFFECTS_MAX      64
+#define ORDERS_MAX       512
+#define ROT_BLOCK_BYTES  4096u
+#define ROT_HEADER_BYTES 112u /* of a record */
 
 /* Something that lasts. Beyond EFFECTS_MAX at a time: left out. */
 struct effect {
@@ -43,6 +45,7 @@ struct faults {
     bool stepping[SIM_MEMBERS_MAX];
     uint32_t corrupt_left[SIM_MEMBERS_MAX]; /* pieces that it sends */
     struct rng rng;
+    int same; /* SIM_THE_SAME */
 };
 
 static uint64_t now(const struct faults *f)
@@ -215,19 +218,47 @@ static void fail_disk(struct faults *f, const struct item *item, int a)
     m->back_ms = now(f) + item->c;
 }
 
-/* One byte of a sealed log, of term and vote, or of the identity. */
+/* Blocks of the file up to the last one that begins with something. */
+static uint64_t used_blocks(struct fake_disk *disk, const char *name)
+{
+    uint64_t used = 1;
+    uint64_t size = fake_disk_file_size(disk, name);
+    for (uint64_t at = 0; at + ROT_BLOCK_BYTES <= size; at += ROT_BLOCK_BYTES) {
+        used = fake_disk_byte(disk, name, at) != 0 ? at / ROT_BLOCK_BYTES + 1 : used;
+    }
+    return used;
+}
+
+/* A bit flips, or a block was never written, or is all wrong. Rule P6 answers for one copy of term
+ * and vote, or for none. */
+static void rot_file(struct fake_disk *disk, const char *name, uint32_t place)
+{
+    uint64_t size = fake_disk_file_size(disk, name);
+    uint64_t block = place / 64 % used_blocks(disk, name) * ROT_BLOCK_BYTES;
+    uint64_t within = place / 64 % (place % 4 == 1 ? ROT_HEADER_BYTES : ROT_BLOCK_BYTES);
+    bool is_hard_state = strcmp(name, "hardstate") == 0;
+    verdict_trace("%s rots in block %" PRIu64 ", byte %" PRIu64, name, block / ROT_BLOCK_BYTES,
+                  within);
+    if (place % 4 == 3 && is_hard_state) {
+        fake_disk_fill(disk, name, 0, (size_t)size, 0x5a);
+    } else if (place % 4 == 3 && block + ROT_BLOCK_BYTES <= size) {
+        fake_disk_fill(disk, name, block, ROT_BLOCK_BYTES, 0);
+    } else if (block + within < size) {
+        fake_disk_flip(disk, name, block + within, (uint8_t)(1u << place / 8 % 8));
+    }
+}
+
 static void rot(struct faults *f, const struct item *item, int a)
 {
     struct sim_member *m = &f->members->items[a];
-    if (faults_losses_left(f->members) == 0 || m->node == NULL || truth.members[a].id == 0 ||
-        m->is_fatal || truth.members[a].may_fail) {
+    if (faults_losses_left(f->members) == 0 || truth.members[a].id == 0 || m->is_fatal ||
+        truth.members[a].may_fail) {
         return;
     }
-    members_stop(f->members, a, DEATH_ORDERLY);
+    members_stop(f->members, a, DEATH_ORDERLY); /* sealed: rule P3's limit is the unsealed end */
     fake_disk_power_loss(m->disk, (struct fake_loss){.kind = FAKE_LOSS_NONE});
     char name[32];
-    uint32_t segment = 1 + (item->b > 4 ? item->b % 3 : 0);
-    snprintf(name, sizeof(name), "%08" PRIu32 ".log", segment);
+    snprintf(name, sizeof(name), "%08" PRIu32 ".log", 1 + (item->b > 4 ? item->b % 3 : 0));
     if (item->b == 0) {
         snprintf(name, sizeof(name), "hardstate");
     } else if (item->b == 1) {
@@ -236,11 +267,8 @@ static void rot(struct faults *f, const struct item *item, int a)
         snprintf(name, sizeof(name), "00000001.log");
     }
     if (fake_disk_has_file(m->disk, name)) {
-        uint64_t size = fake_disk_file_size(m->disk, name);
-        uint64_t place = item->d % 2 == 0 && size > 20000 ? item->d % 20000 : item->d % size;
-        fake_disk_flip(m->disk, name, place, (uint8_t)(1u << item->d % 8));
+        rot_file(m->disk, name, item->d);
         truth.members[a].is_damaged = true;
-        verdict_trace("member %d: byte %" PRIu64 " of %s rots", a, place, name);
     }
     m->back_ms = now(f) + item->c;
 }
@@ -306,6 +334,9 @@ static int resolve(const struct faults *f, uint32_t member, uint32_t turn)
     leader = leader < 0 ? 0 : leader;
     if (member == SIM_THE_LEADER) {
         return leader;
+    }
+    if (member == SIM_THE_SAME) {
+        return f->same;
     }
     if (member == SIM_A_FOLLOWER) {
         return count == 1 ? 0 : (leader + 1 + (int)(turn % (uint32_t)(count - 1))) % count;
@@ -392,6 +423,7 @@ void faults_take(struct faults *f, const struct item *item)
 {
     int a = resolve(f, item->a, item->d);
     int b = resolve(f, item->b, item->d);
+    f->same = item->a == SIM_THE_LEADER || item->a == SIM_A_FOLLOWER ? a : f->same;
     if (verdict_is_traced()) {
         char text[128];
         item_format(item, text, sizeof(text));

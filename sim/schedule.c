@@ -82,17 +82,22 @@ static void draw_knobs(struct schedule *s, struct rng *r)
     k[KNOB_late_done] = PICK(r, 0, 1);
     k[KNOB_has_secret] = PICK(r, 0, 0, 0, 1);
     k[KNOB_sector_bytes] = PICK(r, 512, 4096);
-    k[KNOB_first_segment_bytes] = PICK(r, 32768, 65536, 131072);
+    k[KNOB_first_segment_bytes] = PICK(r, 32768, 32768, 65536, 131072);
     k[KNOB_segment_bytes] = k[KNOB_first_segment_bytes] * PICK(r, 1, 2, 4);
     k[KNOB_history_ms] = PICK(r, 300, 1000, 5000, 600000);
     k[KNOB_history_bytes] = PICK(r, 200, 2000, 20000, 1000000);
-    k[KNOB_request_ms] = k[KNOB_election_ms] * PICK(r, 2, 5, 10);
+    k[KNOB_request_ms] = k[KNOB_election_ms] * PICK(r, 1, 4, 10, 20) / 2;
+    k[KNOB_append_bytes] = PICK(r, 0, 0, 1, 1, 300, 4000);
+    k[KNOB_persist_bytes] = PICK(r, 0, 0, 1, 600);
+    k[KNOB_inflight_messages] = PICK(r, 0, 0, 1, 2, 8);
+    k[KNOB_tail_bytes] = PICK(r, 0, 0, 1, 3000);
+    k[KNOB_uncommitted_entries] = PICK(r, 0, 0, 5, 40);
     k[KNOB_clients] = PICK(r, 1, 2, 4, 8, SIM_CLIENTS_MAX);
     k[KNOB_keys] = PICK(r, 1, 3, 10, SIM_KEYS_MAX);
     k[KNOB_value_bytes] = PICK(r, 8, 20, 100, 700, 3000);
     k[KNOB_length_ms] = k[KNOB_election_ms] * between(r, 15, 40);
     k[KNOB_early_faults] = rng_chance(r, 1, 5);
-    k[KNOB_audit_every] = PICK(r, 10, 40);
+    k[KNOB_audit_every] = PICK(r, 20, 80);
     k[KNOB_core] = between(r, 0, 1u << 20);
     /* A network on which these timeouts make sense: else a healed cluster need not live (I20). */
     uint32_t most_ms = k[KNOB_election_ms] / 12;
@@ -210,6 +215,65 @@ static void draw_faults(struct schedule *s, struct rng *r)
     }
 }
 
+static void add_fault(struct schedule *s, enum item_kind kind, uint32_t at_ms, uint32_t member,
+                      uint32_t ms)
+{
+    schedule_add(s, (struct item){.at_ms = at_ms, .kind = kind, .a = member, .c = ms});
+}
+
+/* Chance alone seldom makes logs differ and then lets the longer, older one campaign. So: a leader
+ * is cut off while clients go on writing to it; when it is back, the new one goes. */
+static uint32_t draw_divergence(struct schedule *s, struct rng *r, uint32_t at_ms)
+{
+    uint32_t e = s->knobs[KNOB_election_ms];
+    uint32_t away_ms = between(r, e, 5 * e / 2);
+    add_fault(s, rng_chance(r, 3, 4) ? ITEM_isolate : ITEM_freeze, at_ms, SIM_THE_LEADER, away_ms);
+    uint32_t writes = between(r, 0, 30);
+    for (uint32_t i = 0; i < writes; i++) {
+        uint32_t client = (uint32_t)rng_below(r, s->knobs[KNOB_clients]);
+        schedule_add(s, (struct item){.at_ms = at_ms + (uint32_t)rng_below(r, away_ms),
+                                      .kind = ITEM_request,
+                                      .a = client,
+                                      .b = REQUEST_put,
+                                      .c = (uint32_t)rng_below(r, s->knobs[KNOB_keys]),
+                                      .d = i << REQUEST_MARK_SHIFT | REQUEST_OPEN_LOOP |
+                                           (i % 2 == 0 ? REQUEST_ANYWHERE : 0)});
+    }
+    at_ms += away_ms;
+    at_ms += between(r, 0, rng_chance(r, 1, 2) ? e / 10 : e / 2);
+    if (rng_chance(r, 1, 2)) {
+        add_fault(s, ITEM_campaign, at_ms + between(r, 0, e), SIM_THE_SAME, 0);
+    }
+    add_fault(s, PICK(r, ITEM_kill, ITEM_isolate, ITEM_freeze), at_ms, SIM_THE_LEADER,
+              between(r, e, 4 * e));
+    return at_ms + between(r, e, 5 * e);
+}
+
+/* Figure 8 of the paper: one leader after the other dies half-way through its first entries. */
+static uint32_t draw_short_reigns(struct schedule *s, struct rng *r, uint32_t at_ms)
+{
+    uint32_t e = s->knobs[KNOB_election_ms];
+    uint32_t reigns = between(r, 2, 8);
+    for (uint32_t i = 0; i < reigns; i++) {
+        add_fault(s, PICK(r, ITEM_kill, ITEM_kill, ITEM_isolate, ITEM_isolate_way), at_ms,
+                  SIM_THE_LEADER, between(r, e / 2, 3 * e));
+        at_ms += between(r, e / 3, 2 * e);
+    }
+    return at_ms;
+}
+
+static void draw_plots(struct schedule *s, struct rng *r)
+{
+    uint32_t at_ms = between(r, 0, s->knobs[KNOB_length_ms] / 2);
+    bool diverges = rng_chance(r, 1, 4);
+    bool reigns = rng_chance(r, 1, 6);
+    while (s->knobs[KNOB_members] >= 3 && (diverges || reigns) &&
+           at_ms < s->knobs[KNOB_length_ms]) {
+        bool next = diverges && (!reigns || rng_chance(r, 1, 2));
+        at_ms = next ? draw_divergence(s, r, at_ms) : draw_short_reigns(s, r, at_ms);
+    }
+}
+
 static uint32_t draw_request_kind(struct rng *r)
 {
     uint32_t sum = 0;
@@ -274,6 +338,9 @@ void schedule_draw(struct schedule *s, uint64_t seed)
     rng_init(&faults, seed ^ 0x6661756c7473);
     draw_knobs(s, &knobs);
     draw_faults(s, &faults);
+    struct rng plots;
+    rng_init(&plots, seed ^ 0x706c6f7473);
+    draw_plots(s, &plots);
     /* So many requests in all, whatever the number of clients. */
     uint32_t requests = between(&knobs, 40, 300);
     uint32_t every_ms = s->knobs[KNOB_length_ms] * s->knobs[KNOB_clients] / requests + 1;

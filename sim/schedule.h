@@ -17,6 +17,7 @@
 /* In place of a member: whoever leads, or follows, when the item is due. */
 #define SIM_THE_LEADER  90
 #define SIM_A_FOLLOWER  91
+#define SIM_THE_SAME    92 /* as the last fault that was about one of the two above */
 
 /* X(name) */
 #define KNOB_TABLE(X)                                                                              \
@@ -35,6 +36,11 @@
     X(history_ms)                                                                                  \
     X(history_bytes)                                                                               \
     X(request_ms)                                                                                  \
+    X(append_bytes) /* bounds of the core; 0 = as in production */                                 \
+    X(persist_bytes)                                                                               \
+    X(inflight_messages)                                                                           \
+    X(tail_bytes)                                                                                  \
+    X(uncommitted_entries)                                                                         \
     X(clients)                                                                                     \
     X(keys)                                                                                        \
     X(value_bytes)                                                                                 \

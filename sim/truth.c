@@ -15,9 +15,8 @@ struct truth truth;
 
 void truth_begin(const struct schedule *s)
 {
-    truth = (struct truth){.member_count = s->knobs[KNOB_members],
-                           .audit_every = s->knobs[KNOB_audit_every],
-                           .model = model_create()};
+    truth = (struct truth){
+        .member_count = s->knobs[KNOB_members], .knobs = s->knobs, .model = model_create()};
 }
 
 void truth_end(void)

@@ -73,7 +73,7 @@ struct truth_member {
 
 struct committed_entry {
     const struct known_entry *entry;
-    raft_term by; /* of the leader that committed it */
+    raft_term by;            /* of the leader that committed it */
     struct kv_result result; /* of a command: what it must answer */
     uint64_t command_hash;
 };
@@ -115,7 +115,7 @@ struct truth {
     uint32_t attempt_capacity;
     struct term_truth *terms;
     uint32_t term_capacity;
-    uint32_t audit_every;
+    const uint32_t *knobs;
 };
 
 extern struct truth truth;

@@ -15,6 +15,8 @@ struct verdict {
     uint64_t seed;
     uint64_t hash; /* of everything that happened; of a schedule that ended well */
     uint64_t events;
+    uint32_t
+        leaks; /* kills that lose memory by their nature: of work that had run and was not told */
 };
 
 #define SIM_EXIT_FAILED 3

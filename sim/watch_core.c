@@ -103,7 +103,13 @@ struct raft *__wrap_raft_create(const struct raft_options *options,
     m->commit = restored->commit;
     m->role = RAFT_FOLLOWER;
     check_applied(m, restored->applied);
-    m->raft = __real_raft_create(options, restored, now_ms);
+    struct raft_options small = *options;
+    small.append_bytes_max = truth.knobs[KNOB_append_bytes];
+    small.persist_bytes_max = truth.knobs[KNOB_persist_bytes];
+    small.inflight_messages_max = truth.knobs[KNOB_inflight_messages];
+    small.tail_bytes_max = truth.knobs[KNOB_tail_bytes];
+    small.uncommitted_entries_max = truth.knobs[KNOB_uncommitted_entries];
+    m->raft = __real_raft_create(&small, restored, now_ms);
     return m->raft;
 }
 
@@ -228,7 +234,8 @@ static void check_matches(const struct truth_member *m, raft_term term)
             verdict_fail("I8", "member %d: match %" PRIu64 " of member %d, next %" PRIu64,
                          truth_index(m), view.match, truth_index(other), view.next);
         }
-        if (view.inflight > 0 && view.inflight >= LIMIT_INFLIGHT_MESSAGES) {
+        uint32_t window = truth.knobs[KNOB_inflight_messages];
+        if (view.inflight >= (window != 0 ? window : LIMIT_INFLIGHT_MESSAGES)) {
             coverage_hit(MARK_WINDOW_FULL);
         }
         bool is_newer =

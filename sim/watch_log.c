@@ -273,7 +273,7 @@ enum status __wrap_wal_append(struct wal *w, const struct wal_batch *batch)
     enum status s = __real_wal_append(w, batch);
     if (s == STATUS_OK) {
         make_sure(m);
-        if (++m->writes_seen % truth.audit_every == 0) {
+        if (++m->writes_seen % truth.knobs[KNOB_audit_every] == 0) {
             audit(m);
         }
     } else if (!m->may_fail) {
