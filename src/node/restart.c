@@ -168,6 +168,8 @@ enum status node_recover(struct node *n, char **detail)
     /* The log is made before founding begins: whoever has promised anything had one. */
     struct wal_options options = {.disk = n->disk,
                                   .log_id = n->identity.log_id,
+                                  .first_segment_bytes = n->options.first_segment_bytes,
+                                  .segment_bytes = n->options.segment_bytes,
                                   .must_exist = n->identity.phase != FOUNDING_FRESH};
     enum status s = wal_open(&options, &n->wal, detail);
     if (s != STATUS_OK) {
