@@ -194,6 +194,7 @@ class Member:
         self.env = env
         self.file_size_max = file_size_max
         self.open_files_max = None
+        self.binary = BINARY
         self.process = None
 
     def start(self, wait=True, extra=()):
@@ -201,7 +202,7 @@ class Member:
         assert not self.is_running(), f"{self.name} runs already"
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [BINARY, "server", *self.arguments, *extra], stdin=subprocess.DEVNULL, stdout=log,
+                [self.binary, "server", *self.arguments, *extra], stdin=subprocess.DEVNULL, stdout=log,
                 stderr=log, env=clean_environment(self.env), cwd=self.directory,
                 preexec_fn=_die_with_parent(self.file_size_max, self.open_files_max))
         if wait:

@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""`make chaos`: every fault, in an order of chance, on clusters of three and of five under load.
+
+    CHAOS_ROUNDS=2 CHAOS_SEED=42 python3 test/chaos/campaign.py [WORD ...]
+
+With words, only faults whose names have one of them. A round is one cluster of three and one of
+five; its timeline is printed, and with KEEP=1 (or when something is wrong) kept with the history
+and the members' logs. Standard library only.
+"""
+import os
+import random
+import sys
+import time
+
+import chaos_cluster
+import faults
+import rolling
+from timeline import Run
+
+
+def name_of(fault):
+    function = getattr(fault, "func", fault)
+    options = [*getattr(fault, "args", ()), *getattr(fault, "keywords", {}).values()]
+    return " ".join([function.__name__, *(getattr(o, "__name__", str(o)) for o in options)])
+
+
+def run_faults(count, seed, chosen, extra=lambda run: None):
+    """One cluster through all of `chosen`; (is good, the timeline)."""
+    with chaos_cluster.ChaosCluster(count) as cluster:
+        run = Run(cluster, seed)
+        try:
+            run.start()
+            for fault in chosen:
+                fault(run)
+                run.settle()
+            extra(run)
+            run.finish()
+        except AssertionError as e:
+            logs = "\n".join(f"--- {m.name}\n{m.log_tail(15)}" for m in cluster)
+            run.problems.append(f"{e}\n{logs}")
+        folder = run.save()
+        if run.problems:
+            os.environ["KEEP"] = "1"
+        table = run.table()
+        if os.environ.get("KEEP"):
+            table += f"\n  kept in {folder}"
+        return not run.problems, table
+
+
+def main():
+    rounds = int(os.environ.get("CHAOS_ROUNDS", "1"))
+    seed = int(os.environ.get("CHAOS_SEED", str(int(time.time()))))
+    has_shim = chaos_cluster.find_shim(chaos_cluster.harness.BINARY) is not None
+    possible = faults.EVERY_FAULT if has_shim else faults.WITHOUT_SHIM + [faults.LONG_STOP]
+    if not has_shim:
+        print("chaos: libdisk_shim.so is not built, the disk faults are left out")
+    words = sys.argv[1:]
+    chosen = [f for f in possible if not words or any(word in name_of(f) for word in words)]
+    good = bad = 0
+    for number in range(rounds):
+        for count in (3, 5):
+            this = f"{seed}.{number}.{count}"
+            order = random.Random(this).sample(chosen, len(chosen))
+            is_good, table = run_faults(count, this, order)
+            print(table, flush=True)
+            good, bad = good + is_good, bad + (not is_good)
+    if not words or "rolling" in words:
+        for is_good, table in rolling.run_all(seed):
+            print(table, flush=True)
+            good, bad = good + is_good, bad + (not is_good)
+    print(f"{good} runs good, {bad} bad; again with CHAOS_SEED={seed}")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
