@@ -38,6 +38,7 @@ def run_faults(count, seed, chosen, extra=lambda run: None):
         except AssertionError as e:
             logs = "\n".join(f"--- {m.name}\n{m.log_tail(15)}" for m in cluster)
             run.problems.append(f"{e}\n{logs}")
+            run.measure(run.workload.history.snapshot())
         folder = run.save()
         if run.problems:
             os.environ["KEEP"] = "1"

@@ -51,7 +51,7 @@ def expect_nothing_served_by(run, window, member):
     run.expect(not served, f"{member.name} was cut off and served {served[:1]}")
 
 
-# --- processes: F1, F2, F3 ------------------------------------------------------------------------
+# --- processes: F1, F2, F3 ----------------------------------------------------------------------
 
 
 def kill_follower(run):
@@ -89,7 +89,7 @@ def stop_leader(run, seconds):
         leader.thaw()
 
 
-# --- wires: F4, F5, F7 -----------------------------------------------------------------------------
+# --- wires: F4, F5, F7 --------------------------------------------------------------------------
 
 
 def isolate_leader(run):
@@ -177,7 +177,7 @@ def drip_leader(run):
         pass
 
 
-# --- disks: F9, F10, F11, F12 ------------------------------------------------------------------------
+# --- disks: F9, F10, F11, F12 -------------------------------------------------------------------
 
 
 def stall_disk_of_leader(run, seconds):
@@ -283,9 +283,12 @@ def fill_disk(run, who):
     for v in victims:
         v.disk.set("free_bytes", SMALL_ROOM)
     has_majority = len(victims) <= (len(run.cluster.members) - 1) // 2
+    # Once a majority of all is full, nothing grows any more.
+    enough = min(len(victims), len(run.cluster.members) // 2 + 1)
 
     def is_full():
-        return all(v.disk.get("faults") > before[v.name] or not v.is_running() for v in victims)
+        full = [v for v in victims if v.disk.get("faults") > before[v.name] or not v.is_running()]
+        return len(full) >= enough
     write_until(run, is_full, "the disk is full")
     with run.window(f"F11 the disks of {len(victims)} full", 2.0,
                     expects_progress=has_majority) as window:
@@ -340,8 +343,8 @@ WITH_SHIM = [
     bind(lose_power, who=a_majority), bind(lose_power, who=everybody),
     bind(lose_power, who=everybody, torn=True), lose_power_after_restart,
     bind(fill_disk, who=the_leader), bind(fill_disk, who=everybody),
-    bind(fail_disk, who=the_leader, field="sync_errors"), bind(fail_disk, who=a_follower, field="sync_errors"),
-    bind(fail_disk, who=the_leader, field="write_errors"), bind(fail_disk, who=a_follower, field="write_errors"),
+    *(bind(fail_disk, who=who, field=field)
+      for who in (the_leader, a_follower) for field in ("sync_errors", "write_errors")),
     fail_reads_at_start,
 ]
 LONG_STOP = bind(stop_leader, seconds=30)

@@ -12,6 +12,7 @@ stdin, each answered by a line; the end of stdin is the end of the proxy. networ
 import asyncio
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 import socket
@@ -33,15 +34,37 @@ class Rule:
     refuse: bool = False       # cut every connection, also new ones
 
 
+SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, NLMSG_ERROR = 20, 1, 2
+NETLINK_SOCK_DIAG = 4
+
+
 def socket_inode(local_port, remote_port):
-    """The inode of the client's end of a connection on this machine, or None."""
+    """The inode of the dialler's end of a connection on this machine; 0 when it is gone.
+
+    Asked for by netlink: /proc/net/tcp takes as long as there are sockets on the machine."""
+    here = socket.inet_aton("127.0.0.1") + bytes(12)
+    wanted = struct.pack(">HH", local_port, remote_port) + here + here + \
+        struct.pack("=III", 0, 0xFFFFFFFF, 0xFFFFFFFF)
+    body = struct.pack("=BBBBI", socket.AF_INET, socket.IPPROTO_TCP, 0, 0, 0xFFFFFFFF) + wanted
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG) as s:
+        s.send(struct.pack("=IHHII", 16 + len(body), SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, 0, 0) + body)
+        answer = s.recv(4096)
+    if struct.unpack_from("=H", answer, 4)[0] != NLMSG_ERROR:
+        return struct.unpack_from("=I", answer, 84)[0]  # inet_diag_msg.idiag_inode
+    if struct.unpack_from("=i", answer, 16)[0] == -errno.ENOENT:
+        return 0
+    return inode_in_table(local_port, remote_port)
+
+
+def inode_in_table(local_port, remote_port):
+    """The same where the kernel has no inet_diag."""
     with open("/proc/net/tcp", encoding="ascii") as f:
         for line in f.readlines()[1:]:
             fields = line.split()
             local, remote = (int(fields[i].rpartition(":")[2], 16) for i in (1, 2))
             if (local, remote) == (local_port, remote_port):
-                return fields[9]
-    return None
+                return int(fields[9])
+    return 0
 
 
 def owns(pid, inode):
@@ -164,7 +187,7 @@ class Proxy:
         """The member that owns the other end; None when that is nobody we know."""
         for _ in range(LOOKUP_TRIES):
             inode = socket_inode(peer_port, proxy_port)
-            if inode is None:
+            if inode == 0:
                 return None
             for name, pid in self.pids.items():
                 if owns(pid, inode):
@@ -236,7 +259,7 @@ class Proxy:
         while True:
             line = await stdin.readline()
             if not line:
-                return
+                os._exit(0)  # the wires end with us, in the middle of whatever they do
             print(json.dumps(self.do(json.loads(line))), flush=True)
 
 

@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+import proxy
+
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
 from harness import free_port, wait_for  # noqa: E402
 from network import Network  # noqa: E402
@@ -158,3 +160,10 @@ def test_a_stranger_gets_no_wire(wire):
         stranger.settimeout(10)
         with pytest.raises(ConnectionResetError):
             stranger.recv(1)
+
+
+def test_both_ways_to_find_the_owner_agree(wire):
+    mine = wire.a.getsockname()[1]
+    inode = proxy.socket_inode(mine, wire.port)
+    assert inode == os.fstat(wire.a.fileno()).st_ino == proxy.inode_in_table(mine, wire.port)
+    assert proxy.socket_inode(mine, 1) == proxy.inode_in_table(mine, 1) == 0
