@@ -4,7 +4,7 @@ BUILD ?= build
 # Which build of the tests `make asan` and `make tsan` run.
 SANITIZED_SUITES = --suite unit --suite scenario
 
-.PHONY: build run test unit e2e asan tsan fuzz tidy format install clean setup
+.PHONY: build run test unit e2e chaos asan tsan fuzz tidy analyze format install clean setup
 
 # Progress on a terminal, silence elsewhere. Only the program: the tests are built when they are run.
 build: $(BUILD)/build.ninja
@@ -23,6 +23,11 @@ unit: build
 e2e: build
 	@tools/run-tests $(BUILD) e2e
 
+# Every live fault, on clusters of three and of five: minutes (CHAOS_ROUNDS, CHAOS_SEED).
+chaos: build
+	@ninja -C $(BUILD) --quiet test/chaos/libdisk_shim.so
+	@CONCLAVE="$${CONCLAVE:-$(CURDIR)/$(BUILD)/conclave}" python3 test/chaos/campaign.py
+
 asan: build-asan/build.ninja
 	@ninja -C build-asan --quiet
 	@meson test -C build-asan $(SANITIZED_SUITES) --print-errorlogs
@@ -37,6 +42,9 @@ fuzz: build-fuzz/build.ninja
 
 tidy:
 	@tools/run-tests $(BUILD) tidy format
+
+analyze: $(BUILD)/build.ninja
+	@tools/run-analyzers $(BUILD)
 
 format:
 	@git ls-files '*.c' '*.h' | xargs clang-format -i

@@ -17,6 +17,8 @@ import faults
 import rolling
 from timeline import Run
 
+BREATH_S = 0.3
+
 
 def name_of(fault):
     function = getattr(fault, "func", fault)
@@ -31,6 +33,7 @@ def run_faults(count, seed, chosen, extra=lambda run: None):
         try:
             run.start()
             for fault in chosen:
+                time.sleep(BREATH_S)  # so that there is something to lose
                 fault(run)
                 run.settle()
             extra(run)

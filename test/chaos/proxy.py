@@ -47,7 +47,8 @@ def socket_inode(local_port, remote_port):
         struct.pack("=III", 0, 0xFFFFFFFF, 0xFFFFFFFF)
     body = struct.pack("=BBBBI", socket.AF_INET, socket.IPPROTO_TCP, 0, 0, 0xFFFFFFFF) + wanted
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG) as s:
-        s.send(struct.pack("=IHHII", 16 + len(body), SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, 0, 0) + body)
+        head = struct.pack("=IHHII", 16 + len(body), SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, 0, 0)
+        s.send(head + body)
         answer = s.recv(4096)
     if struct.unpack_from("=H", answer, 4)[0] != NLMSG_ERROR:
         return struct.unpack_from("=I", answer, 84)[0]  # inet_diag_msg.idiag_inode

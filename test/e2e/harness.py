@@ -202,8 +202,8 @@ class Member:
         assert not self.is_running(), f"{self.name} runs already"
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [self.binary, "server", *self.arguments, *extra], stdin=subprocess.DEVNULL, stdout=log,
-                stderr=log, env=clean_environment(self.env), cwd=self.directory,
+                [self.binary, "server", *self.arguments, *extra], stdin=subprocess.DEVNULL,
+                stdout=log, stderr=log, env=clean_environment(self.env), cwd=self.directory,
                 preexec_fn=_die_with_parent(self.file_size_max, self.open_files_max))
         if wait:
             self.wait_answers()
