@@ -91,9 +91,11 @@ class Disk:
         self.set("free_bytes", -1)
 
     def environment(self):
-        return {"LD_PRELOAD": self.shim, "CHAOS_DISK_CONTROL": self.control_path,
-                "CHAOS_DISK_JOURNAL": self.journal_path, "CHAOS_DISK_HELD": self.held_prefix,
-                "CHAOS_DISK_DIRECTORY": self.directory}
+        # A sanitizer would like to be the first library; behind the shim it sees all calls as well.
+        asan = ":".join(filter(None, [os.environ.get("ASAN_OPTIONS"), "verify_asan_link_order=0"]))
+        return {"LD_PRELOAD": self.shim, "ASAN_OPTIONS": asan,
+                "CHAOS_DISK_CONTROL": self.control_path, "CHAOS_DISK_JOURNAL": self.journal_path,
+                "CHAOS_DISK_HELD": self.held_prefix, "CHAOS_DISK_DIRECTORY": self.directory}
 
     def get(self, field):
         return struct.unpack_from("<q", self.page, FIELDS.index(field) * 8)[0]

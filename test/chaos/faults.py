@@ -6,7 +6,6 @@ import threading
 import time
 
 import chaos_cluster
-import harness
 from disk_faults import ALWAYS
 
 E = chaos_cluster.ELECTION_TIMEOUT_S
@@ -252,8 +251,9 @@ def everybody(run):
     return list(run.cluster.members)
 
 
-def write_until(run, is_done, what):
-    """Fill disks with values that nobody checks, until `is_done()`."""
+def write_until(run, is_done):
+    """Fill disks with values that nobody checks, until `is_done()` or for NOTICE_S: whether it was
+    done."""
     stop = threading.Event()
 
     def fill():
@@ -267,11 +267,12 @@ def write_until(run, is_done, what):
                     time.sleep(0.01)
     thread = threading.Thread(target=fill, daemon=True)
     thread.start()
-    try:
-        harness.wait_for(is_done, what, NOTICE_S * 2)
-    finally:
-        stop.set()
-        thread.join(30)
+    deadline = time.monotonic() + NOTICE_S
+    while not is_done() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    stop.set()
+    thread.join(30)
+    return is_done()
 
 
 def fill_disk(run, who):
@@ -289,12 +290,14 @@ def fill_disk(run, who):
     def is_full():
         full = [v for v in victims if v.disk.get("faults") > before[v.name] or not v.is_running()]
         return len(full) >= enough
-    write_until(run, is_full, "the disk is full")
+    was_full = write_until(run, is_full)
     with run.window(f"F11 the disks of {len(victims)} full", 2.0,
                     expects_progress=has_majority) as window:
         for v in victims:
             code = None if v.is_running() else v.process.returncode
-            window.notes.append(f"{v.name} " + ("runs on" if code is None else f"exited {code}"))
+            window.notes.append(f"{v.name} " + ("runs on" if code is None else f"exited {code}")
+                                + ("" if was_full else
+                                   f", with {v.disk.get('free_bytes')} bytes that it does not take"))
             run.expect(code in (None, 1), f"{v.name} ended with {code}")
             v.disk.heal()
     restart(run, [v for v in victims if not v.is_running()])

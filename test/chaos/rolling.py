@@ -13,12 +13,19 @@ from timeline import Run
 CAUGHT_UP_S = 15.0
 RETRY_S = 10.0
 # A build that does not know the other's formats says so, and touches nothing.
-CLEAR_WORDS = re.compile(r"format version \d+ is not known|protocol version")
+CLEAR_WORDS = re.compile(
+    r"format version \d+ is not known|written by a newer version|speaks peer protocol \d+")
 FORMAT_PAGES = ["docs/DATA_DIR.md", "docs/PROTOCOL.md"]
 
 
 class Refused(Exception):
     """The build does not take the member's data, or does not speak with the others."""
+
+
+def reason(log):
+    """The line of a member's log that says why it refused, else its last one."""
+    lines = log.strip().split("\n")
+    return next((line for line in lines if CLEAR_WORDS.search(line)), lines[-1])
 
 
 def start_with(run, member, binary):
@@ -30,14 +37,14 @@ def start_with(run, member, binary):
 
     def caught_up():
         if not member.is_running():
-            raise Refused(member.log()[already:].strip()[-500:])
+            raise Refused(reason(member.log()[already:]))
         return (member.status() or {}).get("appliedIndex", 0) >= target
     try:
         harness.wait_for(caught_up, f"{member.name} has caught up", CAUGHT_UP_S)
     except AssertionError:
         said = member.log()[already:]
         if CLEAR_WORDS.search(said):
-            raise Refused(said.strip()[-500:]) from None
+            raise Refused(reason(said)) from None
         raise
 
 
@@ -128,12 +135,10 @@ def change_version(run, old, new, revision, what):
         replace_all(run, new, what)
         return True
     except Refused as e:
-        said = str(e)
         changed = formats_changed(revision)
-        is_clear = CLEAR_WORDS.search(said) is not None
+        is_clear = CLEAR_WORDS.search(str(e)) is not None
         run.windows[-1].notes.append(
-            f"refused: {said.splitlines()[-1] if said else 'without a word'}"
-            + (f" (formats changed: {', '.join(changed)})" if changed else ""))
+            f"refused: {e}" + (f" (formats changed: {', '.join(changed)})" if changed else ""))
         run.expect(is_clear or changed, "refused, and no page of formats tells of a change")
     for member in run.cluster:
         if member.binary != old or not member.is_running():
