@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""`make chaos`: every fault, in an order of chance, on clusters of three and of five under load.
+"""`make chaos`: every fault, in an order of chance, on clusters of three and of five under load,
+and those of disks on a lone member.
 
     CHAOS_ROUNDS=2 CHAOS_SEED=42 python3 test/chaos/campaign.py [WORD ...]
 
-With words, only faults whose names have one of them. A round is one cluster of three and one of
-five; its timeline is printed, and with KEEP=1 (or when something is wrong) kept with the history
-and the members' logs. Standard library only.
+With words, only faults whose names have one of them. A round is a cluster of three, one of five and
+one of one; its timeline is printed, and with KEEP=1 (or when something is wrong) kept with the
+history and the members' logs. Standard library only.
 """
 import os
 import random
@@ -26,29 +27,18 @@ def name_of(fault):
     return " ".join([function.__name__, *(getattr(o, "__name__", str(o)) for o in options)])
 
 
-def run_faults(count, seed, chosen, extra=lambda run: None):
+def run_faults(count, seed, chosen):
     """One cluster through all of `chosen`; (is good, the timeline)."""
     with chaos_cluster.ChaosCluster(count) as cluster:
         run = Run(cluster, seed)
-        try:
+
+        def story():
             run.start()
             for fault in chosen:
                 time.sleep(BREATH_S)  # so that there is something to lose
                 fault(run)
                 run.settle()
-            extra(run)
-            run.finish()
-        except AssertionError as e:
-            logs = "\n".join(f"--- {m.name}\n{m.log_tail(15)}" for m in cluster)
-            run.problems.append(f"{e}\n{logs}")
-            run.measure(run.workload.history.snapshot())
-        folder = run.save()
-        if run.problems:
-            os.environ["KEEP"] = "1"
-        table = run.table()
-        if os.environ.get("KEEP"):
-            table += f"\n  kept in {folder}"
-        return not run.problems, table
+        return run.tell(story)
 
 
 def main():
@@ -56,13 +46,16 @@ def main():
     seed = int(os.environ.get("CHAOS_SEED", str(int(time.time()))))
     has_shim = chaos_cluster.find_shim(chaos_cluster.harness.BINARY) is not None
     possible = faults.EVERY_FAULT if has_shim else faults.WITHOUT_SHIM + [faults.LONG_STOP]
+    alone = faults.ALONE if has_shim else []
     if not has_shim:
         print("chaos: libdisk_shim.so is not built, the disk faults are left out")
     words = sys.argv[1:]
-    chosen = [f for f in possible if not words or any(word in name_of(f) for word in words)]
     good = bad = 0
     for number in range(rounds):
-        for count in (3, 5):
+        for count, those in ((3, possible), (5, possible), (1, alone)):
+            chosen = [f for f in those if not words or any(word in name_of(f) for word in words)]
+            if not chosen:
+                continue
             this = f"{seed}.{number}.{count}"
             order = random.Random(this).sample(chosen, len(chosen))
             is_good, table = run_faults(count, this, order)

@@ -45,6 +45,7 @@ class ChaosCluster(harness.Cluster):
     """All members know each other by the proxy's URLs only; clients ask the members directly."""
 
     def __init__(self, count=3, arguments=(), binary=None):
+        self.keep = bool(os.environ.get("KEEP"))
         self.directory = tempfile.mkdtemp(prefix="conclave-chaos-")
         names = [f"node-{i + 1}" for i in range(count)]
         ports = {name: (harness.free_port(), harness.free_port()) for name in names}

@@ -20,10 +20,8 @@ def pick_follower(run):
     return random.Random(f"{run.seed} {len(run.windows)}").choice(run.cluster.followers(leader))
 
 
-def minority(run, first):
-    """As many members as may fail, `first` among them."""
-    members = [first] + run.cluster.others(first)
-    return members[:(len(members) - 1) // 2]
+def has_majority_without(run, victims):
+    return len(victims) <= (len(run.cluster.members) - 1) // 2
 
 
 def term_of(member):
@@ -205,9 +203,8 @@ def lose_power(run, who, torn=False):
     for v in victims:
         v.signal(9)
     at_risk = [v.lose_power(seed) for v in victims]
-    has_majority = len(victims) <= (len(run.cluster.members) - 1) // 2
     name = f"F10 power loss of {len(victims)}" + (", torn" if torn else "")
-    with run.window(name, 0.5, expects_progress=has_majority) as window:
+    with run.window(name, 0.5, has_majority_without(run, victims)) as window:
         window.notes.append(f"unsynced changes undone: {at_risk}")
     restart(run, victims)
 
@@ -221,7 +218,8 @@ def lose_power_after_restart(run):
     time.sleep(0.2)
     victim.signal(9)
     undone = victim.lose_power()
-    with run.window("F10 power loss right after a restart", 0.5) as window:
+    with run.window("F10 power loss right after a restart", 0.5,
+                    has_majority_without(run, [victim])) as window:
         window.notes.append(f"unsynced changes undone: {undone}")
     restart(run, [victim])
 
@@ -283,7 +281,6 @@ def fill_disk(run, who):
     before = {v.name: v.disk.get("faults") for v in victims}
     for v in victims:
         v.disk.set("free_bytes", SMALL_ROOM)
-    has_majority = len(victims) <= (len(run.cluster.members) - 1) // 2
     # Once a majority of all is full, nothing grows any more.
     enough = min(len(victims), len(run.cluster.members) // 2 + 1)
 
@@ -292,12 +289,12 @@ def fill_disk(run, who):
         return len(full) >= enough
     was_full = write_until(run, is_full)
     with run.window(f"F11 the disks of {len(victims)} full", 2.0,
-                    expects_progress=has_majority) as window:
+                    has_majority_without(run, victims)) as window:
         for v in victims:
             code = None if v.is_running() else v.process.returncode
-            window.notes.append(f"{v.name} " + ("runs on" if code is None else f"exited {code}")
-                                + ("" if was_full else
-                                   f", with {v.disk.get('free_bytes')} bytes that it does not take"))
+            window.notes.append(f"{v.name} " + ("runs on" if code is None else f"exited {code}"))
+            if not was_full:
+                window.notes.append(f"{v.disk.get('free_bytes')} bytes that it does not take")
             run.expect(code in (None, 1), f"{v.name} ended with {code}")
             v.disk.heal()
     restart(run, [v for v in victims if not v.is_running()])
@@ -308,7 +305,8 @@ def fail_disk(run, who, field):
     only what was synced before; it starts from that and loses nothing acknowledged."""
     victim = who(run)[0]
     victim.disk.set(field, 1)
-    with run.window(f"F12 {field.replace('_', ' ')} at {victim.name}", 0.5) as window:
+    with run.window(f"F12 {field.replace('_', ' ')} at {victim.name}", 0.5,
+                    has_majority_without(run, [victim])) as window:
         code = victim.wait_exit(timeout=NOTICE_S)
         run.expect(code == 1, f"{victim.name} ended with {code}")
         window.notes.append(f"unsynced changes undone: {victim.lose_power()}")
@@ -349,6 +347,13 @@ WITH_SHIM = [
     *(bind(fail_disk, who=who, field=field)
       for who in (the_leader, a_follower) for field in ("sync_errors", "write_errors")),
     fail_reads_at_start,
+]
+# For a cluster of one: nobody else has what it lost.
+ALONE = [
+    bind(lose_power, who=everybody), bind(lose_power, who=everybody, torn=True),
+    lose_power_after_restart, bind(fill_disk, who=everybody),
+    bind(fail_disk, who=the_leader, field="sync_errors"),
+    bind(fail_disk, who=the_leader, field="write_errors"),
 ]
 LONG_STOP = bind(stop_leader, seconds=30)
 EVERY_FAULT = WITHOUT_SHIM + WITH_SHIM + [LONG_STOP]

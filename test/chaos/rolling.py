@@ -18,7 +18,7 @@ CLEAR_WORDS = re.compile(
 FORMAT_PAGES = ["docs/DATA_DIR.md", "docs/PROTOCOL.md"]
 
 
-class Refused(Exception):
+class Refused(AssertionError):
     """The build does not take the member's data, or does not speak with the others."""
 
 
@@ -72,27 +72,15 @@ def restart_all(run):
     replace_all(run, harness.BINARY, "restart")
 
 
-def finish(run):
-    """(is good, the timeline)"""
-    try:
-        run.finish()
-    except AssertionError as e:
-        run.problems.append(str(e))
-    folder = run.save()
-    if run.problems:
-        os.environ["KEEP"] = "1"
-    kept = f"\n  kept in {folder}" if os.environ.get("KEEP") else ""
-    return not run.problems, run.table() + kept
-
-
 def run_restart(seed):
+    """(is good, the timeline)"""
     with chaos_cluster.ChaosCluster(3) as cluster:
-        run = Run(cluster, f"{seed}.restart", retry_s=RETRY_S).start()
-        try:
+        run = Run(cluster, f"{seed}.restart", retry_s=RETRY_S)
+
+        def story():
+            run.start()
             restart_all(run)
-        except (AssertionError, Refused) as e:
-            run.problems.append(str(e))
-        return finish(run)
+        return run.tell(story)
 
 
 # --- another version --------------------------------------------------------------------------
@@ -156,13 +144,13 @@ def run_versions(seed, revision):
         if old is None:
             return True, f"rolling upgrade: left out, {why}"
         with chaos_cluster.ChaosCluster(3, binary=old) as cluster:
-            run = Run(cluster, f"{seed}.versions", retry_s=RETRY_S).start()
-            try:
+            run = Run(cluster, f"{seed}.versions", retry_s=RETRY_S)
+
+            def story():
+                run.start()
                 if change_version(run, old, harness.BINARY, revision, f"upgrade from {revision}"):
                     change_version(run, harness.BINARY, old, revision, f"downgrade to {revision}")
-            except (AssertionError, Refused) as e:
-                run.problems.append(str(e))
-            return finish(run)
+            return run.tell(story)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 

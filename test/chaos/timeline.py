@@ -50,7 +50,8 @@ class Observer:
     def stop(self):
         self._stop.set()
         for t in self._threads:
-            t.join(10)
+            if t.is_alive():
+                t.join(10)
 
     def _poll(self, member):
         while not self._stop.wait(POLL_S):
@@ -144,11 +145,30 @@ class Run:
 
     # --- the end ---
 
-    def finish(self):
-        """Stop the load and judge; the list of everything that is wrong."""
-        self.settle()
+    def tell(self, story):
+        """Run story() and judge; (is good, the timeline for a person)."""
+        try:
+            story()
+            self.finish()
+        except AssertionError as e:
+            logs = "\n".join(f"--- {m.name}\n{m.log_tail(15)}" for m in self.cluster)
+            self.problems.append(f"{e}\n{logs}")
+            self.measure(self.workload.history.snapshot())
+        finally:
+            self.stop()
+        folder = self.save()
+        self.cluster.keep = bool(self.problems or os.environ.get("KEEP"))
+        kept = f"\n  kept in {folder}" if self.cluster.keep else ""
+        return not self.problems, self.table() + kept
+
+    def stop(self):
         self.workload.stop()
         self.observer.stop()
+
+    def finish(self):
+        """Stop the load and judge: everything that is wrong goes to `problems`."""
+        self.settle()
+        self.stop()
         self.problems += self.workload.wrong[:5]
         ops = self.workload.history.snapshot()
         self.cluster.wait_same(timeout=30)
@@ -168,7 +188,6 @@ class Run:
         verdict = checker.check(ops)
         if not verdict.is_good:
             self.problems.append(f"{verdict.kind}: {verdict.text}")
-        return self.problems
 
     def check_leaders(self):
         for term, names in self.observer.leaders.items():

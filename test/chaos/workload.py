@@ -163,7 +163,8 @@ class Workload:
     def stop(self):
         self._stop.set()
         for t in self._threads:
-            t.join(30)
+            if t.is_alive():
+                t.join(30)
             assert not t.is_alive(), "a client hangs"
 
     def _run(self, kind, asker):

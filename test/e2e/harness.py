@@ -307,6 +307,7 @@ class Cluster:
     """`count` members that list each other, in a temporary directory of their own."""
 
     def __init__(self, count=3, arguments=FAST, secret=SECRET, names=None, directory=None):
+        self.keep = bool(os.environ.get("KEEP"))
         self.directory = directory or tempfile.mkdtemp(prefix="conclave-e2e-")
         os.makedirs(self.directory, exist_ok=True)
         names = names or [f"node-{i + 1}" for i in range(count)]
@@ -423,7 +424,7 @@ class Cluster:
                 m.kill()
             if m in MEMBERS:
                 MEMBERS.remove(m)
-        if not os.environ.get("KEEP"):
+        if not self.keep:
             shutil.rmtree(self.directory, ignore_errors=True)
 
 
