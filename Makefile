@@ -23,7 +23,7 @@ unit: build
 e2e: build
 	@tools/run-tests $(BUILD) e2e
 
-# Every live fault, on clusters of three and of five: minutes (CHAOS_ROUNDS, CHAOS_SEED).
+# Every live fault, on clusters of three, five and one: minutes (CHAOS_ROUNDS, CHAOS_SEED).
 chaos: build
 	@ninja -C $(BUILD) --quiet test/chaos/libdisk_shim.so
 	@CONCLAVE="$${CONCLAVE:-$(CURDIR)/$(BUILD)/conclave}" python3 test/chaos/campaign.py
