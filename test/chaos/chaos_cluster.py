@@ -67,6 +67,14 @@ class ChaosCluster(harness.Cluster):
     def named(self, name):
         return next(m for m in self.members if m.name == name)
 
+    def check_in_between(self):
+        """That we are: no fault means anything if members reach disks or each other around us."""
+        leader = self.wait_leader()
+        for m in self.members:
+            assert m.disk is None or m.disk.get("syncs") > 0, f"{m.name} syncs past the shim"
+            assert m is leader or self.network.moved(leader.name, m.name) > 0, \
+                f"{leader.name} reaches {m.name} past the proxy"
+
     def heal(self):
         """No fault any more: all wires, all disks. Who is stopped or dead stays so."""
         self.network.heal()

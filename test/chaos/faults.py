@@ -6,6 +6,7 @@ import threading
 import time
 
 import chaos_cluster
+import harness
 from disk_faults import ALWAYS
 
 E = chaos_cluster.ELECTION_TIMEOUT_S
@@ -190,9 +191,11 @@ def stall_disk_of_follower(run, seconds):
     """F9: its acknowledgements are missing, and nothing else."""
     leader = run.cluster.wait_leader()
     term, victim = term_of(leader), pick_follower(run)
+    before = victim.disk.get("faults")
     victim.disk.set("stall_sync", 1)
     with run.window(f"F9 a follower's disk hangs for {seconds:g} s", seconds) as window:
         victim.disk.heal()
+        harness.wait_for(lambda: victim.disk.get("faults") > before, "a sync that hung goes on")
         expect_same_leader(run, window, leader, term)
 
 

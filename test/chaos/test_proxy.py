@@ -142,8 +142,8 @@ def test_a_refused_pair_stays_cut(wire):
     wire.network.rule("a", "b", refuse=True)
     with pytest.raises(ConnectionResetError):
         wire.a.recv(1)
-    with contextlib.closing(wire.dial()) as again:
-        with pytest.raises(ConnectionResetError):
+    with pytest.raises(ConnectionResetError):
+        with contextlib.closing(wire.dial()) as again:
             again.recv(1)
 
 
@@ -156,9 +156,9 @@ def test_a_half_close_ends_one_direction(wire):
 
 def test_a_stranger_gets_no_wire(wire):
     wire.network.tell_pid("a", 1)
-    with contextlib.closing(wire.dial()) as stranger:
-        stranger.settimeout(10)
-        with pytest.raises(ConnectionResetError):
+    with pytest.raises(ConnectionResetError):
+        with contextlib.closing(wire.dial()) as stranger:
+            stranger.settimeout(10)
             stranger.recv(1)
 
 

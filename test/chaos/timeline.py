@@ -87,6 +87,7 @@ class Run:
 
     def start(self):
         self.cluster.start()
+        self.cluster.check_in_between()
         self.began = time.monotonic()
         self.observer.start()
         self.workload.start()
