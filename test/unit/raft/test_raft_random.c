@@ -399,6 +399,9 @@ static void strand_target(struct world *w)
 
 static void change_members(struct world *w)
 {
+    if (toss(w, 10)) {
+        churn_bar(w, any_node(w), toss(w, 50));
+    }
     node_id id = toss(w, 90) ? world_leader(w) : any_node(w);
     if (id == 0 || !world_is_up(w, id) || w->nodes[id].paused || someone_recovers(w)) {
         return; /* the rest was enough without that one, and must stay so */
@@ -562,6 +565,7 @@ static uint32_t mend(struct world *w, bool *core)
         }
         world_set_disk(w, id, 1, false);
         world_pause(w, id, false);
+        churn_bar(w, id, false);
     }
     uint32_t outside = 0;
     bool some_stay = toss(w, 50);
