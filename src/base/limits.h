@@ -76,6 +76,10 @@
 #define LIMIT_RAFT_EVENTS 4096  /* of one turn: not recorded beyond */
 #define LIMIT_RAFT_READS  65536 /* reads that wait for an index: OVERLOADED beyond */
 
+/* What a voter promises, and how long it waits after a restart (rule Q6b). A message that asks for
+ * more is dropped. */
+#define LIMIT_RAFT_LEASE_MS 600000
+
 /* Membership. Configurations in the log that are not applied yet; beyond: no change is taken, and
  * of an append only what comes before (rule C3). */
 #define LIMIT_RAFT_CONFIGS        256

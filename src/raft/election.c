@@ -34,7 +34,12 @@ void election_init(struct raft *r)
 
 bool election_may_campaign(const struct raft *r)
 {
-    return membership_may_lead(r);
+    return membership_may_lead(r) && !raft_is_recovering(r) && !snapshot_is_awaited(r);
+}
+
+uint64_t election_deadline(const struct raft *r)
+{
+    return index_max(r->election.deadline_ms, r->lease.until_ms);
 }
 
 void become_follower(struct raft *r, raft_term term, node_id leader)
@@ -95,7 +100,7 @@ static void count_own_vote(struct raft *r)
 /* What a candidate may say of its log: what is durable (rule E3). */
 static struct entry_id durable_tail(const struct raft *r)
 {
-    struct entry_id tail = {.index = r->durable.index};
+    struct entry_id tail = {.index = durable_index(&r->durable)};
     CHECK(raft_log_term(&r->log, tail.index, &tail.term));
     return tail;
 }
@@ -184,7 +189,8 @@ bool election_is_sticky(const struct raft *r)
 void election_on_prevote(struct raft *r, const struct raft_message *m)
 {
     struct raft_message reply = message_to(r, RAFT_MSG_PREVOTE_REPLY, m->from);
-    if (m->term > r->term && !election_is_sticky(r) && log_is_as_new(r, m->last)) {
+    if (m->term > r->term && !election_is_sticky(r) && !lease_forbids(r, m->from) &&
+        !raft_is_recovering(r) && log_is_as_new(r, m->last)) {
         reply.term = m->term;
         outbox_send_now(r, &reply);
         return;
@@ -257,7 +263,9 @@ void election_on_vote(struct raft *r, const struct raft_message *m)
 {
     CHECK_CMP(m->term, <=, r->term);
     bool is_free = r->vote == m->from || (r->vote == 0 && r->leader == 0);
-    if (m->term < r->term || !is_free || !log_is_as_new(r, m->last)) {
+    bool is_promised = !m->transfer && lease_forbids(r, m->from);
+    if (m->term < r->term || !is_free || is_promised || raft_is_recovering(r) ||
+        !log_is_as_new(r, m->last)) {
         refuse_vote(r, m->from);
         return;
     }
@@ -286,8 +294,8 @@ void election_on_vote_reply(struct raft *r, const struct raft_message *m)
 
 void election_on_timeout_now(struct raft *r, const struct raft_message *m)
 {
-    if (r->role != RAFT_FOLLOWER || m->from != r->leader ||
-        !config_has_voter(&r->config, r->options.self) || !election_may_campaign(r)) {
+    if (r->role != RAFT_FOLLOWER || m->from != r->leader || !election_may_campaign(r) ||
+        snapshot_is_restoring(r) || !config_has_voter(&r->config, r->options.self)) {
         return;
     }
     election_start(r, true);
@@ -339,8 +347,12 @@ void election_on_lost(struct raft *r, const struct raft_input *input)
 
 void election_on_time(struct raft *r)
 {
-    if (r->role == RAFT_LEADER || !election_may_campaign(r) ||
-        r->now_ms < r->election.deadline_ms) {
+    if (r->role == RAFT_LEADER || r->now_ms < election_deadline(r)) {
+        return;
+    }
+    if (!election_may_campaign(r)) {
+        reads_fail_all(r);
+        raft_set_leader(r, 0); /* it is gone all the same, and so may be this member's place */
         return;
     }
     if (r->role == RAFT_CANDIDATE && !r->election.asked) {

@@ -7,13 +7,13 @@ static void send_reply(struct raft *r, enum raft_message_type type, raft_index m
     reply.match = match;
     reply.round = r->debt.round;
     reply.sent_ms = r->debt.sent_ms;
+    reply.recovering = raft_is_recovering(r);
     outbox_send(r, &reply);
 }
 
-/* What may be acknowledged: verified against this leader and durable here (rule R5). */
-static raft_index acknowledgeable(const struct raft *r)
+raft_index follower_acknowledgeable(const struct raft *r)
 {
-    return index_min(r->debt.verified, r->durable.index);
+    return index_min(r->debt.verified, durable_index(&r->durable));
 }
 
 static void note_round(struct raft *r, const struct raft_message *m)
@@ -27,13 +27,18 @@ static void note_round(struct raft *r, const struct raft_message *m)
 static void refuse(struct raft *r, const struct raft_message *m)
 {
     struct entry_id hint = raft_log_find_below(&r->log, m->last);
+    if (hint.index < r->commit) { /* up to there all logs are equal */
+        hint.index = r->commit;
+        CHECK(raft_log_term(&r->log, hint.index, &hint.term));
+    }
     struct raft_message reply = message_to(r, RAFT_MSG_APPEND_REPLY, m->from);
     reply.reject = true;
     reply.probe = m->last.index;
     reply.hint = hint;
-    reply.match = acknowledgeable(r);
+    reply.match = follower_acknowledgeable(r);
     reply.round = r->debt.round;
     reply.sent_ms = r->debt.sent_ms;
+    reply.recovering = raft_is_recovering(r);
     outbox_send(r, &reply);
     outbox_event(r, RAFT_EVENT_CONFLICT, m->from, hint.index);
 }
@@ -75,12 +80,35 @@ static bool take_entries(struct raft *r, const struct raft_message *m, raft_inde
     return true;
 }
 
-void follower_on_append(struct raft *r, const struct raft_message *m)
+/* A late append that reaches below the log: there everything is committed, and equal. Leave that
+ * out; nothing is left when the message ends there. False when it cannot be one of the leader. */
+static bool leave_out_compacted(const struct raft *r, struct raft_message *m)
 {
-    if (!election_on_contact(r, m->from)) {
+    struct entry_id base = r->log.base;
+    if (m->last.index >= base.index) {
+        return true;
+    }
+    raft_index below = base.index - m->last.index;
+    if (m->entry_count < below) {
+        m->last = base;
+        m->entry_count = 0;
+        return true;
+    }
+    m->last = (struct entry_id){.term = m->entries[below - 1].term, .index = base.index};
+    m->entries += below;
+    m->entry_count -= (uint32_t)below;
+    return m->last.term == base.term;
+}
+
+void follower_on_append(struct raft *r, const struct raft_message *message)
+{
+    struct raft_message kept = *message;
+    const struct raft_message *m = &kept;
+    if (!leave_out_compacted(r, &kept) || !election_on_contact(r, m->from)) {
         outbox_event(r, RAFT_EVENT_DROPPED, m->type, m->from);
         return;
     }
+    lease_promise(r, m);
     note_round(r, m);
     if (!raft_log_has(&r->log, m->last)) {
         if (m->last.index <= r->commit) {
@@ -106,7 +134,7 @@ void follower_on_append(struct raft *r, const struct raft_message *m)
  * lied about a sync. The vote of such a member could elect a leader without committed entries. */
 static bool has_amnesia(const struct raft *r, const struct raft_message *heartbeat)
 {
-    return heartbeat->commit > r->log.last;
+    return heartbeat->commit > r->log.last && !raft_is_recovering(r);
 }
 
 void follower_on_heartbeat(struct raft *r, const struct raft_message *m)
@@ -119,12 +147,16 @@ void follower_on_heartbeat(struct raft *r, const struct raft_message *m)
         outbox_event(r, RAFT_EVENT_DROPPED, m->type, m->from);
         return;
     }
-    raft_advance_commit(r, m->commit);
+    lease_promise(r, m);
+    recovering_on_heartbeat(r, m);
+    /* What a recovering member acknowledged before its loss says nothing of its log now. */
+    raft_index known = raft_is_recovering(r) ? r->debt.verified : r->log.last;
+    raft_advance_commit(r, index_min(m->commit, known));
     if (m->round == 0) {
         return; /* a notice of the commit index, no question */
     }
     note_round(r, m);
-    send_reply(r, RAFT_MSG_HEARTBEAT_REPLY, acknowledgeable(r));
+    send_reply(r, RAFT_MSG_HEARTBEAT_REPLY, follower_acknowledgeable(r));
 }
 
 void follower_refuse_old_leader(struct raft *r, const struct raft_message *m)
@@ -146,7 +178,7 @@ void follower_turn(struct raft *r)
         !raft_hard_state_is_durable(r)) {
         return;
     }
-    raft_index match = acknowledgeable(r);
+    raft_index match = follower_acknowledgeable(r);
     bool complete = match == debt->verified;
     if (!complete && match <= debt->told) {
         return;

@@ -7,6 +7,11 @@
 static void check_log(const struct raft *r)
 {
     const struct raft_log *log = &r->log;
+    CHECK((log->base.index == 0) == (log->base.term == 0));
+    CHECK_CMP(log->base.index, <=, index_min(log->last, r->commit));
+    CHECK((log->run_count == 0) == (log->last == log->base.index));
+    CHECK(log->run_count == 0 || log->runs[0].index == log->base.index + 1);
+    CHECK(log->run_count == 0 || log->runs[0].term >= log->base.term);
     for (uint32_t i = 0; i < log->run_count; i++) {
         CHECK(log->runs[i].term > 0 && log->runs[i].index > 0);
         CHECK_CMP(log->runs[i].index, <=, log->last);
@@ -24,8 +29,8 @@ static void check_log(const struct raft *r)
     CHECK_CMP(bytes, ==, log->bytes);
     CHECK_CMP(log->head + log->count, <=, log->capacity);
     CHECK_CMP(raft_log_last(log).term, <=, r->term);
-    /* Whatever is not applied or not durable is still in memory. */
-    CHECK_CMP(raft_log_tail_first(log), <=, r->applied + 1);
+    /* Whatever is not applied (or in a snapshot that will be) or not durable is still in memory. */
+    CHECK_CMP(raft_log_tail_first(log), <=, index_max(r->applied, log->base.index) + 1);
     CHECK_CMP(raft_log_tail_first(log), <=, r->durable.index + 1);
 }
 
@@ -34,7 +39,14 @@ static void check_durable(const struct raft *r)
     const struct durable *d = &r->durable;
     CHECK_CMP(r->commit, <=, r->log.last);
     CHECK_CMP(d->index, <=, r->log.last);
-    CHECK_CMP(r->applied, <=, index_min(r->commit, d->index)); /* rule R10 */
+    CHECK_CMP(r->applied, <=, index_min(r->commit, durable_index(d))); /* rule R10 */
+    CHECK_CMP(durable_index(d), <=, d->index);
+    CHECK(!d->discard || d->install.index == r->install.id.index);
+    CHECK((d->install.index != 0) == snapshot_is_awaited(r));
+    CHECK(r->role == RAFT_FOLLOWER || !snapshot_is_awaited(r)); /* rule S5 */
+    CHECK(r->role == RAFT_FOLLOWER || !d->recovering);          /* rule P4 */
+    CHECK(!r->recovering.complete || d->recovering);
+    CHECK_CMP(d->lease_promise_ms, <=, r->lease.longest_ms); /* rule Q6b */
     CHECK_CMP(d->term, <=, r->term);
     CHECK(d->term < r->term || d->vote == 0 || d->vote == r->vote); /* rule E1 */
     CHECK(!d->outstanding || (d->covers_last >= d->index && d->covers_last <= r->log.last));
@@ -50,6 +62,7 @@ static void check_durable(const struct raft *r)
 static void check_role(const struct raft *r)
 {
     CHECK((r->role == RAFT_LEADER) == (r->leader == r->options.self));
+    CHECK(!r->barred || r->role == RAFT_FOLLOWER || r->role == RAFT_LEADER); /* rule P15b */
     CHECK(r->leader == 0 || r->role == RAFT_FOLLOWER || r->role == RAFT_LEADER);
     CHECK((r->role != RAFT_LEADER && r->role != RAFT_CANDIDATE) || r->vote == r->options.self);
     CHECK(r->transfer.target == 0 || r->role == RAFT_LEADER);
@@ -63,12 +76,12 @@ static void check_role(const struct raft *r)
     }
 }
 
-/* Rules C2 and C3: the newest configuration of the log decides, and every one from the applied state
- * on is known. */
+/* Rules C2 and C3: the newest configuration of the log decides, and every one from the applied
+ * state on is known. */
 static void check_membership(const struct raft *r)
 {
     const struct config_log *log = &r->configs;
-    CHECK_CMP(log->items[0].id.index, <=, r->applied);
+    CHECK_CMP(log->items[0].id.index, <=, index_max(r->applied, r->log.base.index));
     raft_index first = raft_log_tail_first(&r->log);
     uint32_t known = 0;
     for (uint32_t i = 0; i < log->count; i++) {
@@ -102,6 +115,7 @@ static void check_progress(const struct raft *r, const struct progress *p)
     CHECK_CMP(p->commit_told, <=, r->commit);
     const struct inflight *w = &p->inflight; /* rule R7 */
     CHECK(w->count == 0 || !p->probing);
+    CHECK(!p->snapshot || (p->probing && p->probe_sent)); /* rule S6 */
     CHECK_CMP(w->count, <=, w->capacity);
     uint64_t bytes = 0;
     raft_index last = p->match;
@@ -153,7 +167,7 @@ static void check_change(const struct raft *r, const struct raft_snapshot *previ
     CHECK_CMP(r->commit, >=, previous->commit);
     CHECK_CMP(r->now_ms, >=, previous->now_ms);
     CHECK_CMP(r->reads.round, >=, previous->round);
-    CHECK_CMP(index_min(r->commit, r->durable.index), >=, previous->apply_to);
+    CHECK(raft_apply_limit(r) >= previous->apply_to || snapshot_is_restoring(r));
     if (r->term > previous->term) {
         return;
     }
@@ -167,7 +181,8 @@ static void check_change(const struct raft *r, const struct raft_snapshot *previ
         CHECK_CMP(r->log.last, >=, previous->last); /* a leader only appends */
         for (uint32_t i = 0; i < previous->member_count; i++) {
             const struct member *m = member_find(r, previous->members[i]);
-            CHECK(m == NULL || m->progress.match >= previous->match[i]); /* rule R4 */
+            CHECK(m == NULL || m->progress.match >= previous->match[i] ||
+                  m->progress.recovering); /* rules R4, P4 */
         }
     }
     /* One term, one leader; once seen it can only be forgotten, not replaced. */
@@ -197,7 +212,7 @@ void raft_check_invariants(const struct raft *r, struct raft_snapshot *previous)
                                        .member_count = r->member_count,
                                        .round = r->reads.round,
                                        .now_ms = r->now_ms,
-                                       .apply_to = index_min(r->commit, r->durable.index)};
+                                       .apply_to = raft_apply_limit(r)};
     for (uint32_t i = 0; i < r->member_count; i++) {
         previous->members[i] = r->members[i].id;
         previous->match[i] = r->members[i].progress.match;

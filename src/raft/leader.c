@@ -8,10 +8,10 @@ static uint64_t match_of(const void *context, node_id id)
 {
     const struct raft *r = context;
     if (id == r->options.self) {
-        return r->durable.index;
+        return durable_index(&r->durable);
     }
     const struct member *m = member_find(r, id);
-    return m != NULL ? m->progress.match : 0;
+    return m != NULL && !m->progress.recovering ? m->progress.match : 0;
 }
 
 static uint64_t contact_of(const void *context, node_id id)
@@ -46,11 +46,12 @@ void become_leader(struct raft *r)
     raft_index first = r->log.last + 1;
     r->leading =
         (struct leadership){.first = first, .heartbeat_ms = r->now_ms + r->options.heartbeat_ms};
+    lease_begin(r);
     r->reads.round++;
     for (uint32_t i = 0; i < r->member_count; i++) {
         progress_reset(&r->members[i].progress, first, r->now_ms);
     }
-    preference_forget(r);
+    preference_begin(r);
     const struct raft_entry noop = {.term = r->term, .type = RAFT_ENTRY_NOOP};
     raft_append(r, &noop);
 }
@@ -154,8 +155,19 @@ static struct progress *answerer(struct raft *r, const struct raft_message *m)
         return NULL;
     }
     note_answer(r, &member->progress, m);
+    recovering_note_answer(&member->progress, m);
     progress_on_match(&member->progress, m->match);
+    progress_on_log_first(&member->progress, raft_log_first(&r->log));
     return &member->progress;
+}
+
+/* Where to go on when a follower's newest entry that may agree is `hint`. Below the log's base the
+ * terms are not known any more, and need not be: it takes a snapshot. */
+static raft_index next_after(const struct raft *r, struct entry_id hint)
+{
+    struct entry_id agree = raft_log_find_below(&r->log, hint);
+    return agree.index >= r->log.base.index ? agree.index + 1
+                                            : index_min(hint.index + 1, r->log.base.index);
 }
 
 void leader_on_append_reply(struct raft *r, const struct raft_message *m)
@@ -168,8 +180,7 @@ void leader_on_append_reply(struct raft *r, const struct raft_message *m)
         progress_on_accept(p);
         return;
     }
-    struct entry_id agree = raft_log_find_below(&r->log, m->hint);
-    const struct progress_refusal refusal = {.probe = m->probe, .next = agree.index + 1};
+    const struct progress_refusal refusal = {.probe = m->probe, .next = next_after(r, m->hint)};
     if (progress_on_refusal(p, &refusal)) {
         outbox_event(r, RAFT_EVENT_CONFLICT, m->from, m->hint.index);
     }
@@ -191,6 +202,7 @@ static void send_append(struct raft *r, struct member *member, struct raft_span 
     m.commit = r->commit;
     m.round = r->reads.round;
     m.sent_ms = r->now_ms;
+    m.lease_ms = lease_asked_ms(r);
     m.bulk = bulk;
     raft_index end = m.last.index + count;
     p->commit_told = index_max(p->commit_told, index_min(r->commit, end));
@@ -205,6 +217,11 @@ static void send_heartbeat(struct raft *r, struct member *member, uint64_t round
     m.commit = index_min(r->commit, p->match);
     m.round = round;
     m.sent_ms = round != 0 ? r->now_ms : 0;
+    m.lease_ms = lease_asked_ms(r);
+    if (p->recovering) {
+        m.recovering = true;
+        m.last = raft_log_last(&r->log);
+    }
     p->commit_told = index_max(p->commit_told, m.commit);
     outbox_send(r, &m);
 }
@@ -227,7 +244,8 @@ void leader_on_heartbeat_reply(struct raft *r, const struct raft_message *m)
     if (p == NULL) {
         return;
     }
-    if (!progress_retry_probe(p, m->sent_ms) && progress_take_nudge(p, r->now_ms)) {
+    if (!progress_retry_probe(p, m->sent_ms) && p->next >= raft_log_first(&r->log) &&
+        progress_take_nudge(p, r->now_ms)) {
         send_append(r, member_find(r, m->from), (struct raft_span){0}, 0, false);
     }
 }
@@ -327,12 +345,23 @@ static bool send_next(struct raft *r, struct member *member)
     return true;
 }
 
+/* After a snapshot that ends with the log there is nothing to send, and yet to ask whether it has
+ * arrived. */
+static bool wants_append(const struct raft *r, const struct progress *p)
+{
+    bool asks = p->probing && p->match + 1 < p->next;
+    return p->next >= raft_log_first(&r->log) && (p->next <= r->log.last || asks);
+}
+
 /* Everything that is new to the member and fits its window. The commit index rides on appends; when
  * there is none to ride on it goes by itself, now (rule R14). */
 static void replicate_to(struct raft *r, struct member *member)
 {
     struct progress *p = &member->progress;
-    while (p->next <= r->log.last && !progress_is_paused(p)) {
+    if (p->next < raft_log_first(&r->log)) {
+        snapshot_offer(r, member);
+    }
+    while (wants_append(r, p) && !progress_is_paused(p)) {
         if (!send_next(r, member)) {
             break;
         }

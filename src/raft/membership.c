@@ -69,6 +69,7 @@ static void activate(struct raft *r)
             progress_deinit(&kept[i].progress);
         }
     }
+    lease_void(r); /* rule Q6: another quorum decides */
 }
 
 void membership_init(struct raft *r, const struct raft_restored *restored)
@@ -111,6 +112,13 @@ void membership_on_truncate(struct raft *r, raft_index from)
         activate(r);
         outbox_event(r, RAFT_EVENT_CONFIG_ROLLED_BACK, newest(r)->id.index, dropped);
     }
+}
+
+void membership_on_discard(struct raft *r, const struct raft_config_view *base)
+{
+    config_log_reset(&r->configs, base);
+    activate(r);
+    outbox_event(r, RAFT_EVENT_CONFIG, base->id.index, r->config.outgoing_count > 0);
 }
 
 void membership_on_commit(struct raft *r, raft_index from, raft_index to)
@@ -172,7 +180,8 @@ static bool is_heard(const struct raft *r, node_id id)
 
 bool member_is_current(const struct raft *r, const struct member *m)
 {
-    return is_heard(r, m->id) && m->progress.match + LIMIT_PROMOTE_LAG_ENTRIES >= r->log.last;
+    return is_heard(r, m->id) && !m->progress.recovering &&
+           m->progress.match + LIMIT_PROMOTE_LAG_ENTRIES >= r->log.last;
 }
 
 /* Rule C4: whoever begins to vote is there and has nearly everything; and those who shall decide
@@ -182,7 +191,8 @@ static enum status check_voters(const struct raft *r, const struct raft_config *
     uint32_t heard = 0;
     for (uint32_t i = 0; i < next->voter_count; i++) {
         node_id id = next->voters[i];
-        heard += is_heard(r, id);
+        const struct member *m = member_find(r, id);
+        heard += is_heard(r, id) && (m == NULL || !m->progress.recovering);
         if (!config_has_voter(&r->config, id) &&
             (!config_has_learner(&r->config, id) || !member_is_current(r, member_find(r, id)))) {
             return STATUS_BEHIND;

@@ -206,7 +206,8 @@ struct raft_input {
         } compact;
         struct {
             struct entry_id id;
-            raft_index config_index;          /* where the log had the configuration below */
+            raft_term term;          /* of the leader that sent it; 0 = not above this member's */
+            raft_index config_index; /* where the log had the configuration below */
             const struct raft_config *config; /* in force at id.index; both halves if joint (S1) */
             struct slice annex;
         } install;
@@ -300,7 +301,9 @@ struct raft_output {
     /* Rule S3: before anything else is applied, the state is that of the snapshot that was given by
      * RAFT_INPUT_INSTALL: index != 0 once, when the log agrees with it on disk. */
     struct entry_id restore;
-    raft_index apply_to; /* committed and durable here: apply up to it, in order, once (rule R10) */
+    /* Committed and durable here: apply up to it, in order, once (rule R10). Falls to what is applied
+     * from INSTALL until `restore`, and never else. */
+    raft_index apply_to;
     uint32_t read_count;
     const struct raft_read *reads;
     struct {

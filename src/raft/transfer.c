@@ -21,7 +21,8 @@ static node_id best_voter(const struct raft *r)
     int best_class = 0;
     for (uint32_t i = 0; i < r->member_count; i++) {
         const struct member *m = &r->members[i];
-        if (m->id == r->options.self || !config_has_voter(&r->config, m->id)) {
+        if (m->id == r->options.self || !config_has_voter(&r->config, m->id) ||
+            m->progress.recovering) {
             continue;
         }
         bool is_live = r->now_ms < m->progress.acked_sent_ms + r->options.election_timeout_ms;
@@ -110,9 +111,10 @@ void transfer_turn(struct raft *r)
         return;
     }
     const struct member *m = member_find(r, t->target);
-    if (m->progress.match == r->log.last) {
+    if (m->progress.match == r->log.last && !m->progress.recovering) {
         struct raft_message now = message_to(r, RAFT_MSG_TIMEOUT_NOW, t->target);
         outbox_send(r, &now);
         t->told = true;
+        lease_end(r); /* votes asked for by that word pass every promise */
     }
 }

@@ -204,7 +204,7 @@ static void print_state(struct scenario *s)
         buf_printf(&s->trace, "n%" PRIu64, id);
         if (n->raft == NULL) {
             buf_printf(&s->trace, " down disk=%" PRIu32 " term=%" PRIu64 " vote=%" PRIu64 "\n",
-                       n->disk.count, n->disk.term, n->disk.vote);
+                       (uint32_t)world_disk_last(&n->disk), n->disk.term, n->disk.vote);
             continue;
         }
         struct entry_id last = raft_last(n->raft);

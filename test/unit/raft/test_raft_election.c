@@ -501,6 +501,23 @@ static void rule_e13_a_learner_answers_votes_and_never_campaigns(void **state)
     core_stop(&c);
 }
 
+static void rule_q5_a_learner_forgets_a_leader_that_fell_silent(void **state)
+{
+    (void)state;
+    struct one_core c;
+    core_start(&c, &(struct core_setup){.self = 4, .voters = 3, .learners = 1});
+    struct raft_message m = core_message(&c, RAFT_MSG_HEARTBEAT, 2, 1);
+    core_deliver(&c, &m);
+    core_settle(&c);
+    assert_int_equal(raft_leader(c.raft), 2);
+    core_wait(&c, c.out.deadline_ms - c.now_ms);
+    assert_int_equal(raft_leader(c.raft), 0);
+    assert_int_equal(raft_role(c.raft), RAFT_FOLLOWER);
+    assert_true(c.out.deadline_ms == UINT64_MAX);
+    assert_int_equal(core_read(&c, 1), STATUS_NOT_LEADER);
+    core_stop(&c);
+}
+
 static void
 rule_e14_one_that_an_uncommitted_configuration_leaves_out_campaigns_without_itself(void **state)
 {
@@ -613,6 +630,7 @@ int main(void)
         cmocka_unit_test(rule_e13_a_learner_answers_votes_and_never_campaigns),
         cmocka_unit_test(
             rule_e14_one_that_an_uncommitted_configuration_leaves_out_campaigns_without_itself),
+        cmocka_unit_test(rule_q5_a_learner_forgets_a_leader_that_fell_silent),
         cmocka_unit_test(rule_e14_one_that_a_committed_configuration_leaves_out_is_quiet),
         cmocka_unit_test(
             rule_e14_one_that_is_to_become_a_learner_campaigns_until_that_is_committed),

@@ -20,6 +20,7 @@ struct committed {
     bool known;
     raft_term term;
     uint64_t payload;
+    uint64_t chain; /* the state after it */
 };
 
 struct open_read {
@@ -56,6 +57,7 @@ struct world_checker {
     uint64_t read_capacity;
     uint64_t answered;
     uint64_t open;
+    uint64_t lease_reads;
 };
 
 struct world_checker *checker_create(void)
@@ -107,10 +109,17 @@ static const struct world_disk *disk_of(const struct world *w, node_id id)
     return &w->nodes[id].disk;
 }
 
-static bool disk_has(const struct world_disk *disk, struct entry_id id)
+/* As an entry, or in its snapshot, which holds what is committed and nothing else. */
+static bool disk_has(const struct world *w, node_id node, struct entry_id id)
 {
+    const struct world_disk *disk = disk_of(w, node);
+    const struct world_checker *c = w->checker;
     const struct world_entry *e = world_disk_entry(disk, id.index);
-    return id.index == 0 ? id.term == 0 : e != NULL && e->entry.term == id.term;
+    if (id.index == 0 || e != NULL) {
+        return id.index == 0 ? id.term == 0 : e->entry.term == id.term;
+    }
+    return id.index <= disk->snapshot.id.index && id.index < c->capacity &&
+           c->committed[id.index].known && c->committed[id.index].term == id.term;
 }
 
 void checker_on_start(struct world *w, node_id id)
@@ -136,8 +145,8 @@ void checker_on_written(struct world *w, node_id id, raft_index first)
 {
     struct world_checker *c = w->checker;
     const struct world_disk *disk = disk_of(w, id);
-    make_room(c, disk->count);
-    for (raft_index i = first; i <= disk->count; i++) {
+    make_room(c, world_disk_last(disk));
+    for (raft_index i = first; i <= world_disk_last(disk); i++) {
         const struct world_entry *e = world_disk_entry(disk, i);
         struct seen_entry *seen = &c->seen[i];
         uint32_t k = 0;
@@ -158,23 +167,28 @@ void checker_on_written(struct world *w, node_id id, raft_index first)
     }
 }
 
-static bool majority_holds(const struct world *w, const node_id *ids, uint32_t count,
-                           struct entry_id entry)
+/* A member that lost it (rule P4) is, for all that others can learn, one that is stopped with its
+ * log whole, and counts as that; but not once the believer was told. */
+static bool majority_holds(const struct world *w, node_id believer, const node_id *ids,
+                           uint32_t count, struct entry_id entry)
 {
     uint32_t holders = 0;
     for (uint32_t i = 0; i < count; i++) {
-        holders += ids[i] <= w->node_count && disk_has(disk_of(w, ids[i]), entry);
+        struct raft_progress_view view = {0};
+        bool told = raft_progress_of(w->nodes[believer].raft, ids[i], &view) && view.recovering;
+        holders += !told && ids[i] <= w->node_count &&
+                   (disk_has(w, ids[i], entry) || world_disk_had(disk_of(w, ids[i]), entry));
     }
     return 2 * holders > count;
 }
 
 /* On purpose not by quorum.h, which is part of what is under test. */
-static bool quorum_holds(const struct world *w, const struct raft_config *config,
-                         struct entry_id entry)
+static bool quorum_holds(const struct world *w, node_id believer, struct entry_id entry)
 {
-    return majority_holds(w, config->voters, config->voter_count, entry) &&
+    const struct raft_config *config = &w->checker->configs[believer].config;
+    return majority_holds(w, believer, config->voters, config->voter_count, entry) &&
            (config->outgoing_count == 0 ||
-            majority_holds(w, config->outgoing, config->outgoing_count, entry));
+            majority_holds(w, believer, config->outgoing, config->outgoing_count, entry));
 }
 
 static bool is_quorum(const struct raft_config *c, uint32_t set)
@@ -223,15 +237,30 @@ static void check_first_seen(struct world *w, node_id id, const struct raft_entr
     }
 }
 
+/* What a log begins with: the configuration of the snapshot before it, or the founding one. */
+static struct config_truth truth_of_snapshot(const struct world *w, node_id id)
+{
+    const struct world_node *n = &w->nodes[id];
+    const struct world_snapshot *s = &n->disk.snapshot;
+    if (raft_first(n->raft) > s->id.index + 1) {
+        s = &n->staged; /* it is not on disk yet */
+    }
+    if (s->id.index == 0) {
+        return (struct config_truth){.known = true, .config = n->config};
+    }
+    return (struct config_truth){
+        .known = true, .upto = s->id, .index = s->config_index, .config = s->config};
+}
+
 static void follow_config(struct world *w, node_id id)
 {
     struct config_truth *t = &w->checker->configs[id];
     const struct raft *r = w->nodes[id].raft;
     struct entry_id last = raft_last(r);
     raft_term term = 0;
-    if (!t->known ||
+    if (!t->known || t->upto.index + 1 < raft_first(r) ||
         (t->upto.index > 0 && (!raft_term_at(r, t->upto.index, &term) || term != t->upto.term))) {
-        *t = (struct config_truth){.known = true, .config = w->nodes[id].config};
+        *t = truth_of_snapshot(w, id);
     }
     for (raft_index i = t->upto.index + 1; i <= last.index; i++) {
         const struct raft_entry *entry = log_entry(w, id, i);
@@ -280,7 +309,8 @@ static void check_commit(struct world *w, node_id id)
         return;
     }
     CHECK(raft_term_at(r, entry.index, &entry.term));
-    if (!quorum_holds(w, &c->configs[id].config, entry)) {
+    make_room(c, entry.index);
+    if (!quorum_holds(w, id, entry)) {
         world_fail(
             w, "I7: n%" PRIu64 " commits %" PRIu64 " of term %" PRIu64 " without a durable quorum",
             id, entry.index, entry.term);
@@ -299,8 +329,9 @@ static void check_new_leader(struct world *w, node_id id)
                    term);
     }
     c->leaders[term] = id;
-    for (raft_index i = 1; i <= c->committed_last; i++) {
-        raft_term own = 0;
+    raft_term own = 0;
+    raft_index i = raft_first(r) - 1; /* what is below is in its snapshot */
+    for (i += i == 0; i <= c->committed_last; i++) {
         if (c->committed[i].known && (!raft_term_at(r, i, &own) || own != c->committed[i].term)) {
             world_fail(w,
                        "I5: n%" PRIu64 " leads term %" PRIu64 " without committed entry %" PRIu64,
@@ -323,10 +354,29 @@ static void check_matches(struct world *w, node_id id)
         }
         struct entry_id match = {.index = view.match};
         if (match.index > 0 &&
-            (!raft_term_at(r, match.index, &match.term) || !disk_has(disk_of(w, other), match))) {
+            (match.index + 1 >= raft_first(r) &&
+             (!raft_term_at(r, match.index, &match.term) ||
+              !(disk_has(w, other, match) || world_disk_had(disk_of(w, other), match))))) {
             world_fail(w, "I8: n%" PRIu64 " believes n%" PRIu64 " holds %" PRIu64, id, other,
                        match.index);
         }
+    }
+}
+
+/* I14: whenever a leader would serve a read without asking, nobody has applied more. */
+static void check_lease(struct world *w, node_id id)
+{
+    struct world_checker *c = w->checker;
+    raft_index index = 0;
+    if (!raft_lease_read(w->nodes[id].raft, world_clock_ms(w, id), &index)) {
+        return;
+    }
+    c->lease_reads++;
+    if (index < c->committed_last) {
+        world_fail(w,
+                   "I14: n%" PRIu64 " serves a lease read at %" PRIu64 ", %" PRIu64
+                   " was applied before it",
+                   id, index, c->committed_last);
     }
 }
 
@@ -344,6 +394,7 @@ void checker_on_step(struct world *w, node_id id)
     check_config(w, id);
     if (role == RAFT_LEADER) {
         check_matches(w, id);
+        check_lease(w, id);
     }
 }
 
@@ -364,17 +415,22 @@ static void check_vote(struct world *w, node_id voter, raft_term term, node_id c
 
 static void check_acknowledgement(struct world *w, const struct raft_message *m)
 {
-    const struct world_entry *own = world_disk_entry(disk_of(w, m->from), m->match);
-    if (m->match > 0 && own == NULL) {
+    const struct world_disk *disk = disk_of(w, m->from);
+    const struct world_entry *own = world_disk_entry(disk, m->match);
+    if (disk->recovering && !m->recovering && m->match > 0) {
+        world_fail(w, "P4: n%" PRIu64 " acknowledges as if its log were whole", m->from);
+    }
+    if (m->match > 0 && own == NULL && m->match > disk->snapshot.id.index) {
         world_fail(w, "I18: n%" PRIu64 " acknowledges %" PRIu64 ", which is not durable", m->from,
                    m->match);
     }
-    if (m->to > w->node_count || m->match == 0) {
+    if (m->to > w->node_count || m->match == 0 || own == NULL) {
         return;
     }
     const struct raft *leader = w->nodes[m->to].raft;
     raft_term term = 0;
     if (leader != NULL && raft_role(leader) == RAFT_LEADER && raft_term_now(leader) == m->term &&
+        m->match + 1 >= raft_first(leader) &&
         (!raft_term_at(leader, m->match, &term) || term != own->entry.term)) {
         world_fail(w,
                    "I18: n%" PRIu64 " acknowledges %" PRIu64 ", where its log is not the leader's",
@@ -394,7 +450,8 @@ void checker_on_send(struct world *w, const struct raft_message *m)
         }
         c->highest_sent[m->from] = m->term;
     }
-    if ((m->type == RAFT_MSG_PREVOTE || m->type == RAFT_MSG_VOTE) && !disk_has(disk, m->last)) {
+    if ((m->type == RAFT_MSG_PREVOTE || m->type == RAFT_MSG_VOTE) &&
+        !disk_has(w, m->from, m->last)) {
         world_fail(w, "I18: n%" PRIu64 " advertises a tail that is not durable", m->from);
     }
     if (m->type == RAFT_MSG_VOTE) {
@@ -427,19 +484,43 @@ void checker_on_apply(struct world *w, node_id id, raft_index index, const struc
                    c->applied[id]);
     }
     c->applied[id] = index;
-    if (!disk_has(disk_of(w, id), (struct entry_id){.term = entry->term, .index = index})) {
+    make_room(c, index);
+    if (!disk_has(w, id, (struct entry_id){.term = entry->term, .index = index})) {
         world_fail(w, "R10: n%" PRIu64 " applies %" PRIu64 " before it is durable", id, index);
     }
-    make_room(c, index);
     struct committed *slot = &c->committed[index];
     if (!slot->known) {
-        *slot =
-            (struct committed){.known = true, .term = entry->term, .payload = payload_hash(entry)};
+        *slot = (struct committed){.known = true,
+                                   .term = entry->term,
+                                   .payload = payload_hash(entry),
+                                   .chain = w->nodes[id].state};
         c->committed_last = index > c->committed_last ? index : c->committed_last;
         note_applied_config(c, index, entry);
     } else if (slot->term != entry->term || slot->payload != payload_hash(entry)) {
         world_fail(w, "I6: n%" PRIu64 " applies another entry %" PRIu64, id, index);
+    } else if (slot->chain != w->nodes[id].state) {
+        world_fail(w, "I16: n%" PRIu64 " has another state at %" PRIu64, id, index);
     }
+}
+
+/* I16: the snapshot is the state at its index. */
+void checker_on_snapshot(struct world *w, node_id id, const struct world_snapshot *s)
+{
+    const struct committed *slot = &w->checker->committed[s->id.index];
+    if (!slot->known || slot->term != s->id.term || slot->chain != s->chain) {
+        world_fail(w, "I16: n%" PRIu64 " takes a snapshot that is not the state at %" PRIu64, id,
+                   s->id.index);
+    }
+}
+
+void checker_on_restore(struct world *w, node_id id, uint64_t chain)
+{
+    struct world_checker *c = w->checker;
+    raft_index index = w->nodes[id].applied;
+    if (!c->committed[index].known || c->committed[index].chain != chain) {
+        world_fail(w, "I16: n%" PRIu64 " restores what is not the state at %" PRIu64, id, index);
+    }
+    c->applied[id] = index;
 }
 
 uint64_t checker_on_read(struct world *w, node_id id)
@@ -479,6 +560,11 @@ void checker_on_read_done(struct world *w, const struct raft_read *read)
 raft_index checker_committed(const struct world *w)
 {
     return w->checker->committed_last;
+}
+
+uint64_t checker_lease_reads(const struct world *w)
+{
+    return w->checker->lease_reads;
 }
 
 const struct raft_config *checker_config(const struct world *w, raft_index *index)
