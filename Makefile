@@ -4,7 +4,12 @@ BUILD ?= build
 # Which build of the tests `make asan` and `make tsan` run.
 SANITIZED_SUITES = --suite unit --suite scenario
 
-.PHONY: build run test unit e2e asan tsan fuzz tidy format install clean setup
+# Schedules of `make sim`; those of a gate, and of a night.
+SIM_SEEDS ?= 3000
+SIM_GATE_SEEDS = 30000
+SIM_LONG_SEEDS = 1000000
+
+.PHONY: build run test unit e2e chaos asan tsan sim sim-gate sim-long sim-build sim-hash mutants fuzz tidy analyze format install clean setup
 
 # Progress on a terminal, silence elsewhere. Only the program: the tests are built when they are run.
 build: $(BUILD)/build.ninja
@@ -23,6 +28,11 @@ unit: build
 e2e: build
 	@tools/run-tests $(BUILD) e2e
 
+# Every live fault, on clusters of three, five and one: minutes (CHAOS_ROUNDS, CHAOS_SEED).
+chaos: build
+	@ninja -C $(BUILD) --quiet test/chaos/libdisk_shim.so
+	@CONCLAVE="$${CONCLAVE:-$(CURDIR)/$(BUILD)/conclave}" python3 test/chaos/campaign.py
+
 asan: build-asan/build.ninja
 	@ninja -C build-asan --quiet
 	@meson test -C build-asan $(SANITIZED_SUITES) --print-errorlogs
@@ -31,12 +41,42 @@ tsan: build-tsan/build.ninja
 	@ninja -C build-tsan --quiet
 	@meson test -C build-tsan $(SANITIZED_SUITES) --print-errorlogs
 
+# The deterministic simulator (docs/TESTING.md): `make sim SEED=42` plays one story and tells it.
+sim: sim-build
+ifdef SEED
+	@build-sim/sim/sim --seed $(SEED) --trace
+else
+	@build-sim/sim/sim --replay sim/regressions/*.schedule
+	@build-sim/sim/sim --seeds $(SIM_SEEDS)
+endif
+
+sim-gate: sim-build
+	@build-sim/sim/sim --seeds $(SIM_GATE_SEEDS)
+
+# From another first seed every time.
+sim-long: sim-build
+	@build-sim/sim/sim --seeds $(SIM_LONG_SEEDS) --first $$(date +%s)000
+
+# One story is the same in every build.
+sim-hash:
+	@tools/sim-hash
+
+# Bugs planted on purpose: the simulator must find each of them.
+mutants:
+	@tools/run-mutants
+
+sim-build: build-sim/build.ninja
+	@ninja -C build-sim --quiet sim/sim
+
 fuzz: build-fuzz/build.ninja
 	@ninja -C build-fuzz --quiet
 	@tools/run-fuzzers build-fuzz
 
 tidy:
 	@tools/run-tests $(BUILD) tidy format
+
+analyze: $(BUILD)/build.ninja
+	@tools/run-analyzers $(BUILD)
 
 format:
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
@@ -63,10 +103,14 @@ build-tsan/build.ninja:
 	@meson setup build-tsan --buildtype=debugoptimized -Db_sanitize=thread -Db_lundef=false \
 		-Dwerror=false >/dev/null
 
+build-sim/build.ninja:
+	@./setup --if-needed
+	@meson setup build-sim --buildtype=debugoptimized >/dev/null
+
 build-fuzz/build.ninja:
 	@./setup --if-needed --dev
 	@CC=clang meson setup build-fuzz --buildtype=debugoptimized -Dfuzzers=true \
 		-Db_sanitize=address,undefined -Db_lundef=false -Ddchecks=true >/dev/null
 
 clean:
-	@rm -rf build build-asan build-tsan build-fuzz
+	@rm -rf build build-sim build-sim-* build-mutants build-asan build-tsan build-fuzz

@@ -222,7 +222,7 @@ static void on_note(void *context, struct uuid from, enum peer_note kind, struct
         node_admission_on_ask(n, from, body);
         break;
     case PEER_NOTE_JOIN_REPLY:
-        node_joining_on_reply(n, from, body);
+        node_joining_on_reply(n, body);
         break;
     case PEER_NOTE_REMOVED:
         node_members_on_removed(n, body);
@@ -711,6 +711,10 @@ static void start_links(struct node *n)
 /* By whatever way it was told, unless it is a member already. */
 static enum status begin(struct node *n, char **detail)
 {
+    if (n->dead) {
+        *detail = mem_strdup("the members in its log cannot be read; a newer version wrote them?");
+        return STATUS_CORRUPT;
+    }
     if (n->raft != NULL) {
         return STATUS_OK;
     }

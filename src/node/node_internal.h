@@ -260,7 +260,7 @@ void node_forming_turn(struct node *n);
 /* --- joining.c: a member that wants to be one */
 void node_joining_begin(struct node *n);
 bool node_joining_on_hello(struct node *n, const struct peer_hello *hello);
-void node_joining_on_reply(struct node *n, struct uuid from, struct slice body);
+void node_joining_on_reply(struct node *n, struct slice body);
 void node_joining_text(const struct node *n, char *text, size_t size);
 
 /* --- admission.c: those that let it in, by the leader */

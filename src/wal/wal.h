@@ -113,8 +113,9 @@ enum status MUST_CHECK wal_read(struct wal *w, uint64_t first, uint64_t last, ui
 
 /* Entries before `first` are no longer needed: whole segments of them are recycled or removed,
  * after the log's new beginning is durable (rules S2, M27). Requires: a durable snapshot of index
- * >= first - 1. Changes wal_state's `first` to what the log then really begins with. One step, at
- * most one segment and two syncs; *more: call it again. */
+ * >= first - 1, which is looked for: CORRUPT, and nothing was removed, when none is sound. Changes
+ * wal_state's `first` to what the log then really begins with. One step, at most one segment and
+ * two syncs; *more: call it again. */
 enum status MUST_CHECK wal_compact(struct wal *w, uint64_t first, bool *more);
 /* Rule P4: what was lost is here again and durable. */
 enum status MUST_CHECK wal_recovered(struct wal *w);

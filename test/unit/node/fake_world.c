@@ -1,115 +1,67 @@
 #include "fake_world.h"
 
 #include "base/check.h"
-#include "base/list.h"
+#include "base/crc32c.h"
 #include "base/mem.h"
+#include "fake_internal.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define TIMERS_MAX   512
-#define KERNEL_BYTES (1024 * 1024)
-
-struct fake_process {
-    struct loop base;
-    struct fake_world *world;
-    struct list node;
-    char host[64];
-    uint16_t port; /* 0 = does not listen */
-    void (*on_accept)(void *context, struct conn *c);
-    void *accept_context;
-    void (*turn_hook)(void *context);
-    void *turn_context;
-    struct timer *timers[TIMERS_MAX];
-    uint32_t timer_count;
-    uint64_t timer_order;
-    bool frozen;
-    bool stalled;
-    bool dead;
-};
-
-struct fake_conn {
-    struct conn base;
-    struct list node;
-    struct fake_process *loop;
-    struct fake_conn *other; /* NULL until it is connected */
-    char host[64];
-    uint16_t port;
-    struct buf out;           /* not taken by the kernel */
-    size_t under_way;         /* taken, and not arrived */
-    uint64_t last_arrival_ms; /* of what this end sent */
-    bool told_unsent;
-    bool closing; /* conn_close was called */
-    bool flushing;
-    bool gone; /* on_close was called */
-};
-
-enum event_kind {
-    EVENT_DIAL,
-    EVENT_OPEN,
-    EVENT_ACCEPT,
-    EVENT_DATA,
-    EVENT_FIN,
-    EVENT_DRAIN,
-    EVENT_CLOSE,
-    EVENT_WORK
-};
-
-struct event {
-    struct list node;
-    uint64_t at_ms;
-    uint64_t order;
-    enum event_kind kind;
-    struct fake_conn *conn; /* to whom */
-    struct work *work;
-    struct fake_process *loop; /* whose process it is for; NULL = the network's */
-    enum status why;
-    struct buf data;
-};
-
-#define CUTS_MAX 32
-struct fake_world {
-    struct fake_options options;
-    struct rng rng;
-    uint64_t now_ms;
-    uint64_t order;
-    struct list events; /* by (at_ms, order) */
-    struct list loops;
-    struct list conns;
-    uint32_t dials;
-    uint32_t cut_count;
-    char cuts[CUTS_MAX][2][64];
-    void (*tamper)(void *context, struct loop *from, struct buf *piece);
-    void *tamper_context;
-};
-
-static struct fake_process *of_loop(struct loop *l)
-{
-    return (struct fake_process *)l;
-}
-
-static struct fake_conn *of_conn(const struct conn *c)
-{
-    return (struct fake_conn *)(uintptr_t)c;
-}
-
 /* --- events ----------------------------------------------------------------------------------- */
 
-static void insert(struct fake_world *w, struct event *e)
+static bool is_before(const struct event *a, const struct event *b)
 {
-    struct list *at = w->events.prev;
-    while (at != &w->events) {
-        struct event *before = CONTAINER_OF(at, struct event, node);
-        if (before->at_ms < e->at_ms || (before->at_ms == e->at_ms && before->order < e->order)) {
-            break;
-        }
-        at = at->prev;
-    }
-    list_push_front(at, &e->node);
+    return a->at_ms < b->at_ms || (a->at_ms == b->at_ms && a->order < b->order);
 }
 
-static struct event *schedule(struct fake_world *w, enum event_kind kind, struct fake_conn *conn,
-                              uint64_t at_ms)
+static void append(struct event ***array, size_t *count, size_t *capacity, struct event *e)
+{
+    if (*count == *capacity) {
+        *capacity = *capacity * 2 + 64;
+        *array = mem_realloc(*array, *capacity * sizeof(struct event *));
+    }
+    (*array)[(*count)++] = e;
+}
+
+static void heap_push(struct fake_world *w, struct event *e)
+{
+    append(&w->heap, &w->heap_count, &w->heap_capacity, e);
+    size_t at = w->heap_count - 1;
+    while (at > 0 && is_before(e, w->heap[(at - 1) / 2])) {
+        w->heap[at] = w->heap[(at - 1) / 2];
+        at = (at - 1) / 2;
+    }
+    w->heap[at] = e;
+}
+
+static struct event *heap_pop(struct fake_world *w)
+{
+    struct event *first = w->heap[0];
+    struct event *last = w->heap[--w->heap_count];
+    size_t at = 0;
+    for (;;) {
+        size_t child = 2 * at + 1;
+        if (child >= w->heap_count) {
+            break;
+        }
+        if (child + 1 < w->heap_count && is_before(w->heap[child + 1], w->heap[child])) {
+            child++;
+        }
+        if (!is_before(w->heap[child], last)) {
+            break;
+        }
+        w->heap[at] = w->heap[child];
+        at = child;
+    }
+    if (w->heap_count > 0) {
+        w->heap[at] = last;
+    }
+    return first;
+}
+
+struct event *fake_schedule(struct fake_world *w, enum event_kind kind, struct fake_conn *conn,
+                            uint64_t at_ms)
 {
     struct event *e = mem_calloc(1, sizeof(*e));
     e->kind = kind;
@@ -117,43 +69,70 @@ static struct event *schedule(struct fake_world *w, enum event_kind kind, struct
     e->loop = conn != NULL && kind != EVENT_DIAL ? conn->loop : NULL;
     e->at_ms = at_ms;
     e->order = w->order++;
-    list_init(&e->node);
-    insert(w, e);
+    heap_push(w, e);
     return e;
 }
 
-static uint64_t delay(struct fake_world *w)
+static void drop_event(struct event *e)
 {
-    return w->options.delay_ms_max > 0 ? rng_below(&w->rng, w->options.delay_ms_max + 1) : 0;
+    buf_deinit(&e->data);
+    mem_free(e);
 }
 
-/* When what `c` sends now arrives: after what it sent before. */
-static uint64_t arrival(struct fake_conn *c)
+/* What was held may go on; what still may not is held again, in its order. */
+static void release_held(struct fake_world *w)
 {
-    uint64_t at = c->loop->world->now_ms + delay(c->loop->world);
-    if (at < c->last_arrival_ms) {
-        at = c->last_arrival_ms;
+    for (size_t i = 0; i < w->held_count; i++) {
+        w->held[i]->at_ms = w->now_ms;
+        heap_push(w, w->held[i]);
     }
-    c->last_arrival_ms = at;
-    return at;
+    w->held_count = 0;
 }
 
-static struct fake_conn *new_conn(struct fake_process *l)
+uint64_t fake_delay(struct fake_process *l)
 {
-    struct fake_conn *c = mem_calloc(1, sizeof(*c));
-    c->loop = l;
-    c->base.loop = &l->base;
-    snprintf(c->base.local_host, sizeof(c->base.local_host), "%.40s", l->host);
-    list_init(&c->node);
-    list_push_back(&l->world->conns, &c->node);
-    return c;
+    uint64_t max = l->world->options.delay_ms_max;
+    return max > 0 ? rng_below(&l->net, max + 1) : 0;
+}
+
+uint32_t fake_host(struct fake_world *w, const char *host)
+{
+    for (uint32_t i = 0; i < w->host_count; i++) {
+        if (strcmp(w->hosts[i], host) == 0) {
+            return i;
+        }
+    }
+    CHECK_CMP(w->host_count, <, FAKE_HOSTS_MAX);
+    snprintf(w->hosts[w->host_count], sizeof(w->hosts[0]), "%s", host);
+    return w->host_count++;
+}
+
+bool fake_is_cut(struct fake_world *w, const char *from, const char *to)
+{
+    return w->cut[fake_host(w, from)][fake_host(w, to)];
 }
 
 /* --- the table of functions ------------------------------------------------------------------- */
 
+static uint64_t local_now(const struct fake_process *l)
+{
+    uint64_t passed = l->world->now_ms - l->clock_world_ms;
+    return l->clock_local_ms + passed * l->permille / 1000;
+}
+
+/* When its clock shows `local_ms`. */
+static uint64_t world_time(const struct fake_process *l, uint64_t local_ms)
+{
+    if (local_ms <= l->clock_local_ms) {
+        return l->clock_world_ms;
+    }
+    uint64_t local = local_ms - l->clock_local_ms;
+    return l->clock_world_ms + (local * 1000 + l->permille - 1) / l->permille;
+}
+
 static uint64_t op_now(struct loop *l)
 {
-    return of_loop(l)->world->now_ms;
+    return local_now(fake_of_loop(l));
 }
 
 static uint64_t op_now_us(struct loop *l)
@@ -163,69 +142,45 @@ static uint64_t op_now_us(struct loop *l)
 
 static uint64_t op_wall(struct loop *l)
 {
-    return op_now(l) + 1700000000000u;
+    return (uint64_t)((int64_t)op_now(l) + fake_of_loop(l)->wall_offset_ms);
 }
 
 static void op_random(struct loop *l, void *bytes, size_t size)
 {
     uint8_t *at = bytes;
     for (size_t i = 0; i < size; i++) {
-        at[i] = (uint8_t)rng_next(&of_loop(l)->world->rng);
+        at[i] = (uint8_t)rng_next(&fake_of_loop(l)->random);
     }
 }
 
-static void op_timer_stop(struct loop *base, struct timer *t)
+static void op_timer_stop(struct loop *l, struct timer *t)
 {
-    struct fake_process *l = of_loop(base);
-    if (t->slot == 0) {
-        return;
-    }
-    uint32_t i = t->slot - 1;
-    CHECK(l->timers[i] == t);
-    l->timers[i] = l->timers[--l->timer_count];
-    l->timers[i]->slot = i + 1;
-    t->slot = 0;
+    timer_heap_stop(&fake_of_loop(l)->timers, t);
 }
 
-static void op_timer_start(struct loop *base, struct timer *t, uint64_t at_ms)
+static void op_timer_start(struct loop *l, struct timer *t, uint64_t at_ms)
 {
-    struct fake_process *l = of_loop(base);
-    op_timer_stop(base, t);
-    CHECK(l->timer_count < TIMERS_MAX);
-    t->at_ms = at_ms;
-    t->order = l->timer_order++;
-    l->timers[l->timer_count++] = t;
-    t->slot = l->timer_count;
+    timer_heap_start(&fake_of_loop(l)->timers, t, at_ms);
 }
 
+/* The log thread does one work after the other; that it is done is heard a moment later. */
 static void op_submit(struct loop *base, struct work *work)
 {
-    struct fake_process *l = of_loop(base);
-    struct event *e = schedule(l->world, EVENT_WORK, NULL, l->world->now_ms + delay(l->world));
+    struct fake_process *l = fake_of_loop(base);
+    uint64_t max = l->world->options.delay_ms_max;
+    uint64_t at_ms = l->world->now_ms + l->work_delay_ms;
+    at_ms += max > 0 ? rng_below(&l->disk, max + 1) : 0;
+    l->last_work_ms = at_ms > l->last_work_ms ? at_ms : l->last_work_ms;
+    struct event *e = fake_schedule(l->world, EVENT_WORK, NULL, l->last_work_ms);
     e->work = work;
     e->loop = l;
-}
-
-static struct conn *op_dial(struct loop *base, const char *host, uint16_t port,
-                            const struct conn_events *events, void *context)
-{
-    struct fake_process *l = of_loop(base);
-    struct fake_conn *c = new_conn(l);
-    c->base.events = events;
-    c->base.context = context;
-    snprintf(c->host, sizeof(c->host), "%s", host);
-    c->port = port;
-    snprintf(c->base.remote, sizeof(c->base.remote), "%.50s:%u", host, port);
-    l->world->dials++;
-    schedule(l->world, EVENT_DIAL, c, arrival(c));
-    return &c->base;
 }
 
 static enum status op_listen(struct loop *base, const char *host, uint16_t port,
                              uint16_t *bound_port, void (*on_accept)(void *context, struct conn *c),
                              void *context)
 {
-    struct fake_process *l = of_loop(base);
+    struct fake_process *l = fake_of_loop(base);
     (void)host;
     l->port = port;
     l->on_accept = on_accept;
@@ -236,65 +191,13 @@ static enum status op_listen(struct loop *base, const char *host, uint16_t port,
 
 static void op_listen_stop(struct loop *base)
 {
-    of_loop(base)->port = 0;
-}
-
-static void op_write(struct conn *base, struct slice bytes)
-{
-    struct fake_conn *c = of_conn(base);
-    if (!c->closing && !c->gone) {
-        buf_append_slice(&c->out, bytes);
-    }
-}
-
-static void op_write_owned(struct conn *base, struct slice bytes, void (*release)(void *owner),
-                           void *owner)
-{
-    op_write(base, bytes);
-    release(owner);
-}
-
-static size_t op_unsent(const struct conn *base)
-{
-    struct fake_conn *c = of_conn(base);
-    c->told_unsent |= c->out.size > 0;
-    return c->out.size;
-}
-
-static void op_pause(struct conn *base, bool paused)
-{
-    (void)base;
-    (void)paused;
-    check_failed(__FILE__, __LINE__, "no owner here pauses");
-}
-
-static void fin_other(struct fake_conn *c, enum status why)
-{
-    if (c->other != NULL && !c->other->gone) {
-        schedule(c->loop->world, EVENT_FIN, c->other, arrival(c))->why = why;
-    }
-}
-
-static void op_close(struct conn *base, bool flush)
-{
-    struct fake_conn *c = of_conn(base);
-    CHECK(!c->gone);
-    if (c->closing) {
-        return;
-    }
-    c->closing = true;
-    c->flushing = flush && c->other != NULL;
-    if (!c->flushing) {
-        buf_clear(&c->out);
-        fin_other(c, STATUS_IO);
-        schedule(c->loop->world, EVENT_CLOSE, c, c->loop->world->now_ms)->why = STATUS_CLOSED;
-    }
+    fake_of_loop(base)->port = 0;
 }
 
 static void op_on_turn(struct loop *base, void (*hook)(void *context), void *context)
 {
-    of_loop(base)->turn_hook = hook;
-    of_loop(base)->turn_context = context;
+    fake_of_loop(base)->turn_hook = hook;
+    fake_of_loop(base)->turn_context = context;
 }
 
 static void op_stop(struct loop *base)
@@ -310,266 +213,166 @@ static const struct loop_ops fake_ops = {
     .timer_start = op_timer_start,
     .timer_stop = op_timer_stop,
     .submit = op_submit,
-    .dial = op_dial,
+    .dial = fake_op_dial,
     .listen = op_listen,
     .listen_stop = op_listen_stop,
-    .conn_write = op_write,
-    .conn_write_owned = op_write_owned,
-    .conn_unsent = op_unsent,
-    .conn_pause = op_pause,
-    .conn_close = op_close,
+    .conn_write = fake_op_write,
+    .conn_write_owned = fake_op_write_owned,
+    .conn_unsent = fake_op_unsent,
+    .conn_pause = fake_op_pause,
+    .conn_close = fake_op_close,
     .on_turn = op_on_turn,
     .stop = op_stop,
 };
 
-/* --- the end of a turn ------------------------------------------------------------------------ */
-
-static void send_piece(struct fake_conn *c, size_t room)
-{
-    struct fake_world *w = c->loop->world;
-    size_t size = c->out.size < room ? c->out.size : room;
-    if (w->options.piece_bytes_max > 0 && size > w->options.piece_bytes_max) {
-        size = (size_t)rng_between(&w->rng, 1, w->options.piece_bytes_max);
-    }
-    struct event *e = schedule(w, EVENT_DATA, c->other, arrival(c));
-    buf_append(&e->data, c->out.data, size);
-    buf_consume(&c->out, size);
-    c->under_way += size;
-}
-
-static void hand_to_kernel(struct fake_conn *c)
-{
-    struct fake_world *w = c->loop->world;
-    size_t kernel = w->options.kernel_bytes > 0 ? w->options.kernel_bytes : KERNEL_BYTES;
-    while (c->other != NULL && c->out.size > 0 && c->under_way < kernel) {
-        send_piece(c, kernel - c->under_way);
-    }
-    if (c->out.size > 0) {
-        return;
-    }
-    if (c->told_unsent && !c->closing) {
-        c->told_unsent = false;
-        schedule(w, EVENT_DRAIN, c, w->now_ms);
-    }
-    if (c->flushing) {
-        c->flushing = false;
-        fin_other(c, STATUS_CLOSED);
-        schedule(w, EVENT_CLOSE, c, w->now_ms)->why = STATUS_CLOSED;
-    }
-}
+/* --- running ---------------------------------------------------------------------------------- */
 
 static void end_turn(struct fake_process *l)
 {
     if (l->turn_hook != NULL && !l->dead) {
         l->turn_hook(l->turn_context);
     }
-    for (struct list *at = l->world->conns.next; at != &l->world->conns; at = at->next) {
-        struct fake_conn *c = CONTAINER_OF(at, struct fake_conn, node);
-        if (c->loop == l && !c->gone) {
-            hand_to_kernel(c);
-        }
-    }
+    fake_conns_flush(l);
 }
 
-static void close_now(struct fake_conn *c, enum status why)
-{
-    if (!c->gone) {
-        c->gone = true;
-        if (c->base.events != NULL) { /* else: nobody had accepted it yet */
-            c->base.events->on_close(&c->base, why);
-        }
-        buf_deinit(&c->out);
-    }
-}
-
-/* --- delivery --------------------------------------------------------------------------------- */
-
-static bool is_cut(const struct fake_world *w, const char *a, const char *b)
-{
-    for (uint32_t i = 0; i < w->cut_count; i++) {
-        if ((strcmp(w->cuts[i][0], a) == 0 && strcmp(w->cuts[i][1], b) == 0) ||
-            (strcmp(w->cuts[i][0], b) == 0 && strcmp(w->cuts[i][1], a) == 0)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* The two hosts of an event that crosses the network. */
-static bool is_held(const struct fake_world *w, const struct event *e)
+/* The events of a process, and those that cross the network. */
+static bool is_held(struct fake_world *w, const struct event *e)
 {
     if (e->kind == EVENT_DIAL) {
-        return is_cut(w, e->conn->loop->host, e->conn->host);
+        uint32_t from = e->conn->loop->host_index;
+        uint32_t to = fake_host(w, e->conn->host);
+        return w->cut[from][to] || w->cut[to][from];
     }
-    if (e->loop != NULL && e->loop->frozen) {
-        return true;
-    }
-    if (e->kind == EVENT_WORK && e->loop->stalled) {
-        return true;
+    if (e->loop->frozen || (e->kind == EVENT_WORK && e->loop->stalled)) {
+        return !e->loop->dead;
     }
     bool crosses = e->kind == EVENT_DATA || e->kind == EVENT_FIN;
-    return crosses && is_cut(w, e->conn->loop->host, e->conn->other->loop->host);
+    return crosses && w->cut[e->conn->other->loop->host_index][e->conn->loop->host_index];
 }
 
-static void deliver_dial(struct fake_world *w, struct fake_conn *c)
+static void run_work(struct fake_world *w, struct event *e)
 {
-    if (c->closing || c->gone) {
-        return;
-    }
-    for (struct list *at = w->loops.next; at != &w->loops; at = at->next) {
-        struct fake_process *l = CONTAINER_OF(at, struct fake_process, node);
-        if (!l->dead && l->port == c->port && c->port != 0 && strcmp(l->host, c->host) == 0) {
-            struct fake_conn *accepted = new_conn(l);
-            accepted->other = c;
-            c->other = accepted;
-            snprintf(accepted->base.remote, sizeof(accepted->base.remote), "%.50s:9",
-                     c->loop->host);
-            schedule(w, EVENT_OPEN, c, w->now_ms + delay(w));
-            /* What it sends arrives after EVENT_OPEN. */
-            accepted->last_arrival_ms = w->now_ms + w->options.delay_ms_max;
-            schedule(w, EVENT_ACCEPT, accepted, w->now_ms);
-            return;
-        }
-    }
-    schedule(w, EVENT_CLOSE, c, w->now_ms + delay(w))->why = STATUS_UNREACHABLE;
-}
-
-static void deliver_data(struct fake_world *w, struct event *e)
-{
-    struct fake_conn *c = e->conn;
-    struct fake_conn *from = c->other;
-    if (w->tamper != NULL) {
-        w->tamper(w->tamper_context, &from->loop->base, &e->data);
-    }
-    if (!c->closing && !c->gone && e->data.size > 0) {
-        c->base.events->on_data(&c->base, buf_slice(&e->data));
-    }
+    struct fake_process *l = e->loop;
+    uint64_t max = w->options.delay_ms_max;
+    e->work->run(e->work);
+    l->works_half_done++;
+    uint64_t at_ms = w->now_ms + (w->options.late_done && max > 0 ? rng_below(&l->disk, max) : 0);
+    l->last_work_ms = at_ms > l->last_work_ms ? at_ms : l->last_work_ms;
+    struct event *done = fake_schedule(w, EVENT_DONE, NULL, l->last_work_ms);
+    done->work = e->work;
+    done->loop = l;
 }
 
 static void deliver(struct fake_world *w, struct event *e)
 {
-    struct fake_conn *c = e->conn;
     switch (e->kind) {
-    case EVENT_DIAL:
-        deliver_dial(w, c);
-        return;
-    case EVENT_OPEN:
-        if (!c->closing && !c->gone) {
-            c->base.events->on_open(&c->base);
-        }
-        return;
-    case EVENT_ACCEPT:
-        if (c->gone) {
-            return;
-        }
-        c->loop->on_accept(c->loop->accept_context, &c->base);
-        return;
-    case EVENT_DATA:
-        deliver_data(w, e);
-        return;
-    case EVENT_FIN:
-        if (!c->gone) {
-            close_now(c, e->why);
-        }
-        return;
-    case EVENT_DRAIN:
-        if (!c->closing && !c->gone && c->base.events->on_drain != NULL) {
-            c->base.events->on_drain(&c->base);
-        }
-        return;
-    case EVENT_CLOSE:
-        close_now(c, e->why);
-        return;
     case EVENT_WORK:
-        e->work->run(e->work);
+        run_work(w, e);
+        break;
+    case EVENT_DONE:
+        e->loop->works_half_done--;
         e->work->done(e->work);
-        return;
+        break;
+    case EVENT_CALL:
+        e->call(e->call_context);
+        break;
+    default:
+        fake_conn_deliver(w, e);
+        break;
     }
 }
 
-static void drop_event(struct event *e)
+static void mix(struct fake_world *w, uint64_t value)
 {
-    buf_deinit(&e->data);
-    mem_free(e);
+    w->hash = (w->hash ^ value) * 0x9e3779b97f4a7c15u;
+    w->hash ^= w->hash >> 29;
+}
+
+/* Several events of one process in one millisecond may share a turn, as one wake-up brings them. */
+static bool shares_turn(struct fake_world *w, const struct fake_process *l)
+{
+    return w->options.coalesce_percent > 0 && w->heap_count > 0 && w->heap[0]->at_ms <= w->now_ms &&
+           w->heap[0]->loop == l && rng_chance(&w->rng, w->options.coalesce_percent, 100);
 }
 
 static void run_event(struct fake_world *w, struct event *e)
 {
     if (is_held(w, e)) {
-        e->at_ms = w->now_ms + 1;
-        insert(w, e);
+        append(&w->held, &w->held_count, &w->held_capacity, e);
         return;
     }
+    w->events_done++;
+    mix(w, e->at_ms << 16 ^ (uint64_t)e->kind << 8 ^ (e->loop != NULL ? e->loop->host_index : 255));
+    mix(w, e->data.size > 0 ? crc32c((uint32_t)e->data.size, e->data.data, e->data.size) : 0);
     if (e->kind == EVENT_DATA) {
-        /* Room for the sender, whatever becomes of the bytes. */
-        e->conn->other->under_way -= e->data.size;
+        fake_conn_arrived(e);
     }
     if (e->loop == NULL || !e->loop->dead) {
         deliver(w, e);
     }
-    if (e->loop != NULL && !e->loop->dead) {
+    if (e->loop != NULL && !e->loop->dead && e->kind != EVENT_WORK && !shares_turn(w, e->loop)) {
         end_turn(e->loop);
     }
     if (e->kind == EVENT_DATA && !e->conn->other->gone && !e->conn->other->loop->dead) {
-        hand_to_kernel(e->conn->other);
+        fake_conns_flush(e->conn->other->loop);
     }
     drop_event(e);
 }
 
-static struct timer *next_timer(const struct fake_process *l)
-{
-    struct timer *next = NULL;
-    for (uint32_t i = 0; i < l->timer_count; i++) {
-        struct timer *t = l->timers[i];
-        if (next == NULL || t->at_ms < next->at_ms ||
-            (t->at_ms == next->at_ms && t->order < next->order)) {
-            next = t;
-        }
-    }
-    return next;
-}
-
-static struct fake_process *next_loop(const struct fake_world *w, struct timer **next)
+static struct fake_process *next_loop(const struct fake_world *w, uint64_t *at_ms)
 {
     struct fake_process *owner = NULL;
-    *next = NULL;
+    *at_ms = UINT64_MAX;
     for (struct list *at = w->loops.next; at != &w->loops; at = at->next) {
         struct fake_process *l = CONTAINER_OF(at, struct fake_process, node);
-        struct timer *t = l->dead || l->frozen ? NULL : next_timer(l);
-        if (t != NULL && (*next == NULL || t->at_ms < (*next)->at_ms)) {
-            *next = t;
+        struct timer *t = l->dead || l->frozen ? NULL : timer_heap_first(&l->timers);
+        uint64_t due = t != NULL ? world_time(l, t->at_ms) : UINT64_MAX;
+        if (due < *at_ms) {
+            *at_ms = due;
             owner = l;
         }
     }
     return owner;
 }
 
+static void run_timer(struct fake_world *w, struct fake_process *l)
+{
+    struct timer *t = timer_heap_first(&l->timers);
+    w->events_done++;
+    mix(w, w->now_ms << 16 ^ 0xff00 ^ l->host_index);
+    timer_heap_stop(&l->timers, t);
+    t->fire(t);
+    end_turn(l);
+}
+
 void fake_world_run(struct fake_world *w, uint64_t ms)
 {
-    uint64_t until = w->now_ms + ms;
     /* What the test itself wrote is a turn of its own. */
     for (struct list *at = w->loops.next; at != &w->loops; at = at->next) {
-        end_turn(CONTAINER_OF(at, struct fake_process, node));
+        struct fake_process *l = CONTAINER_OF(at, struct fake_process, node);
+        if (!l->dead && !l->frozen) {
+            end_turn(l);
+        }
     }
+    fake_world_advance(w, ms);
+}
+
+void fake_world_advance(struct fake_world *w, uint64_t ms)
+{
+    uint64_t until = w->now_ms + ms;
     for (;;) {
-        struct timer *t;
-        struct fake_process *l = next_loop(w, &t);
-        struct event *e =
-            list_is_empty(&w->events) ? NULL : CONTAINER_OF(w->events.next, struct event, node);
-        uint64_t at = e != NULL ? e->at_ms : UINT64_MAX;
-        bool timer_first = t != NULL && t->at_ms < at;
-        at = timer_first ? t->at_ms : at;
+        uint64_t timer_at;
+        struct fake_process *l = next_loop(w, &timer_at);
+        uint64_t event_at = w->heap_count > 0 ? w->heap[0]->at_ms : UINT64_MAX;
+        uint64_t at = timer_at < event_at ? timer_at : event_at;
         if (at > until) {
             break;
         }
         w->now_ms = at > w->now_ms ? at : w->now_ms;
-        if (timer_first) {
-            op_timer_stop(&l->base, t);
-            t->fire(t);
-            end_turn(l);
+        if (timer_at < event_at) {
+            run_timer(w, l);
         } else {
-            list_remove(&e->node);
-            run_event(w, e);
+            run_event(w, heap_pop(w));
         }
     }
     w->now_ms = until;
@@ -583,29 +386,28 @@ struct fake_world *fake_world_create(const struct fake_options *options)
     w->options = *options;
     w->now_ms = 1000;
     rng_init(&w->rng, options->seed);
-    list_init(&w->events);
     list_init(&w->loops);
-    list_init(&w->conns);
+    list_init(&w->graveyard);
     return w;
 }
 
 void fake_world_destroy(struct fake_world *w)
 {
+    fake_conns_destroy(w);
+    for (size_t i = 0; i < w->heap_count; i++) {
+        drop_event(w->heap[i]);
+    }
+    for (size_t i = 0; i < w->held_count; i++) {
+        drop_event(w->held[i]);
+    }
     struct list *at;
-    while ((at = list_pop_front(&w->events)) != NULL) {
-        drop_event(CONTAINER_OF(at, struct event, node));
-    }
-    while ((at = list_pop_front(&w->conns)) != NULL) {
-        struct fake_conn *c = CONTAINER_OF(at, struct fake_conn, node);
-        if (!c->gone && c->base.events != NULL) {
-            close_now(c, STATUS_CLOSED);
-        }
-        buf_deinit(&c->out);
-        mem_free(c);
-    }
     while ((at = list_pop_front(&w->loops)) != NULL) {
-        mem_free(CONTAINER_OF(at, struct fake_process, node));
+        struct fake_process *l = CONTAINER_OF(at, struct fake_process, node);
+        timer_heap_deinit(&l->timers);
+        mem_free(l);
     }
+    mem_free(w->heap);
+    mem_free(w->held);
     mem_free(w);
 }
 
@@ -625,52 +427,89 @@ struct loop *fake_process_create(struct fake_world *w, const char *host)
     l->base.ops = &fake_ops;
     l->world = w;
     snprintf(l->host, sizeof(l->host), "%s", host);
+    l->host_index = fake_host(w, host);
     list_init(&l->node);
+    list_init(&l->conns);
     list_push_back(&w->loops, &l->node);
+    /* One stream for each purpose: what one draws does not shift the others. */
+    uint64_t seed = rng_next(&w->rng);
+    rng_init(&l->random, seed ^ 0x5a5a);
+    rng_init(&l->net, seed ^ 0x1234567);
+    rng_init(&l->disk, seed ^ 0xabcdef01);
+    l->clock_world_ms = w->now_ms;
+    l->clock_local_ms = w->now_ms;
+    l->permille = 1000;
+    l->wall_offset_ms = 1700000000000;
     return &l->base;
 }
 
 void fake_process_kill(struct loop *base)
 {
-    struct fake_process *l = of_loop(base);
-    for (struct list *at = l->world->conns.next; at != &l->world->conns; at = at->next) {
-        struct fake_conn *c = CONTAINER_OF(at, struct fake_conn, node);
-        if (c->loop == l && !c->gone) {
-            fin_other(c, STATUS_IO);
-            if (c->base.events != NULL) {
-                close_now(c, STATUS_CLOSED);
-            }
-            c->gone = true;
-        }
-    }
+    struct fake_process *l = fake_of_loop(base);
+    fake_conns_kill(l);
     l->dead = true;
 }
 
 void fake_process_freeze(struct loop *base, bool frozen)
 {
-    of_loop(base)->frozen = frozen;
+    fake_of_loop(base)->frozen = frozen;
+    release_held(fake_of_loop(base)->world);
 }
 
 void fake_process_stall(struct loop *base, bool stalled)
 {
-    of_loop(base)->stalled = stalled;
+    fake_of_loop(base)->stalled = stalled;
+    release_held(fake_of_loop(base)->world);
+}
+
+void fake_process_slow_disk(struct loop *base, uint64_t ms)
+{
+    fake_of_loop(base)->work_delay_ms = ms;
+}
+
+void fake_process_clock(struct loop *base, uint32_t permille, uint64_t jump_ms)
+{
+    struct fake_process *l = fake_of_loop(base);
+    CHECK(permille > 0);
+    l->clock_local_ms = local_now(l) + jump_ms;
+    l->clock_world_ms = l->world->now_ms;
+    l->permille = permille;
+}
+
+void fake_process_wall(struct loop *base, int64_t jump_ms)
+{
+    fake_of_loop(base)->wall_offset_ms += jump_ms;
+}
+
+void fake_process_post(struct loop *base, void (*call)(void *context), void *context)
+{
+    struct fake_process *l = fake_of_loop(base);
+    struct event *e = fake_schedule(l->world, EVENT_CALL, NULL, l->world->now_ms);
+    e->loop = l;
+    e->call = call;
+    e->call_context = context;
+}
+
+bool fake_process_owes_work(struct loop *base)
+{
+    return fake_of_loop(base)->works_half_done > 0;
 }
 
 void fake_world_cut(struct fake_world *w, const char *a, const char *b, bool cut)
 {
-    for (uint32_t i = 0; i < w->cut_count; i++) {
-        if (strcmp(w->cuts[i][0], a) == 0 && strcmp(w->cuts[i][1], b) == 0) {
-            if (!cut) {
-                memcpy(w->cuts[i], w->cuts[--w->cut_count], sizeof(w->cuts[i]));
-            }
-            return;
-        }
-    }
-    if (cut) {
-        CHECK(w->cut_count < CUTS_MAX);
-        snprintf(w->cuts[w->cut_count][0], 64, "%s", a);
-        snprintf(w->cuts[w->cut_count++][1], 64, "%s", b);
-    }
+    fake_world_cut_way(w, a, b, cut);
+    fake_world_cut_way(w, b, a, cut);
+}
+
+void fake_world_cut_way(struct fake_world *w, const char *from, const char *to, bool cut)
+{
+    w->cut[fake_host(w, from)][fake_host(w, to)] = cut;
+    release_held(w);
+}
+
+void fake_world_slow(struct fake_world *w, const char *from, const char *to, uint64_t ms)
+{
+    w->slow_ms[fake_host(w, from)][fake_host(w, to)] = ms;
 }
 
 void fake_world_tamper(struct fake_world *w,
@@ -681,42 +520,17 @@ void fake_world_tamper(struct fake_world *w,
     w->tamper_context = context;
 }
 
-static bool is_between(const struct fake_conn *c, const char *a, const char *b)
-{
-    return c->other != NULL && !c->gone && !c->other->gone && strcmp(c->loop->host, a) == 0 &&
-           strcmp(c->other->loop->host, b) == 0;
-}
-
-void fake_world_reset(struct fake_world *w, const char *a, const char *b)
-{
-    for (struct list *at = w->conns.next; at != &w->conns; at = at->next) {
-        struct fake_conn *c = CONTAINER_OF(at, struct fake_conn, node);
-        if (is_between(c, a, b) || is_between(c, b, a)) {
-            schedule(w, EVENT_CLOSE, c, w->now_ms + delay(w))->why = STATUS_IO;
-        }
-    }
-}
-
-void fake_world_forget(struct fake_world *w, const char *a, const char *b)
-{
-    for (struct list *at = w->conns.next; at != &w->conns; at = at->next) {
-        struct fake_conn *c = CONTAINER_OF(at, struct fake_conn, node);
-        if (is_between(c, a, b)) {
-            schedule(w, EVENT_CLOSE, c, w->now_ms)->why = STATUS_IO;
-        }
-    }
-}
-
-uint32_t fake_world_conns(const struct fake_world *w, const char *a, const char *b)
-{
-    uint32_t count = 0;
-    for (struct list *at = w->conns.next; at != &w->conns; at = at->next) {
-        count += is_between(CONTAINER_OF(at, struct fake_conn, node), a, b) ? 1 : 0;
-    }
-    return count;
-}
-
 uint32_t fake_world_dials(const struct fake_world *w)
 {
     return w->dials;
+}
+
+uint64_t fake_world_events(const struct fake_world *w)
+{
+    return w->events_done;
+}
+
+uint64_t fake_world_hash(const struct fake_world *w)
+{
+    return w->hash;
 }

@@ -105,14 +105,14 @@ static void rule_c6_a_removed_member_that_is_started_for_ever_disturbs_nobody(vo
     cluster_destroy(c);
 }
 
-static void rule_c7_a_directory_that_was_put_back_from_a_copy_is_refused_for_ever(void **state)
+/* `starts`: how often it was started after the copy had been made. */
+static void put_back_a_copy(int starts)
 {
-    (void)state;
     struct cluster *c = cluster_settled(5, 3);
     int old = (cluster_find_leader(c) + 1) % 3;
     member_stop(c, old, false);
     struct fake_disk *copy = member_copy_disk(c, old);
-    for (int k = 0; k < 3; k++) {
+    for (int k = 0; k < starts; k++) {
         member_start(c, old);
         cluster_settle(c);
         member_stop(c, old, false);
@@ -128,6 +128,13 @@ static void rule_c7_a_directory_that_was_put_back_from_a_copy_is_refused_for_eve
         assert_int_equal(member_try_open(c, old, member_names[old]), STATUS_CORRUPT);
     }
     cluster_destroy(c);
+}
+
+static void rule_c7_a_directory_that_was_put_back_from_a_copy_is_refused_for_ever(void **state)
+{
+    (void)state;
+    put_back_a_copy(1); /* as many starts as it told: another process */
+    put_back_a_copy(3);
 }
 
 static void rule_c7_a_directory_that_forgot_a_term_is_refused(void **state)
@@ -153,6 +160,33 @@ static void rule_c7_a_directory_that_forgot_a_term_is_refused(void **state)
     member_start(c, old);
     member_wait_for_end(c, old, 1);
     assert_non_null(strstr(c->members[old].fatal, "older copy"));
+    cluster_destroy(c);
+}
+
+/* Nobody must notice: it is not judged by a count that it could not make. */
+static void rule_p12_a_start_that_a_full_disk_cannot_count_goes_on(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_settled(5, 3);
+    int i = (cluster_find_leader(c) + 1) % 3;
+    struct fake_disk *disk = c->members[i].disk;
+    uint32_t gone_on = 0;
+    for (uint64_t call = 1;; call++) {
+        member_stop(c, i, false);
+        fake_disk_fail_at(disk, (struct fake_fault){.call = fake_disk_calls(disk) + call,
+                                                    .status = STATUS_NO_SPACE});
+        bool is_open = member_try_open(c, i, member_names[i]) == STATUS_OK;
+        bool has_failed = fake_disk_has_failed(disk);
+        gone_on += is_open && has_failed;
+        fake_disk_fail_at(disk, (struct fake_fault){0});
+        member_start(c, i);
+        cluster_settle(c);
+        if (!has_failed) {
+            break;
+        }
+    }
+    /* Every step of saving the identity: file, write, sync, name, sync of the directory. */
+    assert_true(gone_on >= 5);
     cluster_destroy(c);
 }
 
@@ -213,6 +247,7 @@ int main(void)
         cmocka_unit_test(rule_c6_a_removed_member_that_is_started_for_ever_disturbs_nobody),
         cmocka_unit_test(rule_c7_a_directory_that_was_put_back_from_a_copy_is_refused_for_ever),
         cmocka_unit_test(rule_c7_a_directory_that_forgot_a_term_is_refused),
+        cmocka_unit_test(rule_p12_a_start_that_a_full_disk_cannot_count_goes_on),
         cmocka_unit_test(a_member_with_another_secret_is_not_let_in),
         cmocka_unit_test(rule_e11_members_of_two_clusters_are_not_joined),
         cmocka_unit_test(a_name_that_is_taken_is_not_joined_under),

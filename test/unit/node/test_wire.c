@@ -67,11 +67,11 @@ static void make_sample(struct sample *s, struct rng *r)
         .probe = odd_number(r),
         .round = odd_number(r),
         .sent_ms = odd_number(r),
+        .lease_ms = (uint32_t)odd_number(r),
+        .recovering = rng_chance(r, 1, 2),
         .reject = rng_chance(r, 1, 2),
         .transfer = rng_chance(r, 1, 2),
         .bulk = rng_chance(r, 1, 2),
-        .recovering = rng_chance(r, 1, 2),
-        .lease_ms = (uint32_t)odd_number(r),
     };
     if (s->m.type == RAFT_MSG_APPEND) {
         make_entries(s, r);

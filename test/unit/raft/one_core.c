@@ -10,7 +10,17 @@ void core_start(struct one_core *c, const struct core_setup *setup)
     struct entry_id runs[16];
     struct raft_entry tail[16];
     struct raft_restored restored = {
-        .term = setup->term, .vote = setup->vote, .commit = setup->commit, .runs = runs};
+        .term = setup->term,
+        .vote = setup->vote,
+        .commit = setup->commit > setup->base.index ? setup->commit : setup->base.index,
+        .applied = setup->base.index,
+        .snapshot = setup->base,
+        .first = setup->base.index + 1,
+        .base_term = setup->base.term,
+        .lease_promise_ms = setup->lease_promise_ms,
+        .recovering = setup->recovering,
+        .last = setup->base.index,
+        .runs = runs};
     node_id id = 1;
     for (uint32_t i = 0; i < setup->voters; i++) {
         restored.config.voters[restored.config.voter_count++] = id++;
@@ -18,18 +28,20 @@ void core_start(struct one_core *c, const struct core_setup *setup)
     for (uint32_t i = 0; i < setup->learners; i++) {
         restored.config.learners[restored.config.learner_count++] = id++;
     }
-    while (restored.last < 16 && setup->terms[restored.last] != 0) {
-        raft_term term = setup->terms[restored.last];
-        tail[restored.last++] = (struct raft_entry){.term = term};
+    for (uint32_t i = 0; i < 16 && setup->terms[i] != 0; i++) {
+        raft_term term = setup->terms[i];
+        tail[i] = (struct raft_entry){.term = term};
+        restored.last++;
         if (restored.run_count == 0 || runs[restored.run_count - 1].term != term) {
             runs[restored.run_count++] = (struct entry_id){.term = term, .index = restored.last};
         }
     }
     if (setup->last_config.voter_count > 0) {
-        tail[restored.last - 1].type = RAFT_ENTRY_CONFIG;
-        tail[restored.last - 1].payload = raft_config_encode(&setup->last_config, slice_str("old"));
+        struct raft_entry *entry = &tail[restored.last - restored.first];
+        entry->type = RAFT_ENTRY_CONFIG;
+        entry->payload = raft_config_encode(&setup->last_config, slice_str("old"));
     }
-    restored.tail_first = 1;
+    restored.tail_first = restored.first;
     restored.tail = tail;
     struct raft_options options = setup->options;
     options.self = setup->self != 0 ? setup->self : 1;
@@ -39,7 +51,7 @@ void core_start(struct one_core *c, const struct core_setup *setup)
     c->self = options.self;
     c->raft = raft_create(&options, &restored, c->now_ms);
     if (setup->last_config.voter_count > 0) {
-        blob_unref(tail[restored.last - 1].payload);
+        blob_unref(tail[restored.last - restored.first].payload);
     }
 }
 

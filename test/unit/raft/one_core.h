@@ -28,7 +28,10 @@ struct core_setup {
     raft_term term;
     node_id vote;
     raft_index commit;
+    struct entry_id base; /* the entry before these, in a snapshot */
     raft_term terms[16];
+    bool recovering;
+    uint32_t lease_promise_ms;
     struct raft_config last_config; /* with voters: the last of these entries is this one */
     struct raft_options options;    /* bounds only */
 };

@@ -229,6 +229,46 @@ static void rule_c3_a_cut_entry_takes_its_configuration_along(void **state)
     core_stop(&c);
 }
 
+static void rule_c3_the_first_one_behind_a_snapshot_is_rolled_back_to_the_snapshots(void **state)
+{
+    (void)state;
+    const struct raft_config next = config("v1234");
+    struct raft_entry entry = {.term = 2, .type = RAFT_ENTRY_CONFIG};
+    entry.payload = raft_config_encode(&next, (struct slice){0});
+    const struct entry_id run = {.term = 2, .index = 6};
+    const struct raft_restored restored = {.term = 2,
+                                           .config = config("v123 l4"),
+                                           .config_index = 4,
+                                           .annex = slice_str("in the snapshot"),
+                                           .snapshot = {.term = 1, .index = 5},
+                                           .first = 6,
+                                           .base_term = 1,
+                                           .commit = 5,
+                                           .applied = 5,
+                                           .last = 6,
+                                           .runs = &run,
+                                           .run_count = 1,
+                                           .tail_first = 6,
+                                           .tail = &entry};
+    const struct raft_options options = {
+        .self = 1, .election_timeout_ms = CORE_ELECTION_MS, .heartbeat_ms = CORE_HEARTBEAT_MS};
+    struct one_core c = {.self = 1, .now_ms = 1000};
+    c.raft = raft_create(&options, &restored, c.now_ms);
+    blob_unref(entry.payload);
+    assert_int_equal(raft_active_config(c.raft)->voter_count, 4);
+    const struct raft_entry other = {.term = 3};
+    struct raft_message m = core_message(&c, RAFT_MSG_APPEND, 2, 3);
+    m.last = (struct entry_id){.term = 1, .index = 5};
+    m.entries = &other;
+    m.entry_count = 1;
+    core_deliver(&c, &m);
+    assert_true(core_saw(&c, RAFT_EVENT_CONFIG_ROLLED_BACK));
+    assert_int_equal(raft_active_config(c.raft)->voter_count, 3);
+    assert_int_equal(view(&c).id.index, 4);
+    assert_true(slice_equal(view(&c).annex, slice_str("in the snapshot")));
+    core_stop(&c);
+}
+
 static void rule_c3_the_configuration_at_the_applied_index_stays_known(void **state)
 {
     (void)state;
@@ -662,6 +702,7 @@ int main(void)
         cmocka_unit_test(rule_c2_a_change_of_learners_or_annex_is_one_entry),
         cmocka_unit_test(rule_c2_a_follower_decides_by_what_it_has_appended),
         cmocka_unit_test(rule_c3_a_cut_entry_takes_its_configuration_along),
+        cmocka_unit_test(rule_c3_the_first_one_behind_a_snapshot_is_rolled_back_to_the_snapshots),
         cmocka_unit_test(rule_c3_the_configuration_at_the_applied_index_stays_known),
         cmocka_unit_test(rule_c3_a_malformed_configuration_is_dropped),
         cmocka_unit_test(rule_c3_more_configurations_than_the_bound_wait_until_some_are_applied),

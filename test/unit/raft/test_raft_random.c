@@ -7,6 +7,7 @@
  *   RAFT_TRACE=1    print every event and message
  *   RAFT_VERBOSE=1  what was seen, and how fast */
 #include "churn.h"
+#include "hardship.h"
 #include "world.h"
 
 #include "world_check.h"
@@ -152,20 +153,6 @@ static uint32_t draw_bound(struct world *w, uint32_t low, uint32_t high)
     return toss(w, 50) ? 0 : (uint32_t)rng_between(&w->rng, low, high);
 }
 
-/* Every clock is wrong by a part of `percent`, some as much as can be. Some members expect less
- * patience than the others (rule Q6b). */
-static void set_clocks(struct world *w, uint32_t percent)
-{
-    bool unequal = toss(w, 30);
-    for (node_id id = 1; id <= w->node_count; id++) {
-        uint64_t error = 10 * (toss(w, 50) ? percent : rng_below(&w->rng, percent + 1));
-        w->nodes[id].clock_permille = toss(w, 50) ? 1000 + error : 1000 - error;
-        if (unequal && toss(w, 50)) {
-            w->nodes[id].options.election_timeout_ms /= 2;
-        }
-    }
-}
-
 static void draw_cluster(struct world *w)
 {
     static const uint32_t counts[] = {1, 2, 3, 3, 3, 4, 5, 5, 7};
@@ -194,7 +181,7 @@ static void draw_cluster(struct world *w)
     w->snapshot_slack = toss(w, 50) ? 0 : (uint32_t)rng_between(&w->rng, 1, 30);
     w->transfer_max_ms = rng_between(&w->rng, w->transfer_min_ms, 100);
     if (options.lease_reads) {
-        set_clocks(w, options.clock_rate_error_percent);
+        hardship_set_clocks(w, options.clock_rate_error_percent);
     }
     if (toss(w, 50)) {
         churn_prefer(w);
@@ -410,11 +397,17 @@ static void strand_target(struct world *w)
     }
 }
 
-static void change_members(struct world *w)
+static void change_members(struct world *w, const struct faults *f)
 {
+    if (toss(w, 10)) {
+        churn_bar(w, any_node(w), toss(w, 50));
+    }
     node_id id = toss(w, 90) ? world_leader(w) : any_node(w);
     if (id == 0 || !world_is_up(w, id) || w->nodes[id].paused || someone_recovers(w)) {
         return; /* the rest was enough without that one, and must stay so */
+    }
+    if (f->partitions && toss(w, 25)) {
+        overthrow(w); /* nobody hears of the change, it is rolled back (rule C3) */
     }
     enum status s = churn_ask(w, id);
     marks.changes += s == STATUS_OK;
@@ -436,6 +429,9 @@ static void disturb(struct world *w, const struct faults *f)
     }
     if (f->losses_told && f->partitions && toss(w, 5)) {
         overthrow(w);
+    }
+    if (w->nodes[1].options.lease_reads && f->partitions && toss(w, 5)) {
+        hardship_attack_lease(w);
     }
     if (toss(w, 15)) {
         world_set_all_links(w, WORLD_LINK_OPEN);
@@ -572,6 +568,7 @@ static uint32_t mend(struct world *w, bool *core)
         }
         world_set_disk(w, id, 1, false);
         world_pause(w, id, false);
+        churn_bar(w, id, false);
     }
     uint32_t outside = 0;
     bool some_stay = toss(w, 50);
@@ -664,7 +661,7 @@ static uint64_t run_schedule(uint64_t seed)
         world_run(&w, rng_between(&w.rng, 1, toss(&w, 10) ? 150 : 20));
         disturb(&w, &faults);
         if (faults.churn && toss(&w, 15)) {
-            change_members(&w);
+            change_members(&w, &faults);
         }
         work(&w);
     }

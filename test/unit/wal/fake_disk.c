@@ -18,7 +18,7 @@ struct image {
     size_t size;
 };
 
-/* One sector write, or a new size when data == NULL. */
+/* One write, whose sectors may be lost one by one, or a new size when data == NULL. */
 struct change {
     uint64_t offset;
     size_t size;
@@ -31,6 +31,7 @@ struct inode {
     struct change *changes;
     size_t change_count;
     size_t change_capacity;
+    bool shows_lost; /* the cache has what a failed sync dropped */
     unsigned handles;
 };
 
@@ -146,7 +147,8 @@ static void inode_destroy(struct inode *inode)
     mem_free(inode);
 }
 
-static void add_change(struct inode *inode, uint64_t offset, const uint8_t *data, size_t size)
+/* Takes `data` over. */
+static void add_change(struct inode *inode, uint64_t offset, uint8_t *data, size_t size)
 {
     if (inode->change_count == inode->change_capacity) {
         inode->change_capacity = inode->change_capacity * 2 + 8;
@@ -154,12 +156,36 @@ static void add_change(struct inode *inode, uint64_t offset, const uint8_t *data
             mem_realloc(inode->changes, inode->change_capacity * sizeof *inode->changes);
     }
     struct change *change = &inode->changes[inode->change_count++];
-    *change = (struct change){.offset = offset, .size = size};
-    if (data != NULL) {
-        change->data = mem_alloc(size);
-        memcpy(change->data, data, size);
-    }
+    *change = (struct change){.offset = offset, .size = size, .data = data};
     image_apply(&inode->cache, change);
+}
+
+/* The part of a change that is in its sector number `at`; size 0 when there is none. */
+static struct change sector_of(const struct fake_disk *f, const struct change *change, size_t at)
+{
+    if (change->data == NULL) {
+        return at == 0 ? *change : (struct change){0};
+    }
+    uint64_t first = change->offset / f->sector_bytes * f->sector_bytes;
+    uint64_t from = at == 0 ? change->offset : first + at * f->sector_bytes;
+    uint64_t to = first + (at + 1) * f->sector_bytes;
+    uint64_t end = change->offset + change->size;
+    to = to < end ? to : end;
+    if (from >= to) {
+        return (struct change){0};
+    }
+    return (struct change){.offset = from,
+                           .size = (size_t)(to - from),
+                           .data = change->data + (from - change->offset)};
+}
+
+static size_t count_sectors(const struct fake_disk *f, const struct change *change)
+{
+    if (change->data == NULL || change->size == 0) {
+        return change->data == NULL ? 1 : 0;
+    }
+    uint64_t last = (change->offset + change->size - 1) / f->sector_bytes;
+    return (size_t)(last - change->offset / f->sector_bytes) + 1;
 }
 
 static void promote(struct inode *inode)
@@ -281,7 +307,10 @@ static enum status fake_open(struct disk *d, const char *name, bool create, stru
         add_dir_change(f, "", name, inode);
     }
     promote(inode);
-    image_copy(&inode->cache, &inode->durable);
+    if (inode->shows_lost) {
+        inode->shows_lost = false;
+        image_copy(&inode->cache, &inode->durable);
+    }
     inode->handles++;
     struct fake_file *result = mem_calloc(1, sizeof *result);
     result->base.disk = d;
@@ -320,21 +349,13 @@ static enum status fake_read(struct disk_file *file, uint64_t offset, void *data
     return STATUS_OK;
 }
 
-/* Split into sectors, each of which may be lost by itself. */
-static void write_bytes(struct fake_disk *f, struct inode *inode, uint64_t offset,
-                        const uint8_t *data, size_t size)
+/* Takes `data` over. */
+static void write_bytes(struct inode *inode, uint64_t offset, uint8_t *data, size_t size)
 {
     if (offset + size > inode->cache.size) {
         add_change(inode, 0, NULL, (size_t)offset + size);
     }
-    while (size > 0) {
-        size_t part = f->sector_bytes - (size_t)(offset % f->sector_bytes);
-        part = part < size ? part : size;
-        add_change(inode, offset, data, part);
-        offset += part;
-        data += part;
-        size -= part;
-    }
+    add_change(inode, offset, data, size);
 }
 
 uint64_t fake_disk_taken(const struct fake_disk *f)
@@ -382,23 +403,29 @@ static enum status fake_write(struct disk_file *file, uint64_t offset, const str
             status = status == STATUS_OK ? STATUS_NO_SPACE : status;
             size = end > offset ? (size_t)(end - offset) : 0;
         }
-        write_bytes(f, inode_of(file), offset, bytes, size);
+        write_bytes(inode_of(file), offset, bytes, size);
         f->stats.writes++;
         f->stats.written_bytes += size;
+    } else {
+        mem_free(bytes);
     }
-    mem_free(bytes);
     return status;
 }
 
 static void fail_sync(struct fake_disk *f, struct inode *inode)
 {
     for (size_t i = 0; i < inode->change_count; i++) {
-        if (rng_chance(&f->rng, 1, 2)) {
-            image_apply(&inode->durable, &inode->changes[i]);
+        size_t count = count_sectors(f, &inode->changes[i]);
+        for (size_t k = 0; k < count; k++) {
+            if (rng_chance(&f->rng, 1, 2)) {
+                struct change sector = sector_of(f, &inode->changes[i], k);
+                image_apply(&inode->durable, &sector);
+            }
         }
     }
     forget_changes(inode);
-    if (!f->fault.shows_lost_pages) {
+    inode->shows_lost = f->fault.shows_lost_pages;
+    if (!inode->shows_lost) {
         image_copy(&inode->cache, &inode->durable);
     }
 }
@@ -612,7 +639,9 @@ size_t fake_disk_pending(const struct fake_disk *f)
 {
     size_t count = f->dir_change_count;
     for (size_t i = 0; i < f->inode_count; i++) {
-        count += f->inodes[i]->change_count;
+        for (size_t k = 0; k < f->inodes[i]->change_count; k++) {
+            count += count_sectors(f, &f->inodes[i]->changes[k]);
+        }
     }
     return count;
 }
@@ -645,18 +674,29 @@ static void destroy_page(struct fake_disk *f, struct inode *inode, uint64_t offs
 static void lose_from(struct fake_disk *f, struct inode *inode, const struct fake_loss *loss,
                       size_t *at)
 {
+    bool had_changes = inode->change_count > 0 || inode->shows_lost;
     for (size_t i = 0; i < inode->change_count; i++) {
-        if (arrives(f, loss, (*at)++)) {
-            image_apply(&inode->durable, &inode->changes[i]);
+        size_t count = count_sectors(f, &inode->changes[i]);
+        for (size_t k = 0; k < count; k++) {
+            if (arrives(f, loss, (*at)++)) {
+                struct change sector = sector_of(f, &inode->changes[i], k);
+                image_apply(&inode->durable, &sector);
+            }
         }
     }
     for (size_t i = 0; loss->destroys && i < inode->change_count; i++) {
-        if (inode->changes[i].data != NULL && rng_chance(&f->rng, 1, DESTROY_CHANCE)) {
-            destroy_page(f, inode, inode->changes[i].offset);
+        size_t count = inode->changes[i].data != NULL ? count_sectors(f, &inode->changes[i]) : 0;
+        for (size_t k = 0; k < count; k++) {
+            if (rng_chance(&f->rng, 1, DESTROY_CHANCE)) {
+                destroy_page(f, inode, sector_of(f, &inode->changes[i], k).offset);
+            }
         }
     }
     forget_changes(inode);
-    image_copy(&inode->cache, &inode->durable);
+    if (had_changes) {
+        inode->shows_lost = false;
+        image_copy(&inode->cache, &inode->durable);
+    }
 }
 
 void fake_disk_power_loss(struct fake_disk *f, struct fake_loss loss)

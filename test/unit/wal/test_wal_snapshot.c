@@ -245,6 +245,26 @@ static void rule_s2_segments_that_a_snapshot_covers_go_and_the_rest_stays(void *
     expect_right_also_after_reopening(x);
 }
 
+static void rule_s2_nothing_goes_without_a_sound_snapshot(void **state)
+{
+    struct fixture *x = *state;
+    fill_segments(x, 9);
+    bool more = false;
+    assert_int_equal(wal_compact(x->wal, 6, &more), STATUS_CORRUPT);
+    assert_true(fake_disk_has_file(x->disk, "00000001.log"));
+    expect_right(x);
+    fill_segments(x, 1);
+    assert_int_equal(write_snapshot(x, 4, 1), STATUS_OK);
+    assert_int_equal(wal_compact(x->wal, 6, &more), STATUS_CORRUPT);
+    assert_int_equal(write_snapshot(x, 7, 1), STATUS_OK);
+    fake_disk_flip(x->disk, "snapshot-7.snap", 20, 1);
+    assert_int_equal(wal_compact(x->wal, 6, &more), STATUS_CORRUPT);
+    assert_true(fake_disk_has_file(x->disk, "00000001.log"));
+    assert_int_equal(write_snapshot(x, 5, 1), STATUS_OK);
+    assert_int_equal(wal_compact(x->wal, 6, &more), STATUS_OK);
+    assert_false(fake_disk_has_file(x->disk, "00000001.log"));
+}
+
 /* A log that begins with records that a later one replaced. */
 static void rule_s2_a_log_may_begin_with_a_replaced_suffix(void **state)
 {
@@ -512,6 +532,7 @@ int main(void)
         TEST(rule_s4_a_log_that_no_sound_snapshot_reaches_is_corrupt),
         TEST(rule_p6_a_snapshot_without_a_hard_state_is_corrupt),
         TEST(rule_s2_segments_that_a_snapshot_covers_go_and_the_rest_stays),
+        TEST(rule_s2_nothing_goes_without_a_sound_snapshot),
         TEST(rule_s2_a_log_may_begin_with_a_replaced_suffix),
         TEST(rule_s2_the_tail_stays_and_so_does_a_record_to_go_on_from),
         TEST(rule_p13_rot_in_the_oldest_record_of_a_log_is_corrupt),

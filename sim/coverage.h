@@ -1,0 +1,81 @@
+/* coverage.h - marks: rare events that a campaign must have met (I21). A campaign in which one was
+ * never hit has not tested what it seems to. */
+#pragma once
+
+#include "raft/raft.h"
+
+#include <stdint.h>
+
+/* X(name). Each RAFT_EVENT_x has a mark of its own besides these. */
+#define MARK_TABLE(X)                                                                              \
+    X(ESTABLISHED_LEADER)                                                                          \
+    X(TWO_LEADERS_AT_ONCE)                                                                         \
+    X(TRUNCATED_ON_DISK)                                                                           \
+    X(SEVERAL_TERMS_IN_LOG)                                                                        \
+    X(OLD_TERM_COMMITTED)                                                                          \
+    X(NEW_SEGMENT)                                                                                 \
+    X(LOADED_FROM_DISK)                                                                            \
+    X(WINDOW_FULL)                                                                                 \
+    X(TIMEOUT_NOW_SENT)                                                                            \
+    X(VOTE_BY_TRANSFER)                                                                            \
+    X(RECOVERED_UNACKNOWLEDGED)                                                                    \
+    X(TORN_TAIL)                                                                                   \
+    X(DAMAGE_REFUSED)                                                                              \
+    X(ROT_HARMLESS)                                                                                \
+    X(CRASH_IN_WRITE)                                                                              \
+    X(CRASH_IN_RECOVERY)                                                                           \
+    X(POWER_LOST_WRITES)                                                                           \
+    X(SYNC_FAILED)                                                                                 \
+    X(SPACE_RAN_OUT)                                                                               \
+    X(STALL_TOLD)                                                                                  \
+    X(FRAME_REFUSED)                                                                               \
+    X(PARTITIONED)                                                                                 \
+    X(CLOCK_CHANGED)                                                                               \
+    X(WIPED_MEMBER_KEPT_OUT)                                                                       \
+    X(WRITE_ACKNOWLEDGED)                                                                          \
+    X(WRITE_BY_ACK_LEADER)                                                                         \
+    X(WRITE_BY_ACK_ALL)                                                                            \
+    X(WRITE_NOT_CONFIRMED_BY_ALL)                                                                  \
+    X(WRITE_UNKNOWN)                                                                               \
+    X(WRITE_SUPERSEDED)                                                                            \
+    X(WRITE_ABANDONED)                                                                             \
+    X(CONDITION_FAILED)                                                                            \
+    X(DELETED_NOTHING)                                                                             \
+    X(READ_ON_LEADER)                                                                              \
+    X(READ_ON_FOLLOWER)                                                                            \
+    X(READ_LOST_LEADER)                                                                            \
+    X(READ_NOT_CONFIRMED)                                                                          \
+    X(SESSION_READ)                                                                                \
+    X(SESSION_WAITED)                                                                              \
+    X(STALE_READ)                                                                                  \
+    X(OLD_REVISION_READ)                                                                           \
+    X(OLD_REVISION_COMPACTED)                                                                      \
+    X(RANGE_READ)                                                                                  \
+    X(COMPACTED)                                                                                   \
+    X(STEPPED_DOWN)                                                                                \
+    X(SHUT_DOWN)                                                                                   \
+    X(FOUNDED_UNDER_FAULTS)                                                                        \
+    X(LIVE_WITH_DEAD_MINORITY)                                                                     \
+    X(LIVE_WITH_ONE_WAY_MINORITY)
+
+enum mark {
+#define MARK_ENUM(name) MARK_##name,
+    MARK_TABLE(MARK_ENUM)
+#undef MARK_ENUM
+#define MARK_EVENT_ENUM(name, a, b) MARK_RAFT_##name,
+        RAFT_EVENT_TABLE(MARK_EVENT_ENUM)
+#undef MARK_EVENT_ENUM
+            MARK_COUNT
+};
+
+struct coverage {
+    uint64_t counts[MARK_COUNT];
+};
+
+/* Where marks are counted from now on. */
+void coverage_begin(struct coverage *c);
+void coverage_hit(enum mark m);
+void coverage_hit_event(enum raft_event_kind kind);
+void coverage_add(struct coverage *to, const struct coverage *from);
+/* All marks with their counts; returns how many were not hit. `only_missed`: just those. */
+uint32_t coverage_print(const struct coverage *c, bool only_missed);

@@ -1,0 +1,495 @@
+#include "faults.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "coverage.h"
+#include "truth.h"
+#include "verdict.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define EFFECTS_MAX      64
+#define ORDERS_MAX       512
+#define ROT_BLOCK_BYTES  4096u
+#define ROT_HEADER_BYTES 112u /* of a record */
+
+/* Something that lasts. Beyond EFFECTS_MAX at a time: left out. */
+struct effect {
+    uint64_t until_ms;
+    enum item_kind kind;
+    int a;
+    int b;
+    bool cut[SIM_MEMBERS_MAX][SIM_MEMBERS_MAX]; /* from, to */
+};
+
+/* Something asked of a member by an operator. */
+struct order {
+    struct faults *faults;
+    const struct item *item;
+    int member;
+    int to;
+};
+
+struct faults {
+    const struct schedule *schedule;
+    struct sim_members *members;
+    struct effect effects[EFFECTS_MAX];
+    uint32_t effect_count;
+    bool for_good[SIM_MEMBERS_MAX][SIM_MEMBERS_MAX];
+    struct order orders[ORDERS_MAX];
+    uint32_t order_count;
+    struct node_step_down step_downs[SIM_MEMBERS_MAX];
+    bool stepping[SIM_MEMBERS_MAX];
+    uint32_t corrupt_left[SIM_MEMBERS_MAX]; /* pieces that it sends */
+    struct rng rng;
+    int same; /* SIM_THE_SAME */
+};
+
+static uint64_t now(const struct faults *f)
+{
+    return fake_world_now(f->members->world);
+}
+
+/* --- what lasts ------------------------------------------------------------------------------- */
+
+static void apply_cuts(struct faults *f)
+{
+    int count = (int)f->members->count;
+    for (int from = 0; from < count; from++) {
+        for (int to = 0; to < count; to++) {
+            bool cut = f->for_good[from][to];
+            for (uint32_t i = 0; i < f->effect_count; i++) {
+                cut |= f->effects[i].cut[from][to];
+            }
+            if (from != to) {
+                fake_world_cut_way(f->members->world, sim_hosts[from], sim_hosts[to], cut);
+            }
+        }
+    }
+}
+
+static struct effect *add_effect(struct faults *f, const struct item *item, int a, int b)
+{
+    static struct effect left_out;
+    struct effect *e = f->effect_count < EFFECTS_MAX ? &f->effects[f->effect_count++] : &left_out;
+    *e = (struct effect){.until_ms = now(f) + item->c, .kind = item->kind, .a = a, .b = b};
+    return e;
+}
+
+static void end_effect(struct faults *f, const struct effect *e)
+{
+    struct sim_member *m = &f->members->items[e->a];
+    switch (e->kind) {
+    case ITEM_slow_link:
+        fake_world_slow(f->members->world, sim_hosts[e->a], sim_hosts[e->b], 0);
+        break;
+    case ITEM_stall:
+        if (m->loop != NULL) {
+            fake_process_stall(m->loop, false);
+        }
+        break;
+    case ITEM_slow_disk:
+        if (m->loop != NULL) {
+            fake_process_slow_disk(m->loop, 0);
+        }
+        break;
+    default:
+        break;
+    }
+}
+
+void faults_tend(struct faults *f)
+{
+    bool changed = false;
+    for (uint32_t i = 0; i < f->effect_count;) {
+        if (f->effects[i].until_ms <= now(f)) {
+            struct effect ended = f->effects[i];
+            f->effects[i] = f->effects[--f->effect_count];
+            end_effect(f, &ended);
+            changed = true;
+        } else {
+            i++;
+        }
+    }
+    if (changed) {
+        apply_cuts(f);
+    }
+    for (uint32_t i = 0; i < f->members->count; i++) {
+        struct sim_member *m = &f->members->items[i];
+        if (m->node != NULL && fake_disk_has_failed(m->disk)) {
+            coverage_hit(MARK_SYNC_FAILED);
+        }
+    }
+}
+
+void faults_end_all(struct faults *f)
+{
+    for (uint32_t i = 0; i < f->effect_count; i++) {
+        f->effects[i].until_ms = 0;
+    }
+    faults_tend(f);
+    memset(f->corrupt_left, 0, sizeof(f->corrupt_left));
+    for (uint32_t i = 0; i < f->members->count; i++) {
+        struct sim_member *m = &f->members->items[i];
+        if (m->node != NULL) {
+            fake_process_clock(m->loop, 1000, 0);
+        }
+    }
+}
+
+void faults_cut_for_good(struct faults *f, int from, int to)
+{
+    f->for_good[from][to] = true;
+    apply_cuts(f);
+}
+
+/* --- partitions ------------------------------------------------------------------------------- */
+
+static void cut_members(struct faults *f, const struct item *item, int a, int b)
+{
+    struct effect *e = add_effect(f, item, a, b);
+    int count = (int)f->members->count;
+    for (int from = 0; from < count; from++) {
+        for (int to = 0; to < count; to++) {
+            bool cut = false;
+            int half = count / 2;
+            switch (item->kind) {
+            case ITEM_cut_way:
+                cut = from == a && to == b;
+                break;
+            case ITEM_isolate:
+                cut = from == a || to == a;
+                break;
+            case ITEM_isolate_way:
+                cut = item->b ? to == a : from == a;
+                break;
+            case ITEM_split:
+                cut = (item->a >> from & 1) != (item->a >> to & 1);
+                break;
+            case ITEM_bridge:
+                cut = from != a && to != a && (from < half) != (to < half);
+                break;
+            default: /* ring: each hears its two neighbours */
+                cut = (from + 1) % count != to && (to + 1) % count != from;
+                break;
+            }
+            e->cut[from][to] = cut && from != to;
+        }
+    }
+    coverage_hit(MARK_PARTITIONED);
+    apply_cuts(f);
+}
+
+/* --- the disk --------------------------------------------------------------------------------- */
+
+uint32_t faults_losses_left(const struct sim_members *members)
+{
+    uint32_t lost = 0;
+    for (uint32_t i = 0; i < members->count; i++) {
+        lost += truth.members[i].is_damaged || truth.members[i].is_stranger;
+    }
+    uint32_t most = (members->count - 1) / 2;
+    return lost < most ? most - lost : 0;
+}
+
+static void die_in_write(struct faults *f, const struct item *item, int a)
+{
+    struct sim_member *m = &f->members->items[a];
+    fake_disk_halt_at(m->disk, fake_disk_calls(m->disk) + item->b);
+    truth.members[a].may_fail = true;
+    m->crash_power = item->kind == ITEM_power_in_write;
+    m->back_ms = now(f) + item->c;
+}
+
+static void fail_disk(struct faults *f, const struct item *item, int a)
+{
+    struct sim_member *m = &f->members->items[a];
+    struct fake_fault fault = {.call = fake_disk_calls(m->disk) + item->b,
+                               .status = item->d == 1 ? STATUS_NO_SPACE : STATUS_IO,
+                               .shows_lost_pages = item->d == 2};
+    if (item->d == 1) {
+        coverage_hit(MARK_SPACE_RAN_OUT);
+    }
+    fake_disk_fail_at(m->disk, fault);
+    truth.members[a].may_fail = true;
+    m->back_ms = now(f) + item->c;
+}
+
+/* Blocks of the file up to the last one that begins with something. */
+static uint64_t used_blocks(struct fake_disk *disk, const char *name)
+{
+    uint64_t used = 1;
+    uint64_t size = fake_disk_file_size(disk, name);
+    for (uint64_t at = 0; at + ROT_BLOCK_BYTES <= size; at += ROT_BLOCK_BYTES) {
+        used = fake_disk_byte(disk, name, at) != 0 ? at / ROT_BLOCK_BYTES + 1 : used;
+    }
+    return used;
+}
+
+/* A bit flips, or a block was never written, or is all wrong. Rule P6 answers for one copy of term
+ * and vote, or for none. */
+static void rot_file(struct fake_disk *disk, const char *name, uint32_t place)
+{
+    uint64_t size = fake_disk_file_size(disk, name);
+    uint64_t block = place / 64 % used_blocks(disk, name) * ROT_BLOCK_BYTES;
+    uint64_t within = place / 64 % (place % 4 == 1 ? ROT_HEADER_BYTES : ROT_BLOCK_BYTES);
+    bool is_hard_state = strcmp(name, "hardstate") == 0;
+    verdict_trace("%s rots in block %" PRIu64 ", byte %" PRIu64, name, block / ROT_BLOCK_BYTES,
+                  within);
+    if (place % 4 == 3 && is_hard_state) {
+        fake_disk_fill(disk, name, 0, (size_t)size, 0x5a);
+    } else if (place % 4 == 3 && block + ROT_BLOCK_BYTES <= size) {
+        fake_disk_fill(disk, name, block, ROT_BLOCK_BYTES, 0);
+    } else if (block + within < size) {
+        fake_disk_flip(disk, name, block + within, (uint8_t)(1u << place / 8 % 8));
+    }
+}
+
+static void rot(struct faults *f, const struct item *item, int a)
+{
+    struct sim_member *m = &f->members->items[a];
+    if (faults_losses_left(f->members) == 0 || truth.members[a].id == 0 || m->is_fatal ||
+        truth.members[a].may_fail) {
+        return;
+    }
+    members_stop(f->members, a, DEATH_ORDERLY); /* sealed: rule P3's limit is the unsealed end */
+    fake_disk_power_loss(m->disk, (struct fake_loss){.kind = FAKE_LOSS_NONE});
+    char name[32];
+    snprintf(name, sizeof(name), "%08" PRIu32 ".log", 1 + (item->b > 4 ? item->b % 3 : 0));
+    if (item->b == 0) {
+        snprintf(name, sizeof(name), "hardstate");
+    } else if (item->b == 1) {
+        snprintf(name, sizeof(name), "identity");
+    } else if (!fake_disk_has_file(m->disk, name)) {
+        snprintf(name, sizeof(name), "00000001.log");
+    }
+    if (fake_disk_has_file(m->disk, name)) {
+        rot_file(m->disk, name, item->d);
+        truth.members[a].is_damaged = true;
+    }
+    m->back_ms = now(f) + item->c;
+}
+
+/* --- operators -------------------------------------------------------------------------------- */
+
+static void on_stepped_down(struct node_step_down *d)
+{
+    struct faults *f = d->context;
+    f->stepping[d - f->step_downs] = false;
+    if (d->status == STATUS_OK) {
+        coverage_hit(MARK_STEPPED_DOWN);
+    }
+}
+
+static void carry_out(void *context)
+{
+    struct order *o = context;
+    struct faults *f = o->faults;
+    struct sim_member *m = &f->members->items[o->member];
+    struct node_step_down *d = &f->step_downs[o->member];
+    switch (o->item->kind) {
+    case ITEM_shut_down:
+        coverage_hit(MARK_SHUT_DOWN);
+        node_shutdown(m->node, NULL, NULL);
+        break;
+    case ITEM_campaign:
+        node_campaign(m->node);
+        break;
+    default:
+        if (!f->stepping[o->member]) {
+            *d = (struct node_step_down){.done = on_stepped_down, .context = f};
+            if (o->item->b % 2 == 0) {
+                snprintf(d->to, sizeof(d->to), "node-%d", o->to + 1);
+            }
+            f->stepping[o->member] = node_step_down_start(m->node, d) == STATUS_OK;
+        }
+        break;
+    }
+}
+
+static void order(struct faults *f, const struct item *item, int a, int b)
+{
+    struct sim_member *m = &f->members->items[a];
+    if (f->order_count == ORDERS_MAX || m->is_fatal) {
+        return;
+    }
+    struct order *o = &f->orders[f->order_count++];
+    *o = (struct order){.faults = f, .item = item, .member = a, .to = b};
+    fake_process_post(m->loop, carry_out, o);
+    if (item->kind == ITEM_shut_down && !m->shutting_down) {
+        m->shutting_down = true;
+        m->back_ms = now(f) + item->c;
+    }
+}
+
+/* --- the table -------------------------------------------------------------------------------- */
+
+static int resolve(const struct faults *f, uint32_t member, uint32_t turn)
+{
+    int count = (int)f->members->count;
+    int leader = members_leader(f->members);
+    leader = leader < 0 ? 0 : leader;
+    if (member == SIM_THE_LEADER) {
+        return leader;
+    }
+    if (member == SIM_THE_SAME) {
+        return f->same;
+    }
+    if (member == SIM_A_FOLLOWER) {
+        return count == 1 ? 0 : (leader + 1 + (int)(turn % (uint32_t)(count - 1))) % count;
+    }
+    return (int)(member % (uint32_t)count);
+}
+
+static void stop_for(struct faults *f, int a, enum sim_death death, uint32_t down_ms)
+{
+    members_stop(f->members, a, death);
+    f->members->items[a].back_ms = now(f) + down_ms + 1;
+}
+
+static void kill_all(struct faults *f, const struct item *item)
+{
+    enum sim_death power = item->d ? DEATH_POWER_DESTROYS : DEATH_POWER;
+    for (int i = 0; i < (int)f->members->count; i++) {
+        stop_for(f, i, item->a ? power : DEATH_KILL, item->c);
+    }
+}
+
+static void wipe(struct faults *f, const struct item *item, int a)
+{
+    if (faults_losses_left(f->members) > 0 && truth.members[a].id != 0 &&
+        members_are_founded(f->members)) {
+        members_stop(f->members, a, DEATH_KILL);
+        members_wipe(f->members, a);
+        f->members->items[a].back_ms = now(f) + item->c;
+    }
+}
+
+/* Faults of one process that runs. */
+static void take_process(struct faults *f, const struct item *item, int a, int b)
+{
+    struct sim_member *m = &f->members->items[a];
+    switch (item->kind) {
+    case ITEM_kill:
+        stop_for(f, a, DEATH_KILL, item->c);
+        break;
+    case ITEM_power:
+        stop_for(f, a, item->d ? DEATH_POWER_DESTROYS : DEATH_POWER, item->c);
+        break;
+    case ITEM_kill_in_write:
+    case ITEM_power_in_write:
+        die_in_write(f, item, a);
+        break;
+    case ITEM_crash_start:
+        m->crash_calls = item->b;
+        m->crash_power = item->d;
+        stop_for(f, a, item->d ? DEATH_POWER : DEATH_KILL, item->c / 4);
+        break;
+    case ITEM_freeze:
+        members_freeze(f->members, a, true);
+        m->thawed_ms = now(f) + item->c;
+        break;
+    case ITEM_stall:
+        add_effect(f, item, a, b);
+        fake_process_stall(m->loop, true);
+        break;
+    case ITEM_slow_disk:
+        add_effect(f, item, a, b);
+        fake_process_slow_disk(m->loop, item->d);
+        break;
+    case ITEM_fail_disk:
+        fail_disk(f, item, a);
+        break;
+    case ITEM_clock:
+        coverage_hit(MARK_CLOCK_CHANGED);
+        fake_process_clock(m->loop, item->b > 0 ? item->b : 1000, item->c);
+        break;
+    case ITEM_wall:
+        fake_process_wall(m->loop, item->b ? -(int64_t)item->c : (int64_t)item->c);
+        break;
+    case ITEM_rot:
+        rot(f, item, a);
+        break;
+    default:
+        order(f, item, a, b);
+        break;
+    }
+}
+
+void faults_take(struct faults *f, const struct item *item)
+{
+    int a = resolve(f, item->a, item->d);
+    int b = resolve(f, item->b, item->d);
+    f->same = item->a == SIM_THE_LEADER || item->a == SIM_A_FOLLOWER ? a : f->same;
+    if (verdict_is_traced()) {
+        char text[128];
+        item_format(item, text, sizeof(text));
+        verdict_trace("--- %s (member %d)", text, a);
+    }
+    switch (item->kind) {
+    case ITEM_kill_all:
+        kill_all(f, item);
+        return;
+    case ITEM_cut_way:
+    case ITEM_isolate:
+    case ITEM_isolate_way:
+    case ITEM_split:
+    case ITEM_bridge:
+    case ITEM_ring:
+        cut_members(f, item, a, b);
+        return;
+    case ITEM_reset:
+        fake_world_reset(f->members->world, sim_hosts[a], sim_hosts[b]);
+        return;
+    case ITEM_half_open:
+        fake_world_forget(f->members->world, sim_hosts[a], sim_hosts[b]);
+        return;
+    case ITEM_slow_link:
+        add_effect(f, item, a, b);
+        fake_world_slow(f->members->world, sim_hosts[a], sim_hosts[b], item->d);
+        return;
+    case ITEM_corrupt:
+        f->corrupt_left[a] += item->b;
+        return;
+    case ITEM_wipe:
+        wipe(f, item, a);
+        return;
+    default:
+        if (f->members->items[a].node != NULL) {
+            take_process(f, item, a, b);
+        }
+        return;
+    }
+}
+
+/* A byte changes under way: the frames' checks must see it. */
+static void tamper(void *context, struct loop *from, struct buf *piece)
+{
+    struct faults *f = context;
+    for (uint32_t i = 0; i < f->members->count; i++) {
+        if (f->corrupt_left[i] > 0 && f->members->items[i].loop == from && piece->size > 0) {
+            f->corrupt_left[i]--;
+            piece->data[rng_below(&f->rng, piece->size)] ^= (uint8_t)(1u << rng_below(&f->rng, 8));
+            coverage_hit(MARK_FRAME_REFUSED);
+            verdict_trace("a byte from member %" PRIu32 " changes under way", i);
+        }
+    }
+}
+
+struct faults *faults_create(const struct schedule *s, struct sim_members *members)
+{
+    struct faults *f = mem_calloc(1, sizeof(*f));
+    f->schedule = s;
+    f->members = members;
+    rng_init(&f->rng, s->seed ^ 0x74616d706572);
+    fake_world_tamper(members->world, tamper, f);
+    return f;
+}
+
+void faults_destroy(struct faults *f)
+{
+    mem_free(f);
+}

@@ -1,0 +1,53 @@
+/* members.h - the processes of a story: whole members (links, log, store, HTTP upgrade and all)
+ * that start, die, freeze and come back. */
+#pragma once
+
+#include "fake_disk.h"
+#include "fake_world.h"
+#include "node/node.h"
+#include "schedule.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct sim_member {
+    struct fake_disk *disk;
+    struct loop *loop;
+    struct http_server *http;
+    struct node *node; /* NULL = does not run */
+    bool is_fatal;     /* it said that it cannot go on: it exits at the next occasion */
+    int fatal_code;
+    char fatal_why[512];
+    uint64_t back_ms;   /* when somebody starts it again; 0 = nobody does */
+    uint64_t thawed_ms; /* 0 = not frozen */
+    bool lost_for_good; /* exits at its start, or is a stranger */
+    bool shutting_down;
+    uint32_t crash_calls; /* the next start dies at this call to the disk */
+    bool crash_power;
+};
+
+struct sim_members {
+    const struct schedule *schedule;
+    struct fake_world *world;
+    struct sim_member items[SIM_MEMBERS_MAX];
+    uint32_t count;
+    /* A member ends: what was asked of it is never answered. */
+    void (*on_stop)(void *context, int member);
+    void *context;
+    uint32_t leaks; /* deaths that lose memory by the nature of a simulated kill */
+};
+
+extern const char *const sim_hosts[SIM_MEMBERS_MAX];
+
+void members_open(struct sim_members *m, const struct schedule *s, struct fake_world *world);
+void members_close(struct sim_members *m);
+void members_start(struct sim_members *m, int i);
+enum sim_death { DEATH_KILL, DEATH_POWER, DEATH_POWER_DESTROYS, DEATH_ORDERLY };
+void members_stop(struct sim_members *m, int i, enum sim_death death);
+void members_freeze(struct sim_members *m, int i, bool frozen);
+void members_wipe(struct sim_members *m, int i);
+/* Those that said that they cannot go on exit; those whose time has come start. */
+void members_tend(struct sim_members *m);
+/* The leader of the highest term, or -1. */
+int members_leader(const struct sim_members *m);
+bool members_are_founded(const struct sim_members *m);

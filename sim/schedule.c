@@ -1,0 +1,458 @@
+#include "schedule.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "requests.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- the tables ------------------------------------------------------------------------------- */
+
+static const char *const knob_names[KNOB_COUNT] = {
+#define KNOB_NAME(name) #name,
+    KNOB_TABLE(KNOB_NAME)
+#undef KNOB_NAME
+};
+
+struct item_info {
+    const char *name;
+    enum fault_class class;
+    uint32_t weight;
+    const char *fields[4];
+};
+
+static const struct item_info item_infos[ITEM_COUNT] = {
+#define ITEM_INFO(name, class, weight, a, b, c, d) {#name, class, weight, {a, b, c, d}},
+    ITEM_TABLE(ITEM_INFO)
+#undef ITEM_INFO
+};
+
+static const uint32_t request_weights[REQUEST_COUNT] = {
+#define REQUEST_WEIGHT(name, weight) weight,
+    REQUEST_TABLE(REQUEST_WEIGHT)
+#undef REQUEST_WEIGHT
+};
+
+const char *item_name(enum item_kind kind)
+{
+    return item_infos[kind].name;
+}
+
+void item_format(const struct item *item, char *text, size_t size)
+{
+    const struct item_info *info = &item_infos[item->kind];
+    const uint32_t values[] = {item->a, item->b, item->c, item->d};
+    int used = snprintf(text, size, "%s", info->name);
+    for (int i = 0; i < 4 && used > 0 && (size_t)used < size; i++) {
+        if (info->fields[i][0] != '\0') {
+            used += snprintf(text + used, size - (size_t)used, " %s=%" PRIu32, info->fields[i],
+                             values[i]);
+        }
+    }
+}
+
+/* --- drawing ---------------------------------------------------------------------------------- */
+
+static uint32_t pick(struct rng *r, const uint32_t *values, size_t count)
+{
+    return values[rng_below(r, count)];
+}
+
+#define PICK(r, ...)                                                                               \
+    pick(r, (const uint32_t[]){__VA_ARGS__}, sizeof((uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t))
+
+static uint32_t between(struct rng *r, uint32_t low, uint32_t high)
+{
+    return (uint32_t)rng_between(r, low, high);
+}
+
+static void draw_knobs(struct schedule *s, struct rng *r)
+{
+    uint32_t *k = s->knobs;
+    k[KNOB_members] = PICK(r, 1, 2, 3, 3, 3, 3, 3, 3, 3, 4, 5, 5, 5, 7);
+    k[KNOB_election_ms] = PICK(r, 60, 100, 150, 200, 400);
+    k[KNOB_heartbeat_ms] = k[KNOB_election_ms] / PICK(r, 3, 5, 10);
+    k[KNOB_delay_ms] = PICK(r, 0, 1, 3, 3, 8, 20);
+    k[KNOB_piece_bytes] = PICK(r, 0, 0, 60, 700);
+    k[KNOB_kernel_bytes] = PICK(r, 0, 0, 0, 2000, 20000);
+    k[KNOB_coalesce_percent] = PICK(r, 0, 50, 90);
+    k[KNOB_late_done] = PICK(r, 0, 1);
+    k[KNOB_has_secret] = PICK(r, 0, 0, 0, 1);
+    k[KNOB_sector_bytes] = PICK(r, 512, 4096);
+    k[KNOB_first_segment_bytes] = PICK(r, 32768, 32768, 65536, 131072);
+    k[KNOB_segment_bytes] = k[KNOB_first_segment_bytes] * PICK(r, 1, 2, 4);
+    k[KNOB_history_ms] = PICK(r, 300, 1000, 5000, 600000);
+    k[KNOB_history_bytes] = PICK(r, 200, 2000, 20000, 1000000);
+    k[KNOB_request_ms] = k[KNOB_election_ms] * PICK(r, 1, 4, 10, 20) / 2;
+    k[KNOB_append_bytes] = PICK(r, 0, 0, 1, 1, 300, 4000);
+    k[KNOB_persist_bytes] = PICK(r, 0, 0, 1, 600);
+    k[KNOB_inflight_messages] = PICK(r, 0, 0, 1, 2, 8);
+    k[KNOB_tail_bytes] = PICK(r, 0, 0, 1, 3000);
+    k[KNOB_uncommitted_entries] = PICK(r, 0, 0, 5, 40);
+    k[KNOB_clients] = PICK(r, 1, 2, 4, 8, SIM_CLIENTS_MAX);
+    k[KNOB_keys] = PICK(r, 1, 3, 10, SIM_KEYS_MAX);
+    k[KNOB_value_bytes] = PICK(r, 8, 20, 100, 700, 3000);
+    k[KNOB_length_ms] = k[KNOB_election_ms] * between(r, 15, 40);
+    k[KNOB_early_faults] = rng_chance(r, 1, 5);
+    k[KNOB_audit_every] = PICK(r, 20, 80);
+    k[KNOB_core] = between(r, 0, 1u << 20);
+    /* A network on which these timeouts make sense: else a healed cluster need not live (I20). */
+    uint32_t most_ms = k[KNOB_election_ms] / 12;
+    k[KNOB_delay_ms] = k[KNOB_delay_ms] < most_ms ? k[KNOB_delay_ms] : most_ms;
+    if (k[KNOB_kernel_bytes] > 0) {
+        k[KNOB_kernel_bytes] += 20 * k[KNOB_value_bytes];
+    }
+}
+
+static uint32_t some_member(struct rng *r, const uint32_t *knobs)
+{
+    switch (rng_below(r, 4)) {
+    case 0:
+        return SIM_THE_LEADER;
+    case 1:
+        return SIM_A_FOLLOWER;
+    default:
+        return (uint32_t)rng_below(r, knobs[KNOB_members]);
+    }
+}
+
+/* A time in the order of an election's, mostly. */
+static uint32_t some_ms(struct rng *r, const uint32_t *knobs)
+{
+    uint32_t e = knobs[KNOB_election_ms];
+    switch (rng_below(r, 4)) {
+    case 0:
+        return between(r, 1, e / 4);
+    case 1:
+        return between(r, e / 4, e);
+    case 2:
+        return between(r, e, 4 * e);
+    default:
+        return between(r, e, 10 * e);
+    }
+}
+
+static struct item draw_item(struct rng *r, const uint32_t *knobs, enum item_kind kind,
+                             uint32_t at_ms)
+{
+    struct item item = {.at_ms = at_ms, .kind = kind, .c = some_ms(r, knobs)};
+    item.a = some_member(r, knobs);
+    item.b = (uint32_t)rng_below(r, knobs[KNOB_members]);
+    item.d = (uint32_t)rng_below(r, 2);
+    switch (kind) {
+    case ITEM_kill_in_write:
+    case ITEM_power_in_write:
+    case ITEM_fail_disk:
+        item.b = between(r, 1, 6);
+        item.d = between(r, 0, 3);
+        break;
+    case ITEM_crash_start:
+        item.b = between(r, 1, 60);
+        break;
+    case ITEM_kill_all:
+        item.a = (uint32_t)rng_below(r, 2);
+        break;
+    case ITEM_split:
+        item.a = between(r, 1, (1u << knobs[KNOB_members]) - 1);
+        break;
+    case ITEM_isolate_way:
+    case ITEM_wall:
+        item.b = (uint32_t)rng_below(r, 2);
+        break;
+    case ITEM_corrupt:
+        item.b = between(r, 1, 3);
+        break;
+    case ITEM_slow_link:
+    case ITEM_slow_disk:
+        item.d = between(r, 1, knobs[KNOB_election_ms] * PICK(r, 1, 1, 12) / 2 + 1);
+        break;
+    case ITEM_rot:
+        item.b = between(r, 0, 9);
+        item.d = between(r, 0, 1u << 30);
+        break;
+    case ITEM_clock:
+        item.b = PICK(r, 990, 1010, 1000, 500, 2000, 900, 1100);
+        item.c = rng_chance(r, 1, 2) ? 0 : item.c;
+        break;
+    default:
+        break;
+    }
+    return item;
+}
+
+static void draw_faults(struct schedule *s, struct rng *r)
+{
+    bool on[CLASS_COUNT];
+    for (int c = 0; c < CLASS_COUNT; c++) {
+        on[c] = c != CLASS_REQUEST && rng_chance(r, 1, 2);
+    }
+    uint32_t weights = 0;
+    for (int k = 0; k < ITEM_COUNT; k++) {
+        weights += on[item_infos[k].class] ? item_infos[k].weight : 0;
+    }
+    if (weights == 0) {
+        return;
+    }
+    uint32_t every_ms = s->knobs[KNOB_election_ms] * PICK(r, 1, 2, 4, 8);
+    uint32_t at_ms = 0;
+    for (;;) {
+        at_ms += between(r, 1, 2 * every_ms);
+        if (at_ms >= s->knobs[KNOB_length_ms]) {
+            return;
+        }
+        uint32_t left = (uint32_t)rng_below(r, weights);
+        for (int k = 0; k < ITEM_COUNT; k++) {
+            uint32_t weight = on[item_infos[k].class] ? item_infos[k].weight : 0;
+            if (left < weight) {
+                schedule_add(s, draw_item(r, s->knobs, (enum item_kind)k, at_ms));
+                break;
+            }
+            left -= weight;
+        }
+    }
+}
+
+static void add_fault(struct schedule *s, enum item_kind kind, uint32_t at_ms, uint32_t member,
+                      uint32_t ms)
+{
+    schedule_add(s, (struct item){.at_ms = at_ms, .kind = kind, .a = member, .c = ms});
+}
+
+/* Chance alone seldom makes logs differ and then lets the longer, older one campaign. So: a leader
+ * is cut off while clients go on writing to it; when it is back, the new one goes. */
+static uint32_t draw_divergence(struct schedule *s, struct rng *r, uint32_t at_ms)
+{
+    uint32_t e = s->knobs[KNOB_election_ms];
+    uint32_t away_ms = between(r, e, 5 * e / 2);
+    add_fault(s, rng_chance(r, 3, 4) ? ITEM_isolate : ITEM_freeze, at_ms, SIM_THE_LEADER, away_ms);
+    uint32_t writes = between(r, 0, 30);
+    for (uint32_t i = 0; i < writes; i++) {
+        uint32_t client = (uint32_t)rng_below(r, s->knobs[KNOB_clients]);
+        schedule_add(s, (struct item){.at_ms = at_ms + (uint32_t)rng_below(r, away_ms),
+                                      .kind = ITEM_request,
+                                      .a = client,
+                                      .b = REQUEST_put,
+                                      .c = (uint32_t)rng_below(r, s->knobs[KNOB_keys]),
+                                      .d = i << REQUEST_MARK_SHIFT | REQUEST_OPEN_LOOP |
+                                           (i % 2 == 0 ? REQUEST_ANYWHERE : 0)});
+    }
+    at_ms += away_ms;
+    at_ms += between(r, 0, rng_chance(r, 1, 2) ? e / 10 : e / 2);
+    if (rng_chance(r, 1, 2)) {
+        add_fault(s, ITEM_campaign, at_ms + between(r, 0, e), SIM_THE_SAME, 0);
+    }
+    add_fault(s, PICK(r, ITEM_kill, ITEM_isolate, ITEM_freeze), at_ms, SIM_THE_LEADER,
+              between(r, e, 4 * e));
+    return at_ms + between(r, e, 5 * e);
+}
+
+/* Figure 8 of the paper: one leader after the other dies half-way through its first entries. */
+static uint32_t draw_short_reigns(struct schedule *s, struct rng *r, uint32_t at_ms)
+{
+    uint32_t e = s->knobs[KNOB_election_ms];
+    uint32_t reigns = between(r, 2, 8);
+    for (uint32_t i = 0; i < reigns; i++) {
+        add_fault(s, PICK(r, ITEM_kill, ITEM_kill, ITEM_isolate, ITEM_isolate_way), at_ms,
+                  SIM_THE_LEADER, between(r, e / 2, 3 * e));
+        at_ms += between(r, e / 3, 2 * e);
+    }
+    return at_ms;
+}
+
+static void draw_plots(struct schedule *s, struct rng *r)
+{
+    uint32_t at_ms = between(r, 0, s->knobs[KNOB_length_ms] / 2);
+    bool diverges = rng_chance(r, 1, 4);
+    bool reigns = rng_chance(r, 1, 6);
+    while (s->knobs[KNOB_members] >= 3 && (diverges || reigns) &&
+           at_ms < s->knobs[KNOB_length_ms]) {
+        bool next = diverges && (!reigns || rng_chance(r, 1, 2));
+        at_ms = next ? draw_divergence(s, r, at_ms) : draw_short_reigns(s, r, at_ms);
+    }
+}
+
+static uint32_t draw_request_kind(struct rng *r)
+{
+    uint32_t sum = 0;
+    for (int i = 0; i < REQUEST_COUNT; i++) {
+        sum += request_weights[i];
+    }
+    uint32_t left = (uint32_t)rng_below(r, sum);
+    uint32_t kind = 0;
+    while (left >= request_weights[kind]) {
+        left -= request_weights[kind++];
+    }
+    return kind;
+}
+
+/* Few hot keys and a long tail. */
+static uint32_t draw_key(struct rng *r, uint32_t keys)
+{
+    return rng_chance(r, 1, 2) ? (uint32_t)rng_below(r, keys < 3 ? keys : 3)
+                               : (uint32_t)rng_below(r, keys);
+}
+
+static void draw_client(struct schedule *s, struct rng *r, uint32_t client, uint32_t every_ms)
+{
+    bool open_loop = rng_chance(r, 1, 3);
+    uint32_t strange = PICK(r, 0, 10, 50); /* percent */
+    uint32_t number = 0;
+    uint32_t at_ms = between(r, 0, every_ms);
+    while (at_ms < s->knobs[KNOB_length_ms]) {
+        struct item item = {.at_ms = at_ms, .kind = ITEM_request, .a = client};
+        item.b = draw_request_kind(r);
+        item.c = draw_key(r, s->knobs[KNOB_keys]);
+        item.d = number++ << REQUEST_MARK_SHIFT | (open_loop ? REQUEST_OPEN_LOOP : 0);
+        if (rng_chance(r, strange, 100)) {
+            item.d |= PICK(r, REQUEST_ACK_LEADER, REQUEST_ACK_ALL, REQUEST_ANYWHERE,
+                           REQUEST_ANYWHERE, REQUEST_ABANDONED);
+        }
+        schedule_add(s, item);
+        at_ms += between(r, 1, 2 * every_ms);
+    }
+}
+
+static int compare_items(const void *left, const void *right)
+{
+    const struct item *a = left;
+    const struct item *b = right;
+    const uint32_t x[] = {a->at_ms, (uint32_t)a->kind, a->a, a->d};
+    const uint32_t y[] = {b->at_ms, (uint32_t)b->kind, b->a, b->d};
+    for (int i = 0; i < 4; i++) {
+        if (x[i] != y[i]) {
+            return x[i] < y[i] ? -1 : 1;
+        }
+    }
+    return 0;
+}
+
+void schedule_draw(struct schedule *s, uint64_t seed)
+{
+    *s = (struct schedule){.seed = seed};
+    struct rng knobs;
+    struct rng faults;
+    rng_init(&knobs, seed ^ 0x6b6e6f6273);
+    rng_init(&faults, seed ^ 0x6661756c7473);
+    draw_knobs(s, &knobs);
+    draw_faults(s, &faults);
+    struct rng plots;
+    rng_init(&plots, seed ^ 0x706c6f7473);
+    draw_plots(s, &plots);
+    /* So many requests in all, whatever the number of clients. */
+    uint32_t requests = between(&knobs, 40, 300);
+    uint32_t every_ms = s->knobs[KNOB_length_ms] * s->knobs[KNOB_clients] / requests + 1;
+    for (uint32_t client = 0; client < s->knobs[KNOB_clients]; client++) {
+        struct rng r;
+        rng_init(&r, (seed ^ 0x636c69656e74) + 7919 * (client + 1));
+        draw_client(s, &r, client, every_ms);
+    }
+    qsort(s->items, s->item_count, sizeof(*s->items), compare_items);
+}
+
+/* --- as text ---------------------------------------------------------------------------------- */
+
+void schedule_add(struct schedule *s, struct item item)
+{
+    if (s->item_count == s->item_capacity) {
+        s->item_capacity = s->item_capacity * 2 + 64;
+        s->items = mem_realloc(s->items, s->item_capacity * sizeof(*s->items));
+    }
+    s->items[s->item_count++] = item;
+}
+
+void schedule_copy(struct schedule *to, const struct schedule *from)
+{
+    *to = *from;
+    to->items = mem_alloc((from->item_count + 1) * sizeof(*to->items));
+    to->item_capacity = from->item_count + 1;
+    if (from->item_count > 0) {
+        memcpy(to->items, from->items, from->item_count * sizeof(*to->items));
+    }
+}
+
+void schedule_deinit(struct schedule *s)
+{
+    mem_free(s->items);
+    *s = (struct schedule){0};
+}
+
+void schedule_save(const struct schedule *s, FILE *out)
+{
+    fprintf(out, "schedule 1\nseed %" PRIu64 "\n", s->seed);
+    for (int k = 0; k < KNOB_COUNT; k++) {
+        fprintf(out, "knob %s %" PRIu32 "\n", knob_names[k], s->knobs[k]);
+    }
+    for (uint32_t i = 0; i < s->item_count; i++) {
+        const struct item *item = &s->items[i];
+        fprintf(out, "%" PRIu32 " %s %" PRIu32 " %" PRIu32 " %" PRIu32 " %" PRIu32 "\n",
+                item->at_ms, item_infos[item->kind].name, item->a, item->b, item->c, item->d);
+    }
+}
+
+static bool load_knob(struct schedule *s, const char *text)
+{
+    char name[64];
+    uint32_t value;
+    if (sscanf(text, "knob %63s %" SCNu32, name, &value) != 2) {
+        return false;
+    }
+    for (int k = 0; k < KNOB_COUNT; k++) {
+        if (strcmp(name, knob_names[k]) == 0) {
+            s->knobs[k] = value;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool load_item(struct schedule *s, const char *text)
+{
+    char name[64];
+    struct item item;
+    if (sscanf(text, "%" SCNu32 " %63s %" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32, &item.at_ms,
+               name, &item.a, &item.b, &item.c, &item.d) != 6) {
+        return false;
+    }
+    for (int k = 0; k < ITEM_COUNT; k++) {
+        if (strcmp(name, item_infos[k].name) == 0) {
+            item.kind = (enum item_kind)k;
+            schedule_add(s, item);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Knobs that a file of before does not name keep what the seed says. */
+enum status schedule_load(struct schedule *s, FILE *in, uint32_t *line)
+{
+    *s = (struct schedule){0};
+    char text[256];
+    bool has_header = false;
+    for (*line = 1; fgets(text, sizeof(text), in) != NULL; (*line)++) {
+        bool is_good = true;
+        if (text[0] == '#' || text[0] == '\n') {
+            continue;
+        } else if (!has_header) {
+            is_good = strcmp(text, "schedule 1\n") == 0;
+            has_header = true;
+        } else if (sscanf(text, "seed %" SCNu64, &s->seed) == 1) {
+            struct rng r;
+            rng_init(&r, s->seed ^ 0x6b6e6f6273);
+            draw_knobs(s, &r);
+        } else {
+            is_good = load_knob(s, text) || load_item(s, text);
+        }
+        if (!is_good) {
+            schedule_deinit(s);
+            return STATUS_INVALID;
+        }
+    }
+    bool is_whole = has_header && s->knobs[KNOB_members] >= 1 &&
+                    s->knobs[KNOB_members] <= SIM_MEMBERS_MAX &&
+                    s->knobs[KNOB_clients] <= SIM_CLIENTS_MAX && s->knobs[KNOB_heartbeat_ms] > 0;
+    return is_whole ? STATUS_OK : STATUS_INVALID;
+}

@@ -1,0 +1,329 @@
+#include "story.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "clients.h"
+#include "coverage.h"
+#include "faults.h"
+#include "truth.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Founding asks again every half second, links are dialled anew within seconds. */
+#define FOUNDING_MS_MAX 60000
+#define LINKS_MS_MAX    20000
+/* One turn of simulated events beyond this: something runs in circles. */
+#define EVENTS_MAX      2000000
+
+struct story {
+    const struct schedule *s;
+    struct fake_world *world;
+    struct sim_members members;
+    struct clients *clients;
+    struct faults *faults;
+    uint32_t core;
+};
+
+static void on_stop(void *context, int member)
+{
+    struct story *st = context;
+    clients_on_stop(st->clients, member);
+}
+
+static void advance(struct story *st, uint64_t ms)
+{
+    fake_world_advance(st->world, ms);
+    verdict_clock(fake_world_now(st->world));
+    members_tend(&st->members);
+    faults_tend(st->faults);
+    clients_tend(st->clients);
+    if (fake_world_events(st->world) > EVENTS_MAX) {
+        verdict_fail("I20", "the cluster is busy without end");
+    }
+}
+
+static struct story *begin(const struct schedule *s)
+{
+    struct story *st = mem_calloc(1, sizeof(*st));
+    const uint32_t *k = s->knobs;
+    st->s = s;
+    truth_begin(s);
+    struct fake_options options = {.seed = s->seed,
+                                   .delay_ms_max = k[KNOB_delay_ms],
+                                   .kernel_bytes = k[KNOB_kernel_bytes],
+                                   .piece_bytes_max = k[KNOB_piece_bytes],
+                                   .coalesce_percent = k[KNOB_coalesce_percent],
+                                   .late_done = k[KNOB_late_done] != 0};
+    st->world = fake_world_create(&options);
+    st->members.on_stop = on_stop;
+    st->members.context = st;
+    members_open(&st->members, s, st->world);
+    st->faults = faults_create(s, &st->members);
+    st->clients = clients_create(s, &st->members);
+    for (uint32_t i = 0; i < st->members.count; i++) {
+        st->members.items[i].back_ms = fake_world_now(st->world) + 1 + s->seed * (i + 3) % 100;
+    }
+    return st;
+}
+
+static void end(struct story *st, struct verdict *v)
+{
+    for (uint32_t i = 0; i < st->members.count; i++) {
+        if (fake_disk_has_file(st->members.items[i].disk, "00000002.log")) {
+            coverage_hit(MARK_NEW_SEGMENT);
+        }
+    }
+    v->hash = fake_world_hash(st->world);
+    v->events = fake_world_events(st->world);
+    members_close(&st->members);
+    v->leaks = st->members.leaks;
+    clients_destroy(st->clients);
+    faults_destroy(st->faults);
+    truth_end();
+    mem_free(st);
+}
+
+/* --- living ----------------------------------------------------------------------------------- */
+
+static void found(struct story *st)
+{
+    uint64_t until = fake_world_now(st->world) + FOUNDING_MS_MAX;
+    while (!members_are_founded(&st->members) || members_leader(&st->members) < 0) {
+        if (fake_world_now(st->world) > until) {
+            verdict_fail("I20", "the cluster is not founded, or nobody leads it");
+        }
+        advance(st, 10);
+    }
+}
+
+static void live(struct story *st)
+{
+    uint64_t start_ms = fake_world_now(st->world);
+    uint64_t tick_ms = st->s->knobs[KNOB_election_ms] / 20;
+    tick_ms = tick_ms > 0 ? tick_ms : 1;
+    uint32_t next = 0;
+    bool was_founded = members_are_founded(&st->members);
+    for (uint64_t at_ms = 0; at_ms < st->s->knobs[KNOB_length_ms];) {
+        while (next < st->s->item_count && st->s->items[next].at_ms <= at_ms) {
+            const struct item *item = &st->s->items[next++];
+            if (item->kind == ITEM_request) {
+                clients_take(st->clients, item);
+            } else {
+                faults_take(st->faults, item);
+            }
+        }
+        uint64_t step_ms = tick_ms;
+        if (next < st->s->item_count && st->s->items[next].at_ms < at_ms + tick_ms) {
+            step_ms = st->s->items[next].at_ms - at_ms;
+        }
+        advance(st, step_ms > 0 ? step_ms : 1);
+        at_ms = fake_world_now(st->world) - start_ms;
+    }
+    if (!was_founded && members_are_founded(&st->members)) {
+        coverage_hit(MARK_FOUNDED_UNDER_FAULTS);
+    }
+}
+
+/* --- and living again (I20) ------------------------------------------------------------------- */
+
+static bool is_usable(const struct story *st, int i)
+{
+    return !truth.members[i].is_stranger &&
+           !(truth.members[i].is_damaged && st->members.items[i].node == NULL);
+}
+
+/* A random majority of those that can. A cluster that is not founded needs everybody. */
+static void choose_core(struct story *st)
+{
+    uint32_t count = st->members.count;
+    uint32_t salt = st->s->knobs[KNOB_core];
+    uint32_t most = (count - 1) / 2;
+    uint32_t out = members_are_founded(&st->members) ? salt % (most + 1) : 0;
+    st->core = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        st->core |= is_usable(st, (int)i) ? 1u << i : 0;
+        out -= !is_usable(st, (int)i) && out > 0;
+    }
+    for (uint32_t i = 0; i < count && out > 0; i++) {
+        uint32_t one = (i + salt / 16) % count;
+        if ((st->core >> one & 1) != 0) {
+            st->core &= ~(1u << one);
+            out--;
+        }
+    }
+}
+
+/* Those outside the core are lost in one of several ways, for ever. */
+static void lose(struct story *st, int i, uint32_t way)
+{
+    struct sim_member *m = &st->members.items[i];
+    m->back_ms = 0;
+    if (way == 0 || m->node == NULL) {
+        members_stop(&st->members, i, DEATH_KILL);
+        coverage_hit(MARK_LIVE_WITH_DEAD_MINORITY);
+        return;
+    }
+    if (way == 1) {
+        members_freeze(&st->members, i, true);
+        return;
+    }
+    coverage_hit(MARK_LIVE_WITH_ONE_WAY_MINORITY);
+    for (int j = 0; j < (int)st->members.count; j++) {
+        if ((st->core >> j & 1) != 0 && way != 2) {
+            faults_cut_for_good(st->faults, i, j);
+        }
+        if ((st->core >> j & 1) != 0 && way != 3) {
+            faults_cut_for_good(st->faults, j, i);
+        }
+    }
+}
+
+static void heal(struct story *st)
+{
+    faults_end_all(st->faults);
+    for (int i = 0; i < (int)st->members.count; i++) {
+        struct sim_member *m = &st->members.items[i];
+        if (m->node != NULL && m->thawed_ms != 0) {
+            members_freeze(&st->members, i, false);
+        }
+        if (m->node != NULL && m->shutting_down) {
+            members_stop(&st->members, i, DEATH_ORDERLY);
+        }
+        if (m->node != NULL && truth.members[i].may_fail) {
+            members_stop(&st->members, i, DEATH_KILL);
+        }
+        m->crash_calls = 0;
+        if (m->node == NULL && !(m->lost_for_good && truth.members[i].is_damaged)) {
+            members_start(&st->members, i);
+        }
+    }
+    faults_end_all(st->faults);
+    choose_core(st);
+    for (int i = 0; i < (int)st->members.count; i++) {
+        if ((st->core >> i & 1) == 0) {
+            lose(st, i, (st->s->knobs[KNOB_core] / 256 + (uint32_t)i) % 5);
+        }
+    }
+}
+
+static bool has_converged(const struct story *st)
+{
+    int leader = -1;
+    for (int i = 0; i < (int)st->members.count; i++) {
+        const struct raft *r = truth.members[i].raft;
+        if ((st->core >> i & 1) == 0) {
+            continue;
+        }
+        if (r == NULL) {
+            return false;
+        }
+        leader = raft_role(r) == RAFT_LEADER ? i : leader;
+    }
+    if (leader < 0) {
+        return false;
+    }
+    raft_index last = raft_last(truth.members[leader].raft).index;
+    for (int i = 0; i < (int)st->members.count; i++) {
+        if ((st->core >> i & 1) != 0 && truth.members[i].applied != last) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void explain(const struct story *st, char *text, size_t size)
+{
+    int used = 0;
+    for (int i = 0; i < (int)st->members.count && (size_t)used < size; i++) {
+        const struct truth_member *t = &truth.members[i];
+        used += snprintf(text + used, size - (size_t)used, " %d%s:%s/%" PRIu64 "/%" PRIu64, i,
+                         (st->core >> i & 1) != 0 ? "" : "(lost)",
+                         t->raft == NULL ? "down" : raft_role_name(raft_role(t->raft)), t->term,
+                         t->applied);
+    }
+}
+
+static void live_again(struct story *st)
+{
+    const uint32_t *k = st->s->knobs;
+    uint64_t begun_ms = fake_world_now(st->world);
+    uint64_t limit_ms =
+        begun_ms + LINKS_MS_MAX + 40ull * k[KNOB_election_ms] + 6ull * k[KNOB_request_ms];
+    clients_finish(st->clients, st->core);
+    while (!has_converged(st) || !clients_are_done(st->clients)) {
+        if (fake_world_now(st->world) > limit_ms) {
+            char state[256];
+            char who[256];
+            explain(st, state, sizeof(state));
+            clients_explain(st->clients, who, sizeof(who));
+            verdict_fail("I20", "healed, and not alive after %" PRIu64 " ms:%s; %s",
+                         fake_world_now(st->world) - begun_ms, state, who);
+        }
+        advance(st, 10);
+    }
+}
+
+/* Every member of the core has what the log says, and all of it. */
+static void check_states(struct story *st)
+{
+    for (int i = 0; i < (int)st->members.count; i++) {
+        if ((st->core >> i & 1) == 0) {
+            continue;
+        }
+        const struct kv *kv = node_kv(st->members.items[i].node);
+        struct kv_stats stats;
+        kv_check(kv);
+        kv_stats(kv, &stats);
+        if (stats.revision != model_revision(truth.model) ||
+            stats.compact_revision != model_compacted(truth.model) ||
+            stats.keys != model_count(truth.model, stats.revision)) {
+            verdict_fail("I16",
+                         "member %d ends at revision %" PRIu64 " with %" PRIu64
+                         " keys; it is %" PRIu64,
+                         i, stats.revision, stats.keys, model_revision(truth.model));
+        }
+        for (uint32_t key = 0; key < SIM_KEYS_MAX; key++) {
+            char name[MODEL_KEY_BYTES];
+            struct kv_item item;
+            model_key(key, name);
+            enum status s = kv_get(kv, slice_str(name), 0, &item);
+            if (!model_agrees(truth.model, slice_str(name), stats.revision,
+                              s == STATUS_OK ? &item : NULL)) {
+                verdict_fail("I10", "member %d ends with another %s than was acknowledged", i,
+                             name);
+            }
+        }
+    }
+}
+
+static void lose_power(struct story *st)
+{
+    for (int i = 0; i < (int)st->members.count; i++) {
+        if ((st->core >> i & 1) != 0) {
+            members_stop(&st->members, i, DEATH_POWER_DESTROYS);
+        }
+    }
+    for (int i = 0; i < (int)st->members.count; i++) {
+        if ((st->core >> i & 1) != 0) {
+            members_start(&st->members, i);
+        }
+    }
+}
+
+void story_run(const struct schedule *s, struct verdict *v)
+{
+    struct story *st = begin(s);
+    if (!s->knobs[KNOB_early_faults]) {
+        found(st);
+    }
+    live(st);
+    heal(st);
+    live_again(st);
+    check_states(st);
+    lose_power(st);
+    live_again(st);
+    check_states(st);
+    end(st, v);
+}

@@ -1,0 +1,300 @@
+#include "truth.h"
+
+#include "base/check.h"
+#include "base/crc32c.h"
+#include "base/mem.h"
+#include "coverage.h"
+#include "verdict.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+struct truth truth;
+
+/* --- life ------------------------------------------------------------------------------------- */
+
+void truth_begin(const struct schedule *s)
+{
+    truth = (struct truth){
+        .member_count = s->knobs[KNOB_members], .knobs = s->knobs, .model = model_create()};
+}
+
+void truth_end(void)
+{
+    for (uint32_t i = 0; i < truth.member_count; i++) {
+        mem_free(truth.members[i].log);
+        mem_free(truth.members[i].unsure.entries);
+        mem_free(truth.members[i].commands);
+    }
+    for (uint32_t i = 0; i < truth.lost_count; i++) {
+        mem_free(truth.lost[i].log);
+    }
+    for (uint64_t i = 0; i < truth.entry_capacity; i++) {
+        for (struct known_entry *e = truth.entries[i], *next; e != NULL; e = next) {
+            next = e->next;
+            mem_free(e);
+        }
+    }
+    mem_free(truth.entries);
+    mem_free(truth.committed);
+    mem_free(truth.attempts);
+    mem_free(truth.terms);
+    model_destroy(truth.model);
+    truth = (struct truth){0};
+}
+
+void truth_enter(int member)
+{
+    truth.current = member;
+}
+
+int truth_index(const struct truth_member *m)
+{
+    return (int)(m - truth.members);
+}
+
+struct truth_member *truth_by_id(node_id id)
+{
+    for (uint32_t i = 0; i < truth.member_count; i++) {
+        if (truth.members[i].id == id) {
+            return &truth.members[i];
+        }
+    }
+    return NULL;
+}
+
+struct truth_member *truth_by_raft(const struct raft *r)
+{
+    for (uint32_t i = 0; i < truth.member_count; i++) {
+        if (truth.members[i].raft == r) {
+            return &truth.members[i];
+        }
+    }
+    verdict_fail("SIM", "a core of nobody");
+}
+
+struct truth_member *truth_by_wal(const struct wal *w)
+{
+    for (uint32_t i = 0; i < truth.member_count; i++) {
+        if (truth.members[i].wal == w) {
+            return &truth.members[i];
+        }
+    }
+    return NULL;
+}
+
+void truth_on_stop(int member)
+{
+    struct truth_member *m = &truth.members[member];
+    m->raft = NULL;
+    m->wal = NULL;
+    m->may_fail = false;
+    m->command_count = 0;
+    m->role = RAFT_FOLLOWER;
+    m->commit = 0;
+    m->applied = 0;
+}
+
+void truth_on_wipe(int member)
+{
+    struct truth_member *m = &truth.members[member];
+    CHECK_CMP(truth.lost_count, <, SIM_MEMBERS_MAX);
+    truth.lost[truth.lost_count++] =
+        (struct lost_disk){.id = m->id, .log = m->log, .last = m->last};
+    m->log = NULL;
+    m->log_capacity = 0;
+    m->id = 0;
+    m->term = 0;
+    m->vote = 0;
+    m->last = 0;
+    m->highest_sent = 0;
+    m->unsure.is_there = false;
+    m->is_stranger = true;
+}
+
+/* --- entries ---------------------------------------------------------------------------------- */
+
+static void grow(void *array, uint64_t *capacity, uint64_t index, size_t item_size)
+{
+    if (index < *capacity) {
+        return;
+    }
+    uint64_t larger = *capacity == 0 ? 256 : *capacity * 2;
+    while (larger <= index) {
+        larger *= 2;
+    }
+    void **items = array;
+    *items = mem_realloc(*items, larger * item_size);
+    memset((uint8_t *)*items + *capacity * item_size, 0, (larger - *capacity) * item_size);
+    *capacity = larger;
+}
+
+static uint64_t mix(uint64_t h, uint64_t value)
+{
+    h = (h ^ value ^ (h >> 30)) * 0xbf58476d1ce4e5b9u;
+    return h ^ (h >> 29);
+}
+
+static uint64_t hash_bytes(struct slice bytes)
+{
+    uint32_t crc = bytes.size > 0 ? crc32c(7, bytes.data, bytes.size) : 0;
+    return (uint64_t)crc << 32 | bytes.size;
+}
+
+struct known_entry *truth_entry(uint64_t index, const struct known_entry *previous, raft_term term,
+                                enum raft_entry_type type, struct slice payload)
+{
+    uint64_t chain = mix(mix(previous != NULL ? previous->chain : 1, hash_bytes(payload)),
+                         term << 8 | (uint64_t)type);
+    grow(&truth.entries, &truth.entry_capacity, index, sizeof(*truth.entries));
+    struct known_entry *e = truth.entries[index];
+    while (e != NULL && e->term != term) {
+        e = e->next;
+    }
+    if (e != NULL) {
+        if (e->chain != chain) {
+            verdict_fail("I3", "member %d has another entry %" PRIu64 " of term %" PRIu64,
+                         truth.current, index, term);
+        }
+        return e;
+    }
+    e = mem_alloc(sizeof(*e) + payload.size);
+    *e = (struct known_entry){.term = term,
+                              .chain = chain,
+                              .type = type,
+                              .size = (uint32_t)payload.size,
+                              .next = truth.entries[index]};
+    if (payload.size > 0) {
+        memcpy(e->payload, payload.data, payload.size);
+    }
+    truth.entries[index] = e;
+    if (e->next != NULL) {
+        coverage_hit(MARK_SEVERAL_TERMS_IN_LOG);
+    }
+    return e;
+}
+
+bool truth_disk_has(const struct truth_member *m, struct entry_id id)
+{
+    if (id.index == 0) {
+        return id.term == 0;
+    }
+    return id.index <= m->last && m->log[id.index]->term == id.term;
+}
+
+bool truth_had(node_id id, struct entry_id entry)
+{
+    const struct truth_member *m = truth_by_id(id);
+    if (m != NULL) {
+        return truth_disk_has(m, entry);
+    }
+    for (uint32_t i = 0; i < truth.lost_count; i++) {
+        const struct lost_disk *d = &truth.lost[i];
+        if (d->id == id) {
+            return entry.index <= d->last && d->log[entry.index]->term == entry.term;
+        }
+    }
+    return false;
+}
+
+void truth_log_set(struct truth_member *m, uint64_t index, struct known_entry *entry)
+{
+    grow(&m->log, &m->log_capacity, index, sizeof(struct known_entry *));
+    m->log[index] = entry;
+    m->last = index;
+}
+
+struct term_truth *truth_term(raft_term term)
+{
+    if (term >= TRUTH_TERMS_MAX) {
+        verdict_fail("I20", "term %" PRIu64 " was reached", term);
+    }
+    uint64_t capacity = truth.term_capacity;
+    grow(&truth.terms, &capacity, term, sizeof(*truth.terms));
+    truth.term_capacity = (uint32_t)capacity;
+    return &truth.terms[term];
+}
+
+/* --- what is committed ------------------------------------------------------------------------ */
+
+uint64_t truth_hash_command(const struct kv_command *command)
+{
+    static struct buf scratch;
+    buf_clear(&scratch);
+    kv_command_encode(command, &scratch);
+    return hash_bytes(buf_slice(&scratch));
+}
+
+static void commit_attempt(uint64_t index, const struct kv_command *command)
+{
+    uint64_t number;
+    if (command->op != KV_PUT) {
+        return;
+    }
+    memcpy(&number, command->value.data, TRUTH_VALUE_MIN);
+    if (number >= truth.attempt_count) {
+        verdict_fail("I6", "entry %" PRIu64 " holds a value that nobody wrote", index);
+    }
+    struct attempt *a = &truth.attempts[number];
+    if (a->committed_at != 0) {
+        verdict_fail("I11", "one write is committed at %" PRIu64 " and %" PRIu64, a->committed_at,
+                     index);
+    }
+    if (a->state == ATTEMPT_REFUSED) {
+        verdict_fail("K1",
+                     "entry %" PRIu64 " is committed, and its client was told that nothing "
+                     "was written",
+                     index);
+    }
+    a->committed_at = index;
+}
+
+static void commit_command(uint64_t index, struct committed_entry *c)
+{
+    struct kv_command command;
+    struct slice payload = slice_of(c->entry->payload, c->entry->size);
+    if (kv_command_decode(payload, &command) != STATUS_OK) {
+        verdict_fail("I6", "entry %" PRIu64 " is committed and is no command", index);
+    }
+    c->command_hash = hash_bytes(payload);
+    if (command.op != KV_COMPACT) {
+        commit_attempt(index, &command);
+    } else {
+        coverage_hit(MARK_COMPACTED);
+    }
+    model_apply(truth.model, &command, &c->result);
+}
+
+void truth_commit(const struct truth_member *m, uint64_t index, raft_term by)
+{
+    for (uint64_t i = truth.committed_last + 1; i <= index; i++) {
+        grow(&truth.committed, &truth.committed_capacity, i, sizeof(*truth.committed));
+        struct committed_entry *c = &truth.committed[i];
+        *c = (struct committed_entry){.entry = m->log[i], .by = by};
+        if (c->entry->type == RAFT_ENTRY_COMMAND) {
+            commit_command(i, c);
+        }
+        truth.committed_last = i;
+        verdict_trace("committed %" PRIu64 " of term %" PRIu64, i, c->entry->term);
+    }
+}
+
+/* --- attempts --------------------------------------------------------------------------------- */
+
+uint32_t truth_attempt(void)
+{
+    uint64_t capacity = truth.attempt_capacity;
+    grow(&truth.attempts, &capacity, truth.attempt_count, sizeof(*truth.attempts));
+    truth.attempt_capacity = (uint32_t)capacity;
+    return truth.attempt_count++;
+}
+
+void truth_attempt_ended(uint32_t attempt, enum attempt_state state)
+{
+    struct attempt *a = &truth.attempts[attempt];
+    a->state = state;
+    if (state == ATTEMPT_REFUSED && a->committed_at != 0) {
+        verdict_fail("K1", "a client is told that nothing was written; it is entry %" PRIu64,
+                     a->committed_at);
+    }
+}

@@ -1,0 +1,411 @@
+/* watch_core.c - the calls of raft.h and kv_apply, watched: I1, I1b, I4 to I8, I16, I18.
+ *
+ * Checked when a turn of a core ends: before any message of it can leave. */
+#include "base/check.h"
+#include "coverage.h"
+#include "truth.h"
+#include "verdict.h"
+
+#include "base/mem.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+struct raft *__real_raft_create(const struct raft_options *options,
+                                const struct raft_restored *restored, uint64_t now_ms);
+struct raft *__wrap_raft_create(const struct raft_options *options,
+                                const struct raft_restored *restored, uint64_t now_ms);
+enum status __real_raft_step(struct raft *r, const struct raft_input *input);
+enum status __wrap_raft_step(struct raft *r, const struct raft_input *input);
+void __real_raft_turn(struct raft *r, uint64_t now_ms, struct raft_output *out);
+void __wrap_raft_turn(struct raft *r, uint64_t now_ms, struct raft_output *out);
+void __real_kv_apply(struct kv *kv, const struct kv_command *c, struct kv_result *result);
+void __wrap_kv_apply(struct kv *kv, const struct kv_command *c, struct kv_result *result);
+_Noreturn void __wrap_check_failed(const char *file, int line, const char *expr);
+_Noreturn void __wrap_check_failed_values(const char *file, int line, const char *expr,
+                                          uint64_t left, uint64_t right);
+
+/* --- what the store is told ------------------------------------------------------------------- */
+
+void __wrap_kv_apply(struct kv *kv, const struct kv_command *c, struct kv_result *result)
+{
+    __real_kv_apply(kv, c, result);
+    struct truth_member *m = &truth.members[truth.current];
+    if (m->command_count == m->command_capacity) {
+        m->command_capacity = m->command_capacity * 2 + 64;
+        m->commands = mem_realloc(m->commands, m->command_capacity * sizeof(*m->commands));
+    }
+    m->commands[m->command_count++] =
+        (struct applied_command){.hash = truth_hash_command(c), .result = *result};
+}
+
+static void check_result(const struct truth_member *m, uint64_t index,
+                         const struct applied_command *done)
+{
+    const struct committed_entry *c = &truth.committed[index];
+    const struct kv_result *must = &c->result;
+    if (done->hash != c->command_hash) {
+        verdict_fail("I6", "member %d applies another command at %" PRIu64, truth_index(m), index);
+    }
+    if (done->result.status != must->status || done->result.revision != must->revision ||
+        done->result.create_revision != must->create_revision ||
+        done->result.version != must->version) {
+        verdict_fail("I16",
+                     "member %d applies entry %" PRIu64 " to revision %" PRIu64 " (%s), it is "
+                     "%" PRIu64 " (%s)",
+                     truth_index(m), index, done->result.revision, status_name(done->result.status),
+                     must->revision, status_name(must->status));
+    }
+}
+
+/* I6: what was applied since is what is committed there, in order, once, and durable here. */
+static void check_applied(struct truth_member *m, raft_index to)
+{
+    if (to > truth.committed_last || to > m->last) {
+        verdict_fail("I6",
+                     "member %d applies up to %" PRIu64 "; committed is %" PRIu64
+                     ", durable here %" PRIu64,
+                     truth_index(m), to, truth.committed_last, m->last);
+    }
+    uint32_t next = 0;
+    for (raft_index i = m->applied + 1; i <= to; i++) {
+        const struct known_entry *entry = truth.committed[i].entry;
+        if (m->log[i] != entry) {
+            verdict_fail("I6",
+                         "member %d applies entry %" PRIu64 " of term %" PRIu64
+                         ", committed is one of term %" PRIu64,
+                         truth_index(m), i, m->log[i]->term, entry->term);
+        }
+        if (entry->type != RAFT_ENTRY_COMMAND) {
+            continue;
+        }
+        if (next == m->command_count) {
+            verdict_fail("I6", "member %d leaves out entry %" PRIu64, truth_index(m), i);
+        }
+        check_result(m, i, &m->commands[next++]);
+    }
+    if (next != m->command_count) {
+        verdict_fail("I6", "member %d applies more than there is up to %" PRIu64, truth_index(m),
+                     to);
+    }
+    m->command_count = 0;
+    m->applied = to;
+}
+
+/* --- birth and inputs ------------------------------------------------------------------------- */
+
+struct raft *__wrap_raft_create(const struct raft_options *options,
+                                const struct raft_restored *restored, uint64_t now_ms)
+{
+    struct truth_member *m = &truth.members[truth.current];
+    m->id = options->self;
+    m->applied = 0;
+    m->commit = restored->commit;
+    m->role = RAFT_FOLLOWER;
+    check_applied(m, restored->applied);
+    struct raft_options small = *options;
+    small.append_bytes_max = truth.knobs[KNOB_append_bytes];
+    small.persist_bytes_max = truth.knobs[KNOB_persist_bytes];
+    small.inflight_messages_max = truth.knobs[KNOB_inflight_messages];
+    small.tail_bytes_max = truth.knobs[KNOB_tail_bytes];
+    small.uncommitted_entries_max = truth.knobs[KNOB_uncommitted_entries];
+    m->raft = __real_raft_create(&small, restored, now_ms);
+    return m->raft;
+}
+
+enum status __wrap_raft_step(struct raft *r, const struct raft_input *input)
+{
+    if (input->kind == RAFT_INPUT_APPLIED) {
+        check_applied(truth_by_raft(r), input->index);
+    } else if (input->kind == RAFT_INPUT_LOADED) {
+        coverage_hit(MARK_LOADED_FROM_DISK);
+    } else if (input->kind == RAFT_INPUT_STALLED) {
+        coverage_hit(MARK_STALL_TOLD);
+    }
+    return __real_raft_step(r, input);
+}
+
+/* --- a turn's end ----------------------------------------------------------------------------- */
+
+static bool majority_holds(const node_id *ids, uint32_t count, struct entry_id entry)
+{
+    uint32_t holders = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        holders += truth_had(ids[i], entry);
+    }
+    return 2 * holders > count;
+}
+
+static const struct truth_member *any_holder(const struct raft_config *config,
+                                             struct entry_id entry)
+{
+    for (uint32_t i = 0; i < config->voter_count; i++) {
+        const struct truth_member *m = truth_by_id(config->voters[i]);
+        if (m != NULL && truth_disk_has(m, entry)) {
+            return m;
+        }
+    }
+    return NULL;
+}
+
+/* I7: when somebody first believes that an entry is committed, a quorum has it on disk. */
+static void check_commit(struct truth_member *m)
+{
+    struct entry_id entry = {.index = raft_commit(m->raft)};
+    if (entry.index < m->commit) {
+        verdict_fail("I7", "member %d takes its commit index back from %" PRIu64 " to %" PRIu64,
+                     truth_index(m), m->commit, entry.index);
+    }
+    m->commit = entry.index;
+    if (entry.index > raft_last(m->raft).index) {
+        verdict_fail("I7", "member %d commits %" PRIu64 " beyond its log", truth_index(m),
+                     entry.index);
+    }
+    if (entry.index == 0 || !raft_term_at(m->raft, entry.index, &entry.term)) {
+        return;
+    }
+    if (entry.index <= truth.committed_last) {
+        if (truth.committed[entry.index].entry->term != entry.term) {
+            verdict_fail("I6",
+                         "member %d commits %" PRIu64 " of term %" PRIu64
+                         ", committed is one of term %" PRIu64,
+                         truth_index(m), entry.index, entry.term,
+                         truth.committed[entry.index].entry->term);
+        }
+        return;
+    }
+    const struct raft_config *config = raft_active_config(m->raft);
+    if (!majority_holds(config->voters, config->voter_count, entry) ||
+        (config->outgoing_count > 0 &&
+         !majority_holds(config->outgoing, config->outgoing_count, entry))) {
+        verdict_fail("I7",
+                     "member %d commits %" PRIu64 " of term %" PRIu64 " without a durable quorum",
+                     truth_index(m), entry.index, entry.term);
+    }
+    const struct truth_member *holder = any_holder(config, entry);
+    if (holder == NULL) {
+        verdict_fail("I7", "member %d commits %" PRIu64 ", and no disk has it any more",
+                     truth_index(m), entry.index);
+    }
+    if (truth.committed_last + 1 <= entry.index &&
+        holder->log[truth.committed_last + 1]->term < entry.term) {
+        coverage_hit(MARK_OLD_TERM_COMMITTED);
+    }
+    truth_commit(holder, entry.index, raft_term_now(m->raft));
+}
+
+static void check_new_leader(struct truth_member *m, raft_term term)
+{
+    struct term_truth *t = truth_term(term);
+    if (t->leader != 0 && t->leader != m->id) {
+        verdict_fail("I1", "members %d and %d lead term %" PRIu64,
+                     truth_index(truth_by_id(t->leader)), truth_index(m), term);
+    }
+    t->leader = m->id;
+    raft_term own = 0;
+    raft_index last = truth.committed_last;
+    while (last > 0 && truth.committed[last].by >= term) {
+        last--; /* by a newer leader, of which this one need not know */
+    }
+    if (last > 0 &&
+        (!raft_term_at(m->raft, last, &own) || own != truth.committed[last].entry->term)) {
+        verdict_fail("I5", "member %d leads term %" PRIu64 " without committed entry %" PRIu64,
+                     truth_index(m), term, last);
+    }
+    for (uint32_t i = 0; i < truth.member_count; i++) {
+        const struct truth_member *other = &truth.members[i];
+        if (other != m && other->raft != NULL && raft_role(other->raft) == RAFT_LEADER) {
+            coverage_hit(MARK_TWO_LEADERS_AT_ONCE);
+        }
+    }
+}
+
+/* I8: what a leader believes of a follower is on that one's disk, unless a newer leader has
+ * overwritten it since. */
+static void check_matches(const struct truth_member *m, raft_term term)
+{
+    for (uint32_t i = 0; i < truth.member_count; i++) {
+        const struct truth_member *other = &truth.members[i];
+        struct raft_progress_view view;
+        if (other == m || other->id == 0 || !raft_progress_of(m->raft, other->id, &view)) {
+            continue;
+        }
+        if (view.match >= view.next) {
+            verdict_fail("I8", "member %d: match %" PRIu64 " of member %d, next %" PRIu64,
+                         truth_index(m), view.match, truth_index(other), view.next);
+        }
+        uint32_t window = truth.knobs[KNOB_inflight_messages];
+        if (view.inflight >= (window != 0 ? window : LIMIT_INFLIGHT_MESSAGES)) {
+            coverage_hit(MARK_WINDOW_FULL);
+        }
+        bool is_newer =
+            other->term > term || (other->raft != NULL && raft_term_now(other->raft) > term);
+        struct entry_id match = {.index = view.match};
+        if (!is_newer && !other->is_damaged && match.index > 0 &&
+            (!raft_term_at(m->raft, match.index, &match.term) || !truth_disk_has(other, match))) {
+            verdict_fail("I8", "member %d believes that member %d holds %" PRIu64, truth_index(m),
+                         truth_index(other), match.index);
+        }
+    }
+}
+
+/* I1, I4, I5: what a role says. */
+static void check_role(struct truth_member *m, const struct raft_output *out)
+{
+    enum raft_role role = raft_role(m->raft);
+    raft_term term = raft_term_now(m->raft);
+    if (role == RAFT_LEADER && (m->role != RAFT_LEADER || m->role_term != term)) {
+        check_new_leader(m, term);
+    } else if (role == RAFT_LEADER) {
+        bool dropped = raft_last(m->raft).index < m->role_last;
+        for (uint32_t i = 0; i < out->event_count; i++) {
+            dropped |= out->events[i].kind == RAFT_EVENT_TRUNCATED;
+        }
+        if (dropped) {
+            verdict_fail("I4", "member %d drops entries of its own log, leading term %" PRIu64,
+                         truth_index(m), term);
+        }
+    }
+    if (role == RAFT_LEADER) {
+        check_matches(m, term);
+        if (raft_leader_is_established(m->raft)) {
+            coverage_hit(MARK_ESTABLISHED_LEADER);
+        }
+    }
+    m->role = role;
+    m->role_term = term;
+    m->role_last = raft_last(m->raft).index;
+}
+
+/* --- messages --------------------------------------------------------------------------------- */
+
+static void check_vote(const struct truth_member *m, raft_term term, node_id candidate)
+{
+    node_id *vote = &truth_term(term)->votes[truth_index(m)];
+    if (*vote != 0 && *vote != candidate) {
+        verdict_fail("I1b", "member %d votes for two in term %" PRIu64, truth_index(m), term);
+    }
+    *vote = candidate;
+    if (m->vote != candidate || m->term != term) {
+        verdict_fail("I18", "member %d tells of a vote of term %" PRIu64 " that is not durable",
+                     truth_index(m), term);
+    }
+}
+
+static void check_acknowledgement(const struct truth_member *m, const struct raft_message *msg)
+{
+    if (msg->match > m->last) {
+        verdict_fail("I18", "member %d acknowledges %" PRIu64 ", durable is %" PRIu64,
+                     truth_index(m), msg->match, m->last);
+    }
+    const struct truth_member *to = truth_by_id(msg->to);
+    raft_term term = 0;
+    if (msg->match == 0 || to == NULL || to->raft == NULL || raft_role(to->raft) != RAFT_LEADER ||
+        raft_term_now(to->raft) != msg->term) {
+        return;
+    }
+    if (!raft_term_at(to->raft, msg->match, &term) || term != m->log[msg->match]->term) {
+        verdict_fail("I18", "member %d acknowledges %" PRIu64 ", where its log is not the leader's",
+                     truth_index(m), msg->match);
+    }
+}
+
+/* I18: nothing is said that is not durable. */
+static void check_message(struct truth_member *m, const struct raft_message *msg)
+{
+    bool is_grant = msg->type == RAFT_MSG_PREVOTE_REPLY && !msg->reject;
+    if (msg->type != RAFT_MSG_PREVOTE && !is_grant && msg->type != RAFT_MSG_SNAPSHOT) {
+        if (m->term != msg->term) {
+            verdict_fail("I18", "member %d sends %s of term %" PRIu64 ", durable is %" PRIu64,
+                         truth_index(m), raft_message_name(msg->type), msg->term, m->term);
+        }
+        m->highest_sent = msg->term;
+    }
+    switch (msg->type) {
+    case RAFT_MSG_VOTE:
+        if (msg->transfer) {
+            coverage_hit(MARK_VOTE_BY_TRANSFER);
+        }
+        check_vote(m, msg->term, msg->from);
+        /* fall through */
+    case RAFT_MSG_PREVOTE:
+        if (!truth_disk_has(m, msg->last)) {
+            verdict_fail("I18", "member %d advertises a tail that is not durable", truth_index(m));
+        }
+        break;
+    case RAFT_MSG_VOTE_REPLY:
+        if (!msg->reject) {
+            check_vote(m, msg->term, msg->to);
+        }
+        break;
+    case RAFT_MSG_APPEND_REPLY:
+    case RAFT_MSG_HEARTBEAT_REPLY:
+        check_acknowledgement(m, msg);
+        break;
+    case RAFT_MSG_TIMEOUT_NOW:
+        coverage_hit(MARK_TIMEOUT_NOW_SENT);
+        break;
+    default:
+        break;
+    }
+}
+
+static void trace_turn(const struct truth_member *m, const struct raft_output *out)
+{
+    for (uint32_t i = 0; i < out->event_count; i++) {
+        verdict_trace("member %d: %s %" PRIu64 " %" PRIu64, truth_index(m),
+                      raft_event_name(out->events[i].kind), out->events[i].a, out->events[i].b);
+    }
+    for (uint32_t i = 0; i < out->message_count; i++) {
+        const struct raft_message *msg = &out->messages[i];
+        const struct truth_member *to = truth_by_id(msg->to);
+        verdict_trace("member %d -> %d %s%s term %" PRIu64 " last %" PRIu64 "/%" PRIu64 " +%" PRIu32
+                      " commit %" PRIu64 " match %" PRIu64,
+                      truth_index(m), to != NULL ? truth_index(to) : -1,
+                      raft_message_name(msg->type), msg->reject ? " no" : "", msg->term,
+                      msg->last.term, msg->last.index, msg->entry_count, msg->commit, msg->match);
+    }
+}
+
+void __wrap_raft_turn(struct raft *r, uint64_t now_ms, struct raft_output *out)
+{
+    __real_raft_turn(r, now_ms, out);
+    struct truth_member *m = truth_by_raft(r);
+    if (verdict_is_traced()) {
+        trace_turn(m, out);
+    }
+    for (uint32_t i = 0; i < out->event_count; i++) {
+        coverage_hit_event(out->events[i].kind);
+    }
+    check_role(m, out);
+    check_commit(m);
+    for (uint32_t i = 0; i < out->message_count; i++) {
+        check_message(m, &out->messages[i]);
+    }
+}
+
+/* --- the code's own checks -------------------------------------------------------------------- */
+
+static _Noreturn void fail_check(const char *file, int line, const char *words)
+{
+    char id[96];
+    const char *base = file;
+    for (const char *at = file; *at != '\0'; at++) {
+        base = *at == '/' ? at + 1 : base;
+    }
+    snprintf(id, sizeof(id), "CHECK %s:%d", base, line);
+    verdict_fail(id, "%s", words);
+}
+
+void __wrap_check_failed(const char *file, int line, const char *expr)
+{
+    fail_check(file, line, expr);
+}
+
+void __wrap_check_failed_values(const char *file, int line, const char *expr, uint64_t left,
+                                uint64_t right)
+{
+    char words[256];
+    snprintf(words, sizeof(words), "%s: %" PRIu64 " and %" PRIu64, expr, left, right);
+    fail_check(file, line, words);
+}
