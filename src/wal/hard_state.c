@@ -96,7 +96,8 @@ static enum status decode(const uint8_t block[WAL_BLOCK_BYTES], struct uuid log_
     found->vote = load_u64(block + 48);
     found->record_number = load_u64(block + 56);
     found->lease_promise_ms = load_u32(block + 64);
-    return uuid_equal(found->log_id, log_id) ? STATUS_OK : STATUS_CORRUPT;
+    bool is_possible = found->version > 0 && found->version < UINT64_MAX;
+    return is_possible && uuid_equal(found->log_id, log_id) ? STATUS_OK : STATUS_CORRUPT;
 }
 
 /* Take the newest good copy over into *h and count the good copies of that version. */

@@ -6,6 +6,9 @@
 
 #include <string.h>
 
+/* No log ever gets so far, and sums with less than that do not overflow. */
+#define NUMBERS_MAX (UINT64_MAX / 2)
+
 static const uint8_t zeros[64 * KIB];
 
 void closed_segments_push(struct closed_segments *c, struct closed_segment segment)
@@ -116,7 +119,7 @@ static bool place_is_right(const struct recovery *r, const struct wal_record *re
     const struct wal_index *ix = r->index;
     switch (rec->type) {
     case WAL_RECORD_SNAPSHOT:
-        return rec->first > 0;
+        return true;
     case WAL_RECORD_TRUNCATE:
         /* A log that begins in the middle may begin with this record, or with entries that it
          * replaces. */
@@ -137,6 +140,14 @@ static char *why_not_next(const struct recovery *r, const struct wal_record *rec
     if (rec->number != r->end.number + 1 || rec->previous_crc != r->end.crc) {
         return mem_printf("record %" PRIu64 " does not follow record %" PRIu64, rec->number,
                           r->end.number);
+    }
+    if (rec->number == 0 || rec->first == 0 || rec->number > NUMBERS_MAX ||
+        rec->first > NUMBERS_MAX) {
+        return mem_printf("impossible number %" PRIu64 " or index %" PRIu64, rec->number,
+                          rec->first);
+    }
+    if ((rec->type == WAL_RECORD_SEAL || rec->type == WAL_RECORD_END) && rec->count > 0) {
+        return mem_strdup("entries in a record that has none");
     }
     if (!place_is_right(r, rec)) {
         return mem_printf("entries from %" PRIu64 " cannot follow entry %" PRIu64
@@ -163,7 +174,7 @@ static enum status accept(struct recovery *r, const struct wal_record *rec, stru
                                           " of %s, which has only version %" PRIu64,
                                           rec->hard_number, HARD_STATE_FILE, r->hard->version));
     }
-    if (begins_in_the_middle(r)) {
+    if (begins_in_the_middle(r) && rec->first > 0) {
         begin_in_the_middle(r, rec);
     }
     char *reason = why_not_next(r, rec);

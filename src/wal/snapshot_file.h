@@ -36,8 +36,11 @@ enum status MUST_CHECK snapshot_writer_create(struct disk *disk, struct uuid clu
 /* At most SNAPSHOT_CHUNK_BYTES: becomes one chunk. Synced every few MiB, so that the last sync is
  * short and the log's own syncs do not stand behind it. */
 enum status MUST_CHECK snapshot_writer_add(struct snapshot_writer *w, struct slice state);
-/* Footer, sync, read back and check every chunk's checksum when `verify`, rename, directory
- * sync. */
+/* A step, of about a MiB, of reading back what was written; with the first one the footer is
+ * written and nothing more may be added. *done: finish has nothing left to verify. Not needed, but
+ * finish takes as long as the file is large without it. OK, CORRUPT, NO_SPACE, IO. */
+enum status MUST_CHECK snapshot_writer_verify(struct snapshot_writer *w, bool *done);
+/* Footer, sync, when `verify` what is left to read back and check, rename, directory sync. */
 enum status MUST_CHECK snapshot_writer_finish(struct snapshot_writer *w, bool verify);
 /* Removes the temporary file when it was not finished. NULL is fine. */
 void snapshot_writer_destroy(struct snapshot_writer *w);
@@ -87,7 +90,12 @@ enum status MUST_CHECK snapshot_receiver_create(struct disk *disk, const struct 
 /* The bytes at *offset and no others; INVALID for another place. */
 enum status MUST_CHECK snapshot_receiver_add(struct snapshot_receiver *r, uint64_t offset,
                                              struct slice bytes);
-/* All came: checks everything, syncs, renames, syncs the directory. CORRUPT: thrown away. */
+/* All came: a step, of about a MiB, of the checks of finish, which may then be many. *done: finish
+ * has nothing left to check. CORRUPT: thrown away. INVALID: not all came. */
+enum status MUST_CHECK snapshot_receiver_check(struct snapshot_receiver *r, bool *done,
+                                               char **detail);
+/* Checks what is left to check, syncs, renames, syncs the directory. CORRUPT: thrown away. INVALID:
+ * not all came. */
 enum status MUST_CHECK snapshot_receiver_finish(struct snapshot_receiver *r, char **detail);
 /* Leaves what came for a later try. NULL is fine. */
 void snapshot_receiver_destroy(struct snapshot_receiver *r);

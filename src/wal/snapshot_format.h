@@ -78,5 +78,5 @@ enum status MUST_CHECK snapshot_reader_of_file(struct disk_file *file, const cha
                                                struct snapshot_reader **reader, char **detail);
 /* What the footer says of the file. */
 struct snapshot_file snapshot_reader_file(const struct snapshot_reader *r);
-/* Read on to the end. OK when everything is sound; CORRUPT with *detail, IO. */
-enum status MUST_CHECK snapshot_reader_check_all(struct snapshot_reader *r, char **detail);
+/* Read on, about a MiB. OK, *done at the end when everything is sound; CORRUPT with *detail, IO. */
+enum status MUST_CHECK snapshot_reader_check(struct snapshot_reader *r, bool *done, char **detail);

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <zstd.h>
 
+#define CHECK_STEP_CHUNKS 4u
+
 struct snapshot_reader {
     struct disk_file *file; /* owned when owns_file */
     bool owns_file;
@@ -242,13 +244,14 @@ enum status snapshot_reader_next(struct snapshot_reader *r, struct slice *state)
     return STATUS_OK;
 }
 
-enum status snapshot_reader_check_all(struct snapshot_reader *r, char **detail)
+enum status snapshot_reader_check(struct snapshot_reader *r, bool *done, char **detail)
 {
     enum status status = STATUS_OK;
-    while (status == STATUS_OK) {
+    for (unsigned i = 0; status == STATUS_OK && i < CHECK_STEP_CHUNKS; i++) {
         struct slice state;
         status = snapshot_reader_next(r, &state);
     }
+    *done = status == STATUS_NOT_FOUND;
     if (status == STATUS_CORRUPT && detail != NULL) {
         *detail = mem_printf("%s, offset %" PRIu64 ": the state is damaged", r->name, r->offset);
     }

@@ -22,8 +22,10 @@ struct snapshot_receiver {
     struct disk_file *file; /* owned; NULL once it is closed */
     struct snapshot_file wanted;
     uint64_t offset;
-    uint64_t synced_bytes; /* and `receiving` says so */
-    bool is_failed;        /* nobody knows what the file holds behind synced_bytes */
+    uint64_t synced_bytes;         /* and `receiving` says so */
+    struct snapshot_reader *check; /* owned; of what came, once all of it did */
+    bool is_checked;
+    bool is_failed; /* nobody knows what the file holds behind synced_bytes */
 };
 
 static void encode_progress(const struct snapshot_file *file, uint64_t offset,
@@ -140,66 +142,81 @@ enum status snapshot_receiver_add(struct snapshot_receiver *r, uint64_t offset, 
     return status;
 }
 
-static enum status check_file(struct snapshot_receiver *r, const char *name, char **detail)
+/* What came is durable, whole, and what was announced, as far as the ends of the file tell. */
+static enum status begin_check(struct snapshot_receiver *r, const char *name, char **detail)
 {
-    struct snapshot_reader *reader = NULL;
-    enum status status = snapshot_reader_of_file(r->file, name, &reader, detail);
-    if (status != STATUS_OK) {
-        return status;
+    enum status status = r->disk->ops->sync(r->file);
+    if (status == STATUS_OK) {
+        status = snapshot_reader_of_file(r->file, name, &r->check, detail);
     }
-    struct snapshot_file came = snapshot_reader_file(reader);
+    if (status != STATUS_OK) {
+        return status == STATUS_UNSUPPORTED ? STATUS_CORRUPT : status;
+    }
+    struct snapshot_file came = snapshot_reader_file(r->check);
     if (!uuid_equal(came.cluster, r->wanted.cluster) || came.id.index != r->wanted.id.index ||
         came.id.term != r->wanted.id.term || came.size_bytes != r->wanted.size_bytes ||
         came.crc != r->wanted.crc) {
         if (detail != NULL) {
             *detail = mem_printf("%s: not the snapshot that was announced", name);
         }
-        status = STATUS_CORRUPT;
-    } else {
-        status = snapshot_reader_check_all(reader, detail);
+        return STATUS_CORRUPT;
     }
-    snapshot_reader_destroy(reader);
-    return status;
+    return STATUS_OK;
 }
 
-/* Both are gone afterwards, or worthless to a later try. */
-static void throw_away(struct snapshot_receiver *r, const char *part)
+static void close_part(struct snapshot_receiver *r)
 {
-    (void)r->disk->ops->unlink(r->disk, part);
-    (void)r->disk->ops->unlink(r->disk, SNAPSHOT_PROGRESS_FILE);
+    snapshot_reader_destroy(r->check);
+    r->check = NULL;
+    (void)r->disk->ops->close(r->file);
+    r->file = NULL;
 }
 
-enum status snapshot_receiver_finish(struct snapshot_receiver *r, char **detail)
+enum status snapshot_receiver_check(struct snapshot_receiver *r, bool *done, char **detail)
 {
-    CHECK(r->file != NULL);
+    *done = false;
     if (detail != NULL) {
         *detail = NULL;
     }
     if (r->is_failed || r->offset != r->wanted.size_bytes) {
         return r->is_failed ? STATUS_IO : STATUS_INVALID;
     }
-    const struct disk_ops *ops = r->disk->ops;
+    CHECK(r->file != NULL);
+    char part[SNAPSHOT_NAME_SIZE];
+    snapshot_name(r->wanted.id.index, SNAPSHOT_PART_SUFFIX, part);
+    enum status status = r->check == NULL ? begin_check(r, part, detail) : STATUS_OK;
+    if (status == STATUS_OK && !r->is_checked) {
+        status = snapshot_reader_check(r->check, &r->is_checked, detail);
+    }
+    if (status == STATUS_CORRUPT) {
+        /* Both are gone, or worthless to a later try. */
+        close_part(r);
+        (void)r->disk->ops->unlink(r->disk, part);
+        (void)r->disk->ops->unlink(r->disk, SNAPSHOT_PROGRESS_FILE);
+    }
+    r->is_failed = status != STATUS_OK;
+    *done = r->is_checked;
+    return status;
+}
+
+enum status snapshot_receiver_finish(struct snapshot_receiver *r, char **detail)
+{
+    enum status status = STATUS_OK;
+    for (bool done = false; status == STATUS_OK && !done;) {
+        status = snapshot_receiver_check(r, &done, detail);
+    }
+    if (status != STATUS_OK) {
+        return status;
+    }
+    close_part(r);
     char part[SNAPSHOT_NAME_SIZE];
     char name[SNAPSHOT_NAME_SIZE];
     snapshot_name(r->wanted.id.index, SNAPSHOT_PART_SUFFIX, part);
     snapshot_name(r->wanted.id.index, SNAPSHOT_SUFFIX, name);
-    enum status status = ops->sync(r->file);
+    status = r->disk->ops->rename(r->disk, part, name);
     if (status == STATUS_OK) {
-        status = check_file(r, part, detail);
-    }
-    enum status closed = ops->close(r->file);
-    r->file = NULL;
-    status = status == STATUS_OK ? closed : status;
-    if (status == STATUS_CORRUPT || status == STATUS_UNSUPPORTED) {
-        throw_away(r, part);
-        return STATUS_CORRUPT;
-    }
-    if (status == STATUS_OK) {
-        status = ops->rename(r->disk, part, name);
-    }
-    if (status == STATUS_OK) {
-        (void)ops->unlink(r->disk, SNAPSHOT_PROGRESS_FILE);
-        status = ops->sync_dir(r->disk);
+        (void)r->disk->ops->unlink(r->disk, SNAPSHOT_PROGRESS_FILE);
+        status = r->disk->ops->sync_dir(r->disk);
     }
     return status;
 }
@@ -214,7 +231,7 @@ void snapshot_receiver_destroy(struct snapshot_receiver *r)
             /* Should it fail, the later try begins where the last sync was. */
             (void)!keep_progress(r);
         }
-        (void)r->disk->ops->close(r->file);
+        close_part(r);
     }
     mem_free(r);
 }

@@ -21,6 +21,9 @@ struct snapshot_writer {
     uint32_t chunks;
     uint32_t file_crc;
     uint64_t state_bytes;
+    bool has_footer;
+    struct snapshot_reader *check; /* owned; what is read back */
+    bool is_verified;
     bool is_finished;
     struct buf stored;
 };
@@ -70,7 +73,7 @@ enum status snapshot_writer_create(struct disk *disk, struct uuid cluster, struc
 
 enum status snapshot_writer_add(struct snapshot_writer *w, struct slice state)
 {
-    CHECK(w->file != NULL);
+    CHECK(w->file != NULL && !w->has_footer);
     CHECK_CMP(state.size, >, 0);
     CHECK_CMP(state.size, <=, SNAPSHOT_CHUNK_BYTES);
     CHECK_CMP(w->chunks, <, UINT32_MAX);
@@ -107,18 +110,24 @@ static enum status put_footer(struct snapshot_writer *w)
     uint8_t bytes[SNAPSHOT_FOOTER_BYTES];
     snapshot_footer_encode(&footer, bytes);
     struct slice part = slice_of(bytes, sizeof bytes);
+    w->has_footer = true;
     enum status status = w->disk->ops->write(w->file, w->offset, &part, 1);
     return status == STATUS_OK ? w->disk->ops->sync(w->file) : status;
 }
 
-static enum status verify_file(struct snapshot_writer *w, const char *name)
+enum status snapshot_writer_verify(struct snapshot_writer *w, bool *done)
 {
-    struct snapshot_reader *r = NULL;
-    enum status status = snapshot_reader_of_file(w->file, name, &r, NULL);
-    if (status == STATUS_OK) {
-        status = snapshot_reader_check_all(r, NULL);
-        snapshot_reader_destroy(r);
+    CHECK(w->file != NULL);
+    enum status status = w->has_footer ? STATUS_OK : put_footer(w);
+    if (status == STATUS_OK && w->check == NULL) {
+        char name[SNAPSHOT_NAME_SIZE];
+        snapshot_name(w->header.id.index, SNAPSHOT_TEMPORARY_SUFFIX, name);
+        status = snapshot_reader_of_file(w->file, name, &w->check, NULL);
     }
+    if (status == STATUS_OK && !w->is_verified) {
+        status = snapshot_reader_check(w->check, &w->is_verified, NULL);
+    }
+    *done = w->is_verified;
     return status;
 }
 
@@ -129,9 +138,9 @@ enum status snapshot_writer_finish(struct snapshot_writer *w, bool verify)
     char name[SNAPSHOT_NAME_SIZE];
     snapshot_name(w->header.id.index, SNAPSHOT_TEMPORARY_SUFFIX, temporary);
     snapshot_name(w->header.id.index, SNAPSHOT_SUFFIX, name);
-    enum status status = put_footer(w);
-    if (status == STATUS_OK && verify) {
-        status = verify_file(w, temporary);
+    enum status status = w->has_footer ? STATUS_OK : put_footer(w);
+    for (bool done = !verify; status == STATUS_OK && !done;) {
+        status = snapshot_writer_verify(w, &done);
     }
     enum status closed = w->disk->ops->close(w->file);
     w->file = NULL;
@@ -157,6 +166,7 @@ void snapshot_writer_destroy(struct snapshot_writer *w)
         snapshot_name(w->header.id.index, SNAPSHOT_TEMPORARY_SUFFIX, name);
         (void)w->disk->ops->unlink(w->disk, name);
     }
+    snapshot_reader_destroy(w->check);
     buf_deinit(&w->stored);
     mem_free(w);
 }

@@ -50,8 +50,8 @@ enum status wal_find_snapshot(struct disk *disk, bool thorough, struct snapshot_
         struct snapshot_reader *r = NULL;
         if (is_sound && thorough) {
             status = snapshot_reader_open(disk, any, entries[i - 1].id, &r, NULL);
-            if (status == STATUS_OK) {
-                status = snapshot_reader_check_all(r, NULL);
+            for (bool done = false; status == STATUS_OK && !done;) {
+                status = snapshot_reader_check(r, &done, NULL);
             }
             snapshot_reader_destroy(r);
             is_sound = status == STATUS_OK;

@@ -195,7 +195,9 @@ static enum status check_install(struct wal *w, const struct wal_batch *batch)
     if (status != STATUS_OK) {
         return status;
     }
-    CHECK_CMP(id.index, >=, batch->install_index);
+    if (id.index < batch->install_index) {
+        return STATUS_CORRUPT;
+    }
     CHECK(batch->discard || batch->install_index <= w->index.last);
     CHECK(w->recovering || batch->install_index >= w->end.commit || !batch->discard);
     w->snapshot = id;

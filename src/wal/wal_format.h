@@ -61,7 +61,7 @@ struct wal_record {
     uint64_t first;
     /* Of the first entry; without entries, the same as previous_term. */
     uint64_t term;
-    /* Of the entry before `first`, so that a log can begin with any record; 0 when there is none. */
+    /* Of the entry before `first`, so that a log can begin with any record; 0 for none. */
     uint64_t previous_term;
     /* The commit index, never above the last index of this record. */
     uint64_t commit;

@@ -249,7 +249,9 @@ enum status wal_compact(struct wal *w, uint64_t first, bool *more)
             return wal_finish(w, status);
         }
     }
-    CHECK_CMP(first, <=, w->snapshot.index + 1);
+    if (w->snapshot.index + 1 < first) {
+        return STATUS_CORRUPT;
+    }
     if (w->reader.file != NULL && w->reader.header.sequence == w->closed.items[0].sequence) {
         wal_close_reader(w);
     }

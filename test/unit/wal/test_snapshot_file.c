@@ -166,6 +166,29 @@ static void rule_s2_chunks_that_changed_places_are_refused(void **state)
     }
 }
 
+static void a_long_verification_is_done_in_steps(void **state)
+{
+    struct fixture *x = *state;
+    struct snapshot_writer *w = NULL;
+    uint8_t chunk[5000] = {1};
+    assert_int_equal(snapshot_writer_create(x->disk, kit_cluster(), five, slice_of(NULL, 0), &w),
+                     STATUS_OK);
+    for (unsigned i = 0; i < 10; i++) {
+        assert_int_equal(snapshot_writer_add(w, slice_of(chunk, sizeof chunk)), STATUS_OK);
+    }
+    unsigned steps = 0;
+    for (bool done = false; !done; steps++) {
+        assert_int_equal(snapshot_writer_verify(w, &done), STATUS_OK);
+    }
+    assert_int_equal(steps, 3);
+    uint64_t calls = fake_disk_calls(x->fake);
+    assert_int_equal(snapshot_writer_finish(w, true), STATUS_OK);
+    /* The rename and the sync of the directory. */
+    assert_int_equal(fake_disk_calls(x->fake) - calls, 2);
+    snapshot_writer_destroy(w);
+    assert_false(is_refused(x->disk, five));
+}
+
 static void a_snapshot_that_was_not_finished_leaves_nothing(void **state)
 {
     struct fixture *x = *state;
@@ -572,6 +595,7 @@ int main(void)
         TEST(rule_s2_a_snapshot_of_another_size_is_refused),
         TEST(rule_s2_swapped_snapshots_are_refused),
         TEST(rule_s2_chunks_that_changed_places_are_refused),
+        TEST(a_long_verification_is_done_in_steps),
         TEST(a_snapshot_that_was_not_finished_leaves_nothing),
         TEST(rule_s2_p8_crash_at_every_call_of_a_writer),
         TEST(rule_s2_p8_crash_at_every_call_of_a_removal),

@@ -497,7 +497,7 @@ static void rule_p13_a_record_that_does_not_follow_is_corrupt(void **state)
     assert_int_equal(open_log(x->disk, &w, &detail), STATUS_OK);
     wal_close(w);
 
-    struct wal_record bad[10];
+    struct wal_record bad[12];
     for (unsigned i = 0; i < COUNT_OF(bad); i++) {
         bad[i] = good;
     }
@@ -513,6 +513,10 @@ static void rule_p13_a_record_that_does_not_follow_is_corrupt(void **state)
     bad[8].first = 4;
     bad[8].commit = 4;
     bad[9].previous_term = 1;
+    bad[10].type = WAL_RECORD_SEAL;
+    bad[11].type = WAL_RECORD_SNAPSHOT;
+    bad[11].first = UINT64_MAX;
+    bad[11].commit = 0;
     for (unsigned i = 0; i < COUNT_OF(bad); i++) {
         forge(x, bad[i], 6);
         expect_corrupt(x->disk, SEGMENT_1, "offset 24576: ");
