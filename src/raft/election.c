@@ -16,7 +16,10 @@
 static void draw_timeout(struct raft *r)
 {
     uint64_t base = r->options.election_timeout_ms;
-    r->election.timeout_ms = base + rng_below(&r->rng, base);
+    struct preference_slot slot = preference_slot(r); /* rule E10; else all of it */
+    uint64_t width = slot.count > 1 && base >= slot.count ? base / slot.count : base;
+    uint64_t from = width < base ? slot.rank * width : 0;
+    r->election.timeout_ms = base + from + rng_below(&r->rng, width);
     r->election.started_ms = r->now_ms;
     r->election.deadline_ms = r->now_ms + r->election.timeout_ms;
 }
@@ -31,11 +34,7 @@ void election_init(struct raft *r)
 
 bool election_may_campaign(const struct raft *r)
 {
-    /* Rule E14: a member that its newest configuration does not name campaigns too, and does not
-     * count itself. Else nobody could win half-way through the removal of a leader. */
-    return r->config.voter_count > 0 && !raft_is_recovering(r) && !snapshot_is_awaited(r) &&
-           !(config_has_learner(&r->config, r->options.self) &&
-             !config_has_voter(&r->config, r->options.self));
+    return membership_may_lead(r) && !raft_is_recovering(r) && !snapshot_is_awaited(r);
 }
 
 uint64_t election_deadline(const struct raft *r)
@@ -200,6 +199,12 @@ void election_on_prevote(struct raft *r, const struct raft_message *m)
     outbox_send(r, &reply);
 }
 
+static uint32_t rank_without(const struct raft *r, node_id lost)
+{
+    const struct voter_pair who = {.id = r->options.self, .without = lost};
+    return config_voter_rank(&r->config, &r->preference, who);
+}
+
 /* In a quick round (rule E6b) one that cannot be won any more is repeated after a slot of chance;
  * otherwise the timeout repeats it. */
 static void on_refused(struct raft *r)
@@ -213,7 +218,7 @@ static void on_refused(struct raft *r)
         return;
     }
     e->lost_rounds++;
-    uint32_t rank = config_voter_rank(&r->config, r->options.self, e->lost_leader);
+    uint32_t rank = rank_without(r, e->lost_leader);
     uint64_t wait_ms = (uint64_t)rank * e->slot_ms + rng_below(&r->rng, e->slot_ms);
     e->deadline_ms = index_min(e->deadline_ms, r->now_ms + wait_ms);
 }
@@ -336,13 +341,18 @@ void election_on_lost(struct raft *r, const struct raft_input *input)
     if (input->lost.sync_ms > LOST_SLOT_MIN_MS / 2) {
         e->slot_ms = 2 * (uint32_t)index_min(input->lost.sync_ms, r->options.election_timeout_ms);
     }
-    uint32_t rank = config_voter_rank(&r->config, r->options.self, lost);
+    uint32_t rank = rank_without(r, lost);
     e->deadline_ms = index_min(e->deadline_ms, r->now_ms + (uint64_t)rank * e->slot_ms);
 }
 
 void election_on_time(struct raft *r)
 {
-    if (r->role == RAFT_LEADER || !election_may_campaign(r) || r->now_ms < election_deadline(r)) {
+    if (r->role == RAFT_LEADER || r->now_ms < election_deadline(r)) {
+        return;
+    }
+    if (!election_may_campaign(r)) {
+        reads_fail_all(r);
+        raft_set_leader(r, 0); /* it is gone all the same, and so may be this member's place */
         return;
     }
     if (r->role == RAFT_CANDIDATE && !r->election.asked) {

@@ -58,8 +58,8 @@ static uint32_t count_known(const struct raft *r, const struct raft_message *m)
 }
 
 /* Only a real conflict with an entry that the message carries cuts the log; never that the message
- * is shorter: an old append that comes late must change nothing (rule R1). */
-static bool take_entries(struct raft *r, const struct raft_message *m)
+ * is shorter: an old append that comes late must change nothing (rule R1). False: impossible. */
+static bool take_entries(struct raft *r, const struct raft_message *m, raft_index *verified)
 {
     uint32_t known = count_known(r, m);
     raft_index from = m->last.index + 1 + known;
@@ -69,8 +69,13 @@ static bool take_entries(struct raft *r, const struct raft_message *m)
         }
         raft_truncate(r, from);
     }
+    *verified = m->last.index + known;
     for (uint32_t i = known; i < m->entry_count; i++) {
-        raft_log_append(&r->log, &m->entries[i]);
+        if (m->entries[i].type == RAFT_ENTRY_CONFIG && config_log_is_full(&r->configs)) {
+            break; /* the rest comes again when more is applied */
+        }
+        raft_append(r, &m->entries[i]);
+        *verified = r->log.last;
     }
     return true;
 }
@@ -113,15 +118,15 @@ void follower_on_append(struct raft *r, const struct raft_message *message)
         refuse(r, m);
         return;
     }
-    if (!take_entries(r, m)) {
+    raft_index verified = 0;
+    if (!take_entries(r, m, &verified)) {
         outbox_event(r, RAFT_EVENT_DROPPED, m->type, m->from);
         return;
     }
-    raft_index verified = m->last.index + m->entry_count;
     r->debt.verified = index_max(r->debt.verified, verified);
     r->debt.owed = true;
     /* Beyond what this message verified, the log here may be another one (rule R2). */
-    r->commit = index_max(r->commit, index_min(m->commit, verified));
+    raft_advance_commit(r, index_min(m->commit, verified));
 }
 
 /* The leader says only what this member has acknowledged to it, as durable (rule R2). When that is
@@ -146,7 +151,7 @@ void follower_on_heartbeat(struct raft *r, const struct raft_message *m)
     recovering_on_heartbeat(r, m);
     /* What a recovering member acknowledged before its loss says nothing of its log now. */
     raft_index known = raft_is_recovering(r) ? r->debt.verified : r->log.last;
-    r->commit = index_max(r->commit, index_min(m->commit, known));
+    raft_advance_commit(r, index_min(m->commit, known));
     if (m->round == 0) {
         return; /* a notice of the commit index, no question */
     }

@@ -2,6 +2,8 @@
 
 #include "raft/raft_internal.h"
 
+#include <string.h>
+
 static void check_log(const struct raft *r)
 {
     const struct raft_log *log = &r->log;
@@ -71,6 +73,36 @@ static void check_role(const struct raft *r)
         CHECK_CMP(r->election.timeout_ms, >=, r->options.election_timeout_ms);
         CHECK_CMP(r->election.timeout_ms, <, 2 * (uint64_t)r->options.election_timeout_ms);
     }
+}
+
+/* Rules C2 and C3: the newest configuration of the log decides, and every one from the applied
+ * state on is known. */
+static void check_membership(const struct raft *r)
+{
+    const struct config_log *log = &r->configs;
+    CHECK_CMP(log->items[0].id.index, <=, index_max(r->applied, r->log.base.index));
+    raft_index first = raft_log_tail_first(&r->log);
+    uint32_t known = 0;
+    for (uint32_t i = 0; i < log->count; i++) {
+        raft_index index = log->items[i].id.index;
+        CHECK(i == 0 || index > log->items[i - 1].id.index);
+        CHECK_CMP(index, <=, r->log.last);
+        known += i > 0 && index >= first;
+    }
+    for (raft_index i = index_max(first, log->items[0].id.index + 1); i <= r->log.last; i++) {
+        known -= raft_log_span(&r->log, i).entries->type == RAFT_ENTRY_CONFIG;
+    }
+    CHECK_CMP(known, ==, 0);
+    const struct raft_config *newest = &log->items[log->count - 1].config;
+    CHECK(memcmp(newest, &r->config, sizeof(*newest)) == 0);
+    for (uint32_t i = 0; i < r->member_count; i++) {
+        node_id id = r->members[i].id;
+        CHECK(config_has_voter(newest, id) || config_has_learner(newest, id));
+    }
+    CHECK(r->transfer.target == 0 || config_has_voter(newest, r->transfer.target));
+    /* Rule C1. A new leader may not know yet that the older one is committed. */
+    CHECK(!leader_is_established(r) || log->count < 2 ||
+          log->items[log->count - 2].id.index <= r->commit);
 }
 
 static void check_progress(const struct raft *r, const struct progress *p)
@@ -146,9 +178,10 @@ static void check_change(const struct raft *r, const struct raft_snapshot *previ
     }
     if (r->role == RAFT_LEADER && previous->role == RAFT_LEADER) {
         CHECK_CMP(r->log.last, >=, previous->last); /* a leader only appends */
-        for (uint32_t i = 0; i < r->member_count; i++) {
-            const struct progress *p = &r->members[i].progress;
-            CHECK(p->match >= previous->match[i] || p->recovering); /* rules R4, P4 */
+        for (uint32_t i = 0; i < previous->member_count; i++) {
+            const struct member *m = member_find(r, previous->members[i]);
+            CHECK(m == NULL || m->progress.match >= previous->match[i] ||
+                  m->progress.recovering); /* rules R4, P4 */
         }
     }
     /* One term, one leader; once seen it can only be forgotten, not replaced. */
@@ -160,6 +193,7 @@ void raft_check_invariants(const struct raft *r, struct raft_snapshot *previous)
     check_log(r);
     check_durable(r);
     check_role(r);
+    check_membership(r);
     check_reads(r);
     if (r->role == RAFT_LEADER) {
         check_leader(r);
@@ -179,6 +213,7 @@ void raft_check_invariants(const struct raft *r, struct raft_snapshot *previous)
                                        .now_ms = r->now_ms,
                                        .apply_to = raft_apply_limit(r)};
     for (uint32_t i = 0; i < r->member_count; i++) {
+        previous->members[i] = r->members[i].id;
         previous->match[i] = r->members[i].progress.match;
     }
 }

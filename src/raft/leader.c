@@ -51,8 +51,26 @@ void become_leader(struct raft *r)
     for (uint32_t i = 0; i < r->member_count; i++) {
         progress_reset(&r->members[i].progress, first, r->now_ms);
     }
+    preference_forget(r);
     const struct raft_entry noop = {.term = r->term, .type = RAFT_ENTRY_NOOP};
-    raft_log_append(&r->log, &noop);
+    raft_append(r, &noop);
+}
+
+/* Rule O1. When nothing is uncommitted, even an entry beyond the bound may pass, alone. */
+static bool has_room(const struct raft *r, uint64_t bytes, uint32_t count)
+{
+    const struct leadership *l = &r->leading;
+    return l->uncommitted_entries == 0 ||
+           (l->uncommitted_bytes + bytes <= r->options.uncommitted_bytes_max &&
+            l->uncommitted_entries + count <= r->options.uncommitted_entries_max);
+}
+
+static void append_own(struct raft *r, struct raft_entry entry)
+{
+    r->leading.uncommitted_bytes += raft_entry_payload_bytes(&entry);
+    r->leading.uncommitted_entries++;
+    entry.term = r->term;
+    raft_append(r, &entry);
 }
 
 enum status leader_propose(struct raft *r, const struct raft_entry *entries, uint32_t count)
@@ -64,25 +82,29 @@ enum status leader_propose(struct raft *r, const struct raft_entry *entries, uin
     if (r->transfer.target != 0) {
         return STATUS_BUSY;
     }
-    struct leadership *l = &r->leading;
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < count; i++) {
         CHECK(entries[i].type == RAFT_ENTRY_COMMAND);
         bytes += raft_entry_payload_bytes(&entries[i]);
     }
-    /* When nothing is uncommitted, even an entry beyond the bound may pass, alone. */
-    if (l->uncommitted_entries > 0 &&
-        (l->uncommitted_bytes + bytes > r->options.uncommitted_bytes_max ||
-         l->uncommitted_entries + count > r->options.uncommitted_entries_max)) {
+    if (!has_room(r, bytes, count)) {
         return STATUS_OVERLOADED;
     }
-    l->uncommitted_bytes += bytes;
-    l->uncommitted_entries += count;
     for (uint32_t i = 0; i < count; i++) {
-        struct raft_entry entry = entries[i];
-        entry.term = r->term;
-        raft_log_append(&r->log, &entry);
+        append_own(r, entries[i]);
     }
+    return STATUS_OK;
+}
+
+enum status leader_append_config(struct raft *r, struct blob *payload, bool must)
+{
+    CHECK(r->role == RAFT_LEADER);
+    const struct raft_entry entry = {.type = RAFT_ENTRY_CONFIG, .payload = payload};
+    if (!must &&
+        (!has_room(r, raft_entry_payload_bytes(&entry), 1) || config_log_is_full(&r->configs))) {
+        return STATUS_OVERLOADED;
+    }
+    append_own(r, entry);
     return STATUS_OK;
 }
 
@@ -110,9 +132,8 @@ static void maybe_commit(struct raft *r)
     if (index <= r->commit || !raft_log_term(&r->log, index, &term) || term != r->term) {
         return;
     }
-    raft_index from = r->commit + 1;
-    r->commit = index;
-    forget_committed(r, from, index);
+    forget_committed(r, r->commit + 1, index);
+    raft_advance_commit(r, index);
 }
 
 static void note_answer(struct raft *r, struct progress *p, const struct raft_message *m)
@@ -324,6 +345,14 @@ static bool send_next(struct raft *r, struct member *member)
     return true;
 }
 
+/* After a snapshot that ends with the log there is nothing to send, and yet to ask whether it has
+ * arrived. */
+static bool wants_append(const struct raft *r, const struct progress *p)
+{
+    bool asks = p->probing && p->match + 1 < p->next;
+    return p->next >= raft_log_first(&r->log) && (p->next <= r->log.last || asks);
+}
+
 /* Everything that is new to the member and fits its window. The commit index rides on appends; when
  * there is none to ride on it goes by itself, now (rule R14). */
 static void replicate_to(struct raft *r, struct member *member)
@@ -332,7 +361,7 @@ static void replicate_to(struct raft *r, struct member *member)
     if (p->next < raft_log_first(&r->log)) {
         snapshot_offer(r, member);
     }
-    while (p->next >= raft_log_first(&r->log) && p->next <= r->log.last && !progress_is_paused(p)) {
+    while (wants_append(r, p) && !progress_is_paused(p)) {
         if (!send_next(r, member)) {
             break;
         }
@@ -344,8 +373,14 @@ static void replicate_to(struct raft *r, struct member *member)
 
 void leader_turn(struct raft *r)
 {
-    maybe_commit(r);
+    do { /* a smaller quorum may hold more already (rule C5) */
+        maybe_commit(r);
+    } while (membership_turn(r));
+    if (r->role != RAFT_LEADER) {
+        return;
+    }
     reads_leader_turn(r);
+    preference_turn(r);
     if (r->now_ms >= r->leading.heartbeat_ms && !r->transfer.stalled) {
         leader_broadcast_heartbeat(r);
     }

@@ -28,22 +28,6 @@ static void apply_defaults(struct raft_options *o)
     CHECK_CMP(o->clock_rate_error_percent, <, 100);
 }
 
-static void add_members(struct raft *r, const node_id *ids, uint32_t count)
-{
-    const struct progress_bounds bounds = {.messages_max = r->options.inflight_messages_max,
-                                           .bytes_max = r->options.inflight_bytes_max,
-                                           .patience_ms = r->options.heartbeat_ms};
-    CHECK_CMP(count, <=, LIMIT_MEMBERS);
-    for (uint32_t i = 0; i < count; i++) {
-        CHECK(ids[i] != 0);
-        if (member_find(r, ids[i]) == NULL) {
-            struct member *m = &r->members[r->member_count++];
-            *m = (struct member){.id = ids[i]};
-            progress_init(&m->progress, bounds);
-        }
-    }
-}
-
 /* A crash may have left the entries of a persist and not its term. Nobody was told of that term, so
  * no vote of it can have been given; the next persist writes it. */
 static void adopt_term_of_log(struct raft *r)
@@ -68,10 +52,6 @@ struct raft *raft_create(const struct raft_options *options, const struct raft_r
     r->term = restored->term;
     r->vote = restored->vote;
     r->role = RAFT_FOLLOWER;
-    r->config = restored->config;
-    add_members(r, r->config.voters, r->config.voter_count);
-    add_members(r, r->config.outgoing, r->config.outgoing_count);
-    add_members(r, r->config.learners, r->config.learner_count);
     raft_log_init(&r->log, restored);
     adopt_term_of_log(r);
     durable_init(&r->durable, restored);
@@ -80,6 +60,7 @@ struct raft *raft_create(const struct raft_options *options, const struct raft_r
     r->snapshot = restored->snapshot;
     CHECK_CMP(r->log.base.index, <=, index_min(r->snapshot.index, r->applied));
     lease_init(r, restored->lease_promise_ms);
+    membership_init(r, restored);
     reads_init(r);
     election_init(r);
     return r;
@@ -95,10 +76,8 @@ void raft_destroy(struct raft *r)
     outbox_deinit(&r->out);
     reads_deinit(&r->reads);
     durable_deinit(&r->durable);
+    membership_deinit(r);
     raft_log_deinit(&r->log);
-    for (uint32_t i = 0; i < r->member_count; i++) {
-        progress_deinit(&r->members[i].progress);
-    }
     mem_free(r);
 }
 
@@ -141,6 +120,23 @@ void raft_set_leader(struct raft *r, node_id leader)
     }
 }
 
+void raft_append(struct raft *r, const struct raft_entry *entry)
+{
+    raft_log_append(&r->log, entry);
+    if (entry->type == RAFT_ENTRY_CONFIG) {
+        membership_on_append(r, entry);
+    }
+}
+
+void raft_advance_commit(struct raft *r, raft_index index)
+{
+    if (index > r->commit) {
+        raft_index from = r->commit + 1;
+        r->commit = index;
+        membership_on_commit(r, from, index);
+    }
+}
+
 void raft_truncate(struct raft *r, raft_index from)
 {
     CHECK_CMP(from, >, r->commit);
@@ -148,6 +144,7 @@ void raft_truncate(struct raft *r, raft_index from)
     outbox_event(r, RAFT_EVENT_TRUNCATED, from, r->log.last);
     raft_log_truncate(&r->log, from);
     durable_on_truncate(&r->durable, from);
+    membership_on_truncate(r, from);
 }
 
 raft_index raft_apply_limit(const struct raft *r)
@@ -158,11 +155,6 @@ raft_index raft_apply_limit(const struct raft *r)
     return index_min(r->commit, durable_index(&r->durable));
 }
 
-void raft_adopt_config(struct raft *r, const struct raft_config_view *view)
-{
-    r->config = *view->config;
-}
-
 void raft_trim_tail(struct raft *r)
 {
     CHECK_CMP(r->applied, <=, durable_index(&r->durable)); /* rule R10 */
@@ -170,6 +162,14 @@ void raft_trim_tail(struct raft *r)
 }
 
 /* --- messages --------------------------------------------------------------------------------- */
+
+static bool is_possible_config(const struct raft_entry *entry)
+{
+    struct raft_config config;
+    struct slice annex;
+    return entry->type != RAFT_ENTRY_CONFIG ||
+           raft_config_decode(blob_slice(entry->payload), &config, &annex) == STATUS_OK;
+}
 
 static bool entries_are_possible(const struct raft_message *m)
 {
@@ -181,7 +181,7 @@ static bool entries_are_possible(const struct raft_message *m)
     for (uint32_t i = 0; i < m->entry_count; i++) {
         const struct raft_entry *entry = &m->entries[i];
         if (entry->term < term || entry->term == 0 || entry->term > m->term ||
-            (uint32_t)entry->type > RAFT_ENTRY_CONFIG) {
+            (uint32_t)entry->type > RAFT_ENTRY_CONFIG || !is_possible_config(entry)) {
             return false;
         }
         term = entry->term;
@@ -334,6 +334,7 @@ static void on_applied(struct raft *r, raft_index index)
     CHECK_CMP(index, <=, index_min(r->commit, durable_index(&r->durable)));
     r->applied = index_max(r->applied, index);
     snapshot_on_applied(r);
+    config_log_prune(&r->configs, r->applied);
     raft_trim_tail(r);
 }
 
@@ -385,6 +386,11 @@ enum status raft_step(struct raft *r, const struct raft_input *input)
     case RAFT_INPUT_CLOCK_JUMPED:
         lease_void(r);
         break;
+    case RAFT_INPUT_CHANGE:
+        return membership_change(r, input->change.config, input->change.annex);
+    case RAFT_INPUT_BARRED:
+        membership_bar(r, input->barred);
+        break;
     default:
         CHECK(false); /* no such input */
     }
@@ -408,7 +414,8 @@ static uint64_t next_deadline(const struct raft *r)
         return leader_deadline(r);
     }
     uint64_t deadline = reads_deadline(r);
-    return election_may_campaign(r) ? index_min(deadline, election_deadline(r)) : deadline;
+    bool waits = r->leader != 0 || election_may_campaign(r);
+    return waits ? index_min(deadline, election_deadline(r)) : deadline;
 }
 
 static void collect(struct raft *r, struct raft_output *out)
@@ -521,11 +528,6 @@ struct raft_figures raft_figures(const struct raft *r)
         .uncommitted_entries = leads ? r->leading.uncommitted_entries : 0,
         .tail_bytes = r->log.bytes,
     };
-}
-
-const struct raft_config *raft_active_config(const struct raft *r)
-{
-    return &r->config;
 }
 
 const struct raft_entry *raft_entry_at(const struct raft *r, raft_index index)

@@ -7,6 +7,7 @@
  *   reads.c     linearizable reads                       invariants.c what must hold after any step
  *   snapshot.c  the log's beginning, installations       recovering.c after a loss of the log
  *   lease.c     promises of voters, lease reads
+ *   membership.c configurations in force and changed     preference.c who leads rather than another
  *
  * Time is checked at the end of a turn only, after all that arrived: a member that slept through
  * its timeout, but has the leader's messages in its buffers, must read them first. */
@@ -15,6 +16,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "raft/config_log.h"
 #include "raft/durable.h"
 #include "raft/progress.h"
 #include "raft/quorum.h"
@@ -29,6 +31,7 @@ struct member {
     bool granted; /* in the running election */
     bool refused;
     struct progress progress; /* of this leadership */
+    uint64_t current_ms;      /* up to date without a break since; UINT64_MAX = not (rule E10) */
 };
 
 struct election {
@@ -90,7 +93,8 @@ struct transfer {
     node_id target; /* 0 = none */
     uint64_t deadline_ms;
     bool told;    /* TIMEOUT_NOW has left */
-    bool stalled; /* rule E8: no way back; when it fails, step down */
+    bool final;   /* no way back: when it fails, step down (rules C5, E8) */
+    bool stalled; /* rule E8: the disk hangs, say nothing more */
 };
 
 /* One who waits for a read index: a token of the host here, or a question of another member. */
@@ -165,9 +169,12 @@ struct raft {
     enum raft_role role;
     node_id leader;
 
-    struct raft_config config;
+    struct config_log configs;
+    struct raft_config config; /* the newest of them: in force (rule C2) */
     struct member members[RAFT_MEMBERS_MAX];
     uint32_t member_count;
+    struct raft_preference preference;
+    bool barred; /* rule P15b */
 
     struct raft_log log;
     struct durable durable;
@@ -216,11 +223,13 @@ bool raft_is_lone_voter(const struct raft *r);
 bool raft_hard_state_is_durable(const struct raft *r);
 void raft_set_role(struct raft *r, enum raft_role role);
 void raft_set_leader(struct raft *r, node_id leader);
+/* The only way into the log: a configuration is in force from its append on. */
+void raft_append(struct raft *r, const struct raft_entry *entry);
+/* Nothing when it is known already. */
+void raft_advance_commit(struct raft *r, raft_index index);
 /* Cut the log at a conflict (rule R1). Requires: from > commit. */
 void raft_truncate(struct raft *r, raft_index from);
 void raft_trim_tail(struct raft *r);
-/* A snapshot's configuration takes the place of all that the log had. */
-void raft_adopt_config(struct raft *r, const struct raft_config_view *view);
 /* Entries up to here may be applied (rule R10). */
 raft_index raft_apply_limit(const struct raft *r);
 
@@ -277,6 +286,8 @@ void follower_refuse_old_leader(struct raft *r, const struct raft_message *m);
 
 void become_leader(struct raft *r);
 enum status leader_propose(struct raft *r, const struct raft_entry *entries, uint32_t count);
+/* OVERLOADED, unless it `must` go in whatever is waiting. */
+enum status leader_append_config(struct raft *r, struct blob *payload, bool must);
 void leader_on_append_reply(struct raft *r, const struct raft_message *m);
 void leader_on_heartbeat_reply(struct raft *r, const struct raft_message *m);
 void leader_on_unreachable(struct raft *r, node_id id);
@@ -295,6 +306,8 @@ uint64_t leader_quorum_contact_ms(const struct raft *r);
 
 enum status transfer_start(struct raft *r, node_id target);
 void transfer_on_stalled(struct raft *r);
+/* This leader must not go on: hand over to the best, and step down in any case. */
+void transfer_away(struct raft *r);
 void transfer_on_time(struct raft *r);
 void transfer_turn(struct raft *r);
 void transfer_clear(struct raft *r);
@@ -354,3 +367,37 @@ void lease_void(struct raft *r);
 /* No lease any more in this term. */
 void lease_end(struct raft *r);
 bool lease_is_valid(const struct raft *r, uint64_t now_ms);
+/* --- membership.c ----------------------------------------------------------------------------- */
+
+/* The log is there. */
+void membership_init(struct raft *r, const struct raft_restored *restored);
+void membership_deinit(struct raft *r);
+/* The last entry of the log is this configuration. */
+void membership_on_append(struct raft *r, const struct raft_entry *entry);
+void membership_on_truncate(struct raft *r, raft_index from);
+/* The log is void; this one, of a snapshot, is what it goes on from. */
+void membership_on_discard(struct raft *r, const struct raft_config_view *base);
+void membership_on_commit(struct raft *r, raft_index from, raft_index to);
+/* The one in force is committed and not joint. */
+bool membership_is_settled(const struct raft *r);
+/* Rules E14 and P15b. */
+bool membership_may_lead(const struct raft *r);
+/* Another one answered this leader within E and lacks little. */
+bool member_is_current(const struct raft *r, const struct member *m);
+enum status membership_change(struct raft *r, const struct raft_config *config, struct slice annex);
+/* A leader's: leave a joint configuration (rule C9), or leadership (rule C5). True when a new
+ * configuration is in force: what a quorum is has changed. */
+bool membership_turn(struct raft *r);
+void membership_bar(struct raft *r, bool barred);
+
+/* --- preference.c ----------------------------------------------------------------------------- */
+
+/* This member's among all parts of [E, 2E); count 1 = nobody is preferred. */
+struct preference_slot {
+    uint32_t rank;
+    uint32_t count;
+};
+struct preference_slot preference_slot(const struct raft *r);
+/* Nobody counts as up to date any more: a new leadership. */
+void preference_forget(struct raft *r);
+void preference_turn(struct raft *r);

@@ -67,12 +67,12 @@ static void discard_log(struct raft *r, const struct raft_input *input)
     const struct entry_id id = r->install.id;
     raft_log_reset(&r->log, id);
     durable_on_discard(&r->durable, id, r->install.until);
-    raft_adopt_config(r, &(struct raft_config_view){
-                             .id = {.index = input->install.config_index},
-                             .committed = true,
-                             .config = input->install.config,
-                             .annex = input->install.annex,
-                         });
+    CHECK_CMP(input->install.config_index, <=, id.index);
+    const struct raft_config_view base = {.id = {.index = input->install.config_index},
+                                          .committed = true,
+                                          .config = input->install.config,
+                                          .annex = input->install.annex};
+    membership_on_discard(r, &base);
 }
 
 enum status snapshot_on_install(struct raft *r, const struct raft_input *input)
@@ -99,7 +99,7 @@ enum status snapshot_on_install(struct raft *r, const struct raft_input *input)
     } else {
         durable_on_install(&r->durable, id);
     }
-    r->commit = id.index;
+    raft_advance_commit(r, id.index);
     r->debt.verified = r->install.discards ? id.index : index_max(r->debt.verified, id.index);
     r->debt.told = index_min(r->debt.told, r->debt.verified);
     r->debt.owed = r->leader != 0;

@@ -98,12 +98,11 @@ static void mix(struct world *w, uint64_t value)
 
 /* --- disk ------------------------------------------------------------------------------------- */
 
-void world_preload(struct world *w, node_id id, raft_term term, struct blob *payload)
+void world_preload(struct world *w, node_id id, const struct raft_entry *entry)
 {
     struct world_node *n = &w->nodes[id];
     CHECK(n->raft == NULL);
-    enum raft_entry_type type = payload != NULL ? RAFT_ENTRY_COMMAND : RAFT_ENTRY_NOOP;
-    world_disk_add(&n->disk, &(struct raft_entry){.term = term, .type = type, .payload = payload});
+    world_disk_add(&n->disk, entry);
     checker_on_written(w, id, world_disk_last(&n->disk));
 }
 
@@ -167,6 +166,24 @@ static uint32_t collect_runs(const struct world_disk *disk, struct entry_id *run
     return count;
 }
 
+/* The newest configuration at or before what is applied, as a recovery finds it. */
+static void find_config(const struct world_node *n, struct raft_restored *restored)
+{
+    const struct world_snapshot *newest = &n->disk.snapshot;
+    restored->config = newest->id.index != 0 ? newest->config : n->config;
+    restored->config_index = newest->config_index;
+    for (raft_index i = restored->applied; i > newest->id.index; i--) {
+        const struct raft_entry *entry = &world_disk_entry(&n->disk, i)->entry;
+        if (entry->type == RAFT_ENTRY_CONFIG) {
+            enum status s =
+                raft_config_decode(blob_slice(entry->payload), &restored->config, &restored->annex);
+            CHECK(s == STATUS_OK);
+            restored->config_index = i;
+            return;
+        }
+    }
+}
+
 void world_start(struct world *w, node_id id)
 {
     struct world_node *n = &w->nodes[id];
@@ -182,7 +199,6 @@ void world_start(struct world *w, node_id id)
     raft_index commit = disk->commit > covered ? disk->commit : covered;
     struct raft_restored restored = {.term = disk->term,
                                      .vote = disk->vote,
-                                     .config = n->config,
                                      .snapshot = disk->snapshot.id,
                                      .first = disk->base.index + 1,
                                      .base_term = disk->base.term,
@@ -192,6 +208,7 @@ void world_start(struct world *w, node_id id)
                                      .applied = rng_between(&w->rng, covered, commit),
                                      .last = last,
                                      .runs = runs};
+    find_config(n, &restored);
     restored.run_count = collect_runs(disk, runs);
     restored.tail_first = rng_between(&w->rng, restored.first, restored.applied + 1);
     for (raft_index i = restored.tail_first; i <= last; i++) {
@@ -200,6 +217,7 @@ void world_start(struct world *w, node_id id)
     restored.tail = tail;
     n->options.seed = rng_next(&w->rng);
     n->raft = raft_create(&n->options, &restored, world_clock_ms(w, id));
+    raft_set_preference(n->raft, &n->preference);
     mem_free(runs);
     mem_free(tail);
     n->applied = restored.applied;
@@ -565,6 +583,16 @@ enum status world_read(struct world *w, node_id id)
     return s;
 }
 
+/* The annex is what a host would put there: it must come back whole. */
+enum status world_change(struct world *w, node_id id, const struct raft_config *config)
+{
+    char annex[32];
+    snprintf(annex, sizeof(annex), "change %" PRIu64, ++w->payload_number);
+    return world_input(
+        w, id,
+        &(struct raft_input){.kind = RAFT_INPUT_CHANGE, .change = {config, slice_str(annex)}});
+}
+
 void world_deliver(struct world *w, const struct raft_message *m)
 {
     if (w->nodes[m->to].raft != NULL) {
@@ -713,6 +741,23 @@ node_id world_leader(const struct world *w)
     return leader;
 }
 
+static bool names(const node_id *ids, uint32_t count, node_id id)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (ids[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool world_config_names(const struct raft_config *config, node_id id)
+{
+    return names(config->voters, config->voter_count, id) ||
+           names(config->outgoing, config->outgoing_count, id) ||
+           names(config->learners, config->learner_count, id);
+}
+
 bool world_is_converged(const struct world *w, const bool *core)
 {
     node_id leader = world_leader(w);
@@ -720,10 +765,14 @@ bool world_is_converged(const struct world *w, const bool *core)
         !raft_leader_is_established(w->nodes[leader].raft)) {
         return false;
     }
+    const struct raft_config *config = raft_active_config(w->nodes[leader].raft);
+    if (config->outgoing_count > 0 || !names(config->voters, config->voter_count, leader)) {
+        return false;
+    }
     struct entry_id last = raft_last(w->nodes[leader].raft);
     for (node_id id = 1; id <= w->node_count; id++) {
         const struct world_node *n = &w->nodes[id];
-        if (n->raft == NULL || (core != NULL && !core[id])) {
+        if (n->raft == NULL || (core != NULL && !core[id]) || !world_config_names(config, id)) {
             continue;
         }
         struct entry_id own = raft_last(n->raft);

@@ -54,7 +54,8 @@ struct world_disk {
 struct world_node {
     struct raft *raft; /* NULL = not running */
     struct raft_options options;
-    struct raft_config config;
+    struct raft_config config; /* the founding one; later ones are in the log */
+    struct raft_preference preference;
     struct world_disk disk;
     bool writing;
     struct raft_persist persist;
@@ -162,8 +163,8 @@ _Noreturn void world_fail(const struct world *w, const char *format, ...)
 /* Member `id` = node_count + 1 with an empty disk; not yet running. */
 struct world_node *world_add(struct world *w, const struct raft_options *options,
                              const struct raft_config *config);
-/* Put an entry on the disk of a member that is not running; a payload may be NULL. */
-void world_preload(struct world *w, node_id id, raft_term term, struct blob *payload);
+/* Put an entry on the disk of a member that is not running. */
+void world_preload(struct world *w, node_id id, const struct raft_entry *entry);
 void world_start(struct world *w, node_id id);
 /* Without warning: the outstanding write reaches the disk in part, by chance. */
 void world_crash(struct world *w, node_id id);
@@ -177,6 +178,7 @@ enum status world_input(struct world *w, node_id id, const struct raft_input *in
 /* One command with a payload that no other has; `size` >= 8 bytes. */
 enum status world_propose(struct world *w, node_id id, uint32_t size);
 enum status world_read(struct world *w, node_id id);
+enum status world_change(struct world *w, node_id id, const struct raft_config *config);
 /* Let a message arrive that nobody sent. */
 void world_deliver(struct world *w, const struct raft_message *m);
 void world_run(struct world *w, uint64_t duration_ms);
@@ -196,9 +198,12 @@ uint64_t world_clock_ms(const struct world *w, node_id id);
 
 /* The leader of the highest term, 0 = none. */
 node_id world_leader(const struct world *w);
-/* Everything running (of the core, by id, when there is one) has committed, applied and synced one
- * and the same log and follows one leader. */
+/* Everything running (of the core, by id, when there is one) that the leader's configuration names
+ * has committed, applied and synced one and the same log and follows that leader, which is a voter
+ * of a configuration that is not joint. */
 bool world_is_converged(const struct world *w, const bool *core);
+bool world_config_names(const struct raft_config *config, node_id id);
+
 /* --- world_disk.c ----------------------------------------------------------------------------- */
 
 /* The entry of the disk, or NULL. */

@@ -29,6 +29,15 @@ struct open_read {
     bool open;
 };
 
+/* What the log of a member says about who decides; never what its core believes. */
+struct config_truth {
+    bool known;
+    struct entry_id upto; /* looked at so far */
+    raft_index index;     /* of `config`; 0 = the founding one */
+    raft_index before;    /* of the one before it */
+    struct raft_config config;
+};
+
 struct world_checker {
     node_id leaders[TERMS_MAX];
     node_id votes[TERMS_MAX][WORLD_NODES_MAX + 1];
@@ -40,6 +49,9 @@ struct world_checker {
     raft_index capacity;
     raft_index committed_last;
     raft_index checked_commit; /* backed by a durable quorum up to here */
+    struct config_truth configs[WORLD_NODES_MAX + 1];
+    struct raft_config applied_config;
+    raft_index applied_config_index;
     struct open_read *reads;
     uint64_t read_count;
     uint64_t read_capacity;
@@ -121,6 +133,7 @@ void checker_on_start(struct world *w, node_id id)
     }
     c->applied[id] = w->nodes[id].applied;
     c->roles[id] = RAFT_FOLLOWER;
+    c->configs[id] = (struct config_truth){0};
     if (w->nodes[id].disk.term < c->highest_sent[id]) {
         world_fail(w, "I2: n%" PRIu64 " came back at term %" PRIu64 " after speaking of %" PRIu64,
                    id, w->nodes[id].disk.term, c->highest_sent[id]);
@@ -172,10 +185,118 @@ static bool majority_holds(const struct world *w, node_id believer, const node_i
 /* On purpose not by quorum.h, which is part of what is under test. */
 static bool quorum_holds(const struct world *w, node_id believer, struct entry_id entry)
 {
-    const struct raft_config *config = raft_active_config(w->nodes[believer].raft);
+    const struct raft_config *config = &w->checker->configs[believer].config;
     return majority_holds(w, believer, config->voters, config->voter_count, entry) &&
            (config->outgoing_count == 0 ||
             majority_holds(w, believer, config->outgoing, config->outgoing_count, entry));
+}
+
+static bool is_quorum(const struct raft_config *c, uint32_t set)
+{
+    uint32_t inside = 0;
+    for (uint32_t i = 0; i < c->voter_count; i++) {
+        inside += (set >> c->voters[i]) & 1;
+    }
+    bool enough = 2 * inside > c->voter_count;
+    inside = 0;
+    for (uint32_t i = 0; i < c->outgoing_count; i++) {
+        inside += (set >> c->outgoing[i]) & 1;
+    }
+    return enough && (c->outgoing_count == 0 || 2 * inside > c->outgoing_count);
+}
+
+/* I9, the slow way: is there a quorum of one among those whom a quorum of the other leaves out? */
+static bool can_miss(const struct raft_config *a, const struct raft_config *b)
+{
+    const uint32_t all = 1u << (WORLD_NODES_MAX + 1);
+    for (uint32_t set = 0; set < all; set += 2) { /* there is no member 0 */
+        if (is_quorum(a, set) && is_quorum(b, ~set)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static const struct raft_entry *log_entry(const struct world *w, node_id id, raft_index index)
+{
+    const struct raft_entry *entry = raft_entry_at(w->nodes[id].raft, index);
+    if (entry == NULL) {
+        const struct world_entry *e = world_disk_entry(disk_of(w, id), index);
+        entry = e != NULL ? &e->entry : NULL;
+    }
+    return entry;
+}
+
+/* Rule C1, where it is kept: at the moment when a leader appends a configuration. */
+static void check_first_seen(struct world *w, node_id id, const struct raft_entry *entry)
+{
+    const struct raft *r = w->nodes[id].raft;
+    if (raft_role(r) == RAFT_LEADER && entry->term == raft_term_now(r) &&
+        !raft_leader_is_established(r)) {
+        world_fail(w, "C1: n%" PRIu64 " changes the members before it is established", id);
+    }
+}
+
+/* What a log begins with: the configuration of the snapshot before it, or the founding one. */
+static struct config_truth truth_of_snapshot(const struct world *w, node_id id)
+{
+    const struct world_node *n = &w->nodes[id];
+    const struct world_snapshot *s = &n->disk.snapshot;
+    if (raft_first(n->raft) > s->id.index + 1) {
+        s = &n->staged; /* it is not on disk yet */
+    }
+    if (s->id.index == 0) {
+        return (struct config_truth){.known = true, .config = n->config};
+    }
+    return (struct config_truth){
+        .known = true, .upto = s->id, .index = s->config_index, .config = s->config};
+}
+
+static void follow_config(struct world *w, node_id id)
+{
+    struct config_truth *t = &w->checker->configs[id];
+    const struct raft *r = w->nodes[id].raft;
+    struct entry_id last = raft_last(r);
+    raft_term term = 0;
+    if (!t->known || t->upto.index + 1 < raft_first(r) ||
+        (t->upto.index > 0 && (!raft_term_at(r, t->upto.index, &term) || term != t->upto.term))) {
+        *t = truth_of_snapshot(w, id);
+    }
+    for (raft_index i = t->upto.index + 1; i <= last.index; i++) {
+        const struct raft_entry *entry = log_entry(w, id, i);
+        if (entry == NULL || entry->type != RAFT_ENTRY_CONFIG) {
+            continue;
+        }
+        struct raft_config next;
+        struct slice annex;
+        CHECK(raft_config_decode(blob_slice(entry->payload), &next, &annex) == STATUS_OK);
+        if (can_miss(&t->config, &next)) {
+            world_fail(w, "I9: n%" PRIu64 " goes to configuration %" PRIu64 ", quorums can miss",
+                       id, i);
+        }
+        check_first_seen(w, id, entry);
+        t->before = t->index;
+        t->index = i;
+        t->config = next;
+    }
+    t->upto = last;
+}
+
+static void check_config(struct world *w, node_id id)
+{
+    const struct world_checker *c = w->checker;
+    const struct config_truth *t = &c->configs[id];
+    if (memcmp(raft_active_config(w->nodes[id].raft), &t->config, sizeof(t->config)) != 0) {
+        world_fail(w,
+                   "C2: n%" PRIu64 " does not decide by the configuration %" PRIu64 " of its log",
+                   id, t->index);
+    }
+    if (t->before > c->checked_commit) {
+        world_fail(w,
+                   "I9: n%" PRIu64 " has two configurations that are not committed, %" PRIu64
+                   " and %" PRIu64,
+                   id, t->before, t->index);
+    }
 }
 
 /* I7: at the moment somebody first believes that an entry is committed, a quorum has it on disk. */
@@ -268,7 +389,9 @@ void checker_on_step(struct world *w, node_id id)
         check_new_leader(w, id);
     }
     c->roles[id] = role;
+    follow_config(w, id);
     check_commit(w, id);
+    check_config(w, id);
     if (role == RAFT_LEADER) {
         check_matches(w, id);
         check_lease(w, id);
@@ -342,6 +465,17 @@ void checker_on_send(struct world *w, const struct raft_message *m)
     }
 }
 
+static void note_applied_config(struct world_checker *c, raft_index index,
+                                const struct raft_entry *entry)
+{
+    if (entry->type == RAFT_ENTRY_CONFIG && index > c->applied_config_index) {
+        struct slice annex;
+        enum status s = raft_config_decode(blob_slice(entry->payload), &c->applied_config, &annex);
+        CHECK(s == STATUS_OK);
+        c->applied_config_index = index;
+    }
+}
+
 void checker_on_apply(struct world *w, node_id id, raft_index index, const struct raft_entry *entry)
 {
     struct world_checker *c = w->checker;
@@ -361,6 +495,7 @@ void checker_on_apply(struct world *w, node_id id, raft_index index, const struc
                                    .payload = payload_hash(entry),
                                    .chain = w->nodes[id].state};
         c->committed_last = index > c->committed_last ? index : c->committed_last;
+        note_applied_config(c, index, entry);
     } else if (slot->term != entry->term || slot->payload != payload_hash(entry)) {
         world_fail(w, "I6: n%" PRIu64 " applies another entry %" PRIu64, id, index);
     } else if (slot->chain != w->nodes[id].state) {
@@ -430,6 +565,12 @@ raft_index checker_committed(const struct world *w)
 uint64_t checker_lease_reads(const struct world *w)
 {
     return w->checker->lease_reads;
+}
+
+const struct raft_config *checker_config(const struct world *w, raft_index *index)
+{
+    *index = w->checker->applied_config_index;
+    return *index > 0 ? &w->checker->applied_config : NULL;
 }
 
 uint64_t checker_reads_answered(const struct world *w)

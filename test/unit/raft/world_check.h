@@ -7,6 +7,8 @@
  *   I5   leaders hold what is committed   I14  so does one that is read under a lease
  *   I16  a snapshot is the state at its   I18  a message claims only what is durable
  *        index
+ *   I9   quorums of consecutive configurations intersect, at most one is not committed; and rules
+ *        C1 to C3: each core decides by the newest configuration of its log
  *
  * The truth is the simulated disks, never what the cores believe. */
 #pragma once
@@ -30,6 +32,8 @@ uint64_t checker_on_read(struct world *w, node_id id);
 void checker_on_read_done(struct world *w, const struct raft_read *read);
 uint64_t checker_lease_reads(const struct world *w);
 raft_index checker_committed(const struct world *w);
+/* The newest configuration that was applied anywhere, and its index; NULL = the founding one. */
+const struct raft_config *checker_config(const struct world *w, raft_index *index);
 uint64_t checker_reads_answered(const struct world *w);
 /* Reads that were neither answered nor failed. */
 uint64_t checker_reads_open(const struct world *w);

@@ -24,7 +24,13 @@ static struct world_snapshot capture(struct world *w, node_id id)
     if (!raft_term_at(n->raft, n->applied, &s.id.term)) {
         world_fail(w, "R12: n%" PRIu64 " does not know the term of what it applied", id);
     }
-    s.config = *raft_active_config(n->raft);
+    struct raft_config_view view;
+    if (!raft_config_at(n->raft, n->applied, &view)) {
+        world_fail(w, "S1: n%" PRIu64 " does not know the configuration at %" PRIu64, id,
+                   n->applied);
+    }
+    s.config = *view.config;
+    s.config_index = view.id.index;
     checker_on_snapshot(w, id, &s);
     return s;
 }
