@@ -7,8 +7,7 @@
  * delete leaves a tombstone at its own revision until compaction. Old revisions are readable until
  * a compaction, which is a command like any other (rule P18). Shaped for what comes: transactions
  * (a command is a list of operations under one revision), leases (each key has room for one),
- * watches (the changes of a revision can be walked from the history), snapshots (a walk at a
- * revision). */
+ * watches (the changes of a revision can be walked from the history). */
 #pragma once
 
 #include "base/buf.h"
@@ -21,6 +20,7 @@
 
 struct kv;
 struct btree_node;
+struct retry;
 
 struct kv *kv_create(void);
 void kv_destroy(struct kv *kv);
@@ -151,6 +151,7 @@ struct kv_digest kv_digest(const struct kv *kv);
 struct kv_digest_scan {
     struct buf at;
     uint64_t number;
+    const struct retry *retry;
     unsigned phase;
     bool stale;
     uint64_t changes;

@@ -173,12 +173,14 @@ static bool scan_history(const struct kv *kv, struct kv_digest_scan *scan, uint6
     return scan->number == h->tail;
 }
 
-/* All at once: there are at most LIMIT_RETRY_KEYS, about a hundred nanoseconds each. */
-static void scan_retries(const struct kv *kv, struct kv_digest_scan *scan)
+/* What is kept stays where it is until the next command. */
+static bool scan_retries(struct kv_digest_scan *scan, uint64_t budget)
 {
-    for (const struct retry *r = kv->retries.head; r != NULL; r = r->next) {
-        digest_add(&scan->sum, digest_retry(r));
+    for (; budget > 0 && scan->retry != NULL; budget--) {
+        digest_add(&scan->sum, digest_retry(scan->retry));
+        scan->retry = scan->retry->next;
     }
+    return scan->retry == NULL;
 }
 
 bool kv_digest_step(const struct kv *kv, struct kv_digest_scan *scan, unsigned budget,
@@ -186,6 +188,7 @@ bool kv_digest_step(const struct kv *kv, struct kv_digest_scan *scan, unsigned b
 {
     if (scan->phase == SCAN_BEGIN) {
         scan->changes = kv->applied;
+        scan->retry = kv->retries.head;
         scan->phase = SCAN_LIVE;
     }
     if (scan->changes != kv->applied) {
@@ -200,7 +203,9 @@ bool kv_digest_step(const struct kv *kv, struct kv_digest_scan *scan, unsigned b
         scan->phase = scan_history(kv, scan, budget) ? SCAN_RETRIES : SCAN_HISTORY;
         return false;
     case SCAN_RETRIES:
-        scan_retries(kv, scan);
+        if (!scan_retries(scan, budget)) {
+            return false;
+        }
         digest_add(&scan->sum, digest_store(kv));
         scan->phase = SCAN_END;
         break;
