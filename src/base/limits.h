@@ -112,12 +112,21 @@
 #define LIMIT_CLIENT_ANSWER_BYTES (256ull * MIB)
 
 /* Rule K2b. Beyond either: 429 for new keyed writes, nothing unexpired is evicted. */
-#define LIMIT_RETRY_KEY_BYTES 128
-#define LIMIT_RETRY_KEYS      65536
-#define LIMIT_RETRY_BYTES     (16u * MIB)
+#define LIMIT_RETRY_KEY_BYTES     128
+#define LIMIT_RETRY_KEYS          65536
+#define LIMIT_RETRY_BYTES         (16u * MIB)
 /* What a snapshot says of the members. More is a bug; a file that claims more is CORRUPT. */
 #define LIMIT_SNAPSHOT_META_BYTES (1u * MIB)
 /* Rule P4: segments set aside because they were damaged; beyond, the oldest goes. */
-#define LIMIT_DAMAGED_FILES   8
+#define LIMIT_DAMAGED_FILES       8
 /* Incarnations that were removed, as the membership remembers them: the oldest goes (rule C6). */
-#define LIMIT_REMOVED         64
+#define LIMIT_REMOVED             64
+
+/* Rule S0: a snapshot is due when the log since the last one is this long, unless set otherwise. */
+#define LIMIT_SNAPSHOT_LOG_BYTES    (64u * MIB)
+#define LIMIT_SNAPSHOT_LOG_ENTRIES  1000000u
+/* Rule S2: a member that lags holds back the log to so many times that; beyond, it gets a snapshot. */
+#define LIMIT_LOG_KEPT_TIMES        4
+#define LIMIT_SNAPSHOTS_KEPT        4             /* on disk: what holds an older one is ended */
+#define LIMIT_SNAPSHOT_TRANSFERS    2             /* being sent at once; more followers wait */
+#define LIMIT_SNAPSHOT_WINDOW_BYTES (1024u * KIB) /* sent and not yet on the receiver's disk */

@@ -1,8 +1,8 @@
 /* node/node_internal.h - one member's state, shared by the files of node/ that act on it.
  *
  * Reading order: restart.c (what the disk says), forming.c (founding), node.c (the turn),
- * log_writer.c (the log thread), write_queue.c and read_queue.c (who waits for what), leadership.c,
- * survey.c, member_info.c (what is told about it). */
+ * log_writer.c (the log thread), snapshots.h (the state as files), write_queue.c and read_queue.c
+ * (who waits for what), leadership.c, survey.c, member_info.c (what is told about it). */
 #pragma once
 
 #include "base/buf.h"
@@ -10,6 +10,7 @@
 #include "node/node.h"
 #include "node/peers.h"
 #include "node/roster.h"
+#include "node/snapshots.h"
 #include "raft/raft.h"
 #include "wal/disk.h"
 #include "wal/wal.h"
@@ -99,12 +100,14 @@ struct node {
     struct raft *raft;         /* NULL while founding */
     /* The roster with the newest URLs that hellos told. */
     struct roster members;
+    struct snapshots snapshots;
     struct catch_up catch_ups[LIMIT_MEMBERS]; /* by place in `members` */
     char own_url[LIMIT_URL_BYTES];            /* empty = not known yet */
     bool own_url_is_sure;                     /* given, or what another member dialled */
 
     uint64_t started_ms;
     raft_index applied;
+    raft_term applied_term;     /* of that entry */
     uint64_t leader_contact_ms; /* last word of the leader; 0 = never */
     node_id told_leader;        /* as the events told */
     bool hello_told;
@@ -176,8 +179,8 @@ bool node_is_leader(const struct node *n);
 bool node_lacks_quorum(const struct node *n);
 /* Tell the links what we are now, if that changed. */
 void node_update_hello(struct node *n);
-/* Begin to take part: identity is FOUNDED and durable. The configuration at index 0 is its roster
- * (rule G5); restored->config is not looked at. */
+/* Begin to take part: identity is FOUNDED and durable. Without a restored->config it is the roster at
+ * index 0 (rule G5). */
 void node_start_raft(struct node *n, const struct raft_restored *restored);
 
 /* --- restart.c */
@@ -203,6 +206,9 @@ void node_check_stall(struct node *n);
 /* The entry at `index` was applied with this result. */
 void node_writes_on_applied(struct node *n, raft_index index, raft_term term,
                             const struct kv_result *result);
+/* The state is that of a snapshot at `index`: what became of the writes that it covers is not
+ * known. */
+void node_writes_on_restored(struct node *n, raft_index index);
 /* Something moved: durable index, follower progress. */
 void node_writes_on_turn(struct node *n);
 void node_writes_expire(struct node *n, uint64_t now_ms);
