@@ -1,5 +1,5 @@
-/* node/backup.c - a verified snapshot as bytes for a client: one at a time, in pieces, pinned as long
- * as it is read.
+/* node/backup.c - a verified snapshot as bytes for a client: one at a time, in pieces, pinned as
+ * long as it is read.
  *
  *   none -> waiting (for a snapshot that has all that was applied) -> opening -> open -> none */
 #include "base/check.h"

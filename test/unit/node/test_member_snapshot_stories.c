@@ -1,6 +1,6 @@
 /* Three whole members that take a snapshot every few entries, in one world of virtual time, from
- * one seed: killed, cut off, frozen, their power lost, at any moment of taking, sending and taking in.
- * What they acknowledged must be there, and their states must be the same.
+ * one seed: killed, cut off, frozen, their power lost, at any moment of taking, sending and taking
+ * in. What they acknowledged must be there, and their states must be the same.
  *
  *   MEMBER_SEEDS=1000 MEMBER_SEED=7   how many, from which; a failure prints its seed */
 #include "member_world.h"
