@@ -62,6 +62,7 @@ static void check_durable(const struct raft *r)
 static void check_role(const struct raft *r)
 {
     CHECK((r->role == RAFT_LEADER) == (r->leader == r->options.self));
+    CHECK(!r->barred || r->role == RAFT_FOLLOWER || r->role == RAFT_LEADER); /* rule P15b */
     CHECK(r->leader == 0 || r->role == RAFT_FOLLOWER || r->role == RAFT_LEADER);
     CHECK((r->role != RAFT_LEADER && r->role != RAFT_CANDIDATE) || r->vote == r->options.self);
     CHECK(r->transfer.target == 0 || r->role == RAFT_LEADER);

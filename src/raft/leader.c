@@ -51,7 +51,7 @@ void become_leader(struct raft *r)
     for (uint32_t i = 0; i < r->member_count; i++) {
         progress_reset(&r->members[i].progress, first, r->now_ms);
     }
-    preference_forget(r);
+    preference_begin(r);
     const struct raft_entry noop = {.term = r->term, .type = RAFT_ENTRY_NOOP};
     raft_append(r, &noop);
 }

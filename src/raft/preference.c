@@ -9,10 +9,12 @@
  *
  * A favourite that comes and goes must not take leadership along each time: it has to be there and
  * up to date for ten election timeouts without a break, and leadership moves for the sake of
- * preference at most once in so long. */
+ * preference at most once in so long. Proposals wait while leadership is offered, so one that does
+ * not take it (it may not lead, say) is offered it ever more rarely. */
 #include "raft/raft_internal.h"
 
-#define HAND_BACK_TIMEOUTS 10
+#define HAND_BACK_TIMEOUTS    10
+#define HAND_BACK_DOUBLED_MAX 6
 
 void raft_set_preference(struct raft *r, const struct raft_preference *preference)
 {
@@ -54,15 +56,27 @@ static void note_current(struct raft *r)
 static bool is_ready(const struct raft *r, node_id id)
 {
     const struct member *m = member_find(r, id);
+    if (m == NULL) {
+        return false;
+    }
     uint64_t patience_ms = (uint64_t)HAND_BACK_TIMEOUTS * r->options.election_timeout_ms;
-    return m != NULL && config_has_voter(&r->config, id) && m->current_ms != UINT64_MAX &&
+    patience_ms <<= index_min(m->offers, HAND_BACK_DOUBLED_MAX);
+    return config_has_voter(&r->config, id) && m->current_ms != UINT64_MAX &&
            r->now_ms >= m->current_ms + patience_ms;
 }
 
-void preference_forget(struct raft *r)
+static void forget_current(struct raft *r)
 {
     for (uint32_t i = 0; i < r->member_count; i++) {
         r->members[i].current_ms = UINT64_MAX;
+    }
+}
+
+void preference_begin(struct raft *r)
+{
+    forget_current(r);
+    for (uint32_t i = 0; i < r->member_count; i++) {
+        r->members[i].offers = 0;
     }
 }
 
@@ -80,7 +94,8 @@ void preference_turn(struct raft *r)
         node_id target = r->preference.order[i];
         if (is_ready(r, target) && transfer_start(r, target) == STATUS_OK) {
             outbox_event(r, RAFT_EVENT_PREFERRED, target, r->term);
-            preference_forget(r); /* whatever comes of it, the next one has to wait as long */
+            member_find(r, target)->offers++;
+            forget_current(r); /* whatever comes of it, the next one has to wait as long */
             return;
         }
     }

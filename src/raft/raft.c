@@ -307,7 +307,7 @@ static enum status on_campaign(struct raft *r)
         return STATUS_NOT_FOUND;
     }
     if (r->leader == 0 && r->now_ms < r->lease.until_ms) {
-        r->election.deadline_ms = r->now_ms; /* when the promise ends */
+        r->election.deadline_ms = r->lease.until_ms; /* when the promise ends */
         return STATUS_OK;
     }
     if (r->leader == 0) {

@@ -32,6 +32,7 @@ struct member {
     bool refused;
     struct progress progress; /* of this leadership */
     uint64_t current_ms;      /* up to date without a break since; UINT64_MAX = not (rule E10) */
+    uint32_t offers;          /* of leadership, for the sake of preference, by this leader */
 };
 
 struct election {
@@ -398,6 +399,6 @@ struct preference_slot {
     uint32_t count;
 };
 struct preference_slot preference_slot(const struct raft *r);
-/* Nobody counts as up to date any more: a new leadership. */
-void preference_forget(struct raft *r);
+/* A leadership begins. */
+void preference_begin(struct raft *r);
 void preference_turn(struct raft *r);

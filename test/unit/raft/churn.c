@@ -93,6 +93,14 @@ enum status churn_ask(struct world *w, node_id id)
     return world_change(w, id, &config);
 }
 
+void churn_bar(struct world *w, node_id id, bool barred)
+{
+    if (world_is_up(w, id) && !w->nodes[id].paused) {
+        (void)!world_input(w, id,
+                           &(struct raft_input){.kind = RAFT_INPUT_BARRED, .barred = barred});
+    }
+}
+
 void churn_prefer(struct world *w)
 {
     struct raft_preference p = {.hand_back = toss(w, 50)};

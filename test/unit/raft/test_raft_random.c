@@ -397,11 +397,17 @@ static void strand_target(struct world *w)
     }
 }
 
-static void change_members(struct world *w)
+static void change_members(struct world *w, const struct faults *f)
 {
+    if (toss(w, 10)) {
+        churn_bar(w, any_node(w), toss(w, 50));
+    }
     node_id id = toss(w, 90) ? world_leader(w) : any_node(w);
     if (id == 0 || !world_is_up(w, id) || w->nodes[id].paused || someone_recovers(w)) {
         return; /* the rest was enough without that one, and must stay so */
+    }
+    if (f->partitions && toss(w, 25)) {
+        overthrow(w); /* nobody hears of the change, it is rolled back (rule C3) */
     }
     enum status s = churn_ask(w, id);
     marks.changes += s == STATUS_OK;
@@ -562,6 +568,7 @@ static uint32_t mend(struct world *w, bool *core)
         }
         world_set_disk(w, id, 1, false);
         world_pause(w, id, false);
+        churn_bar(w, id, false);
     }
     uint32_t outside = 0;
     bool some_stay = toss(w, 50);
@@ -654,7 +661,7 @@ static uint64_t run_schedule(uint64_t seed)
         world_run(&w, rng_between(&w.rng, 1, toss(&w, 10) ? 150 : 20));
         disturb(&w, &faults);
         if (faults.churn && toss(&w, 15)) {
-            change_members(&w);
+            change_members(&w, &faults);
         }
         work(&w);
     }
