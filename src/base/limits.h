@@ -127,3 +127,12 @@
 #define LIMIT_REMOVED             64
 /* Changes of the membership that wait for their turn: then OVERLOADED. */
 #define LIMIT_CHANGES             64
+
+/* Rule S0: a snapshot is due when the log since the last one is this long, unless set otherwise. */
+#define LIMIT_SNAPSHOT_LOG_BYTES    (64u * MIB)
+#define LIMIT_SNAPSHOT_LOG_ENTRIES  1000000u
+/* Rule S2: a member that lags holds back the log to so many times that; beyond, it gets a snapshot. */
+#define LIMIT_LOG_KEPT_TIMES        4
+#define LIMIT_SNAPSHOTS_KEPT        4             /* on disk: what holds an older one is ended */
+#define LIMIT_SNAPSHOT_TRANSFERS    2             /* being sent at once; more followers wait */
+#define LIMIT_SNAPSHOT_WINDOW_BYTES (1024u * KIB) /* sent and not yet on the receiver's disk */

@@ -233,6 +233,11 @@ static void on_note(void *context, struct uuid from, enum peer_note kind, struct
     }
 }
 
+static bool on_snapshot(void *context, struct uuid from, uint8_t type, struct slice body)
+{
+    return node_snapshots_on_frame(context, from, type, body);
+}
+
 static void on_down(void *context, struct uuid peer)
 {
     struct node *n = context;
@@ -267,6 +272,7 @@ static const struct peers_events link_events = {
     .on_hello = on_hello,
     .on_message = on_message,
     .on_note = on_note,
+    .on_snapshot = on_snapshot,
     .on_down = on_down,
     .on_lost = on_lost,
     .on_dropped = on_dropped,
@@ -376,13 +382,20 @@ static void send_messages(struct node *n, const struct raft_output *out)
         const struct raft_message *m = &out->messages[i];
         const struct roster_member *to = node_member_by_id(n, m->to);
         struct uuid linked;
-        if (to != NULL) {
+        if (m->type == RAFT_MSG_SNAPSHOT) {
+            node_transfer_start(n, m->to);
+        } else if (to != NULL) {
             peers_send(n->peers, to->incarnation, m);
         } else if (peers_find_id(n->peers, m->to, &linked)) {
             /* Ours may be the older configuration (rules E11, E13). */
             peers_send(n->peers, linked, m);
         }
     }
+}
+
+static uint64_t entry_bytes(const struct raft_entry *entry)
+{
+    return blob_slice(entry->payload).size + NODE_ENTRY_OVERHEAD;
 }
 
 static void apply_entry(struct node *n, raft_index index, const struct raft_entry *entry)
@@ -398,6 +411,8 @@ static void apply_entry(struct node *n, raft_index index, const struct raft_entr
         }
         kv_apply(n->kv, &command, &result);
     }
+    n->applied_term = entry->term;
+    node_log_account(n, index, entry_bytes(entry));
     node_writes_on_applied(n, index, entry->term, &result);
 }
 
@@ -508,7 +523,11 @@ static void turn_raft(struct node *n)
         n->loop->ops->timer_start(n->loop, &n->raft_timer, out.deadline_ms);
     }
     raft_index applied_before = n->applied;
-    apply_committed(n, out.apply_to); /* steps the core: `out` is void from here on */
+    raft_index apply_to = out.apply_to; /* what follows steps the core: `out` is void */
+    if (out.restore.index != 0) {
+        node_snapshots_restore(n, out.restore);
+    }
+    apply_committed(n, apply_to);
     if (n->dead) {
         return;
     }
@@ -526,6 +545,7 @@ static void turn_raft(struct node *n)
     }
     n->turn_wanted |= kv_compact_step(n->kv, COMPACTION_STEP);
     node_maybe_prepare_log(n);
+    node_snapshots_on_turn(n);
     node_update_hello(n);
 }
 
@@ -583,6 +603,7 @@ void node_start_raft(struct node *n, const struct raft_restored *restored)
     }
     n->raft = raft_create(&options, &with_config, node_now(n));
     node_members_on_turn(n);
+    node_snapshots_start(n);
 }
 
 static char **copy_urls(const char *const *urls, uint32_t count)
@@ -613,6 +634,12 @@ static bool is_wildcard(const char *host)
 static void take_options(struct node *n, const struct node_options *options)
 {
     n->options = *options;
+    if (options->snapshot_log_bytes == 0) {
+        n->options.snapshot_log_bytes = LIMIT_SNAPSHOT_LOG_BYTES;
+    }
+    if (options->snapshot_log_entries == 0) {
+        n->options.snapshot_log_entries = LIMIT_SNAPSHOT_LOG_ENTRIES;
+    }
     n->name = mem_strdup(options->name);
     n->peer_count = options->peer_count;
     n->peer_urls = copy_urls(options->peers, options->peer_count);
@@ -782,6 +809,7 @@ void node_destroy(struct node *n)
     if (n->raft != NULL) {
         raft_destroy(n->raft);
     }
+    node_snapshots_destroy(n);
     kv_destroy(n->kv);
     close_log(n);
     free_urls(n->peer_urls, n->peer_count);

@@ -678,6 +678,15 @@ void fake_disk_power_loss(struct fake_disk *f, struct fake_loss loss)
     fake_disk_restart(f);
 }
 
+uint64_t fake_disk_used_bytes(const struct fake_disk *f)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < f->cache.count; i++) {
+        bytes += f->cache.entries[i].inode->cache.size;
+    }
+    return bytes;
+}
+
 void fake_disk_restart(struct fake_disk *f)
 {
     for (size_t i = 0; i < f->inode_count; i++) {
