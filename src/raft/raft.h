@@ -382,9 +382,9 @@ struct raft *raft_create(const struct raft_options *options, const struct raft_r
                          uint64_t now_ms);
 void raft_destroy(struct raft *r);
 
-/* Feed one input. Returns OK, or for PROPOSE, READ, TRANSFER, CAMPAIGN, CHANGE and INSTALL why it was
- * refused. An accepted proposal's entries are the last `count` of the log: raft_last(r) tells their
- * ids. */
+/* Feed one input. Returns OK, or for PROPOSE, READ, TRANSFER, CAMPAIGN, CHANGE and INSTALL why it
+ * was refused. An accepted proposal's entries are the last `count` of the log: raft_last(r) tells
+ * their ids. */
 enum status MUST_CHECK raft_step(struct raft *r, const struct raft_input *input);
 /* End the turn. */
 void raft_turn(struct raft *r, uint64_t now_ms, struct raft_output *out);
