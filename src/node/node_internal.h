@@ -249,6 +249,12 @@ void node_forming_begin(struct node *n);
 /* Carry out what founding wants; moves on to raft when founded. */
 void node_forming_turn(struct node *n);
 
+/* --- event_lines.c */
+/* How often a leader at rest looks whether history is due for compaction. */
+#define NODE_COMPACTION_CHECK_MS 1000
+/* True when a hand-over was given up. */
+bool node_tell_event(struct node *n, const struct raft_event *e);
+
 /* --- joining.c: a member that wants to be one */
 void node_joining_begin(struct node *n);
 bool node_joining_on_hello(struct node *n, const struct peer_hello *hello);
