@@ -301,7 +301,7 @@ static void carry_out(void *context)
     default:
         if (!f->stepping[o->member]) {
             *d = (struct node_step_down){.done = on_stepped_down, .context = f};
-            if (o->item->b % 2 == 0) {
+            if (o->item->d == 0) {
                 snprintf(d->to, sizeof(d->to), "node-%d", o->to + 1);
             }
             f->stepping[o->member] = node_step_down_start(m->node, d) == STATUS_OK;

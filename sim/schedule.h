@@ -105,7 +105,7 @@ enum fault_class {
     X(wall, CLASS_CLOCK, 1, "member", "back", "jump_ms", "")                                       \
     X(wipe, CLASS_WIPE, 1, "member", "", "down_ms", "")                                            \
     X(shut_down, CLASS_LEADERSHIP, 1, "member", "", "down_ms", "")                                 \
-    X(step_down, CLASS_LEADERSHIP, 2, "member", "to", "", "")                                      \
+    X(step_down, CLASS_LEADERSHIP, 2, "member", "to", "", "anybody")                               \
     X(campaign, CLASS_LEADERSHIP, 1, "member", "", "", "")
 
 enum item_kind {

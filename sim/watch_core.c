@@ -10,6 +10,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 struct raft *__real_raft_create(const struct raft_options *options,
                                 const struct raft_restored *restored, uint64_t now_ms);
@@ -222,7 +223,7 @@ static void check_new_leader(struct truth_member *m, raft_term term)
 
 /* I8: what a leader believes of a follower is on that one's disk, unless a newer leader has
  * overwritten it since. */
-static void check_matches(const struct truth_member *m, raft_term term)
+static void check_matches(struct truth_member *m, raft_term term)
 {
     for (uint32_t i = 0; i < truth.member_count; i++) {
         const struct truth_member *other = &truth.members[i];
@@ -234,6 +235,11 @@ static void check_matches(const struct truth_member *m, raft_term term)
             verdict_fail("I8", "member %d: match %" PRIu64 " of member %d, next %" PRIu64,
                          truth_index(m), view.match, truth_index(other), view.next);
         }
+        if (view.match < m->matches[i] && !view.recovering) {
+            verdict_fail("I8", "member %d takes back that member %" PRIu32 " holds %" PRIu64,
+                         truth_index(m), i, m->matches[i]);
+        }
+        m->matches[i] = view.match;
         uint32_t window = truth.knobs[KNOB_inflight_messages];
         if (view.inflight >= (window != 0 ? window : LIMIT_INFLIGHT_MESSAGES)) {
             coverage_hit(MARK_WINDOW_FULL);
@@ -256,6 +262,7 @@ static void check_role(struct truth_member *m, const struct raft_output *out)
     raft_term term = raft_term_now(m->raft);
     if (role == RAFT_LEADER && (m->role != RAFT_LEADER || m->role_term != term)) {
         check_new_leader(m, term);
+        memset(m->matches, 0, sizeof(m->matches));
     } else if (role == RAFT_LEADER) {
         bool dropped = raft_last(m->raft).index < m->role_last;
         for (uint32_t i = 0; i < out->event_count; i++) {
