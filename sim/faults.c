@@ -6,6 +6,7 @@
 #include "coverage.h"
 #include "truth.h"
 #include "verdict.h"
+#include "wal/wal_format.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -234,7 +235,13 @@ static uint64_t used_blocks(struct fake_disk *disk, const char *name)
 static void rot_file(struct fake_disk *disk, const char *name, uint32_t place)
 {
     uint64_t size = fake_disk_file_size(disk, name);
-    uint64_t block = place / 64 % used_blocks(disk, name) * ROT_BLOCK_BYTES;
+    uint64_t used = used_blocks(disk, name);
+    bool is_log = strstr(name, ".log") != NULL;
+    uint8_t type = is_log ? fake_disk_byte(disk, name, (used - 1) * ROT_BLOCK_BYTES + 24) : 0;
+    if (is_log && type != WAL_RECORD_SEAL && type != WAL_RECORD_END) {
+        return; /* rule P3's limit: rot in the last record of an unsealed log looks torn */
+    }
+    uint64_t block = place / 64 % used * ROT_BLOCK_BYTES;
     uint64_t within = place / 64 % (place % 4 == 1 ? ROT_HEADER_BYTES : ROT_BLOCK_BYTES);
     bool is_hard_state = strcmp(name, "hardstate") == 0;
     verdict_trace("%s rots in block %" PRIu64 ", byte %" PRIu64, name, block / ROT_BLOCK_BYTES,
@@ -255,7 +262,7 @@ static void rot(struct faults *f, const struct item *item, int a)
         truth.members[a].may_fail) {
         return;
     }
-    members_stop(f->members, a, DEATH_ORDERLY); /* sealed: rule P3's limit is the unsealed end */
+    members_stop(f->members, a, DEATH_ORDERLY);
     fake_disk_power_loss(m->disk, (struct fake_loss){.kind = FAKE_LOSS_NONE});
     char name[32];
     snprintf(name, sizeof(name), "%08" PRIu32 ".log", 1 + (item->b > 4 ? item->b % 3 : 0));
