@@ -9,7 +9,7 @@ SIM_SEEDS ?= 3000
 SIM_GATE_SEEDS = 30000
 SIM_LONG_SEEDS = 1000000
 
-.PHONY: build run test unit e2e asan tsan sim sim-gate sim-long sim-build sim-hash mutants fuzz tidy format install clean setup
+.PHONY: build run test unit e2e chaos asan tsan sim sim-gate sim-long sim-build sim-hash mutants fuzz tidy analyze format install clean setup
 
 # Progress on a terminal, silence elsewhere. Only the program: the tests are built when they are run.
 build: $(BUILD)/build.ninja
@@ -27,6 +27,11 @@ unit: build
 
 e2e: build
 	@tools/run-tests $(BUILD) e2e
+
+# Every live fault, on clusters of three, five and one: minutes (CHAOS_ROUNDS, CHAOS_SEED).
+chaos: build
+	@ninja -C $(BUILD) --quiet test/chaos/libdisk_shim.so
+	@CONCLAVE="$${CONCLAVE:-$(CURDIR)/$(BUILD)/conclave}" python3 test/chaos/campaign.py
 
 asan: build-asan/build.ninja
 	@ninja -C build-asan --quiet
@@ -70,6 +75,9 @@ fuzz: build-fuzz/build.ninja
 tidy:
 	@tools/run-tests $(BUILD) tidy format
 
+analyze: $(BUILD)/build.ninja
+	@tools/run-analyzers $(BUILD)
+
 format:
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
 
@@ -102,7 +110,7 @@ build-sim/build.ninja:
 build-fuzz/build.ninja:
 	@./setup --if-needed --dev
 	@CC=clang meson setup build-fuzz --buildtype=debugoptimized -Dfuzzers=true \
-		-Db_sanitize=address,undefined -Db_lundef=false >/dev/null
+		-Db_sanitize=address,undefined -Db_lundef=false -Ddchecks=true >/dev/null
 
 clean:
 	@rm -rf build build-sim build-sim-* build-mutants build-asan build-tsan build-fuzz

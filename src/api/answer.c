@@ -108,6 +108,17 @@ struct json_writer answer_begin_not_leader(struct api *api, const char *error)
     return w;
 }
 
+const char *api_member_name(struct api *api, uint64_t id)
+{
+    const struct node_status *s = api_status(api);
+    for (uint32_t i = 0; i < s->member_count; i++) {
+        if (s->members[i].id == id) {
+            return s->members[i].name;
+        }
+    }
+    return "Unknown";
+}
+
 void answer_status(struct api *api, struct http_request *r, enum status status)
 {
     answer_error(api, r, status_http(status), status_text(status));

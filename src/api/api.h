@@ -16,11 +16,15 @@
 
 struct api;
 
+/* What becomes of a write that a follower gets (rule R15; contract, --on-follower). */
+enum api_on_follower { API_REJECT, API_FORWARD, API_REDIRECT };
+
 struct api_options {
     struct loop *loop; /* borrowed, like node */
     struct node *node;
     /* For writes that do not say ?ack=. */
     enum node_ack ack;
+    enum api_on_follower on_follower;
     /* One origin, "*" or "none"; NULL = "*". Copied. Only an origin given by its name may also
      * administer. */
     const char *cors_origin;

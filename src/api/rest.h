@@ -79,6 +79,8 @@ void answer_key_not_found(struct api *api, struct http_request *r, struct slice 
 void answer_bad_query(struct api *api, struct http_request *r, const struct query *q);
 /* Begun with error, currentRole, leaderId (or "Unknown") and leaderUrl if known. */
 struct json_writer answer_begin_not_leader(struct api *api, const char *error);
+/* Of the member with that id, by what this one knows; "Unknown" for one that is gone. */
+const char *api_member_name(struct api *api, uint64_t id);
 /* A plain failure by its status. */
 void answer_status(struct api *api, struct http_request *r, enum status status);
 
@@ -112,6 +114,12 @@ REST_HANDLER(rest_ping);
 REST_HANDLER(rest_version);
 REST_HANDLER(rest_step_down);
 REST_HANDLER(rest_election);
+REST_HANDLER(rest_members_get);
+REST_HANDLER(rest_members_add);
+REST_HANDLER(rest_member_remove);
+REST_HANDLER(rest_member_change);
+REST_HANDLER(rest_snapshot);
+REST_HANDLER(rest_metrics);
 REST_HANDLER(rest_root);
 REST_HANDLER(probe_livez);
 REST_HANDLER(probe_readyz);

@@ -5,8 +5,13 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+#include <assert.h>
 #include <inttypes.h>
+#include <sodium.h>
 #include <stdio.h>
+
+static_assert(crypto_generichash_BYTES_MIN == sizeof(((struct kv_command *)NULL)->retry_hash),
+              "a request's hash fits the command");
 
 struct key_write {
     struct call call;
@@ -85,8 +90,7 @@ static bool parse_conditions(struct key_write *k)
     return true;
 }
 
-/* What later versions bring is refused: a write whose expiry or retry is silently dropped would
- * lie. */
+/* What later versions bring is refused: a write whose expiry is silently dropped would lie. */
 static bool refuse_what_is_not_supported(struct key_write *k, struct query *q)
 {
     if (query_has(q, "ttl")) {
@@ -94,9 +98,49 @@ static bool refuse_what_is_not_supported(struct key_write *k, struct query *q)
         answer_bad_query(k->call.api, k->call.http, q);
         return false;
     }
-    if (http_header_find(k->call.http, "Idempotency-Key").data != NULL) {
-        return refuse(k, "Bad header", "Idempotency-Key is not supported by this version");
+    return true;
+}
+
+/* Everything that makes it this request and no other: method, path, conditions, body. */
+static void hash_request(const struct http_request *r, uint64_t hash[2])
+{
+    const struct slice parts[] = {r->method_name, r->path, http_header_find(r, "If-Match"),
+                                  http_header_find(r, "If-None-Match"), r->body};
+    crypto_generichash_state state;
+    crypto_generichash_init(&state, NULL, 0, crypto_generichash_BYTES_MIN);
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        uint64_t size = parts[i].size;
+        crypto_generichash_update(&state, (const uint8_t *)&size, sizeof(size));
+        crypto_generichash_update(&state, parts[i].data, parts[i].size);
     }
+    crypto_generichash_final(&state, (uint8_t *)hash, crypto_generichash_BYTES_MIN);
+}
+
+static bool is_visible_ascii(struct slice s)
+{
+    for (size_t i = 0; i < s.size; i++) {
+        if (s.data[i] <= ' ' || s.data[i] > '~') {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Rule K2b. */
+static bool parse_retry_key(struct key_write *k)
+{
+    struct slice key = http_header_find(k->call.http, "Idempotency-Key");
+    if (key.data == NULL) {
+        return true;
+    }
+    if (key.size == 0 || key.size > LIMIT_RETRY_KEY_BYTES || !is_visible_ascii(key)) {
+        return refuse(k, "Bad header", "Idempotency-Key is 1 to 128 visible ASCII characters");
+    }
+    if (k->write.ack == NODE_ACK_LEADER) {
+        return refuse(k, "Bad header", "Idempotency-Key needs ack=quorum or ack=all");
+    }
+    k->command.retry_key = key;
+    hash_request(k->call.http, k->command.retry_hash);
     return true;
 }
 
@@ -125,13 +169,23 @@ static void log_write(const struct key_write *k, bool found)
     }
 }
 
+/* Who took the write: this member, the one that it was forwarded to, or for a retry whoever took
+ * the first one. */
+static const char *name_leader(const struct key_write *k)
+{
+    struct api *api = k->call.api;
+    if (k->write.result.replayed) {
+        return api_member_name(api, k->write.result.retry_origin);
+    }
+    return k->write.leader[0] != '\0' ? k->write.leader : api_status(api)->name;
+}
+
 static void answer_success(struct key_write *k)
 {
     struct api *api = k->call.api;
     char etag[64];
     const char *headers = NULL;
-    /* Only the leader of the time could take the write, so that leader is this member. */
-    const char *leader = api_status(api)->name;
+    const char *leader = name_leader(k);
     struct json_writer w = answer_begin(api);
     json_field_bool(&w, "success", true);
     json_field_string(&w, "key", buf_slice(&k->key));
@@ -181,6 +235,33 @@ static void answer_not_confirmed(struct key_write *k)
     answer_send(k->call.http, 504, NULL, &w);
 }
 
+/* 307: the client sends the same request again, to the leader. */
+static void answer_redirect(struct key_write *k, const char *leader_url)
+{
+    struct buf headers = {0};
+    buf_append_str(&headers, "Location: ");
+    buf_append_str(&headers, leader_url);
+    buf_append_slice(&headers, k->call.http->target);
+    buf_append_str(&headers, "\r\n");
+    buf_append_byte(&headers, 0);
+    struct json_writer w = answer_begin_not_leader(k->call.api, status_text(STATUS_NOT_LEADER));
+    answer_send(k->call.http, 307, (const char *)headers.data, &w);
+    buf_deinit(&headers);
+}
+
+static void answer_not_leader(struct key_write *k)
+{
+    struct api *api = k->call.api;
+    const struct node_status *s = api_status(api);
+    if (api->options.on_follower == API_REDIRECT && s->leader_url[0] != '\0' &&
+        strcmp(s->leader, s->name) != 0) {
+        answer_redirect(k, s->leader_url);
+        return;
+    }
+    struct json_writer w = answer_begin_not_leader(api, status_text(STATUS_NOT_LEADER));
+    answer_send(k->call.http, 503, NULL, &w);
+}
+
 static void answer_write(struct key_write *k, enum status status)
 {
     struct api *api = k->call.api;
@@ -200,8 +281,11 @@ static void answer_write(struct key_write *k, enum status status)
         answer_not_confirmed(k);
         break;
     case STATUS_NOT_LEADER:
-        w = answer_begin_not_leader(api, status_text(status));
-        answer_send(r, 503, NULL, &w);
+        answer_not_leader(k);
+        break;
+    case STATUS_MISMATCH:
+        answer_error_reason(api, r, 422, "Idempotency-Key reused",
+                            "this key was used for another request within the last ten minutes");
         break;
     case STATUS_BUSY:
         w = answer_begin_not_leader(api, "Leadership is being handed over");
@@ -232,10 +316,11 @@ static void start_write(struct api *api, struct http_request *r, struct query *q
     call_begin(&k->call, api, r, destroy_write);
     k->command.op = op;
     if (!key_of_path(api, r, &k->key) || !refuse_what_is_not_supported(k, q) || !parse_ack(k, q) ||
-        !parse_conditions(k) || (op == KV_PUT && !parse_value(k))) {
+        !parse_conditions(k) || !parse_retry_key(k) || (op == KV_PUT && !parse_value(k))) {
         return;
     }
     k->command.key = buf_slice(&k->key);
+    k->write.forward = api->options.on_follower == API_FORWARD;
     k->write.done = on_written;
     k->write.context = k;
     enum status s = node_write_start(api->options.node, &k->write, &k->command);

@@ -47,6 +47,7 @@
 #define LIMIT_UNCOMMITTED_ENTRIES 65536
 #define LIMIT_SURVEYS             256 /* members asked for their state at once: then 429 */
 #define LIMIT_WAITING_REQUESTS    65536
+#define LIMIT_FORWARDS            4096 /* writes that other members handed to this leader: then 429 */
 
 /* The log (rules R7, R14; architecture rule 6). */
 #define LIMIT_LOG_TAIL_BYTES                                                                       \
@@ -58,6 +59,10 @@
 #define LIMIT_INFLIGHT_BYTES    (4u * MIB)
 #define LIMIT_LOAD_BYTES        (1u * MIB) /* read back from disk at a time for a slow follower */
 #define LIMIT_ENTRY_BYTES       (LIMIT_VALUE_BYTES_MAX + LIMIT_KEY_BYTES + 1024u)
+
+/* Rule P12. When the next segment can't be made and less than this is left of the log's room, writes
+ * are refused: what is left is for deletes, compactions and terms. */
+#define LIMIT_LOG_RESERVE_BYTES (2u * MIB)
 
 /* One batch in the log is one record: more in one wal_append is a bug of the caller. */
 #define LIMIT_WAL_RECORD_BYTES  (128u * MIB)
@@ -75,6 +80,18 @@
 #define LIMIT_RAFT_HELD   64    /* messages that wait for the term to be durable: dropped beyond */
 #define LIMIT_RAFT_EVENTS 4096  /* of one turn: not recorded beyond */
 #define LIMIT_RAFT_READS  65536 /* reads that wait for an index: OVERLOADED beyond */
+
+/* What a voter promises, and how long it waits after a restart (rule Q6b). A message that asks for
+ * more is dropped. */
+#define LIMIT_RAFT_LEASE_MS 600000
+
+/* Membership. Configurations in the log that are not applied yet; beyond: no change is taken, and
+ * of an append only what comes before (rule C3). */
+#define LIMIT_RAFT_CONFIGS        256
+/* What the host gives along with a membership. Beyond: a change is refused, bytes are CORRUPT. */
+#define LIMIT_CONFIG_ANNEX_BYTES  (64u * KIB)
+/* A learner further behind is not promoted (rule C4), a member not handed leadership (rule E10). */
+#define LIMIT_PROMOTE_LAG_ENTRIES 4096
 
 /* incarnations and URLs; the longest gone goes */
 #define LIMIT_PEERS_KNOWN        (2 * LIMIT_MEMBERS)
@@ -99,10 +116,14 @@
 #define LIMIT_CLIENT_ANSWER_BYTES (256ull * MIB)
 
 /* Rule K2b. Beyond either: 429 for new keyed writes, nothing unexpired is evicted. */
-#define LIMIT_RETRY_KEY_BYTES 128
-#define LIMIT_RETRY_KEYS      65536
-#define LIMIT_RETRY_BYTES     (16u * MIB)
+#define LIMIT_RETRY_KEY_BYTES     128
+#define LIMIT_RETRY_KEYS          65536
+#define LIMIT_RETRY_BYTES         (16u * MIB)
+/* What a snapshot says of the members. More is a bug; a file that claims more is CORRUPT. */
+#define LIMIT_SNAPSHOT_META_BYTES (1u * MIB)
 /* Rule P4: segments set aside because they were damaged; beyond, the oldest goes. */
-#define LIMIT_DAMAGED_FILES   8
+#define LIMIT_DAMAGED_FILES       8
 /* Incarnations that were removed, as the membership remembers them: the oldest goes (rule C6). */
-#define LIMIT_REMOVED         64
+#define LIMIT_REMOVED             64
+/* Changes of the membership that wait for their turn: then OVERLOADED. */
+#define LIMIT_CHANGES             64

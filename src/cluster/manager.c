@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <jansson.h>
 #include <netinet/in.h>
 #include <sodium.h>
 #include <stdarg.h>
@@ -25,8 +26,6 @@
 #define POLL_MS       50
 #define SECRET_BYTES  32
 #define PORT_TRIES    64
-/* cluster.json, read and written; a JSON text. */
-#define SHAPE_FORMAT  "{\"nodes\": %u, \"basePort\": %u}\n"
 #define ARGUMENTS_MAX 16
 
 /* --- the directory ---------------------------------------------------------------------------- */
@@ -66,7 +65,44 @@ static enum status fail(char **detail, enum status status, const char *format, .
     return status;
 }
 
-/* How many members and from which port, as cluster.json says. NOT_FOUND, or CORRUPT. */
+static void set_member(struct manager *m, uint32_t i, uint32_t number)
+{
+    struct manager_member *member = &m->members[i];
+    *member = (struct manager_member){.number = number};
+    member->port = (uint16_t)(m->base_port + number - 1);
+    snprintf(member->name, sizeof(member->name), "node-%u", number);
+    snprintf(member->url, sizeof(member->url), "http://127.0.0.1:%u", member->port);
+}
+
+static uint32_t number_of(const json_t *value, uint32_t max)
+{
+    json_int_t number = json_integer_value(value);
+    return number >= 1 && number <= max ? (uint32_t)number : 0;
+}
+
+/* False: this is no shape of a cluster. */
+static bool take_shape(struct manager *m, const json_t *shape)
+{
+    m->founders = number_of(json_object_get(shape, "nodes"), LIMIT_MEMBERS);
+    m->base_port = (uint16_t)number_of(json_object_get(shape, "basePort"), UINT16_MAX);
+    m->next = number_of(json_object_get(shape, "next"), UINT16_MAX);
+    const json_t *members = json_object_get(shape, "members");
+    m->count = (uint32_t)json_array_size(members);
+    if (m->founders == 0 || m->base_port == 0 || m->count == 0 || m->count > LIMIT_MEMBERS ||
+        m->base_port + m->next > UINT16_MAX) {
+        return false;
+    }
+    for (uint32_t i = 0; i < m->count; i++) {
+        uint32_t number = number_of(json_array_get(members, i), m->next - 1);
+        if (number == 0) {
+            return false;
+        }
+        set_member(m, i, number);
+    }
+    return true;
+}
+
+/* Who there is, as cluster.json says. NOT_FOUND, or CORRUPT. */
 static enum status read_shape(struct manager *m, char **detail)
 {
     char *path = path_of(m, "cluster.json");
@@ -77,34 +113,32 @@ static enum status read_shape(struct manager *m, char **detail)
         mem_free(path);
         return status;
     }
-    unsigned nodes = 0;
-    unsigned port = 0;
-    FILE *file = fopen(path, "re");
-    if (file != NULL) {
-        if (fscanf(file, SHAPE_FORMAT, &nodes, &port) != 2) {
-            nodes = 0;
-        }
-        fclose(file);
-    }
-    if (nodes < 1 || nodes > LIMIT_MEMBERS || port < 1 || port + nodes - 1 > UINT16_MAX) {
+    json_t *shape = json_load_file(path, 0, NULL);
+    if (!take_shape(m, shape)) {
         status = fail(detail, STATUS_CORRUPT, "%s does not say how many members there are", path);
-    } else {
-        m->count = (uint32_t)nodes;
-        m->base_port = (uint16_t)port;
     }
+    json_decref(shape);
     mem_free(path);
     return status;
 }
 
+/* Replaced as a whole: a command that is interrupted leaves the old one. */
 static enum status write_shape(const struct manager *m, char **detail)
 {
     char *path = path_of(m, "cluster.json");
-    FILE *file = fopen(path, "we");
+    char *temporary = path_of(m, "cluster.json.tmp");
+    json_t *members = json_array();
+    for (uint32_t i = 0; i < m->count; i++) {
+        json_array_append_new(members, json_integer(m->members[i].number));
+    }
+    json_t *shape = json_pack("{s:i, s:i, s:i, s:o}", "nodes", (int)m->founders, "basePort",
+                              (int)m->base_port, "next", (int)m->next, "members", members);
     enum status status = STATUS_OK;
-    if (file == NULL || fprintf(file, SHAPE_FORMAT, m->count, m->base_port) < 0 ||
-        fclose(file) != 0) {
+    if (json_dump_file(shape, temporary, 0) != 0 || rename(temporary, path) != 0) {
         status = fail(detail, STATUS_IO, "cannot write %s: %s", path, strerror(errno));
     }
+    json_decref(shape);
+    mem_free(temporary);
     mem_free(path);
     return status;
 }
@@ -146,7 +180,8 @@ static enum status check_shape(const struct manager *m, const struct manager_opt
     if (options->nodes != 0 && options->nodes != m->count) {
         return fail(
             detail, STATUS_INVALID,
-            "--nodes %u: %s holds a cluster of %u; leave --nodes out, or choose another --dir",
+            "--nodes %u: %s holds a cluster of %u; leave --nodes out, use `cluster add` and "
+            "`cluster remove`, or choose another --dir",
             options->nodes, m->dir, m->count);
     }
     if (options->base_port != 0 && options->base_port != m->base_port) {
@@ -157,6 +192,23 @@ static enum status check_shape(const struct manager *m, const struct manager_opt
             options->base_port, m->dir, m->base_port);
     }
     return STATUS_OK;
+}
+
+static enum status make_shape(struct manager *m, const struct manager_options *options,
+                              char **detail)
+{
+    m->founders = options->nodes != 0 ? options->nodes : MANAGER_NODES_DEFAULT;
+    m->base_port = options->base_port != 0 ? options->base_port : MANAGER_BASE_PORT_DEFAULT;
+    if (m->base_port + m->founders - 1 > UINT16_MAX) {
+        return fail(detail, STATUS_INVALID, "--base-port %u leaves no room for %u members",
+                    m->base_port, m->founders);
+    }
+    m->next = m->founders + 1;
+    m->count = m->founders;
+    for (uint32_t i = 0; i < m->count; i++) {
+        set_member(m, i, i + 1);
+    }
+    return make_directory(m, detail);
 }
 
 static enum status load(const struct manager_options *options, bool may_create,
@@ -170,22 +222,11 @@ static enum status load(const struct manager_options *options, bool may_create,
     if (status == STATUS_OK) {
         status = check_shape(m, options, detail);
     } else if (status == STATUS_NOT_FOUND && may_create) {
-        m->count = options->nodes != 0 ? options->nodes : MANAGER_NODES_DEFAULT;
-        m->base_port = options->base_port != 0 ? options->base_port : MANAGER_BASE_PORT_DEFAULT;
-        status = m->base_port + m->count - 1 > UINT16_MAX
-                     ? fail(detail, STATUS_INVALID, "--base-port %u leaves no room for %u members",
-                            m->base_port, m->count)
-                     : make_directory(m, detail);
+        status = make_shape(m, options, detail);
     }
     if (status != STATUS_OK) {
         manager_destroy(m);
         return status;
-    }
-    for (uint32_t i = 0; i < m->count; i++) {
-        struct manager_member *member = &m->members[i];
-        member->port = (uint16_t)(m->base_port + i);
-        snprintf(member->name, sizeof(member->name), "node-%u", i + 1);
-        snprintf(member->url, sizeof(member->url), "http://127.0.0.1:%u", member->port);
     }
     mem_free(*detail);
     *detail = NULL;
@@ -315,17 +356,23 @@ uint32_t manager_refresh(struct manager *m)
     return living;
 }
 
-static char *peers_of(const struct manager *m, uint32_t self)
+/* Whom a member is told of: a founder of the other founders, whether they are still there or not;
+ * one that was added, of everybody. */
+static char *others_of(const struct manager *m, const struct manager_member *self)
 {
     struct buf text = {0};
-    for (uint32_t i = 0; i < m->count; i++) {
-        if (i != self) {
-            buf_printf(&text, "%s%s", text.size > 0 ? "," : "", m->members[i].url);
+    bool is_founder = self->number <= m->founders;
+    uint32_t count = is_founder ? m->founders : m->count;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t number = is_founder ? i + 1 : m->members[i].number;
+        if (number != self->number) {
+            buf_printf(&text, "%shttp://127.0.0.1:%u", text.size > 0 ? "," : "",
+                       m->base_port + number - 1);
         }
     }
-    char *peers = mem_strndup((const char *)text.data, text.size);
+    char *others = mem_strndup((const char *)text.data, text.size);
     buf_deinit(&text);
-    return peers;
+    return others;
 }
 
 enum status manager_start_member(struct manager *m, uint32_t i, char **detail)
@@ -336,7 +383,7 @@ enum status manager_start_member(struct manager *m, uint32_t i, char **detail)
     char *log = manager_log_path(m, i);
     char *pid = member_path(m, i, ".pid");
     char *secret = path_of(m, "secret");
-    char *peers = peers_of(m, i);
+    char *others = others_of(m, member);
     char *arguments[ARGUMENTS_MAX] = {
         "conclave",
         "server",
@@ -351,9 +398,9 @@ enum status manager_start_member(struct manager *m, uint32_t i, char **detail)
         "--cluster-secret-file",
         secret,
     };
-    if (m->count > 1) {
-        arguments[12] = "--peers";
-        arguments[13] = peers;
+    if (others[0] != '\0') {
+        arguments[12] = member->number <= m->founders ? "--peers" : "--join";
+        arguments[13] = others;
     }
     const struct process_options options = {.program = m->program,
                                             .arguments = arguments,
@@ -369,7 +416,7 @@ enum status manager_start_member(struct manager *m, uint32_t i, char **detail)
     mem_free(log);
     mem_free(pid);
     mem_free(secret);
-    mem_free(peers);
+    mem_free(others);
     return status;
 }
 
@@ -477,8 +524,38 @@ enum status manager_find(struct manager *m, const char *name, uint32_t *i, char 
             return STATUS_OK;
         }
     }
-    return fail(detail, STATUS_NOT_FOUND,
-                "no member is named \"%.64s\"; there are node-1 to node-%u, "
-                "and \"leader\"",
-                name, m->count);
+    struct buf names = {0};
+    for (uint32_t k = 0; k < m->count; k++) {
+        buf_printf(&names, "%s, ", m->members[k].name);
+    }
+    enum status status =
+        fail(detail, STATUS_NOT_FOUND, "no member is named \"%.64s\"; there are %.*sand \"leader\"",
+             name, (int)names.size, (const char *)names.data);
+    buf_deinit(&names);
+    return status;
+}
+
+/* --- growing and shrinking -------------------------------------------------------------------- */
+
+enum status manager_add(struct manager *m, uint32_t *i, char **detail)
+{
+    if (m->count == LIMIT_MEMBERS || m->base_port + m->next > UINT16_MAX) {
+        return fail(detail, STATUS_INVALID, "there are %u members, and no room for another",
+                    m->count);
+    }
+    set_member(m, m->count, m->next);
+    if (!is_port_free(m->members[m->count].port)) {
+        return fail(detail, STATUS_BUSY, "port %u, which %s needs, is taken by another program",
+                    m->members[m->count].port, m->members[m->count].name);
+    }
+    *i = m->count++;
+    m->next++;
+    return write_shape(m, detail);
+}
+
+enum status manager_forget(struct manager *m, uint32_t i, char **detail)
+{
+    memmove(&m->members[i], &m->members[i + 1], (m->count - i - 1) * sizeof(m->members[0]));
+    m->count--;
+    return write_shape(m, detail);
 }

@@ -2,7 +2,7 @@
  *
  * Everything is in one directory, so that any later command finds it:
  *
- *   cluster.json   how many members, from which port
+ *   cluster.json   how many founded it, from which port, who there is now
  *   secret         what the members prove to each other (random, mode 0600)
  *   lock           held while members are started or stopped
  *   run.pid        the `run` that watches over them, if one does
@@ -28,6 +28,7 @@
 #define MANAGER_FORM_MS           20000
 
 struct manager_member {
+    uint32_t number; /* of node-1: 1; never given to another member */
     char name[LIMIT_NAME_BYTES + 1];
     char url[LIMIT_URL_BYTES];
     uint16_t port;
@@ -39,6 +40,8 @@ struct manager {
     char *program;
     bool dies_with_parent; /* members that are started end with this process */
     uint16_t base_port;
+    uint32_t founders; /* node-1 to this one are told of each other; later ones join */
+    uint32_t next;     /* number of the next member to be added */
     uint32_t count;
     struct manager_member members[LIMIT_MEMBERS];
     int lock_fd; /* -1 = not held */
@@ -86,6 +89,12 @@ enum status MUST_CHECK manager_await_leader(struct manager *m, uint32_t timeout_
 /* The member of that name, or whoever leads for "leader". NOT_FOUND: *detail says who there is. */
 enum status MUST_CHECK manager_find(struct manager *m, const char *name, uint32_t *i,
                                     char **detail);
+
+/* A further member, which joins when it is started; *i is its place. INVALID: there are as many as
+ * there may be; BUSY: its port is taken; IO. */
+enum status MUST_CHECK manager_add(struct manager *m, uint32_t *i, char **detail);
+/* Forget a member, which left the cluster: its number and its data stay unused. IO. */
+enum status MUST_CHECK manager_forget(struct manager *m, uint32_t i, char **detail);
 
 /* "DIR/node-1.log": a new string. */
 char *manager_log_path(const struct manager *m, uint32_t i);

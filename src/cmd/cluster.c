@@ -276,8 +276,7 @@ static int run_stop(struct options *o)
 
 /* --- one member ------------------------------------------------------------------------------- */
 
-/* The cluster and the member that the first argument names. */
-static int find_member(struct options *o, struct manager **m, uint32_t *i)
+int cluster_find_member(struct options *o, struct manager **m, uint32_t *i)
 {
     int code = cluster_find(o, m);
     if (code != EXIT_DONE) {
@@ -297,7 +296,7 @@ static int signal_member(struct options *o, int signal_number, const char *done)
 {
     struct manager *m;
     uint32_t i;
-    int code = find_member(o, &m, &i);
+    int code = cluster_find_member(o, &m, &i);
     if (code != EXIT_DONE) {
         return code;
     }
@@ -351,7 +350,7 @@ static int run_restart(struct options *o)
     struct manager *m;
     uint32_t i;
     char *detail = NULL;
-    int code = find_member(o, &m, &i);
+    int code = cluster_find_member(o, &m, &i);
     if (code != EXIT_DONE) {
         return code;
     }
@@ -374,7 +373,7 @@ static int run_logs(struct options *o)
 {
     struct manager *m;
     uint32_t i;
-    int code = find_member(o, &m, &i);
+    int code = cluster_find_member(o, &m, &i);
     if (code != EXIT_DONE) {
         return code;
     }
@@ -472,6 +471,18 @@ static const struct verb verbs[] = {
      .examples = "  conclave cluster restart node-1\n",
      CLUSTER_OPTIONS,
      .run = run_restart},
+    {.name = "add",
+     .summary = "one more member, which joins while the others work",
+     .details = "Returns once it has received everything and votes.\n",
+     .examples = "  conclave cluster add\n",
+     CLUSTER_OPTIONS,
+     .run = cluster_add},
+    {.name = "remove",
+     NODE_ARGUMENT,
+     .summary = "take a member out for good",
+     .examples = "  conclave cluster remove node-4\n",
+     CLUSTER_OPTIONS,
+     .run = cluster_remove},
     {.name = "logs",
      NODE_ARGUMENT,
      .summary = "print what a member has logged",

@@ -42,5 +42,9 @@ char *cluster_dir_flag(const struct options *o);
 void cluster_catch_signals(void);
 extern volatile sig_atomic_t cluster_interrupted;
 
+/* The cluster and the member that the first argument names. An exit code, as above. */
+int cluster_find_member(struct options *o, struct manager **m, uint32_t *i);
 int cluster_run(struct options *o);
+int cluster_add(struct options *o);
+int cluster_remove(struct options *o);
 int cluster_demo(struct options *o);

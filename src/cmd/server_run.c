@@ -146,6 +146,7 @@ static int open_member(struct server *s)
         .loop = s->loop,
         .node = s->node,
         .ack = s->settings->ack,
+        .on_follower = s->settings->on_follower,
         .cors_origin = s->settings->cors_origin,
         .value_bytes_max = s->settings->node.value_bytes_max,
         .loop_utilisation = uv_loop_utilisation,

@@ -25,15 +25,21 @@ enum {
     ROW_ADVERTISE,
     ROW_DATA,
     ROW_PEERS,
+    ROW_JOIN,
     ROW_SECRET_FILE,
     ROW_HEARTBEAT,
     ROW_ELECTION,
     ROW_REQUEST_TIMEOUT,
+    ROW_ELECTION_POLICY,
+    ROW_PRIORITY,
+    ROW_READ_MODE,
     ROW_ACK,
+    ROW_ON_FOLLOWER,
     ROW_HISTORY,
     ROW_HISTORY_BYTES,
     ROW_QUOTA,
     ROW_VALUE_MAX,
+    ROW_SNAPSHOT_BYTES,
     ROW_CORS,
     ROW_LOG_LEVEL,
     ROW_LOG_FORMAT,
@@ -69,6 +75,11 @@ const struct option server_option_rows[SERVER_OPTION_COUNT] = {
                    .unit = "URL,URL",
                    .meaning = "the other founding members; none: a cluster of one",
                    .env = "PEERS"},
+    [ROW_JOIN] = {.name = "join",
+                  .type = OPTION_URLS,
+                  .unit = "URL,URL",
+                  .meaning = "members of a running cluster to join; a learner first, a voter once "
+                             "caught up"},
     [ROW_SECRET_FILE] = {.name = "cluster-secret-file",
                          .type = OPTION_TEXT,
                          .unit = "FILE",
@@ -96,12 +107,43 @@ const struct option server_option_rows[SERVER_OPTION_COUNT] = {
                              .fallback = "2000",
                              .min = 1,
                              .max = 600000},
+    [ROW_ELECTION_POLICY] = {.name = "election-policy",
+                             .type = OPTION_CHOICE,
+                             .unit = "POLICY",
+                             .meaning =
+                                 "who is preferred as leader: none, lowest-id, highest-id or "
+                                 "priority",
+                             .choices = "none|lowest-id|highest-id|priority",
+                             .fallback = "none"},
+    [ROW_PRIORITY] = {.name = "priority",
+                      .type = OPTION_INTEGER,
+                      .unit = "N",
+                      .meaning =
+                          "this member's, for --election-policy priority; higher is preferred",
+                      .fallback = "0",
+                      .min = 0,
+                      .max = 1000000},
+    [ROW_READ_MODE] = {.name = "read-mode",
+                       .type = OPTION_CHOICE,
+                       .unit = "MODE",
+                       .meaning =
+                           "how a leader confirms reads: quorum, or lease, which trusts that "
+                           "clocks run alike within 1 %",
+                       .choices = "quorum|lease",
+                       .fallback = "quorum"},
     [ROW_ACK] = {.name = "ack",
                  .type = OPTION_CHOICE,
                  .unit = "WHO",
                  .meaning = "who must have a write before it is answered: leader, quorum or all",
                  .choices = "leader|quorum|all",
                  .fallback = "quorum"},
+    [ROW_ON_FOLLOWER] = {.name = "on-follower",
+                         .type = OPTION_CHOICE,
+                         .unit = "WHAT",
+                         .meaning =
+                             "what a follower does with a write: reject, forward or redirect",
+                         .choices = "reject|forward|redirect",
+                         .fallback = "reject"},
     [ROW_HISTORY] = {.name = "history",
                      .type = OPTION_DURATION,
                      .unit = "DURATION",
@@ -125,6 +167,13 @@ const struct option server_option_rows[SERVER_OPTION_COUNT] = {
                        .fallback = "1.5MiB",
                        .min = 1,
                        .max = LIMIT_VALUE_BYTES_MAX},
+    [ROW_SNAPSHOT_BYTES] = {.name = "snapshot-bytes",
+                            .type = OPTION_BYTES,
+                            .unit = "SIZE",
+                            .meaning = "a snapshot is taken when the log since the last one is "
+                                       "larger",
+                            .fallback = "64MiB",
+                            .min = 64 * KIB},
     [ROW_CORS] = {.name = "cors-origin",
                   .type = OPTION_TEXT,
                   .unit = "ORIGIN",
@@ -262,6 +311,33 @@ static enum status check_peers(struct options *o, struct server_settings *s)
     return STATUS_OK;
 }
 
+static enum status check_join(struct options *o, struct server_settings *s)
+{
+    const struct option_value *v = &o->values[ROW_JOIN];
+    if (v->item_count == 0) {
+        return STATUS_OK;
+    }
+    if (o->values[ROW_PEERS].item_count > 0) {
+        return options_refuse(
+            o, ROW_JOIN,
+            "and --peers exclude each other: --peers founds a new cluster, --join "
+            "enters one that runs");
+    }
+    for (uint32_t i = 0; i < v->item_count; i++) {
+        if (!is_own_url(s, v->items[i])) {
+            if (s->node.join_count == LIMIT_MEMBERS) {
+                return options_refuse(o, ROW_JOIN, "names more than %d members", LIMIT_MEMBERS);
+            }
+            s->join[s->node.join_count++] = v->items[i];
+        }
+    }
+    if (s->node.join_count == 0) {
+        return options_refuse(o, ROW_JOIN, "names only this member; name one that runs already");
+    }
+    s->node.join = s->join;
+    return STATUS_OK;
+}
+
 /* The secret without the line end that editors leave. */
 static enum status read_secret_file(struct options *o, struct server_settings *s)
 {
@@ -340,6 +416,7 @@ static void fill_sizes(struct options *o, struct server_settings *s)
     s->node.quota_bytes =
         options_is_given(o, ROW_QUOTA) ? options_number(o, ROW_QUOTA) : memory_quota_default();
     s->node.value_bytes_max = options_number(o, ROW_VALUE_MAX);
+    s->node.snapshot_log_bytes = options_number(o, ROW_SNAPSHOT_BYTES);
 }
 
 static void fill_rest(struct options *o, struct server_settings *s)
@@ -351,7 +428,14 @@ static void fill_rest(struct options *o, struct server_settings *s)
         s->data_dir_owned = mem_printf("./%s.conclave", s->node.name);
         s->data_dir = s->data_dir_owned;
     }
+    static const enum api_on_follower on_follower[] = {API_REJECT, API_FORWARD, API_REDIRECT};
+    static const enum node_election_policy policies[] = {
+        NODE_POLICY_NONE, NODE_POLICY_LOWEST_ID, NODE_POLICY_HIGHEST_ID, NODE_POLICY_PRIORITY};
     s->ack = acks[options_number(o, ROW_ACK)];
+    s->on_follower = on_follower[options_number(o, ROW_ON_FOLLOWER)];
+    s->node.election_policy = policies[options_number(o, ROW_ELECTION_POLICY)];
+    s->node.priority = (uint32_t)options_number(o, ROW_PRIORITY);
+    s->node.lease_reads = options_number(o, ROW_READ_MODE) == 1;
     s->cors_origin = options_text(o, ROW_CORS);
     s->log = (struct log_options){.name = s->node.name,
                                   .level = (enum log_level)options_number(o, ROW_LOG_LEVEL),
@@ -384,7 +468,8 @@ enum status server_settings_read(struct options *o, struct server_settings *s)
     fill_rest(o, s);
     log_init(&s->log);
     if ((status = check_listen(o, s)) != STATUS_OK || (status = check_peers(o, s)) != STATUS_OK ||
-        (status = check_secret(o, s)) != STATUS_OK || (status = check_timings(o, s)) != STATUS_OK) {
+        (status = check_join(o, s)) != STATUS_OK || (status = check_secret(o, s)) != STATUS_OK ||
+        (status = check_timings(o, s)) != STATUS_OK) {
         return status;
     }
     fill_sizes(o, s);

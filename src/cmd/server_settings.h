@@ -2,6 +2,7 @@
  * by flags, environment and file, as the other rooms want it. */
 #pragma once
 
+#include "api/api.h"
 #include "base/buf.h"
 #include "base/log.h"
 #include "cmd/options.h"
@@ -16,6 +17,7 @@ struct server_settings {
     struct node_options node;
     const char *data_dir;
     enum node_ack ack;
+    enum api_on_follower on_follower;
     const char *cors_origin; /* NULL = as the contract says */
     struct log_options log;
     bool is_insecure; /* serves others without a secret because --insecure said so */
@@ -24,11 +26,12 @@ struct server_settings {
     char *data_dir_owned;
     struct url listen;
     const char *peers[LIMIT_MEMBERS];
+    const char *join[LIMIT_MEMBERS];
     struct buf secret;
 };
 
 /* The table of flags of `conclave server`, for its row among the verbs. */
-enum { SERVER_OPTION_COUNT = 19 };
+enum { SERVER_OPTION_COUNT = 25 };
 extern const struct option server_option_rows[SERVER_OPTION_COUNT];
 
 /* Complete `o`, whose arguments are read already, from environment, file and defaults, and check it

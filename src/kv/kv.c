@@ -3,15 +3,20 @@
 #include "base/check.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "kv/kv_image.h"
 #include "kv/kv_state.h"
 
-#define REVISION_EMPTY    1u
+#include <string.h>
+
+#define REVISION_EMPTY        1u
 /* Changes freed along with every command. A command makes one, so that what compaction has
  * condemned goes away under load even if nobody calls kv_compact_step. */
-#define FREED_PER_COMMAND 4u
+#define FREED_PER_COMMAND     4u
+/* Expired answers forgotten along with every command, which adds one at most. */
+#define FORGOTTEN_PER_COMMAND 4u
 /* Compaction is due when a limit is exceeded by an eighth (age) or exceeded (bytes, and then an
  * eighth more goes), so that it comes in pieces worth a log entry. */
-#define COMPACTION_SLACK  8u
+#define COMPACTION_SLACK      8u
 
 struct kv *kv_create(void)
 {
@@ -19,6 +24,7 @@ struct kv *kv_create(void)
     slab_init(&kv->slab);
     btree_init(&kv->tree, &kv->slab);
     history_init(&kv->history, &kv->slab);
+    retry_table_init(&kv->retries, &kv->slab);
     kv->revision = REVISION_EMPTY;
     return kv;
 }
@@ -28,6 +34,8 @@ void kv_destroy(struct kv *kv)
     if (kv == NULL) {
         return;
     }
+    CHECK(!kv->is_held);
+    retry_table_deinit(&kv->retries);
     history_deinit(&kv->history);
     btree_deinit(&kv->tree);
     slab_deinit(&kv->slab);
@@ -36,8 +44,7 @@ void kv_destroy(struct kv *kv)
 
 /* --- commands --------------------------------------------------------------------------------- */
 
-/* The current version of the entry's key, or NULL when there is none. */
-static const struct version *current_of(const struct btree_entry *e)
+const struct version *kv_current_of(const struct btree_entry *e)
 {
     return e != NULL ? version_at(e->payload, UINT64_MAX) : NULL;
 }
@@ -57,37 +64,79 @@ static bool condition_holds(const struct kv_command *c, const struct version *cu
     check_failed(__FILE__, __LINE__, "a condition that kv_command_decode lets through");
 }
 
+/* `made` is now the newest of `e`, in place of `current`, if that is not NULL. */
+static void record_change(struct kv *kv, struct btree_entry *e, struct version *made,
+                          const struct version *current)
+{
+    struct slice key = btree_entry_key(e);
+    struct kv_digest superseded = {0};
+    if (current != NULL) {
+        superseded = digest_version(key, current, current->value_hash);
+        digest_subtract(&kv->live_sum, superseded);
+        kv->live_bytes -= history_live_bytes(key.size, current->value_size);
+        kv->keys--;
+    }
+    struct kv_digest digest = digest_version(key, made, made->value_hash);
+    if (!made->is_tombstone) {
+        digest_add(&kv->live_sum, digest);
+        kv->live_bytes += history_live_bytes(key.size, made->value_size);
+        kv->keys++;
+    }
+    e->payload = made;
+    kv->revision = made->revision;
+    const struct change change = {.entry = e, .version = made, .time_ms = kv->time_ms};
+    history_append(&kv->history, &change, digest_change(digest, superseded, kv->time_ms));
+}
+
+void kv_change_put(struct kv *kv, struct btree_entry *e, uint64_t revision, uint64_t lease,
+                   struct slice value, struct version_fields *f)
+{
+    const struct version *current = kv_current_of(e);
+    *f = (struct version_fields){.revision = revision,
+                                 .create_revision = revision,
+                                 .version = 1,
+                                 .lease = lease,
+                                 .value = value};
+    if (current != NULL) {
+        struct version_fields old;
+        version_read(current, &old);
+        f->create_revision = old.create_revision;
+        f->version = old.version + 1;
+    }
+    record_change(kv, e, version_create(&kv->slab, f, e->payload), current);
+}
+
+void kv_change_delete(struct kv *kv, struct btree_entry *e, uint64_t revision)
+{
+    const struct version *current = kv_current_of(e);
+    CHECK(current != NULL);
+    record_change(kv, e, version_create_tombstone(&kv->slab, revision, e->payload), current);
+}
+
+void kv_load_version(struct kv *kv, struct btree_entry *e, const struct version_fields *f)
+{
+    CHECK(e->payload == NULL);
+    struct version *v = version_create(&kv->slab, f, NULL);
+    e->payload = v;
+    digest_add(&kv->live_sum, digest_version(btree_entry_key(e), v, v->value_hash));
+    kv->live_bytes += history_live_bytes(e->key_size, v->value_size);
+    kv->keys++;
+}
+
 static void apply_put(struct kv *kv, const struct kv_command *c, struct kv_result *result)
 {
     CHECK_CMP(c->value.size, <=, LIMIT_VALUE_BYTES_MAX);
     struct btree_entry *e = NULL;
     if (c->condition != KV_ALWAYS) {
         e = btree_find(&kv->tree, c->key);
-        if (!condition_holds(c, current_of(e))) {
+        if (!condition_holds(c, kv_current_of(e))) {
             result->status = STATUS_CONFLICT;
             return;
         }
     }
     e = e != NULL ? e : btree_insert(&kv->tree, c->key);
-    const struct version *current = current_of(e);
-    struct version_fields f = {.revision = kv->revision + 1,
-                               .create_revision = kv->revision + 1,
-                               .version = 1,
-                               .lease = c->lease,
-                               .value = c->value};
-    if (current != NULL) {
-        struct version_fields old;
-        version_read(current, &old);
-        f.create_revision = old.create_revision;
-        f.version = old.version + 1;
-        kv->live_bytes -= history_live_bytes(c->key.size, old.value.size);
-    } else {
-        kv->keys++;
-    }
-    kv->live_bytes += history_live_bytes(c->key.size, c->value.size);
-    kv->revision++;
-    e->payload = version_create(&kv->slab, &f, e->payload);
-    history_append(&kv->history, e, e->payload, c->time_ms);
+    struct version_fields f;
+    kv_change_put(kv, e, kv->revision + 1, c->lease, c->value, &f);
     result->create_revision = f.create_revision;
     result->version = f.version;
 }
@@ -95,7 +144,7 @@ static void apply_put(struct kv *kv, const struct kv_command *c, struct kv_resul
 static void apply_delete(struct kv *kv, const struct kv_command *c, struct kv_result *result)
 {
     struct btree_entry *e = btree_find(&kv->tree, c->key);
-    const struct version *current = current_of(e);
+    const struct version *current = kv_current_of(e);
     if (!condition_holds(c, current)) {
         result->status = STATUS_CONFLICT;
         return;
@@ -104,11 +153,7 @@ static void apply_delete(struct kv *kv, const struct kv_command *c, struct kv_re
         result->status = STATUS_NOT_FOUND;
         return;
     }
-    kv->keys--;
-    kv->live_bytes -= history_live_bytes(c->key.size, current->value_size);
-    kv->revision++;
-    e->payload = version_create_tombstone(&kv->slab, kv->revision, e->payload);
-    history_append(&kv->history, e, e->payload, c->time_ms);
+    kv_change_delete(kv, e, kv->revision + 1);
 }
 
 static void apply_compact(struct kv *kv, const struct kv_command *c, struct kv_result *result)
@@ -126,9 +171,9 @@ static void apply_compact(struct kv *kv, const struct kv_command *c, struct kv_r
     history_raise_floor(&kv->history, history_find_revision(&kv->history, c->revision));
 }
 
-void kv_apply(struct kv *kv, const struct kv_command *c, struct kv_result *result)
+/* What the command does, were it not for its retry key. */
+static void apply_op(struct kv *kv, const struct kv_command *c, struct kv_result *result)
 {
-    *result = (struct kv_result){.status = STATUS_OK};
     if (c->op != KV_COMPACT) {
         CHECK(c->key.size >= 1 && c->key.size <= LIMIT_KEY_BYTES);
     }
@@ -146,6 +191,62 @@ void kv_apply(struct kv *kv, const struct kv_command *c, struct kv_result *resul
         check_failed(__FILE__, __LINE__, "an operation that kv_command_decode lets through");
     }
     result->revision = kv->revision;
+}
+
+/* Rule K2b. */
+static void apply_keyed(struct kv *kv, const struct kv_command *c, struct kv_result *result)
+{
+    CHECK(c->op != KV_COMPACT && c->retry_key.size <= LIMIT_RETRY_KEY_BYTES);
+    const struct retry *first = retry_table_find(&kv->retries, c->retry_key, kv->time_ms);
+    result->revision = kv->revision;
+    if (first != NULL && memcmp(first->hash, c->retry_hash, sizeof(first->hash)) != 0) {
+        result->status = STATUS_MISMATCH;
+        return;
+    }
+    if (first != NULL) {
+        *result = (struct kv_result){.status = first->status,
+                                     .revision = first->revision,
+                                     .create_revision = first->create_revision,
+                                     .version = first->version,
+                                     .replayed = true,
+                                     .retry_origin = first->origin};
+        return;
+    }
+    if (retry_table_is_full(&kv->retries, c->retry_key)) {
+        result->status = STATUS_OVERLOADED;
+        return;
+    }
+    apply_op(kv, c, result);
+    result->retry_origin = c->retry_origin;
+    const struct retry answer = {.time_ms = kv->time_ms,
+                                 .hash = {c->retry_hash[0], c->retry_hash[1]},
+                                 .origin = c->retry_origin,
+                                 .status = result->status,
+                                 .revision = result->revision,
+                                 .create_revision = result->create_revision,
+                                 .version = result->version};
+    retry_table_add(&kv->retries, c->retry_key, &answer);
+}
+
+static void forget_expired(struct kv *kv)
+{
+    for (unsigned i = 0; i < FORGOTTEN_PER_COMMAND && retry_table_is_due(&kv->retries, kv->time_ms);
+         i++) {
+        retry_table_forget(&kv->retries);
+    }
+}
+
+void kv_apply(struct kv *kv, const struct kv_command *c, struct kv_result *result)
+{
+    *result = (struct kv_result){.status = STATUS_OK};
+    kv->time_ms = c->time_ms > kv->time_ms ? c->time_ms : kv->time_ms;
+    kv->applied++;
+    forget_expired(kv);
+    if (c->retry_key.size > 0) {
+        apply_keyed(kv, c, result);
+    } else {
+        apply_op(kv, c, result);
+    }
     kv_compact_step(kv, FREED_PER_COMMAND);
 }
 
@@ -171,12 +272,27 @@ static void free_change(struct kv *kv, const struct change *change)
 bool kv_compact_step(struct kv *kv, unsigned budget)
 {
     struct history *h = &kv->history;
-    for (; budget > 0 && h->head < h->floor; budget--) {
+    uint64_t end = kv->is_held && kv->held_change < h->floor ? kv->held_change : h->floor;
+    for (unsigned n = 0; n < budget && h->head < end; n++) {
         const struct change change = history_at(h, h->head);
         free_change(kv, &change);
         history_drop_head(h);
     }
-    return h->head < h->floor;
+    bool more_retries = !kv->is_held && retry_table_free(&kv->retries, budget);
+    return h->head < end || more_retries;
+}
+
+void kv_raise_revision(struct kv *kv, uint64_t by)
+{
+    CHECK(!kv->is_held);
+    CHECK_CMP(by, >, 0);
+    CHECK_CMP(by, <=, UINT64_MAX - kv->revision);
+    kv->revision += by;
+    kv->compact_revision = kv->revision;
+    history_raise_floor(&kv->history, kv->history.tail);
+    kv->next_change = kv->history.tail;
+    retry_table_forget_all(&kv->retries);
+    kv->applied++;
 }
 
 /* Compaction at R keeps the change that made R, because R was current until the one after it. So by
@@ -216,6 +332,7 @@ uint64_t kv_compaction_due(const struct kv *kv, uint64_t now_ms, uint64_t age_ms
 void kv_stats(const struct kv *kv, struct kv_stats *stats)
 {
     *stats = (struct kv_stats){
+        .retry_keys = kv->retries.count,
         .keys = kv->keys,
         .revision = kv->revision,
         .compact_revision = kv->compact_revision,

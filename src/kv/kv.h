@@ -7,8 +7,7 @@
  * delete leaves a tombstone at its own revision until compaction. Old revisions are readable until
  * a compaction, which is a command like any other (rule P18). Shaped for what comes: transactions
  * (a command is a list of operations under one revision), leases (each key has room for one),
- * watches (the changes of a revision can be walked from the history), snapshots (a walk at a
- * revision). */
+ * watches (the changes of a revision can be walked from the history). */
 #pragma once
 
 #include "base/buf.h"
@@ -21,6 +20,7 @@
 
 struct kv;
 struct btree_node;
+struct retry;
 
 struct kv *kv_create(void);
 void kv_destroy(struct kv *kv);
@@ -42,6 +42,9 @@ enum kv_condition {
     KV_IF_EXISTS = 2,
     KV_IF_ABSENT = 3,
 };
+
+/* How long the answer to a command with a retry key is kept, in log time. */
+#define RETRY_KEPT_MS (10u * 60u * 1000u)
 
 struct kv_command {
     enum kv_op op;
@@ -147,6 +150,8 @@ struct kv_digest kv_digest(const struct kv *kv);
  * otherwise `scan->stale` is set and nothing is said. */
 struct kv_digest_scan {
     struct buf at;
+    uint64_t number;
+    const struct retry *retry;
     unsigned phase;
     bool stale;
     uint64_t changes;
@@ -162,7 +167,7 @@ struct kv_stats {
     uint64_t revision;         /* of the store */
     uint64_t compact_revision; /* reads strictly below are COMPACTED; 0 = none yet */
     uint64_t live_bytes;       /* keys and values of live keys, and 64 a key: the quota's measure */
-    /* What compaction would free: superseded versions, deleted keys, and 20 a change. */
+    /* What compaction would free: superseded versions, deleted keys, and 24 a change. */
     uint64_t history_bytes;
     uint64_t memory_bytes; /* held, used or not; the only figure that members may differ in */
 };

@@ -96,6 +96,7 @@ static void check_history(const struct kv *kv, const struct tally *tally)
         }
     }
     CHECK_CMP(last_revision, <=, kv->revision);
+    CHECK_CMP(last_time_ms, <=, kv->time_ms);
     CHECK_CMP(h->tail - h->floor, ==, tally->changes);
     CHECK_CMP(changes_sum, ==, tally->changes_sum);
     CHECK_CMP(cost, ==, history_bytes(h));
@@ -104,7 +105,8 @@ static void check_history(const struct kv *kv, const struct tally *tally)
 void kv_check(const struct kv *kv)
 {
     btree_check(&kv->tree);
-    struct tally tally = {.slab_bytes = kv->tree.node_bytes + history_slab_bytes(&kv->history)};
+    struct tally tally = {.slab_bytes = kv->tree.node_bytes + history_slab_bytes(&kv->history) +
+                                        retry_table_check(&kv->retries, kv->time_ms)};
     struct btree_place at = btree_seek(&kv->tree, slice_of(NULL, 0));
     for (; btree_at(at) != NULL; at = btree_next(at)) {
         check_entry(kv, btree_at(at), &tally);

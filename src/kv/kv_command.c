@@ -1,10 +1,11 @@
 /* kv/kv_command.c - the bytes of a command, as they stand in the log.
  *
  *   format u8 = 1 | op u8 | time varint | by op:
- *     put      condition | key bytes | lease varint | value bytes
- *     delete   condition | key bytes
+ *     put      condition | key bytes | lease varint | value bytes | [retry]
+ *     delete   condition | key bytes | [retry]
  *     compact  revision varint
  *   condition: kind u8, and for KV_IF_REVISION the revision as a varint.
+ *   retry: key bytes | hash 2 u64 | origin varint; there when op has its highest bit set.
  *   bytes: a varint length and the bytes. Numbers are in their shortest form. */
 #include "base/check.h"
 #include "base/codec.h"
@@ -12,6 +13,7 @@
 #include "kv/kv.h"
 
 #define COMMAND_FORMAT 1u
+#define OP_HAS_RETRY   0x80u
 
 /* What encode would write, so that decode can refuse numbers in a longer form than the shortest. */
 static size_t encoded_size(const struct kv_command *c)
@@ -25,7 +27,20 @@ static size_t encoded_size(const struct kv_command *c)
     if (c->op == KV_PUT) {
         size += varint_size(c->lease) + varint_size(c->value.size) + c->value.size;
     }
+    if (c->retry_key.size > 0) {
+        size += varint_size(c->retry_key.size) + c->retry_key.size + sizeof(c->retry_hash) +
+                varint_size(c->retry_origin);
+    }
     return size;
+}
+
+static void put_retry(const struct kv_command *c, struct buf *out)
+{
+    CHECK_CMP(c->retry_key.size, <=, LIMIT_RETRY_KEY_BYTES);
+    put_bytes(out, c->retry_key);
+    put_u64(out, c->retry_hash[0]);
+    put_u64(out, c->retry_hash[1]);
+    put_varint(out, c->retry_origin);
 }
 
 void kv_command_encode(const struct kv_command *c, struct buf *out)
@@ -33,10 +48,11 @@ void kv_command_encode(const struct kv_command *c, struct buf *out)
     size_t before = out->size;
     buf_reserve(out, encoded_size(c));
     put_u8(out, COMMAND_FORMAT);
-    put_u8(out, (uint8_t)c->op);
+    bool has_retry = c->retry_key.size > 0;
+    put_u8(out, (uint8_t)(c->op | (has_retry ? OP_HAS_RETRY : 0)));
     put_varint(out, c->time_ms);
     if (c->op == KV_COMPACT) {
-        CHECK(c->condition == KV_ALWAYS);
+        CHECK(c->condition == KV_ALWAYS && !has_retry);
         put_varint(out, c->revision);
     } else {
         CHECK(c->op == KV_PUT || c->op == KV_DELETE);
@@ -50,6 +66,9 @@ void kv_command_encode(const struct kv_command *c, struct buf *out)
         if (c->op == KV_PUT) {
             put_varint(out, c->lease);
             put_bytes(out, c->value);
+        }
+        if (has_retry) {
+            put_retry(c, out);
         }
     }
     CHECK_CMP(out->size - before, ==, encoded_size(c));
@@ -72,6 +91,15 @@ static bool get_key(struct reader *r, struct kv_command *c)
 {
     c->key = get_bytes(r);
     return c->key.size >= 1 && c->key.size <= LIMIT_KEY_BYTES;
+}
+
+static bool get_retry(struct reader *r, struct kv_command *c)
+{
+    c->retry_key = get_bytes(r);
+    c->retry_hash[0] = get_u64(r);
+    c->retry_hash[1] = get_u64(r);
+    c->retry_origin = get_varint(r);
+    return c->retry_key.size >= 1 && c->retry_key.size <= LIMIT_RETRY_KEY_BYTES;
 }
 
 static bool get_by_op(struct reader *r, struct kv_command *c)
@@ -99,12 +127,15 @@ enum status kv_command_decode(struct slice bytes, struct kv_command *c)
     struct reader r = reader_of(bytes);
     uint8_t format = get_u8(&r);
     uint8_t op = get_u8(&r);
-    if (format != COMMAND_FORMAT || op < KV_PUT || op > KV_COMPACT) {
+    bool has_retry = (op & OP_HAS_RETRY) != 0;
+    op &= (uint8_t)~OP_HAS_RETRY;
+    if (format != COMMAND_FORMAT || op < KV_PUT || op > (has_retry ? KV_DELETE : KV_COMPACT)) {
         return STATUS_CORRUPT;
     }
     c->op = (enum kv_op)op;
     c->time_ms = get_varint(&r);
-    if (!get_by_op(&r, c) || !reader_done(&r) || encoded_size(c) != bytes.size) {
+    if (!get_by_op(&r, c) || (has_retry && !get_retry(&r, c)) || !reader_done(&r) ||
+        encoded_size(c) != bytes.size) {
         return STATUS_CORRUPT;
     }
     return STATUS_OK;

@@ -8,11 +8,10 @@
 #define CHUNKS_MIN 8
 
 struct history_chunk {
-    uint64_t base_time_ms;
-    uint64_t bytes_before; /* cost of all changes ever before this chunk's first */
+    struct history_sum before; /* of all changes ever before this chunk's first */
     struct btree_entry *entries[HISTORY_CHUNK];
     struct version *versions[HISTORY_CHUNK];
-    uint32_t times[HISTORY_CHUNK]; /* since base_time_ms, at most UINT32_MAX: see time_in_chunk */
+    uint64_t times_ms[HISTORY_CHUNK];
 };
 _Static_assert(sizeof(struct history_chunk) <= SLAB_ITEM_MAX,
                "a chunk must fit an item of the slab");
@@ -35,7 +34,14 @@ uint64_t history_live_bytes(size_t key_size, size_t value_size)
 
 uint64_t history_bytes(const struct history *h)
 {
-    return h->total_bytes - h->floor_bytes;
+    return h->total.bytes - h->at_floor.bytes;
+}
+
+struct kv_digest history_digest(const struct history *h)
+{
+    struct kv_digest sum = h->total.digest;
+    digest_subtract(&sum, h->at_floor.digest);
+    return sum;
 }
 
 uint64_t history_slab_bytes(const struct history *h)
@@ -65,32 +71,21 @@ static struct history_chunk *add_chunk(struct history *h)
         h->chunks = mem_realloc(h->chunks, h->chunk_capacity * sizeof(*h->chunks));
     }
     struct history_chunk *chunk = slab_alloc(h->slab, sizeof(*chunk));
-    chunk->base_time_ms = h->time_ms;
-    chunk->bytes_before = h->total_bytes;
+    chunk->before = h->total;
     h->chunks[h->chunk_count++] = chunk;
     return chunk;
 }
 
-/* A chunk that spans more than 49 days tells the later times too early, so that its changes are
- * compacted a little sooner than their age asks, and never kept for ever. */
-static uint32_t time_in_chunk(const struct history_chunk *chunk, uint64_t time_ms)
+void history_append(struct history *h, const struct change *c, struct kv_digest digest)
 {
-    uint64_t since = time_ms - chunk->base_time_ms;
-    return since < UINT32_MAX ? (uint32_t)since : UINT32_MAX;
-}
-
-void history_append(struct history *h, struct btree_entry *entry, struct version *version,
-                    uint64_t time_ms)
-{
-    h->time_ms = time_ms > h->time_ms ? time_ms : h->time_ms;
     size_t at = index_of(h, h->tail);
     struct history_chunk *chunk = at == 0 ? add_chunk(h) : h->chunks[chunk_of(h, h->tail)];
-    chunk->entries[at] = entry;
-    chunk->versions[at] = version;
-    chunk->times[at] = time_in_chunk(chunk, h->time_ms);
+    chunk->entries[at] = c->entry;
+    chunk->versions[at] = c->version;
+    chunk->times_ms[at] = c->time_ms;
     h->tail++;
-    const struct change c = {.entry = entry, .version = version};
-    h->total_bytes += history_cost(&c);
+    h->total.bytes += history_cost(c);
+    digest_add(&h->total.digest, digest);
 }
 
 struct change history_at(const struct history *h, uint64_t number)
@@ -100,7 +95,7 @@ struct change history_at(const struct history *h, uint64_t number)
     size_t at = index_of(h, number);
     return (struct change){.entry = chunk->entries[at],
                            .version = chunk->versions[at],
-                           .time_ms = chunk->base_time_ms + chunk->times[at]};
+                           .time_ms = chunk->times_ms[at]};
 }
 
 uint64_t history_cost(const struct change *c)
@@ -147,39 +142,49 @@ uint64_t history_find_time(const struct history *h, uint64_t time_ms)
     return low;
 }
 
-/* The last number that a chunk's sum is known for, at most `number`, and that sum. The chunk in
- * which the floor is can only be summed from the floor: what is before may be freed already. */
-static uint64_t known_sum(const struct history *h, uint64_t number, uint64_t *bytes_before)
+static struct kv_digest digest_of(const struct change *c)
 {
-    uint64_t start = number - index_of(h, number);
-    if (start <= h->floor) {
-        *bytes_before = h->floor_bytes;
-        return h->floor;
+    struct slice key = btree_entry_key(c->entry);
+    const struct version *older = c->version->older;
+    struct kv_digest superseded = {0};
+    if (older != NULL && !older->is_tombstone) {
+        superseded = digest_version(key, older, older->value_hash);
     }
-    *bytes_before = h->chunks[chunk_of(h, start)]->bytes_before;
-    return start;
+    struct kv_digest made = digest_version(key, c->version, c->version->value_hash);
+    return digest_change(made, superseded, c->time_ms);
 }
 
-/* The cost of all changes ever before `number`; at most one chunk is visited. */
-static uint64_t bytes_before(const struct history *h, uint64_t number)
+/* Over all changes ever before `number`; at most one chunk is visited. The chunk in which the floor
+ * is can only be summed from the floor: what is before may be freed already. */
+static struct history_sum sum_before(const struct history *h, uint64_t number)
 {
-    uint64_t bytes;
-    for (uint64_t n = known_sum(h, number, &bytes); n < number; n++) {
-        const struct change c = history_at(h, n);
-        bytes += history_cost(&c);
+    if (number == h->tail) {
+        return h->total;
     }
-    return bytes;
+    uint64_t n = number - index_of(h, number);
+    struct history_sum sum = h->at_floor;
+    if (n > h->floor) {
+        sum = h->chunks[chunk_of(h, n)]->before;
+    } else {
+        n = h->floor;
+    }
+    for (; n < number; n++) {
+        const struct change c = history_at(h, n);
+        sum.bytes += history_cost(&c);
+        digest_add(&sum.digest, digest_of(&c));
+    }
+    return sum;
 }
 
 uint64_t history_find_bytes(const struct history *h, uint64_t bytes)
 {
     CHECK_CMP(history_bytes(h), >, bytes);
-    uint64_t needed = h->total_bytes - bytes; /* cost that must be before the number */
+    uint64_t needed = h->total.bytes - bytes; /* cost that must be before the number */
     size_t low = chunk_of(h, h->floor);
     size_t high = h->chunk_count;
     while (high - low > 1) {
         size_t middle = low + (high - low) / 2;
-        if (h->chunks[middle]->bytes_before < needed) {
+        if (h->chunks[middle]->before.bytes < needed) {
             low = middle;
         } else {
             high = middle;
@@ -187,7 +192,7 @@ uint64_t history_find_bytes(const struct history *h, uint64_t bytes)
     }
     uint64_t number = h->first_number + (uint64_t)low * HISTORY_CHUNK;
     number = number > h->floor ? number : h->floor;
-    uint64_t sum = bytes_before(h, number);
+    uint64_t sum = sum_before(h, number).bytes;
     while (sum < needed) {
         const struct change c = history_at(h, number++);
         sum += history_cost(&c);
@@ -197,8 +202,8 @@ uint64_t history_find_bytes(const struct history *h, uint64_t bytes)
 
 void history_raise_floor(struct history *h, uint64_t number)
 {
-    CHECK(number == h->floor || (number > h->floor && number < h->tail));
-    h->floor_bytes = bytes_before(h, number);
+    CHECK(number >= h->floor && number <= h->tail);
+    h->at_floor = sum_before(h, number);
     h->floor = number;
 }
 

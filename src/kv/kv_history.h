@@ -4,7 +4,8 @@
  * it; a watch's past is a walk over it from a revision on. The changes of one revision stand
  * together in their order.
  *
- * A change has a number (the first ever is 0) and three marks divide them:
+ * A change has a number (0 for the first since the store was made or loaded), and three marks
+ * divide them:
  *
  *        freed        waiting to be freed        history
  *   ---------------|-----------------------|------------------|
@@ -15,8 +16,8 @@
  * the loop.
  *
  * What a change costs is what forgetting it frees: its place here and what it superseded. It is
- * computed from the versions when it is needed. Times never go back: a change that was proposed by
- * a leader whose clock is behind counts as made at the time of the one before it.
+ * computed from the versions when it is needed. The same holds for its digest (kv_digest.h). Times
+ * are log times, and never go back.
  *
  * Changes are kept in chunks of HISTORY_CHUNK; the number of chunks is bounded by what the leader
  * lets history grow to (kv_compaction_due). Owns its chunks, which are in the slab, and neither
@@ -24,20 +25,27 @@
 #pragma once
 
 #include "kv/btree.h"
+#include "kv/kv_digest.h"
 #include "kv/kv_version.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 /* So many fit in one item of the slab. */
-#define HISTORY_CHUNK 200
+#define HISTORY_CHUNK 168
 
 /* What a live key, a superseded version and a change count beside their bytes (kv_stats). */
 #define HISTORY_LIVE_OVERHEAD    64
 #define HISTORY_VERSION_OVERHEAD 24
-#define HISTORY_CHANGE_OVERHEAD  20
+#define HISTORY_CHANGE_OVERHEAD  24
 
 struct history_chunk;
+
+/* Over many changes. */
+struct history_sum {
+    uint64_t bytes; /* what they cost */
+    struct kv_digest digest;
+};
 
 struct history {
     struct slab *slab;             /* borrowed; outlives the history */
@@ -48,9 +56,8 @@ struct history {
     uint64_t head;
     uint64_t floor;
     uint64_t tail;
-    uint64_t time_ms;     /* of the last change */
-    uint64_t total_bytes; /* cost of all changes ever */
-    uint64_t floor_bytes; /* cost of those before the floor */
+    struct history_sum total;    /* of all changes ever */
+    struct history_sum at_floor; /* of those before the floor */
 };
 
 struct change {
@@ -67,10 +74,12 @@ void history_deinit(struct history *h);
 uint64_t history_live_bytes(size_t key_size, size_t value_size);
 /* The cost of the history: of the changes from the floor on. */
 uint64_t history_bytes(const struct history *h);
+/* The sum of digest_change over the same. */
+struct kv_digest history_digest(const struct history *h);
 
-/* `version` is now the newest of `entry`. Its revision is not below the one before. */
-void history_append(struct history *h, struct btree_entry *entry, struct version *version,
-                    uint64_t time_ms);
+/* The version is now the newest of its entry; its revision and its time are not below those of the
+ * change before. `digest` is its digest_change. */
+void history_append(struct history *h, const struct change *c, struct kv_digest digest);
 /* The change with this number, from head to tail - 1. */
 struct change history_at(const struct history *h, uint64_t number);
 /* The cost of a change from floor to tail - 1. */
@@ -83,7 +92,7 @@ uint64_t history_find_time(const struct history *h, uint64_t time_ms);
  * that it costs more now. */
 uint64_t history_find_bytes(const struct history *h, uint64_t bytes);
 
-/* Move the floor up to the number of a change, or leave it. */
+/* Move the floor up to the number of a change or to the tail, or leave it. */
 void history_raise_floor(struct history *h, uint64_t number);
 /* Forget the change at the head, which is below the floor. */
 void history_drop_head(struct history *h);

@@ -1,9 +1,9 @@
 /* kv/kv_image.h - the whole state as bytes: for snapshots, backups and other members (rule S1).
  *
- * An image is of exactly one moment: the store as it was when the export began, with its history down
- * to the compaction floor, the times of its changes, the retry table and the digest. The store goes
- * on changing meanwhile; what the export still needs is held back from being freed (its memory is
- * bounded by what is superseded during the walk). One export at a time.
+ * An image is of exactly one moment: the store as it was when the export began, with its history
+ * down to the compaction floor, the times of its changes, the retry table and the digest. The store
+ * goes on changing meanwhile; what the export still needs is held back from being freed (its memory
+ * is bounded by what is superseded during the walk). One export at a time.
  *
  * Deterministic: members with equal state write equal images, byte for byte. A version is in
  * front; docs/DATA_DIR.md has the bytes. */
@@ -15,8 +15,8 @@
 struct kv_export;
 /* NULL: one is under way. The store must outlive it; applying commands between steps is fine. */
 struct kv_export *kv_export_begin(struct kv *kv);
-/* Append about `bytes` more to `out` (at least one item, so perhaps a value more); false = that was
- * the end. Work is bounded by what is appended and a few hundred skipped items. */
+/* Append about `bytes` more to `out` (in whole items, so perhaps a value more, or nothing after a
+ * few hundred skipped ones: work is bounded by both); false = that was the end. */
 bool kv_export_step(struct kv_export *e, struct buf *out, size_t bytes);
 /* Lets go what was held. Also before the end. NULL is fine. */
 void kv_export_end(struct kv_export *e);
@@ -31,7 +31,7 @@ enum status MUST_CHECK kv_import_add(struct kv_import *i, struct slice bytes);
 enum status MUST_CHECK kv_import_finish(struct kv_import *i, struct kv **kv);
 void kv_import_abort(struct kv_import *i);
 
-/* For a backup that becomes a new cluster: revisions go up by `by`, and everything before is
- * compacted, so that no client ever sees one twice. Keys keep their order and versions; the retry
- * table is emptied. */
+/* For a backup that becomes a new cluster: the revision goes up by `by` > 0, and everything before
+ * is compacted, so that no client ever sees one twice. Keys keep the revisions of their own, their
+ * order and versions; the retry table is emptied. No export may be under way. */
 void kv_raise_revision(struct kv *kv, uint64_t by);

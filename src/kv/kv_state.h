@@ -9,15 +9,34 @@
 #include "kv/btree.h"
 #include "kv/kv.h"
 #include "kv/kv_history.h"
+#include "kv/kv_retry.h"
 #include "kv/slab.h"
 
 struct kv {
     struct slab slab;
     struct btree tree; /* an entry's payload is the newest version of its key */
     struct history history;
+    struct retry_table retries;
+    uint64_t time_ms; /* log time: the highest of all commands so far */
     uint64_t revision;
     uint64_t compact_revision;
     uint64_t next_change; /* number of the first change above compact_revision */
     uint64_t keys;        /* whose newest version is not a tombstone */
     uint64_t live_bytes;  /* of those */
+    struct kv_digest live_sum;
+    uint64_t applied; /* commands, also those that changed nothing */
+    /* An export needs the changes from this number on, and what they superseded. */
+    bool is_held;
+    uint64_t held_change;
 };
+
+/* Make a put's version of `e` at `revision`, which is the store's from then on; its change is made
+ * at the store's log time. What it became is in *f. */
+void kv_change_put(struct kv *kv, struct btree_entry *e, uint64_t revision, uint64_t lease,
+                   struct slice value, struct version_fields *f);
+/* Likewise a delete's, of a key that is there. */
+void kv_change_delete(struct kv *kv, struct btree_entry *e, uint64_t revision);
+/* A put's version as of before the history, of a key that is new. */
+void kv_load_version(struct kv *kv, struct btree_entry *e, const struct version_fields *f);
+/* The current version of an entry's key, or NULL when there is none. */
+const struct version *kv_current_of(const struct btree_entry *e);

@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/codec.h"
 #include "base/limits.h"
+#include "kv/kv_digest.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -38,6 +39,7 @@ struct version *version_create(struct slab *slab, const struct version_fields *f
     CHECK((f->version == 1) == (f->create_revision == f->revision));
     const struct version shape = {.older = older,
                                   .revision = f->revision,
+                                  .value_hash = digest_value(f->value),
                                   .value_size = (unsigned)f->value.size & 0xfffffffu,
                                   .is_update = f->version > 1,
                                   .has_lease = f->lease != 0};

@@ -2,9 +2,10 @@
  *
  * The versions of a key are a chain, newest first, from its entry in the tree. A delete is a
  * version too (a tombstone). Most versions in a store are the only one of their key, never changed
- * and without a lease, so what such a version need not say is not stored: 20 bytes and the value.
+ * and without a lease, so what such a version need not say is not stored: 28 bytes and the value.
  *
- *   older | revision | value_size, flags | [create_revision, version] | [lease] | value
+ *   older | revision | value_hash | value_size, flags | [create_revision, version] | [lease]
+ *   | value
  *
  * Versions live in the slab. Only kv/ uses them. */
 #pragma once
@@ -15,10 +16,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Aligned to 4 only, so that 20 bytes are 20. */
+/* Aligned to 4 only, so that 28 bytes are 28. */
 struct __attribute__((packed, aligned(4))) version {
     struct version *older; /* NULL at the end, or from where compaction has cut the chain */
     uint64_t revision;
+    uint64_t value_hash; /* digest_value; 0 in a tombstone */
     unsigned value_size : 28;
     unsigned is_tombstone : 1;
     unsigned is_update : 1; /* create_revision and version follow; else this is the key's first */

@@ -401,6 +401,7 @@ static void on_close(struct conn *conn, enum status why)
 {
     (void)why;
     struct http_connection *c = conn->context;
+    CHECK(c != NULL);
     drop_reading(c);
     struct list lost;
     list_init(&lost);

@@ -78,6 +78,7 @@ static struct segment *add_segment(struct outbox *o)
         o->capacity = o->capacity > 0 ? 2 * o->capacity : 4;
         o->segments = mem_realloc(o->segments, o->capacity * sizeof(struct segment));
     }
+    CHECK(o->segments != NULL);
     struct segment *s = &o->segments[o->count++];
     *s = (struct segment){0};
     return s;

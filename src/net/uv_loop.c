@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#define NS_PER_US       1000u
 #define NS_PER_MS       1000000u
 #define NS_PER_S        1000000000u
 #define UTILISATION_NS  NS_PER_S
@@ -50,6 +51,12 @@ static uint64_t now_ms(struct loop *loop)
 {
     struct real_loop *l = real_loop_of(loop);
     return l->in_turn ? l->now_ms : read_clock_ns(MONOTONIC_CLOCK) / NS_PER_MS;
+}
+
+static uint64_t now_us(struct loop *loop)
+{
+    (void)loop;
+    return read_clock_ns(MONOTONIC_CLOCK) / NS_PER_US;
 }
 
 static uint64_t wall_ms(struct loop *loop)
@@ -421,6 +428,7 @@ void uv_handle_closed(struct real_loop *l)
 
 static const struct loop_ops ops = {
     .now_ms = now_ms,
+    .now_us = now_us,
     .wall_ms = wall_ms,
     .random = fill_random,
     .timer_start = timer_start,

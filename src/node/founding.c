@@ -134,11 +134,12 @@ static void check_founded(struct founding *f, const struct met *m)
         return;
     }
     if (!uuid_equal(listed->incarnation, self->incarnation)) {
-        fail(f,
-             "the data directory of %s was lost: %s (%s) belongs to a cluster that lists %s with "
-             "another data directory. The other members go on. Bring the old directory back; a new "
-             "one would have forgotten what it promised and must not take its place",
-             self->name, m->name, url_or_unknown(m->url), self->name);
+        fail(
+            f,
+            "the data directory of %s was lost: %s (%s) belongs to a cluster that lists %s with "
+            "another data directory. The other members go on. Bring the old directory back; or say "
+            "\"conclave member replace %s\", then start this one with --join and not with --peers",
+            self->name, m->name, url_or_unknown(m->url), self->name, self->name);
         return;
     }
     bool promised = self->phase != FOUNDING_FRESH && roster_equal(&self->roster, &m->roster);
@@ -628,35 +629,4 @@ void founding_text(const struct founding *f, char *text, size_t size)
     } else {
         say(&t, "founded");
     }
-}
-
-/* --- a founded member ------------------------------------------------------------------------- */
-
-enum status founding_check_hello(const struct identity *self, const struct peer_hello *hello,
-                                 const char **fatal)
-{
-    static char words[TEXT_SIZE];
-    CHECK(self->phase == FOUNDING_FOUNDED);
-    *fatal = NULL;
-    const struct roster *ours = &self->roster;
-    if (hello->phase == FOUNDING_FOUNDED) {
-        if (!uuid_equal(hello->roster.cluster, ours->cluster)) {
-            return STATUS_CONFLICT;
-        }
-        const struct roster_member *listed = roster_find_name(&hello->roster, self->name);
-        if (listed != NULL && !uuid_equal(listed->incarnation, self->incarnation)) {
-            snprintf(words, sizeof(words),
-                     "the data directory of %s was replaced: %s belongs to the same cluster and "
-                     "lists %s with another data directory. The other members go on",
-                     self->name, hello->name, self->name);
-            *fatal = words;
-            return STATUS_DENIED;
-        }
-    }
-    const struct roster_member *m = roster_find(ours, hello->incarnation);
-    /* Who is in the roster has promised it: one that says otherwise lost its disk's memory. */
-    bool remembers = hello->phase == FOUNDING_FOUNDED ||
-                     (hello->phase == FOUNDING_PROMISED && roster_equal(&hello->roster, ours));
-    return m != NULL && strcmp(m->name, hello->name) == 0 && remembers ? STATUS_OK
-                                                                       : STATUS_NOT_FOUND;
 }

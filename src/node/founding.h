@@ -57,9 +57,3 @@ void founding_on_timer(struct founding *f);
 void founding_output(struct founding *f, struct founding_output *out);
 /* Who is missing and what is done, one line for a person. */
 void founding_text(const struct founding *f, char *text, size_t size);
-
-/* For a FOUNDED member: is this hello from the cluster and the member that it should be? (E11, G6)
- * OK; CONFLICT: another cluster; DENIED: lists our name with another incarnation (rule G6, *fatal
- * has the words); NOT_FOUND: a stranger (not in the roster): no link. */
-enum status founding_check_hello(const struct identity *self, const struct peer_hello *hello,
-                                 const char **fatal);

@@ -28,12 +28,14 @@ static bool find_voter(const struct node *n, const char *name, node_id *id)
         *id = 0;
         return true;
     }
-    const struct roster_member *m = roster_find_name(&n->members, name);
-    if (m == NULL || uuid_equal(m->incarnation, n->identity.incarnation)) {
-        return false;
+    for (uint32_t i = 0; i < n->members.count; i++) {
+        const struct roster_member *m = &n->members.members[i];
+        *id = uuid_short(m->incarnation);
+        if (strcmp(m->name, name) == 0 && *id != n->self && membership_votes(&n->config, *id)) {
+            return true;
+        }
     }
-    *id = uuid_short(m->incarnation);
-    return true;
+    return false;
 }
 
 enum status node_step_down_start(struct node *n, struct node_step_down *d)
@@ -73,7 +75,7 @@ void node_step_down_cancel(struct node_step_down *d)
 static bool is_led_anew(const struct node *n, const struct node_step_down *d)
 {
     node_id leader = raft_leader(n->raft);
-    bool by_right_one = leader != 0 && (leader != n->self || n->members.count == 1);
+    bool by_right_one = leader != 0 && (leader != n->self || n->config.voter_count == 1);
     return by_right_one && raft_term_now(n->raft) > d->term;
 }
 
@@ -169,7 +171,8 @@ static bool has_successor(const struct node *n)
 {
     for (uint32_t i = 0; i < n->members.count; i++) {
         struct uuid peer = n->members.members[i].incarnation;
-        if (!uuid_equal(peer, n->identity.incarnation) && peers_is_up(n->peers, peer)) {
+        if (!uuid_equal(peer, n->identity.incarnation) && peers_is_up(n->peers, peer) &&
+            membership_votes(&n->config, uuid_short(peer))) {
             return true;
         }
     }

@@ -142,7 +142,7 @@ static bool take_opening(struct link *l, struct slice bytes, size_t *used)
         return false;
     case STATUS_UNSUPPORTED:
         snprintf(l->detail, sizeof(l->detail), "it speaks peer protocol %u, this one %u", o.version,
-                 FRAME_VERSION);
+                 (unsigned)FRAME_VERSION);
         end(l, LINK_BAD_VERSION);
         return false;
     default:

@@ -21,14 +21,23 @@
 static void run_write(struct work *w)
 {
     struct log_write *write = w->context;
+    uint64_t begun_us = write->loop->ops->now_us(write->loop);
     write->status = wal_append(write->wal, &write->batch);
+    write->sync_us = write->loop->ops->now_us(write->loop) - begun_us;
     write->wants_prepare = write->status == STATUS_OK && wal_wants_prepare(write->wal);
+    write->room_bytes = wal_room_bytes(write->wal);
+    write->disk_bytes = wal_disk_bytes(write->wal);
 }
 
 static void done_write(struct work *w)
 {
     struct node *n = CONTAINER_OF(w, struct node, write.work);
     struct log_write *write = &n->write;
+    if (write->status == STATUS_NO_SPACE) {
+        write->waits_for_space = true;
+        node_space_on_full(n);
+        return;
+    }
     write->in_flight = false;
     if (write->status != STATUS_OK) {
         /* Rule P11: nobody knows what the disk holds now. */
@@ -37,6 +46,7 @@ static void done_write(struct work *w)
                   status_text(write->status));
         return;
     }
+    node_histogram_add(&n->figures.log_sync, write->sync_us);
     uint64_t took_ms = node_now(n) - write->started_ms;
     write->sync_ms = (uint32_t)((write->sync_ms * 7 + took_ms) / 8);
     if (write->sync_ms == 0) {
@@ -46,7 +56,8 @@ static void done_write(struct work *w)
         log_warn("the disk answered again took_ms=%" PRIu64, took_ms);
     }
     node_step(n, &(struct raft_input){.now_ms = node_now(n), .kind = RAFT_INPUT_PERSISTED});
-    n->prepare_wanted = write->wants_prepare;
+    n->prepare_wanted = write->wants_prepare && !n->is_short_of_space;
+    node_space_on_written(n);
     n->written_ms = node_now(n);
     if (n->seal_timer.slot == 0) {
         n->loop->ops->timer_start(n->loop, &n->seal_timer, n->written_ms + SEAL_IDLE_MS);
@@ -77,11 +88,20 @@ void node_write_log(struct node *n, const struct raft_persist *p)
         .commit = p->commit,
     };
     write->wal = n->wal;
+    write->loop = n->loop;
     write->in_flight = true;
     write->stall_told = false;
     write->started_ms = node_now(n);
     write->work = (struct work){.run = run_write, .done = done_write, .context = write};
     n->loop->ops->submit(n->loop, &write->work);
+}
+
+void node_write_log_again(struct node *n)
+{
+    if (n->write.waits_for_space) {
+        n->write.waits_for_space = false;
+        n->loop->ops->submit(n->loop, &n->write.work);
+    }
 }
 
 void node_check_stall(struct node *n)
@@ -90,11 +110,12 @@ void node_check_stall(struct node *n)
         return;
     }
     uint64_t age_ms = node_now(n) - n->write.started_ms;
-    if (age_ms > STALL_HARD_LIMIT_MS) {
+    if (age_ms > STALL_HARD_LIMIT_MS && !n->no_space) {
         node_fail(n, 1, "the disk has not answered for %d s", STALL_HARD_LIMIT_MS / 1000);
     } else if (age_ms > STALL_ELECTION_TIMEOUTS * n->options.election_timeout_ms &&
                !n->write.stall_told) {
         n->write.stall_told = true;
+        n->figures.stalls++;
         log_warn("the disk does not answer age_ms=%" PRIu64, age_ms);
         node_step(n, &(struct raft_input){.now_ms = node_now(n), .kind = RAFT_INPUT_STALLED});
     }
@@ -161,17 +182,21 @@ static void run_prepare(struct work *w)
     struct log_prepare *prepare = w->context;
     prepare->status = wal_prepare(prepare->wal);
     prepare->wants_more = prepare->status == STATUS_OK && wal_wants_prepare(prepare->wal);
+    prepare->room_bytes = wal_room_bytes(prepare->wal);
+    prepare->disk_bytes = wal_disk_bytes(prepare->wal);
 }
 
 static void done_prepare(struct work *w)
 {
     struct node *n = CONTAINER_OF(w, struct node, prepare.work);
     n->prepare.in_flight = false;
-    if (n->prepare.status != STATUS_OK) {
+    n->write.room_bytes = n->prepare.room_bytes;
+    n->write.disk_bytes = n->prepare.disk_bytes;
+    if (n->prepare.status == STATUS_OK || n->prepare.status == STATUS_NO_SPACE) {
+        node_space_on_prepared(n, n->prepare.status == STATUS_NO_SPACE);
+    } else {
         node_fail(n, 1, "cannot make the next log segment: %s", status_text(n->prepare.status));
-        return;
     }
-    n->prepare_wanted = n->prepare.wants_more;
 }
 
 /* In small steps, one at a time, between the writes: a write waits for one step at most, and under

@@ -17,6 +17,9 @@ const char *node_role_name(const struct node *n)
     if (n->raft == NULL) {
         return NULL;
     }
+    if (!membership_votes(&n->config, n->self) && raft_role(n->raft) != RAFT_LEADER) {
+        return "learner"; /* also when it is not named: it has no vote */
+    }
     switch (raft_role(n->raft)) {
     case RAFT_LEADER:
         return "leader";
@@ -99,7 +102,8 @@ void node_status_get(const struct node *n, struct node_status *status)
     memset(status, 0, offsetof(struct node_status, members));
     status->name = n->name;
     status->id = n->self;
-    status->founding = n->raft == NULL;
+    status->founding = n->founding != NULL;
+    status->joining = n->joining.active;
     status->role = node_role_name(n);
     status->uptime_ms = node_now(n) - n->started_ms;
     status->shutting_down = n->shutting_down;
@@ -127,10 +131,13 @@ void node_status_get(const struct node *n, struct node_status *status)
 void node_founding_text(const struct node *n, char *text, size_t size)
 {
     text[0] = '\0';
-    if (n->founding == NULL) {
+    if (n->joining.active) {
+        node_joining_text(n, text, size);
+    } else if (n->founding != NULL) {
+        founding_text(n->founding, text, size);
+    } else {
         return;
     }
-    founding_text(n->founding, text, size);
     struct peer_view views[LIMIT_MEMBERS];
     uint32_t count = peers_view(n->peers, views, LIMIT_MEMBERS);
     for (uint32_t i = 0; i < count; i++) {
@@ -168,7 +175,7 @@ uint32_t node_ready_checks(const struct node *n, struct node_check checks[NODE_C
     add_check(checks, &count, "live", !n->dead, "stopping after a fault");
     add_check(checks, &count, "running", !n->shutting_down, "shutting down");
     node_founding_text(n, text, sizeof(text));
-    add_check(checks, &count, "founded", n->raft != NULL, text);
+    add_check(checks, &count, n->joining.active ? "joined" : "founded", n->raft != NULL, text);
     bool led = n->raft != NULL && raft_leader(n->raft) != 0;
     add_check(checks, &count, "leader", led, "no leader known");
     add_check(checks, &count, "quorum", led && !node_lacks_quorum(n),
@@ -177,6 +184,8 @@ uint32_t node_ready_checks(const struct node *n, struct node_check checks[NODE_C
     snprintf(text, sizeof(text), "%" PRIu64 " committed entries are not applied yet",
              n->raft != NULL ? raft_commit(n->raft) - n->applied : 0);
     add_check(checks, &count, "caught-up", caught_up, text);
+    add_check(checks, &count, "disk-space", !n->no_space,
+              "no space for the log: writes are refused, deletes pass");
     bool disk_ok = !n->write.stall_told || !n->write.in_flight;
     add_check(checks, &count, "disk", disk_ok, "the disk does not answer");
     return count;

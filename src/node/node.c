@@ -57,17 +57,23 @@ bool node_is_leader(const struct node *n)
     return n->raft != NULL && raft_role(n->raft) == RAFT_LEADER;
 }
 
+static bool half_lacks_quorum(const struct node *n, const node_id *voters, uint32_t count)
+{
+    uint32_t reachable = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct roster_member *m = node_member_by_id(n, voters[i]);
+        reachable += voters[i] == n->self || (m != NULL && peers_is_up(n->peers, m->incarnation));
+    }
+    return count > 0 && reachable < count / 2 + 1;
+}
+
 bool node_lacks_quorum(const struct node *n)
 {
     if (!node_is_leader(n)) {
         return false;
     }
-    uint32_t reachable = 1;
-    for (uint32_t i = 0; i < n->members.count; i++) {
-        struct uuid peer = n->members.members[i].incarnation;
-        reachable += !uuid_equal(peer, n->identity.incarnation) && peers_is_up(n->peers, peer);
-    }
-    return reachable < n->members.count / 2 + 1;
+    return half_lacks_quorum(n, n->config.voters, n->config.voter_count) ||
+           half_lacks_quorum(n, n->config.outgoing, n->config.outgoing_count);
 }
 
 /* --- the links -------------------------------------------------------------------------------- */
@@ -84,9 +90,12 @@ void node_update_hello(struct node *n)
     snprintf(h->name, sizeof(h->name), "%s", n->name);
     h->incarnation = n->identity.incarnation;
     h->boot = n->boot;
+    h->boots = n->boots_told;
     h->phase = n->identity.phase;
     h->roster = n->identity.roster;
     h->founders = n->peer_count + 1;
+    h->joins = n->joining.active;
+    h->priority = n->options.priority;
     h->term = term;
     h->leads = leads;
     snprintf(h->advertise, sizeof(h->advertise), "%s", n->advertise != NULL ? n->advertise : "");
@@ -144,16 +153,16 @@ static bool on_hello(void *context, const struct peer_hello *hello)
     }
     if (n->raft == NULL) {
         learn_url(n, hello);
+        if (n->joining.active) {
+            return node_joining_on_hello(n, hello);
+        }
+        if (hello->joins) {
+            return false; /* there is no cluster to join yet */
+        }
         founding_on_hello(n->founding, hello);
         return true;
     }
-    const char *fatal = NULL;
-    enum status s = founding_check_hello(&n->identity, hello, &fatal);
-    if (fatal != NULL) {
-        node_fail(n, 2, "%s (the directory is %s)", fatal, n->options.data_dir);
-        return false;
-    }
-    if (s != STATUS_OK) {
+    if (!node_members_on_hello(n, hello)) {
         return false;
     }
     learn_url(n, hello);
@@ -172,9 +181,11 @@ static void on_message(void *context, struct uuid from, const struct raft_messag
     if (n->raft == NULL || n->dead || message->from != uuid_short(from) || message->to != n->self) {
         return;
     }
+    node_remember_term(n, from, message);
     struct raft_input input = {.now_ms = node_now(n), .kind = RAFT_INPUT_MESSAGE};
     input.message = message;
     node_step(n, &input);
+    node_count_message(n, message);
     if (message->type == RAFT_MSG_APPEND || message->type == RAFT_MSG_HEARTBEAT) {
         if (raft_leader(n->raft) == message->from) {
             n->leader_contact_ms = input.now_ms;
@@ -201,6 +212,24 @@ static void on_note(void *context, struct uuid from, enum peer_note kind, struct
     case PEER_NOTE_SURVEY_REPLY:
         node_survey_on_reply(n, from, body);
         break;
+    case PEER_NOTE_FORWARD_ASK:
+        node_forward_on_ask(n, from, body);
+        break;
+    case PEER_NOTE_FORWARD_REPLY:
+        node_forward_on_reply(n, from, body);
+        break;
+    case PEER_NOTE_JOIN_ASK:
+        node_admission_on_ask(n, from, body);
+        break;
+    case PEER_NOTE_JOIN_REPLY:
+        node_joining_on_reply(n, from, body);
+        break;
+    case PEER_NOTE_REMOVED:
+        node_members_on_removed(n, body);
+        break;
+    case PEER_NOTE_OLD_COPY:
+        node_on_accused(n, body);
+        break;
     }
 }
 
@@ -209,8 +238,9 @@ static void on_down(void *context, struct uuid peer)
     struct node *n = context;
     if (n->founding != NULL) {
         founding_on_down(n->founding, peer);
-    } else {
+    } else if (n->raft != NULL) {
         node_catch_up_on_link(n, peer, false);
+        node_forward_on_down(n, peer);
     }
 }
 
@@ -324,6 +354,12 @@ static bool tell_event(struct node *n, const struct raft_event *e)
                   "not start this member from it again",
                   e->b, e->a, n->options.data_dir);
         break;
+    case RAFT_EVENT_CONFIG_ROLLED_BACK:
+        log_info("a change of the members was undone index=%" PRIu64, e->b);
+        break;
+    case RAFT_EVENT_PREFERRED:
+        log_info("%s is preferred and has caught up term=%" PRIu64, member_name(n, e->a), e->b);
+        break;
     case RAFT_EVENT_TRANSFER_ABORTED:
         log_info("hand-over to %s was given up term=%" PRIu64, member_name(n, e->a), e->b);
         return true;
@@ -337,9 +373,14 @@ static bool tell_event(struct node *n, const struct raft_event *e)
 static void send_messages(struct node *n, const struct raft_output *out)
 {
     for (uint32_t i = 0; i < out->message_count; i++) {
-        const struct roster_member *to = node_member_by_id(n, out->messages[i].to);
+        const struct raft_message *m = &out->messages[i];
+        const struct roster_member *to = node_member_by_id(n, m->to);
+        struct uuid linked;
         if (to != NULL) {
-            peers_send(n->peers, to->incarnation, &out->messages[i]);
+            peers_send(n->peers, to->incarnation, m);
+        } else if (peers_find_id(n->peers, m->to, &linked)) {
+            /* Ours may be the older configuration (rules E11, E13). */
+            peers_send(n->peers, linked, m);
         }
     }
 }
@@ -380,8 +421,9 @@ static void apply_committed(struct node *n, raft_index to)
 static void set_request_timer(struct node *n)
 {
     n->turn_wanted = n->turn_wanted && !n->stopped; /* it takes no more turns */
-    const uint64_t deadlines[] = {node_writes_deadline(n), node_reads_deadline(n),
-                                  node_surveys_deadline(n), node_leadership_deadline(n)};
+    const uint64_t deadlines[] = {node_writes_deadline(n),  node_reads_deadline(n),
+                                  node_surveys_deadline(n), node_leadership_deadline(n),
+                                  node_changes_deadline(n), node_forwards_deadline(n)};
     uint64_t earliest = n->turn_wanted ? node_now(n) : UINT64_MAX;
     for (size_t i = 0; i < sizeof(deadlines) / sizeof(deadlines[0]); i++) {
         earliest = deadlines[i] < earliest ? deadlines[i] : earliest;
@@ -440,11 +482,13 @@ static void turn_raft(struct node *n)
 {
     node_reads_ask(n);
     node_check_stall(n);
+    node_promote_on_turn(n);
     struct raft_output out;
     raft_turn(n->raft, node_now(n), &out);
     n->turn_wanted = false;
     bool aborted = false;
     for (uint32_t i = 0; i < out.event_count; i++) {
+        node_count_event(n, &out.events[i]);
         aborted |= tell_event(n, &out.events[i]);
     }
     send_messages(n, &out);
@@ -468,6 +512,11 @@ static void turn_raft(struct node *n)
     if (n->dead) {
         return;
     }
+    node_members_on_turn(n);
+    if (n->dead) {
+        return;
+    }
+    node_changes_on_turn(n);
     node_writes_on_turn(n);
     node_reads_on_turn(n);
     node_catch_up_on_turn(n);
@@ -485,7 +534,7 @@ void node_turn(struct node *n)
     if (n->dead) {
         return;
     }
-    if (n->raft == NULL && !n->stopped) {
+    if (n->founding != NULL && !n->stopped) {
         node_forming_turn(n);
     }
     if (n->raft != NULL && !n->stopped && !n->dead) {
@@ -507,9 +556,11 @@ static void on_request_timer(struct timer *t)
     struct node *n = t->context;
     uint64_t now_ms = node_now(n);
     node_writes_expire(n, now_ms);
+    node_forwards_expire(n, now_ms);
     node_reads_expire(n, now_ms);
     node_surveys_expire(n, now_ms);
     node_leadership_expire(n, now_ms);
+    node_changes_expire(n, now_ms);
 }
 
 /* --- birth and end ---------------------------------------------------------------------------- */
@@ -523,15 +574,15 @@ void node_start_raft(struct node *n, const struct raft_restored *restored)
         .election_timeout_ms = n->options.election_timeout_ms,
         .heartbeat_ms = n->options.heartbeat_ms,
         .seed = seed,
+        .lease_reads = n->options.lease_reads,
     };
-    const struct roster *roster = &n->identity.roster;
-    n->members = *roster;
     struct raft_restored with_config = *restored;
-    with_config.config = (struct raft_config){.voter_count = roster->count};
-    for (uint32_t i = 0; i < roster->count; i++) {
-        with_config.config.voters[i] = uuid_short(roster->members[i].incarnation);
+    if (restored->config.voter_count == 0) {
+        struct membership founding;
+        membership_found(&n->identity.roster, &founding, &with_config.config);
     }
     n->raft = raft_create(&options, &with_config, node_now(n));
+    node_members_on_turn(n);
 }
 
 static char **copy_urls(const char *const *urls, uint32_t count)
@@ -546,6 +597,14 @@ static char **copy_urls(const char *const *urls, uint32_t count)
     return copies;
 }
 
+static void free_urls(char **urls, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        mem_free(urls[i]);
+    }
+    mem_free(urls);
+}
+
 static bool is_wildcard(const char *host)
 {
     return strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
@@ -557,6 +616,8 @@ static void take_options(struct node *n, const struct node_options *options)
     n->name = mem_strdup(options->name);
     n->peer_count = options->peer_count;
     n->peer_urls = copy_urls(options->peers, options->peer_count);
+    n->join_count = options->join_count;
+    n->join_urls = copy_urls(options->join, options->join_count);
     if (options->advertise != NULL) {
         n->advertise = mem_strdup(options->advertise);
     } else if (!is_wildcard(options->listen_host)) {
@@ -578,7 +639,8 @@ static void init_lists(struct node *n)
 {
     struct list *const lists[] = {
         &n->writes,        &n->writes_durable, &n->writes_all,    &n->reads_new, &n->reads_asked,
-        &n->reads_indexed, &n->reads_session,  &n->reads_refused, &n->surveys,   &n->step_downs};
+        &n->reads_indexed, &n->reads_session,  &n->reads_refused, &n->surveys,   &n->step_downs,
+        &n->changes,       &n->forwards_out,   &n->forwards_in};
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
         list_init(lists[i]);
     }
@@ -590,6 +652,7 @@ static void init_timers(struct node *n)
     n->request_timer = (struct timer){.fire = on_request_timer, .context = n};
     n->compaction_timer = (struct timer){.fire = on_compaction_timer, .context = n};
     n->seal_timer = (struct timer){.fire = node_on_seal_timer, .context = n};
+    n->space_timer = (struct timer){.fire = node_on_space_timer, .context = n};
 }
 
 /* Once founded, the roster counts and not --peers (contract); a difference is worth a word. */
@@ -601,7 +664,7 @@ static void warn_of_other_peers(const struct node *n)
             known = strcmp(n->peer_urls[i], n->members.members[j].url) == 0;
         }
         if (!known) {
-            log_warn("--peers is ignored, the cluster is founded: %s is no founding member",
+            log_warn("--peers is ignored, the cluster is founded: %s is no member of it",
                      n->peer_urls[i]);
         }
     }
@@ -618,21 +681,33 @@ static void start_links(struct node *n)
         .loop = n->loop, .secret = n->options.secret, .events = &link_events, .context = n};
     n->peers = peers_create(&options);
     node_update_hello(n);
-    const char *urls[LIMIT_MEMBERS];
-    uint32_t count = 0;
     if (n->raft != NULL) {
         warn_of_other_peers(n);
-        for (uint32_t i = 0; i < n->members.count; i++) {
-            if (!uuid_equal(n->members.members[i].incarnation, n->identity.incarnation)) {
-                urls[count++] = n->members.members[i].url;
-            }
-        }
+        node_members_dial(n);
+    } else if (n->joining.active) {
+        peers_set_urls(n->peers, (const char *const *)n->join_urls, n->join_count);
     } else {
-        for (uint32_t i = 0; i < n->peer_count && count < LIMIT_MEMBERS; i++) {
-            urls[count++] = n->peer_urls[i];
-        }
+        peers_set_urls(n->peers, (const char *const *)n->peer_urls, n->peer_count);
     }
-    peers_set_urls(n->peers, urls, count);
+}
+
+/* By whatever way it was told, unless it is a member already. */
+static enum status begin(struct node *n, char **detail)
+{
+    if (n->raft != NULL) {
+        return STATUS_OK;
+    }
+    if (n->join_count == 0) {
+        node_forming_begin(n);
+        return STATUS_OK;
+    }
+    if (n->identity.phase != FOUNDING_FRESH) {
+        *detail = mem_strdup("this data directory has promised to found a cluster: start it with "
+                             "--peers as before, or use an empty one with --join");
+        return STATUS_INVALID;
+    }
+    node_joining_begin(n);
+    return STATUS_OK;
 }
 
 enum status node_open(const struct node_options *options, struct loop *loop, struct disk *disk,
@@ -655,13 +730,13 @@ enum status node_open(const struct node_options *options, struct loop *loop, str
     if (s == STATUS_OK) {
         s = node_recover(n, detail);
     }
+    if (s == STATUS_OK) {
+        s = begin(n, detail);
+    }
     if (s != STATUS_OK) {
         n->dead = true; /* what was refused is not written to, not even a seal */
         node_destroy(n);
         return s;
-    }
-    if (n->raft == NULL) {
-        node_forming_begin(n);
     }
     start_links(n);
     *node = n;
@@ -671,7 +746,8 @@ enum status node_open(const struct node_options *options, struct loop *loop, str
 static void stop_timers(struct node *n)
 {
     struct timer *const timers[] = {&n->raft_timer,     &n->request_timer,  &n->compaction_timer,
-                                    &n->founding_timer, &n->shutdown_timer, &n->seal_timer};
+                                    &n->founding_timer, &n->shutdown_timer, &n->seal_timer,
+                                    &n->joining.timer,  &n->space_timer};
     for (size_t i = 0; i < sizeof(timers) / sizeof(timers[0]); i++) {
         n->loop->ops->timer_stop(n->loop, timers[i]);
     }
@@ -692,6 +768,7 @@ void node_destroy(struct node *n)
         return;
     }
     stop_timers(n);
+    node_forwards_destroy(n);
     if (n->peers != NULL) {
         peers_destroy(n->peers);
     }
@@ -703,10 +780,8 @@ void node_destroy(struct node *n)
     }
     kv_destroy(n->kv);
     close_log(n);
-    for (uint32_t i = 0; i < n->peer_count; i++) {
-        mem_free(n->peer_urls[i]);
-    }
-    mem_free(n->peer_urls);
+    free_urls(n->peer_urls, n->peer_count);
+    free_urls(n->join_urls, n->join_count);
     mem_free(n->write.entries);
     mem_free(n->load.entries);
     mem_free(n->name);

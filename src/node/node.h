@@ -101,6 +101,8 @@ void node_take_peer(struct node *n, struct conn *c, struct slice rest);
 /* Embedded in the caller's request; zero-initialised, then the first block is set. */
 struct node_write {
     enum node_ack ack;
+    /* Not leading, hand it to the leader instead of NOT_LEADER (rule R15): one hop, sent once. */
+    bool forward;
     /* Called once, on the loop, never inside node_write_start. */
     void (*done)(struct node_write *w);
     void *context;
@@ -115,17 +117,22 @@ struct node_write {
     uint64_t term;
     uint32_t missing_count;
     char missing[LIMIT_MEMBERS][LIMIT_NAME_BYTES + 1];
+    char leader[LIMIT_NAME_BYTES + 1]; /* it was forwarded to this one; empty = taken here */
 
     /* The node's own. */
     struct node *node;
     struct list link;
     uint64_t deadline_ms;
+    uint64_t started_us;
+    uint64_t forward_number; /* 0 = not forwarded */
+    struct uuid forwarded_to;
 };
 
 /* Propose a command; its slices may go when this returns. OK: `done` will be called. Anything else:
  * nothing was written and `done` is never called: NOT_LEADER (node_status_get says who leads),
  * NO_QUORUM (leading, but a majority is known to be away), OVERLOADED, NO_SPACE, TOO_LARGE, BUSY
- * (leadership is being handed over). */
+ * (leadership is being handed over). A forwarded one may get each of these in `done`, and UNKNOWN
+ * when the link with the leader ends before its answer. */
 enum status MUST_CHECK node_write_start(struct node *n, struct node_write *w,
                                         const struct kv_command *command);
 /* The client went away: `done` will not be called; the write itself goes on. */
@@ -275,6 +282,7 @@ struct node_change {
     struct list link;
     uint64_t deadline_ms;
     uint64_t index;
+    uint64_t term;
 };
 /* On the leader. `done` is called later, never inside; or NOT_LEADER, OVERLOADED, INVALID (name or
  * url), and it is not. */
@@ -379,6 +387,6 @@ struct node_check {
     bool ok;
     char detail[256];
 };
-#define NODE_CHECKS_MAX 8
+#define NODE_CHECKS_MAX 10
 /* Every readiness check; returns how many. */
 uint32_t node_ready_checks(const struct node *n, struct node_check checks[NODE_CHECKS_MAX]);

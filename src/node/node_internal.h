@@ -1,12 +1,15 @@
 /* node/node_internal.h - one member's state, shared by the files of node/ that act on it.
  *
- * Reading order: restart.c (what the disk says), forming.c (founding), node.c (the turn),
- * log_writer.c (the log thread), write_queue.c and read_queue.c (who waits for what), leadership.c,
+ * Reading order: restart.c (what the disk says), forming.c (founding), joining.c, node.c (the
+ * turn), log_writer.c (the log thread), write_queue.c and read_queue.c (who waits for what),
+ * leadership.c, members.c (who belongs to the cluster), changes.c, admission.c, old_copy.c,
  * survey.c, member_info.c (what is told about it). */
 #pragma once
 
 #include "base/buf.h"
 #include "node/founding.h"
+#include "node/joining.h"
+#include "node/membership_annex.h"
 #include "node/node.h"
 #include "node/peers.h"
 #include "node/roster.h"
@@ -20,14 +23,19 @@
 /* One write of the log under way on the log thread. */
 struct log_write {
     struct work work;
+    struct loop *loop; /* for its clock */
     struct wal *wal;
     struct wal_batch batch;
     struct wal_entry *entries; /* owned, `capacity` of them */
     uint32_t capacity;
     enum status status;
     bool wants_prepare; /* the next segment is due, as the log thread saw it */
+    uint64_t room_bytes;
+    uint64_t disk_bytes;
     bool in_flight;
+    bool waits_for_space; /* in flight, and handed to the log again when there may be room */
     uint64_t started_ms;
+    uint64_t sync_us; /* of the last one, by the log thread's clock */
     bool stall_told;  /* rule E8: the core knows */
     uint32_t sync_ms; /* smoothed duration, for rule E6b's slot; at least 1 */
 };
@@ -51,6 +59,8 @@ struct log_prepare {
     struct wal *wal;
     enum status status;
     bool wants_more;
+    uint64_t room_bytes;
+    uint64_t disk_bytes;
     bool in_flight;
 };
 
@@ -61,7 +71,7 @@ struct log_seal {
     bool in_flight;
 };
 
-/* A record (identity) being saved while founding. */
+/* The identity being saved: while founding or joining, and when this member ends for ever. */
 struct identity_save {
     struct work work;
     struct disk *disk;
@@ -77,6 +87,25 @@ struct catch_up {
     raft_index target; /* has everything at this index; 0 = nothing is to be told */
 };
 
+/* What this process remembers of another member, however often that one was started. */
+struct acquaintance {
+    struct uuid incarnation; /* zero = free */
+    struct uuid boot;
+    uint64_t boots; /* rule C7: the highest that it told; 0 = none, or it could not count */
+    raft_term term; /* of its messages, so that it is durable there */
+    uint32_t priority;
+};
+
+/* Joining: from the first hello until the identity is that of a member. */
+struct join_state {
+    bool active;
+    struct timer timer;
+    struct uuid cluster; /* the one that is asked; zero = none was met yet */
+    char leader_url[LIMIT_URL_BYTES];
+    char text[JOIN_TEXT_SIZE]; /* what is waited for; may be empty */
+    uint64_t told_ms;
+};
+
 struct node {
     struct loop *loop;
     struct disk *disk;
@@ -85,6 +114,8 @@ struct node {
     char *advertise; /* NULL = derived, see node_own_url */
     char **peer_urls;
     uint32_t peer_count;
+    char **join_urls;
+    uint32_t join_count;
     uint8_t *secret;
 
     struct identity identity; /* as it is on disk */
@@ -93,9 +124,31 @@ struct node {
     struct wal *wal;
     struct kv *kv;
     struct peers *peers;
-    struct founding *founding; /* NULL once founded */
-    struct raft *raft;         /* NULL while founding */
-    /* The roster with the newest URLs that hellos told. */
+    struct founding *founding; /* NULL once founded, and while joining */
+    struct raft *raft;         /* NULL while founding or joining */
+    struct join_state joining;
+    /* The configuration in force as of the last turn (rule C2), and who that is. */
+    struct entry_id config_id;
+    bool config_is_known;
+    bool config_is_committed;
+    struct raft_config config;
+    struct membership membership;
+    /* Rule C6: as the newest committed configuration has it; what is not committed may be
+     * undone. */
+    uint32_t removed_count;
+    struct uuid removed[LIMIT_REMOVED];
+    raft_index removed_index;
+    bool removed_untold; /* one of them may be linked still */
+    bool self_removed;   /* rule C5: by a committed configuration */
+    bool retiring;       /* the reason for the end is being saved */
+    struct list changes; /* node_change */
+    uint32_t change_count;
+    uint64_t promote_again_ms;
+    uint64_t promote_held_ms; /* since when a promotion waits for company; 0 = none does */
+    struct acquaintance acquaintances[LIMIT_PEERS_KNOWN];
+    uint64_t boots_told; /* rule C7; 0 = it could not be counted */
+    /* Whom the links are kept with: members of the configuration in force, with the newest URLs
+     * that hellos told. Two may have one name, while one replaces the other. */
     struct roster members;
     struct catch_up catch_ups[LIMIT_MEMBERS]; /* by place in `members` */
     char own_url[LIMIT_URL_BYTES];            /* empty = not known yet */
@@ -114,6 +167,10 @@ struct node {
     struct log_seal seal;
     uint64_t written_ms; /* when the last write was durable */
     bool prepare_wanted;
+    /* Rule P12 */
+    bool is_short_of_space; /* the next segment could not be made */
+    bool no_space;          /* and little is left of this one */
+    struct timer space_timer;
     struct identity_save save;
 
     struct timer raft_timer;
@@ -128,6 +185,10 @@ struct node {
     struct list writes_durable; /* node_write with NODE_ACK_LEADER, by index */
     struct list writes_all;     /* node_write with NODE_ACK_ALL, applied, not yet on all */
     uint32_t write_count;
+    struct list forwards_out; /* node_write that a leader was asked to take, by number */
+    struct list forwards_in;  /* struct forwarded: what others asked of us */
+    uint32_t forwards_in_count;
+    uint64_t forward_number;
     struct list reads_new;     /* node_read of this turn */
     struct list reads_asked;   /* waiting for raft's answer to their token */
     struct list reads_indexed; /* waiting for applied >= index */
@@ -140,6 +201,9 @@ struct node {
     uint64_t survey_number;
     struct list step_downs;
     uint64_t campaign_again_ms;
+
+    struct node_metrics
+        figures; /* what is counted since the start; queues are looked at when asked */
 
     /* A callback of this turn brought an input that the core has not seen a turn for: without one
      * more it would lie until something else happens. */
@@ -163,12 +227,12 @@ void node_step(struct node *n, const struct raft_input *input);
 /* The member with that raft id, or NULL. */
 const struct roster_member *node_member_by_id(const struct node *n, node_id id);
 bool node_is_leader(const struct node *n);
-/* Leading, but links to a majority are down. */
+/* Leading, but links to a majority (of either half) are down. */
 bool node_lacks_quorum(const struct node *n);
 /* Tell the links what we are now, if that changed. */
 void node_update_hello(struct node *n);
-/* Begin to take part: identity is FOUNDED and durable. The configuration at index 0 is its roster
- * (rule G5); restored->config is not looked at. */
+/* Begin to take part: identity is FOUNDED and durable. Without a configuration in `restored` it is
+ * the founding roster at index 0 (rule G5). */
 void node_start_raft(struct node *n, const struct raft_restored *restored);
 
 /* --- restart.c */
@@ -182,13 +246,71 @@ void node_forming_begin(struct node *n);
 /* Carry out what founding wants; moves on to raft when founded. */
 void node_forming_turn(struct node *n);
 
+/* --- joining.c: a member that wants to be one */
+void node_joining_begin(struct node *n);
+bool node_joining_on_hello(struct node *n, const struct peer_hello *hello);
+void node_joining_on_reply(struct node *n, struct uuid from, struct slice body);
+void node_joining_text(const struct node *n, char *text, size_t size);
+
+/* --- admission.c: those that let it in, by the leader */
+void node_admission_on_ask(struct node *n, struct uuid from, struct slice body);
+
+/* --- members.c */
+/* Take over the configuration in force, if it changed; every turn. */
+void node_members_on_turn(struct node *n);
+/* Dial whom it names. */
+void node_members_dial(struct node *n);
+/* Rule E11: may the link with who said this stay? */
+bool node_members_on_hello(struct node *n, const struct peer_hello *hello);
+/* Rule C6: a member says that this one was removed. */
+void node_members_on_removed(struct node *n, struct slice body);
+/* Save that this member's directory is of no use any more, then end. */
+void node_retire(struct node *n, enum identity_end why, raft_index index);
+/* Rule E10: tell the core who is preferred. */
+void node_members_rank(struct node *n);
+
+/* --- changes.c */
+/* OK: proposed; or what RAFT_INPUT_CHANGE said. */
+enum status MUST_CHECK node_propose_members(struct node *n, const struct membership_edit *e);
+void node_changes_on_turn(struct node *n);
+/* Rule C4: make voters of the learners that have caught up. */
+void node_promote_on_turn(struct node *n);
+void node_changes_expire(struct node *n, uint64_t now_ms);
+uint64_t node_changes_deadline(const struct node *n);
+
+/* --- old_copy.c: rule C7, a data directory that was put back from an older copy */
+/* Count this start in the identity, before anybody hears of it; refuse a directory that has ended.
+ */
+enum status MUST_CHECK node_count_boot(struct node *n, char **detail);
+/* False: it says less than it said before. Else it is remembered. */
+bool node_remember_hello(struct node *n, const struct peer_hello *hello);
+/* Tell who said this that it is an old copy. It believes that only of a hello that it could say
+ * now: one of a former life, or from before it was let in, may have been on its way for long. */
+void node_accuse(struct node *n, const struct peer_hello *hello);
+void node_on_accused(struct node *n, struct slice body);
+void node_remember_term(struct node *n, struct uuid from, const struct raft_message *message);
+/* NULL: never met. */
+const struct acquaintance *node_acquaintance(const struct node *n, struct uuid incarnation);
+void node_words_of_end(const struct node *n, char *text, size_t size);
+
 /* --- log_writer.c */
 void node_write_log(struct node *n, const struct raft_persist *persist);
 void node_load_log(struct node *n, raft_index first, raft_index last, uint64_t bytes_max);
 void node_maybe_prepare_log(struct node *n);
 void node_on_seal_timer(struct timer *t);
+/* Hand the write that found no room to the log again. */
+void node_write_log_again(struct node *n);
 /* Rules P17, E8: tell the core when a write hangs. */
 void node_check_stall(struct node *n);
+
+/* --- disk_space.c */
+/* Making the next segment succeeded, or found no space. */
+void node_space_on_prepared(struct node *n, bool found_none);
+/* A write of the log found no room and nothing was written. */
+void node_space_on_full(struct node *n);
+/* The log was written. */
+void node_space_on_written(struct node *n);
+void node_on_space_timer(struct timer *t);
 
 /* --- write_queue.c */
 /* The entry at `index` was applied with this result. */
@@ -200,6 +322,20 @@ void node_writes_expire(struct node *n, uint64_t now_ms);
 void node_writes_fail_all(struct node *n);
 /* UINT64_MAX = none. */
 uint64_t node_writes_deadline(const struct node *n);
+
+/* --- forward.c */
+/* Ask the leader to take it. OK, or NOT_LEADER (none is known, or there is no link with it),
+ * OVERLOADED; then nothing was sent. */
+enum status MUST_CHECK node_forward_start(struct node *n, struct node_write *w,
+                                          const struct kv_command *command);
+void node_forward_on_ask(struct node *n, struct uuid from, struct slice body);
+void node_forward_on_reply(struct node *n, struct uuid from, struct slice body);
+/* What was asked of it has an unknown outcome from now on. */
+void node_forward_on_down(struct node *n, struct uuid peer);
+void node_forwards_expire(struct node *n, uint64_t now_ms);
+uint64_t node_forwards_deadline(const struct node *n);
+/* Forget what others asked: no answers any more. */
+void node_forwards_destroy(struct node *n);
 
 /* --- read_queue.c */
 void node_reads_ask(struct node *n); /* at the start of a turn */
@@ -224,6 +360,12 @@ void node_catch_up_on_turn(struct node *n);
 void node_leadership_on_turn(struct node *n, bool transfer_aborted);
 void node_leadership_expire(struct node *n, uint64_t now_ms);
 uint64_t node_leadership_deadline(const struct node *n);
+
+/* --- figures.c */
+void node_histogram_add(struct node_histogram *h, uint64_t us);
+/* Count what the core tells and what the leader hears. */
+void node_count_event(struct node *n, const struct raft_event *e);
+void node_count_message(struct node *n, const struct raft_message *m);
 
 /* --- member_info.c */
 const char *node_role_name(const struct node *n); /* NULL while founding */

@@ -62,7 +62,7 @@ void peers_on_later(struct timer *t)
 }
 
 /* p->scratch is the message. Straight to the connection when nothing waits before it. */
-static void send_scratch(struct peer *peer, enum link_lane lane, enum frame_type type, bool urgent)
+static bool send_scratch(struct peer *peer, enum link_lane lane, enum frame_type type, bool urgent)
 {
     struct peers *p = peer->peers;
     struct peer_queue *q = &peer->queues[lane];
@@ -73,12 +73,20 @@ static void send_scratch(struct peer *peer, enum link_lane lane, enum frame_type
         link_send(l, &(struct frame){.type = (uint8_t)type,
                                      .flags = FRAME_FIRST | FRAME_LAST,
                                      .payload = message});
-        return;
+        return true;
     }
     if (peer_queue_push(q, (uint8_t)type, urgent, message)) {
         peer_flush(peer, lane);
-    } else {
-        note_dropped(p, peer->hello.incarnation);
+        return true;
+    }
+    note_dropped(p, peer->hello.incarnation);
+    return false;
+}
+
+static void forget_large_scratch(struct peers *p)
+{
+    if (p->scratch.capacity > 4 * LIMIT_PEER_CONN_BYTES) {
+        buf_deinit(&p->scratch);
     }
 }
 
@@ -92,10 +100,8 @@ void peers_send(struct peers *p, struct uuid to, const struct raft_message *m)
     buf_clear(&p->scratch);
     wire_encode_message(m, &p->scratch);
     enum link_lane lane = m->bulk && peer->bulk != NULL ? LANE_BULK : LANE_RAFT;
-    send_scratch(peer, lane, FRAME_RAFT, m->type != RAFT_MSG_APPEND);
-    if (p->scratch.capacity > 4 * LIMIT_PEER_CONN_BYTES) {
-        buf_deinit(&p->scratch);
-    }
+    (void)send_scratch(peer, lane, FRAME_RAFT, m->type != RAFT_MSG_APPEND);
+    forget_large_scratch(p);
 }
 
 void peers_send_note(struct peers *p, struct uuid to, enum peer_note kind, struct slice body)
@@ -108,5 +114,19 @@ void peers_send_note(struct peers *p, struct uuid to, enum peer_note kind, struc
     buf_clear(&p->scratch);
     buf_append_byte(&p->scratch, (uint8_t)kind);
     buf_append_slice(&p->scratch, body);
-    send_scratch(peer, LANE_RAFT, FRAME_NOTE, true);
+    (void)send_scratch(peer, LANE_RAFT, FRAME_NOTE, true);
+}
+
+bool peers_send_long_note(struct peers *p, struct uuid to, enum peer_note kind, struct slice body)
+{
+    struct peer *peer = peers_find(p, to);
+    if (peer == NULL || !peer->announced || peer->sending == NULL) {
+        return false;
+    }
+    buf_clear(&p->scratch);
+    buf_append_byte(&p->scratch, (uint8_t)kind);
+    buf_append_slice(&p->scratch, body);
+    bool taken = send_scratch(peer, LANE_RAFT, FRAME_NOTE, false);
+    forget_large_scratch(p);
+    return taken;
 }

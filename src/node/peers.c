@@ -665,6 +665,37 @@ bool peers_is_up(const struct peers *p, struct uuid id)
     return peer != NULL && peer->announced && peer_is_up(peer);
 }
 
+uint64_t peers_unsent_bytes(const struct peers *p)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < p->peer_count; i++) {
+        for (int lane = 0; lane < LANE_COUNT; lane++) {
+            bytes += peer_queue_bytes(&p->table[i]->queues[lane]);
+        }
+    }
+    return bytes;
+}
+
+bool peers_find_id(const struct peers *p, node_id id, struct uuid *incarnation)
+{
+    for (uint32_t i = 0; i < p->peer_count; i++) {
+        const struct peer *peer = p->table[i];
+        if (peer->announced && uuid_short(peer->hello.incarnation) == id) {
+            *incarnation = peer->hello.incarnation;
+            return true;
+        }
+    }
+    return false;
+}
+
+void peers_cut(struct peers *p, struct uuid id)
+{
+    struct peer *peer = peers_find(p, id);
+    if (peer != NULL && peer_is_up(peer)) {
+        drop_raft_links(peer, BYE_REFUSED);
+    }
+}
+
 uint64_t peers_silence_ms(const struct peers *p, struct uuid id)
 {
     const struct peer *peer = peers_find(p, id);

@@ -22,11 +22,14 @@ struct peer_hello {
     char name[LIMIT_NAME_BYTES + 1];
     struct uuid incarnation;
     struct uuid boot; /* drawn at every start */
+    uint64_t boots;   /* rule C7: which start of this data directory it is; 0 = not known */
     enum founding_phase phase;
     struct roster roster; /* count 0 while FRESH */
     uint32_t founders;    /* n: peers given + 1 */
     raft_term term;
     bool leads;                      /* it leads that term */
+    bool joins;                      /* FRESH, and wants to join a cluster that is there */
+    uint32_t priority;               /* rule E10 */
     char advertise[LIMIT_URL_BYTES]; /* its --advertise, or empty */
     /* The URL that the dialler used; empty from the accepting side. */
     char dialled[LIMIT_URL_BYTES];
@@ -42,6 +45,12 @@ enum peer_note {
     PEER_NOTE_PROMISE,         /* founding: R, promised */
     PEER_NOTE_SURVEY_ASK,      /* survey number */
     PEER_NOTE_SURVEY_REPLY,
+    PEER_NOTE_JOIN_ASK, /* membership: joining.h has these four */
+    PEER_NOTE_JOIN_REPLY,
+    PEER_NOTE_REMOVED,
+    PEER_NOTE_OLD_COPY,
+    PEER_NOTE_FORWARD_ASK, /* rule R15: a write for the leader; of any size, see peers_send_long_note */
+    PEER_NOTE_FORWARD_REPLY,
 };
 
 struct peers_events {
@@ -85,10 +94,20 @@ void peers_accept(struct peers *p, struct conn *c, struct slice rest);
  *  */
 void peers_send(struct peers *p, struct uuid to, const struct raft_message *m);
 void peers_send_note(struct peers *p, struct uuid to, enum peer_note kind, struct slice body);
+/* A note of up to LIMIT_ENTRY_BYTES, in order behind appends. False: it was not taken, nothing
+ * leaves. */
+bool peers_send_long_note(struct peers *p, struct uuid to, enum peer_note kind, struct slice body);
 
 bool peers_is_up(const struct peers *p, struct uuid peer);
+/* The linked member with that raft id. False: there is none. */
+bool peers_find_id(const struct peers *p, node_id id, struct uuid *incarnation);
+/* End its links, and tell it that it is not wanted. Not from inside the events. */
+void peers_cut(struct peers *p, struct uuid peer);
 /* now - the last frame from it; UINT64_MAX = never. */
 uint64_t peers_silence_ms(const struct peers *p, struct uuid peer);
+
+/* Bytes that wait to be sent, to all of them together. */
+uint64_t peers_unsent_bytes(const struct peers *p);
 
 /* One peer that we dial or that came, for reports. */
 struct peer_view {

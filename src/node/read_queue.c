@@ -58,6 +58,7 @@ void node_read_start(struct node *n, struct node_read *r)
 {
     list_init(&r->link);
     r->node = NULL;
+    n->figures.reads++;
     if (n->raft == NULL || n->dead || n->stopped) {
         finish(r,
                r->consistency == NODE_STALE && r->max_lag_ms == 0 ? STATUS_OK : STATUS_NOT_LEADER);

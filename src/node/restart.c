@@ -70,7 +70,7 @@ enum status node_load_identity(struct node *n, char **detail)
     }
     blob_unref(content);
     n->self = uuid_short(n->identity.incarnation);
-    return s;
+    return s == STATUS_OK ? node_count_boot(n, detail) : s;
 }
 
 /* Reading the log back: committed entries go into the state, the others into the core's tail. */
@@ -80,6 +80,8 @@ struct replay {
     struct raft_entry *tail;
     uint32_t tail_count;
     uint32_t tail_capacity;
+    raft_index config_index;
+    struct blob *config; /* of the newest committed RAFT_ENTRY_CONFIG; NULL = none */
     enum status status;
 };
 
@@ -105,14 +107,21 @@ static bool replay_entry(void *context, const struct wal_entry *e)
             return false;
         }
         kv_apply(r->n->kv, &command, &ignored);
+    } else if (e->type == RAFT_ENTRY_CONFIG) {
+        blob_unref(r->config);
+        r->config = blob_copy(e->payload);
+        r->config_index = e->index;
     }
     r->n->applied = e->index;
     return true;
 }
 
-static void start_core(struct node *n, const struct wal_state *state, const struct replay *r)
+/* CORRUPT: the log's committed configuration cannot be read. */
+static enum status start_core(struct node *n, const struct wal_state *state, const struct replay *r)
 {
     struct raft_restored restored = {
+        .first = 1,
+        .config_index = r->config_index,
         .term = state->term,
         .vote = state->vote,
         .commit = n->applied,
@@ -122,6 +131,10 @@ static void start_core(struct node *n, const struct wal_state *state, const stru
         .tail_first = n->applied + 1,
         .tail = r->tail,
     };
+    if (r->config != NULL &&
+        raft_config_decode(blob_slice(r->config), &restored.config, &restored.annex) != STATUS_OK) {
+        return STATUS_CORRUPT;
+    }
     struct entry_id *runs = NULL;
     if (state->run_count > 0) {
         runs = mem_calloc(state->run_count, sizeof(*runs));
@@ -132,6 +145,7 @@ static void start_core(struct node *n, const struct wal_state *state, const stru
     }
     node_start_raft(n, &restored);
     mem_free(runs);
+    return STATUS_OK;
 }
 
 static enum status replay_log(struct node *n, const struct wal_state *state, struct replay *r,
@@ -174,8 +188,8 @@ enum status node_recover(struct node *n, char **detail)
     struct replay r = {.n = n, .commit = state.commit, .status = STATUS_OK};
     s = replay_log(n, &state, &r, detail);
     if (s == STATUS_OK) {
-        start_core(n, &state, &r);
-        if (state.last > 0) {
+        s = start_core(n, &state, &r);
+        if (s == STATUS_OK && state.last > 0) {
             log_info("recovered term=%" PRIu64 " last=%" PRIu64 " applied=%" PRIu64
                      " in_ms=%" PRIu64,
                      state.term, state.last, n->applied, node_now(n) - begun_ms);
@@ -185,5 +199,6 @@ enum status node_recover(struct node *n, char **detail)
         blob_unref(r.tail[i].payload);
     }
     mem_free(r.tail);
+    blob_unref(r.config);
     return s;
 }

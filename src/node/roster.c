@@ -188,6 +188,28 @@ void identity_encode(const struct identity *id, struct buf *out)
     put_uuid(out, id->log_id);
     put_u8(out, (uint8_t)id->phase);
     roster_encode(&id->roster, out);
+    put_u64(out, id->boots);
+    put_u8(out, (uint8_t)id->end);
+    put_u64(out, id->end_index);
+    roster_encode(&id->joined, out);
+    put_u64(out, id->joined_index);
+}
+
+/* A member is in the roster that it founded, or in that of those who let it in. */
+static bool identity_is_sound(const struct identity *id)
+{
+    bool fresh = id->phase == FOUNDING_FRESH;
+    bool joined = id->joined.count > 0;
+    if (uuid_is_zero(id->incarnation) || fresh != (id->roster.count == 0) ||
+        joined != (id->joined_index > 0) ||
+        (joined &&
+         (id->phase != FOUNDING_FOUNDED || !uuid_equal(id->joined.cluster, id->roster.cluster))) ||
+        (id->end_index > 0) != (id->end == IDENTITY_REMOVED)) {
+        return false;
+    }
+    const struct roster *own = joined ? &id->joined : &id->roster;
+    const struct roster_member *self = roster_find(own, id->incarnation);
+    return fresh || (self != NULL && strcmp(self->name, id->name) == 0);
 }
 
 enum status identity_decode(struct slice bytes, struct identity *id)
@@ -203,17 +225,17 @@ enum status identity_decode(struct slice bytes, struct identity *id)
     id->log_id = get_uuid(&in);
     uint8_t phase = get_u8(&in);
     roster_decode(&in, &id->roster);
-    bool sound = reader_done(&in) && phase <= FOUNDING_FOUNDED &&
-                 (phase == FOUNDING_FRESH) == (id->roster.count == 0) &&
-                 !uuid_is_zero(id->incarnation);
-    if (sound && phase != FOUNDING_FRESH) {
-        const struct roster_member *self = roster_find(&id->roster, id->incarnation);
-        sound = self != NULL && strcmp(self->name, id->name) == 0;
-    }
-    if (!sound) {
+    id->boots = get_u64(&in);
+    uint8_t end = get_u8(&in);
+    id->end_index = get_u64(&in);
+    roster_decode(&in, &id->joined);
+    id->joined_index = get_u64(&in);
+    in.bad |= phase > FOUNDING_FOUNDED || end > IDENTITY_OLD_COPY;
+    id->phase = (enum founding_phase)(in.bad ? FOUNDING_FRESH : phase);
+    id->end = (enum identity_end)(in.bad ? IDENTITY_GOES_ON : end);
+    if (!reader_done(&in) || !identity_is_sound(id)) {
         *id = (struct identity){0};
         return STATUS_CORRUPT;
     }
-    id->phase = (enum founding_phase)phase;
     return STATUS_OK;
 }

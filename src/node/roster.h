@@ -28,13 +28,27 @@ struct roster {
     struct roster_member members[LIMIT_MEMBERS];
 };
 
+/* Why a data directory may never be used again. */
+enum identity_end {
+    IDENTITY_GOES_ON = 0,
+    IDENTITY_REMOVED = 1,  /* rule C6: its member was removed from the cluster */
+    IDENTITY_OLD_COPY = 2, /* rule C7: the others know a later state of it */
+};
+
 /* What rule G0 makes durable before any byte goes to a peer. */
 struct identity {
     char name[LIMIT_NAME_BYTES + 1];
     struct uuid incarnation;
     struct uuid log_id;
     enum founding_phase phase;
-    struct roster roster; /* count 0 while FRESH */
+    struct roster roster; /* the founding one, also of a member that joined; count 0 while FRESH */
+    uint64_t boots;       /* rule C7: starts of this directory, this one too */
+    enum identity_end end;
+    uint64_t end_index; /* of the configuration without it (rule C6) */
+    /* Of a member that joined, else count 0: the members when it was let in, itself too, and the
+     * configuration that did. Where to find the others until its log tells. */
+    struct roster joined;
+    uint64_t joined_index;
 };
 
 bool roster_equal(const struct roster *a, const struct roster *b);

@@ -10,7 +10,8 @@ enum {
     FLAG_REJECT = 1,
     FLAG_TRANSFER = 2,
     FLAG_BULK = 4,
-    FLAGS_ALL = 7,
+    FLAG_RECOVERING = 8,
+    FLAGS_ALL = 15,
 };
 
 /* An entry begins with (its term - the term before it) << ENTRY_TYPE_BITS | type. */
@@ -18,8 +19,8 @@ enum {
 #define ENTRY_TYPE_MASK 3u
 
 /* Numbers that are mostly zero. A bit mask says which follow; order as here, for ever. */
-#define FIELD_COUNT 9
-static void list_fields(struct raft_message *m, uint64_t *fields[FIELD_COUNT])
+#define FIELD_COUNT 10
+static void list_fields(struct raft_message *m, uint64_t *lease_ms, uint64_t *fields[FIELD_COUNT])
 {
     fields[0] = &m->last.term;
     fields[1] = &m->last.index;
@@ -30,6 +31,7 @@ static void list_fields(struct raft_message *m, uint64_t *fields[FIELD_COUNT])
     fields[6] = &m->probe;
     fields[7] = &m->round;
     fields[8] = &m->sent_ms;
+    fields[9] = lease_ms;
 }
 
 static void encode_entries(const struct raft_message *m, struct buf *out)
@@ -50,15 +52,16 @@ static void encode_entries(const struct raft_message *m, struct buf *out)
 void wire_encode_message(const struct raft_message *m, struct buf *out)
 {
     struct raft_message copy = *m;
+    uint64_t lease_ms = m->lease_ms;
     uint64_t *fields[FIELD_COUNT];
-    list_fields(&copy, fields);
+    list_fields(&copy, &lease_ms, fields);
     uint16_t mask = 0;
     for (unsigned i = 0; i < FIELD_COUNT; i++) {
         mask = (uint16_t)(mask | (*fields[i] != 0 ? 1u << i : 0u));
     }
     put_u8(out, (uint8_t)m->type);
     put_u8(out, (uint8_t)((m->reject ? FLAG_REJECT : 0) | (m->transfer ? FLAG_TRANSFER : 0) |
-                          (m->bulk ? FLAG_BULK : 0)));
+                          (m->bulk ? FLAG_BULK : 0) | (m->recovering ? FLAG_RECOVERING : 0)));
     put_u16(out, mask);
     put_u64(out, m->from);
     put_u64(out, m->to);
@@ -132,8 +135,9 @@ static void decode_entries(struct wire_decoder *d, struct reader *in)
 
 static void decode_numbers(struct reader *in, struct raft_message *m)
 {
+    uint64_t lease_ms = 0;
     uint64_t *fields[FIELD_COUNT];
-    list_fields(m, fields);
+    list_fields(m, &lease_ms, fields);
     uint16_t mask = get_u16(in);
     m->from = get_u64(in);
     m->to = get_u64(in);
@@ -144,7 +148,8 @@ static void decode_numbers(struct reader *in, struct raft_message *m)
             in->bad |= *fields[i] == 0;
         }
     }
-    in->bad |= mask >> FIELD_COUNT != 0 || m->from == 0 || m->to == 0;
+    in->bad |= mask >> FIELD_COUNT != 0 || m->from == 0 || m->to == 0 || lease_ms > UINT32_MAX;
+    m->lease_ms = (uint32_t)lease_ms;
 }
 
 enum status wire_decode_message(struct wire_decoder *d, struct slice bytes)
@@ -158,6 +163,7 @@ enum status wire_decode_message(struct wire_decoder *d, struct slice bytes)
         .reject = (flags & FLAG_REJECT) != 0,
         .transfer = (flags & FLAG_TRANSFER) != 0,
         .bulk = (flags & FLAG_BULK) != 0,
+        .recovering = (flags & FLAG_RECOVERING) != 0,
     };
     in.bad |= type < RAFT_MSG_PREVOTE || type > RAFT_MSG_TRANSFER_REQUEST || flags > FLAGS_ALL;
     decode_numbers(&in, &d->message);
@@ -167,15 +173,19 @@ enum status wire_decode_message(struct wire_decoder *d, struct slice bytes)
     return reader_done(&in) ? STATUS_OK : STATUS_CORRUPT;
 }
 
+enum { HELLO_FLAG_LEADS = 1, HELLO_FLAG_JOINS = 2, HELLO_FLAGS_ALL = 3 };
+
 void wire_encode_hello(const struct peer_hello *h, struct buf *out)
 {
     put_name(out, h->name);
     put_uuid(out, h->incarnation);
     put_uuid(out, h->boot);
+    put_u64(out, h->boots);
     put_u8(out, (uint8_t)h->phase);
     put_u8(out, (uint8_t)h->founders);
-    put_u8(out, h->leads ? 1 : 0);
+    put_u8(out, (uint8_t)((h->leads ? HELLO_FLAG_LEADS : 0) | (h->joins ? HELLO_FLAG_JOINS : 0)));
     put_u64(out, h->term);
+    put_u32(out, h->priority);
     put_url(out, h->advertise);
     put_url(out, h->dialled);
     roster_encode(&h->roster, out);
@@ -188,21 +198,25 @@ enum status wire_decode_hello(struct slice bytes, struct peer_hello *h)
     get_name(&in, h->name);
     h->incarnation = get_uuid(&in);
     h->boot = get_uuid(&in);
+    h->boots = get_u64(&in);
     uint8_t phase = get_u8(&in);
     h->founders = get_u8(&in);
-    uint8_t leads = get_u8(&in);
+    uint8_t flags = get_u8(&in);
     h->term = get_u64(&in);
+    h->priority = get_u32(&in);
     get_url(&in, h->advertise);
     get_url(&in, h->dialled);
     roster_decode(&in, &h->roster);
-    bool sound = reader_done(&in) && phase <= FOUNDING_FOUNDED && leads <= 1 &&
+    bool sound = reader_done(&in) && phase <= FOUNDING_FOUNDED && flags <= HELLO_FLAGS_ALL &&
                  h->founders <= LIMIT_MEMBERS && !uuid_is_zero(h->incarnation) &&
-                 !uuid_is_zero(h->boot) && (phase == FOUNDING_FRESH) == (h->roster.count == 0);
+                 !uuid_is_zero(h->boot) && (phase == FOUNDING_FRESH) == (h->roster.count == 0) &&
+                 (phase == FOUNDING_FRESH || (flags & HELLO_FLAG_JOINS) == 0);
     if (!sound) {
         *h = (struct peer_hello){0};
         return STATUS_CORRUPT;
     }
     h->phase = (enum founding_phase)phase;
-    h->leads = leads == 1;
+    h->leads = (flags & HELLO_FLAG_LEADS) != 0;
+    h->joins = (flags & HELLO_FLAG_JOINS) != 0;
     return STATUS_OK;
 }

@@ -59,6 +59,9 @@ static enum status refuse(const struct node *n, const struct kv_command *c)
     if (c->value.size > n->options.value_bytes_max) {
         return STATUS_TOO_LARGE;
     }
+    if (c->op == KV_PUT && n->no_space) {
+        return STATUS_NO_SPACE; /* deletes pass: they make room */
+    }
     if (c->op == KV_PUT) {
         struct kv_stats stats;
         kv_stats(n->kv, &stats);
@@ -69,14 +72,11 @@ static enum status refuse(const struct node *n, const struct kv_command *c)
     return STATUS_OK;
 }
 
-enum status node_write_start(struct node *n, struct node_write *w, const struct kv_command *command)
+static enum status propose(struct node *n, struct node_write *w, const struct kv_command *command)
 {
-    enum status s = refuse(n, command);
-    if (s != STATUS_OK) {
-        return s;
-    }
     struct kv_command timed = *command;
     timed.time_ms = n->loop->ops->wall_ms(n->loop);
+    timed.retry_origin = n->self;
     buf_clear(&n->scratch);
     kv_command_encode(&timed, &n->scratch);
     struct raft_entry entry = {.type = RAFT_ENTRY_COMMAND,
@@ -84,7 +84,7 @@ enum status node_write_start(struct node *n, struct node_write *w, const struct 
     struct raft_input input = {.now_ms = node_now(n), .kind = RAFT_INPUT_PROPOSE};
     input.propose.entries = &entry;
     input.propose.count = 1;
-    s = raft_step(n->raft, &input);
+    enum status s = raft_step(n->raft, &input);
     blob_unref(entry.payload);
     if (s != STATUS_OK) {
         return s;
@@ -93,11 +93,28 @@ enum status node_write_start(struct node *n, struct node_write *w, const struct 
     w->index = id.index;
     w->term = id.term;
     w->node = n;
+    w->started_us = n->loop->ops->now_us(n->loop);
     w->deadline_ms = node_now(n) + n->options.request_timeout_ms;
     n->write_count++;
     n->turn_wanted = true;
     insert_by_index(w->ack == NODE_ACK_LEADER ? &n->writes_durable : &n->writes, w);
     return STATUS_OK;
+}
+
+enum status node_write_start(struct node *n, struct node_write *w, const struct kv_command *command)
+{
+    w->forward_number = 0;
+    w->leader[0] = '\0';
+    enum status s = refuse(n, command);
+    if (s == STATUS_NOT_LEADER && w->forward && !n->shutting_down) {
+        return node_forward_start(n, w, command);
+    }
+    if (s == STATUS_OK) {
+        s = propose(n, w, command);
+    }
+    n->figures.proposals += s == STATUS_OK ? 1 : 0;
+    n->figures.proposals_refused += s == STATUS_OK ? 0 : 1;
+    return s;
 }
 
 void node_write_cancel(struct node_write *w)
@@ -124,6 +141,7 @@ void node_writes_on_applied(struct node *n, raft_index index, raft_term term,
             continue;
         }
         w->result = *result;
+        node_histogram_add(&n->figures.commit, n->loop->ops->now_us(n->loop) - w->started_us);
         if (w->ack == NODE_ACK_ALL && result->status == STATUS_OK) {
             list_remove(&w->link);
             list_push_back(&n->writes_all, &w->link);
@@ -185,7 +203,7 @@ static void name_missing(const struct node *n, struct node_write *w)
         const struct roster_member *m = &n->members.members[i];
         node_id id = uuid_short(m->incarnation);
         struct raft_progress_view view;
-        if (id == n->self) {
+        if (id == n->self || !membership_votes(&n->config, id)) {
             continue;
         }
         if (!node_is_leader(n) || !raft_progress_of(n->raft, id, &view) || view.match < w->index) {
@@ -212,6 +230,7 @@ void node_writes_expire(struct node *n, uint64_t now_ms)
 void node_writes_fail_all(struct node *n)
 {
     node_writes_expire(n, UINT64_MAX);
+    node_forwards_expire(n, UINT64_MAX);
 }
 
 uint64_t node_writes_deadline(const struct node *n)

@@ -16,7 +16,10 @@
 static void draw_timeout(struct raft *r)
 {
     uint64_t base = r->options.election_timeout_ms;
-    r->election.timeout_ms = base + rng_below(&r->rng, base);
+    struct preference_slot slot = preference_slot(r); /* rule E10; else all of it */
+    uint64_t width = slot.count > 1 && base >= slot.count ? base / slot.count : base;
+    uint64_t from = width < base ? slot.rank * width : 0;
+    r->election.timeout_ms = base + from + rng_below(&r->rng, width);
     r->election.started_ms = r->now_ms;
     r->election.deadline_ms = r->now_ms + r->election.timeout_ms;
 }
@@ -31,10 +34,12 @@ void election_init(struct raft *r)
 
 bool election_may_campaign(const struct raft *r)
 {
-    /* Rule E14: a member that its newest configuration does not name campaigns too, and does not
-     * count itself. Else nobody could win half-way through the removal of a leader. */
-    return r->config.voter_count > 0 && !(config_has_learner(&r->config, r->options.self) &&
-                                          !config_has_voter(&r->config, r->options.self));
+    return membership_may_lead(r) && !raft_is_recovering(r) && !snapshot_is_awaited(r);
+}
+
+uint64_t election_deadline(const struct raft *r)
+{
+    return index_max(r->election.deadline_ms, r->lease.until_ms);
 }
 
 void become_follower(struct raft *r, raft_term term, node_id leader)
@@ -95,7 +100,7 @@ static void count_own_vote(struct raft *r)
 /* What a candidate may say of its log: what is durable (rule E3). */
 static struct entry_id durable_tail(const struct raft *r)
 {
-    struct entry_id tail = {.index = r->durable.index};
+    struct entry_id tail = {.index = durable_index(&r->durable)};
     CHECK(raft_log_term(&r->log, tail.index, &tail.term));
     return tail;
 }
@@ -184,13 +189,20 @@ bool election_is_sticky(const struct raft *r)
 void election_on_prevote(struct raft *r, const struct raft_message *m)
 {
     struct raft_message reply = message_to(r, RAFT_MSG_PREVOTE_REPLY, m->from);
-    if (m->term > r->term && !election_is_sticky(r) && log_is_as_new(r, m->last)) {
+    if (m->term > r->term && !election_is_sticky(r) && !lease_forbids(r, m->from) &&
+        !raft_is_recovering(r) && log_is_as_new(r, m->last)) {
         reply.term = m->term;
         outbox_send_now(r, &reply);
         return;
     }
     reply.reject = true;
     outbox_send(r, &reply);
+}
+
+static uint32_t rank_without(const struct raft *r, node_id lost)
+{
+    const struct voter_pair who = {.id = r->options.self, .without = lost};
+    return config_voter_rank(&r->config, &r->preference, who);
 }
 
 /* In a quick round (rule E6b) one that cannot be won any more is repeated after a slot of chance;
@@ -206,7 +218,7 @@ static void on_refused(struct raft *r)
         return;
     }
     e->lost_rounds++;
-    uint32_t rank = config_voter_rank(&r->config, r->options.self, e->lost_leader);
+    uint32_t rank = rank_without(r, e->lost_leader);
     uint64_t wait_ms = (uint64_t)rank * e->slot_ms + rng_below(&r->rng, e->slot_ms);
     e->deadline_ms = index_min(e->deadline_ms, r->now_ms + wait_ms);
 }
@@ -251,7 +263,9 @@ void election_on_vote(struct raft *r, const struct raft_message *m)
 {
     CHECK_CMP(m->term, <=, r->term);
     bool is_free = r->vote == m->from || (r->vote == 0 && r->leader == 0);
-    if (m->term < r->term || !is_free || !log_is_as_new(r, m->last)) {
+    bool is_promised = !m->transfer && lease_forbids(r, m->from);
+    if (m->term < r->term || !is_free || is_promised || raft_is_recovering(r) ||
+        !log_is_as_new(r, m->last)) {
         refuse_vote(r, m->from);
         return;
     }
@@ -280,8 +294,8 @@ void election_on_vote_reply(struct raft *r, const struct raft_message *m)
 
 void election_on_timeout_now(struct raft *r, const struct raft_message *m)
 {
-    if (r->role != RAFT_FOLLOWER || m->from != r->leader ||
-        !config_has_voter(&r->config, r->options.self)) {
+    if (r->role != RAFT_FOLLOWER || m->from != r->leader || !election_may_campaign(r) ||
+        snapshot_is_restoring(r) || !config_has_voter(&r->config, r->options.self)) {
         return;
     }
     election_start(r, true);
@@ -327,14 +341,18 @@ void election_on_lost(struct raft *r, const struct raft_input *input)
     if (input->lost.sync_ms > LOST_SLOT_MIN_MS / 2) {
         e->slot_ms = 2 * (uint32_t)index_min(input->lost.sync_ms, r->options.election_timeout_ms);
     }
-    uint32_t rank = config_voter_rank(&r->config, r->options.self, lost);
+    uint32_t rank = rank_without(r, lost);
     e->deadline_ms = index_min(e->deadline_ms, r->now_ms + (uint64_t)rank * e->slot_ms);
 }
 
 void election_on_time(struct raft *r)
 {
-    if (r->role == RAFT_LEADER || !election_may_campaign(r) ||
-        r->now_ms < r->election.deadline_ms) {
+    if (r->role == RAFT_LEADER || r->now_ms < election_deadline(r)) {
+        return;
+    }
+    if (!election_may_campaign(r)) {
+        reads_fail_all(r);
+        raft_set_leader(r, 0); /* it is gone all the same, and so may be this member's place */
         return;
     }
     if (r->role == RAFT_CANDIDATE && !r->election.asked) {

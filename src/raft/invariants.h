@@ -16,6 +16,7 @@ struct raft_snapshot {
     node_id leader;
     raft_index commit;
     raft_index last;
+    node_id members[3 * LIMIT_MEMBERS];
     raft_index match[3 * LIMIT_MEMBERS];
     uint32_t member_count;
     uint64_t round;

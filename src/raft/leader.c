@@ -8,10 +8,10 @@ static uint64_t match_of(const void *context, node_id id)
 {
     const struct raft *r = context;
     if (id == r->options.self) {
-        return r->durable.index;
+        return durable_index(&r->durable);
     }
     const struct member *m = member_find(r, id);
-    return m != NULL ? m->progress.match : 0;
+    return m != NULL && !m->progress.recovering ? m->progress.match : 0;
 }
 
 static uint64_t contact_of(const void *context, node_id id)
@@ -46,12 +46,31 @@ void become_leader(struct raft *r)
     raft_index first = r->log.last + 1;
     r->leading =
         (struct leadership){.first = first, .heartbeat_ms = r->now_ms + r->options.heartbeat_ms};
+    lease_begin(r);
     r->reads.round++;
     for (uint32_t i = 0; i < r->member_count; i++) {
         progress_reset(&r->members[i].progress, first, r->now_ms);
     }
+    preference_begin(r);
     const struct raft_entry noop = {.term = r->term, .type = RAFT_ENTRY_NOOP};
-    raft_log_append(&r->log, &noop);
+    raft_append(r, &noop);
+}
+
+/* Rule O1. When nothing is uncommitted, even an entry beyond the bound may pass, alone. */
+static bool has_room(const struct raft *r, uint64_t bytes, uint32_t count)
+{
+    const struct leadership *l = &r->leading;
+    return l->uncommitted_entries == 0 ||
+           (l->uncommitted_bytes + bytes <= r->options.uncommitted_bytes_max &&
+            l->uncommitted_entries + count <= r->options.uncommitted_entries_max);
+}
+
+static void append_own(struct raft *r, struct raft_entry entry)
+{
+    r->leading.uncommitted_bytes += raft_entry_payload_bytes(&entry);
+    r->leading.uncommitted_entries++;
+    entry.term = r->term;
+    raft_append(r, &entry);
 }
 
 enum status leader_propose(struct raft *r, const struct raft_entry *entries, uint32_t count)
@@ -63,25 +82,29 @@ enum status leader_propose(struct raft *r, const struct raft_entry *entries, uin
     if (r->transfer.target != 0) {
         return STATUS_BUSY;
     }
-    struct leadership *l = &r->leading;
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < count; i++) {
         CHECK(entries[i].type == RAFT_ENTRY_COMMAND);
         bytes += raft_entry_payload_bytes(&entries[i]);
     }
-    /* When nothing is uncommitted, even an entry beyond the bound may pass, alone. */
-    if (l->uncommitted_entries > 0 &&
-        (l->uncommitted_bytes + bytes > r->options.uncommitted_bytes_max ||
-         l->uncommitted_entries + count > r->options.uncommitted_entries_max)) {
+    if (!has_room(r, bytes, count)) {
         return STATUS_OVERLOADED;
     }
-    l->uncommitted_bytes += bytes;
-    l->uncommitted_entries += count;
     for (uint32_t i = 0; i < count; i++) {
-        struct raft_entry entry = entries[i];
-        entry.term = r->term;
-        raft_log_append(&r->log, &entry);
+        append_own(r, entries[i]);
     }
+    return STATUS_OK;
+}
+
+enum status leader_append_config(struct raft *r, struct blob *payload, bool must)
+{
+    CHECK(r->role == RAFT_LEADER);
+    const struct raft_entry entry = {.type = RAFT_ENTRY_CONFIG, .payload = payload};
+    if (!must &&
+        (!has_room(r, raft_entry_payload_bytes(&entry), 1) || config_log_is_full(&r->configs))) {
+        return STATUS_OVERLOADED;
+    }
+    append_own(r, entry);
     return STATUS_OK;
 }
 
@@ -109,9 +132,8 @@ static void maybe_commit(struct raft *r)
     if (index <= r->commit || !raft_log_term(&r->log, index, &term) || term != r->term) {
         return;
     }
-    raft_index from = r->commit + 1;
-    r->commit = index;
-    forget_committed(r, from, index);
+    forget_committed(r, r->commit + 1, index);
+    raft_advance_commit(r, index);
 }
 
 static void note_answer(struct raft *r, struct progress *p, const struct raft_message *m)
@@ -133,8 +155,19 @@ static struct progress *answerer(struct raft *r, const struct raft_message *m)
         return NULL;
     }
     note_answer(r, &member->progress, m);
+    recovering_note_answer(&member->progress, m);
     progress_on_match(&member->progress, m->match);
+    progress_on_log_first(&member->progress, raft_log_first(&r->log));
     return &member->progress;
+}
+
+/* Where to go on when a follower's newest entry that may agree is `hint`. Below the log's base the
+ * terms are not known any more, and need not be: it takes a snapshot. */
+static raft_index next_after(const struct raft *r, struct entry_id hint)
+{
+    struct entry_id agree = raft_log_find_below(&r->log, hint);
+    return agree.index >= r->log.base.index ? agree.index + 1
+                                            : index_min(hint.index + 1, r->log.base.index);
 }
 
 void leader_on_append_reply(struct raft *r, const struct raft_message *m)
@@ -147,8 +180,7 @@ void leader_on_append_reply(struct raft *r, const struct raft_message *m)
         progress_on_accept(p);
         return;
     }
-    struct entry_id agree = raft_log_find_below(&r->log, m->hint);
-    const struct progress_refusal refusal = {.probe = m->probe, .next = agree.index + 1};
+    const struct progress_refusal refusal = {.probe = m->probe, .next = next_after(r, m->hint)};
     if (progress_on_refusal(p, &refusal)) {
         outbox_event(r, RAFT_EVENT_CONFLICT, m->from, m->hint.index);
     }
@@ -170,6 +202,7 @@ static void send_append(struct raft *r, struct member *member, struct raft_span 
     m.commit = r->commit;
     m.round = r->reads.round;
     m.sent_ms = r->now_ms;
+    m.lease_ms = lease_asked_ms(r);
     m.bulk = bulk;
     raft_index end = m.last.index + count;
     p->commit_told = index_max(p->commit_told, index_min(r->commit, end));
@@ -184,6 +217,11 @@ static void send_heartbeat(struct raft *r, struct member *member, uint64_t round
     m.commit = index_min(r->commit, p->match);
     m.round = round;
     m.sent_ms = round != 0 ? r->now_ms : 0;
+    m.lease_ms = lease_asked_ms(r);
+    if (p->recovering) {
+        m.recovering = true;
+        m.last = raft_log_last(&r->log);
+    }
     p->commit_told = index_max(p->commit_told, m.commit);
     outbox_send(r, &m);
 }
@@ -206,7 +244,8 @@ void leader_on_heartbeat_reply(struct raft *r, const struct raft_message *m)
     if (p == NULL) {
         return;
     }
-    if (!progress_retry_probe(p, m->sent_ms) && progress_take_nudge(p, r->now_ms)) {
+    if (!progress_retry_probe(p, m->sent_ms) && p->next >= raft_log_first(&r->log) &&
+        progress_take_nudge(p, r->now_ms)) {
         send_append(r, member_find(r, m->from), (struct raft_span){0}, 0, false);
     }
 }
@@ -306,12 +345,23 @@ static bool send_next(struct raft *r, struct member *member)
     return true;
 }
 
+/* After a snapshot that ends with the log there is nothing to send, and yet to ask whether it has
+ * arrived. */
+static bool wants_append(const struct raft *r, const struct progress *p)
+{
+    bool asks = p->probing && p->match + 1 < p->next;
+    return p->next >= raft_log_first(&r->log) && (p->next <= r->log.last || asks);
+}
+
 /* Everything that is new to the member and fits its window. The commit index rides on appends; when
  * there is none to ride on it goes by itself, now (rule R14). */
 static void replicate_to(struct raft *r, struct member *member)
 {
     struct progress *p = &member->progress;
-    while (p->next <= r->log.last && !progress_is_paused(p)) {
+    if (p->next < raft_log_first(&r->log)) {
+        snapshot_offer(r, member);
+    }
+    while (wants_append(r, p) && !progress_is_paused(p)) {
         if (!send_next(r, member)) {
             break;
         }
@@ -323,8 +373,14 @@ static void replicate_to(struct raft *r, struct member *member)
 
 void leader_turn(struct raft *r)
 {
-    maybe_commit(r);
+    do { /* a smaller quorum may hold more already (rule C5) */
+        maybe_commit(r);
+    } while (membership_turn(r));
+    if (r->role != RAFT_LEADER) {
+        return;
+    }
     reads_leader_turn(r);
+    preference_turn(r);
     if (r->now_ms >= r->leading.heartbeat_ms && !r->transfer.stalled) {
         leader_broadcast_heartbeat(r);
     }

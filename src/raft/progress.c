@@ -96,7 +96,7 @@ bool progress_on_match(struct progress *p, raft_index match)
  * were lost after all, the next append is refused, or a nudge is. */
 void progress_on_accept(struct progress *p)
 {
-    if (!p->probing || p->match + 1 < p->next) {
+    if (!p->probing || p->snapshot || p->match + 1 < p->next) {
         return;
     }
     p->probing = false;
@@ -117,9 +117,16 @@ static void to_probe(struct progress *p)
     p->probe_sent = false;
 }
 
+/* No probe before a heartbeat that leaves from now on is answered. */
+static void hold_probe(struct progress *p, uint64_t now_ms)
+{
+    p->probe_sent = true;
+    p->probe = (struct inflight_slot){.last = p->next - 1, .sent_ms = now_ms};
+}
+
 bool progress_on_refusal(struct progress *p, const struct progress_refusal *refusal)
 {
-    if (refusal->probe <= p->match) {
+    if (refusal->probe <= p->match || p->snapshot) {
         return false;
     }
     if (!p->probing) {
@@ -137,14 +144,56 @@ bool progress_on_refusal(struct progress *p, const struct progress_refusal *refu
 
 void progress_on_unreachable(struct progress *p, uint64_t now_ms)
 {
+    p->snapshot = false;
+    to_probe(p);
+    hold_probe(p, now_ms);
+}
+
+void progress_on_snapshot(struct progress *p, raft_index index)
+{
+    CHECK(!p->snapshot);
     to_probe(p);
     p->probe_sent = true;
-    p->probe = (struct inflight_slot){.last = p->next - 1, .sent_ms = now_ms};
+    p->snapshot = true;
+    p->snapshot_index = index;
+}
+
+/* When it was sent, its answer is on the way, or will come with a heartbeat's. */
+void progress_on_snapshot_sent(struct progress *p, bool ok, uint64_t now_ms)
+{
+    if (!p->snapshot) {
+        return;
+    }
+    p->snapshot = false;
+    p->probe_sent = false;
+    p->snapshot_retry_ms = now_ms + p->patience_ms;
+    if (ok) {
+        p->next = p->snapshot_index > p->match ? p->snapshot_index + 1 : p->match + 1;
+        hold_probe(p, now_ms);
+    }
+}
+
+void progress_on_log_first(struct progress *p, raft_index first)
+{
+    if (p->snapshot && p->match + 1 >= first) {
+        p->snapshot = false;
+        p->probe_sent = false;
+        p->next = p->match + 1;
+    }
+}
+
+void progress_on_loss(struct progress *p, raft_index match)
+{
+    p->match = match < p->match ? match : p->match;
+    if (!p->snapshot) {
+        p->probing = false; /* look again from what it says */
+        to_probe(p);
+    }
 }
 
 bool progress_retry_probe(struct progress *p, uint64_t sent_ms)
 {
-    if (!p->probing || !p->probe_sent || sent_ms < p->probe.sent_ms) {
+    if (!p->probing || !p->probe_sent || p->snapshot || sent_ms < p->probe.sent_ms) {
         return false;
     }
     p->probe_sent = false;

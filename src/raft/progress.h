@@ -1,13 +1,16 @@
 /* raft/progress.h - what the leader believes about one member.
  *
- * Pure bookkeeping: from which index to send, and whether now; never sends. Two states:
+ * Pure bookkeeping: from which index to send, and whether now; never sends. Three states:
  *
  *   probing      where the logs agree is not known (or something was lost). One append at a time;
  *                `next` stays where it is until an answer comes.
  *   replicating  `next` runs ahead of `match` (rule R7), bounded by a window of messages and bytes.
+ *   snapshot     what it needs next is no longer in the log (rules S6, S7): heartbeats, and nothing
+ *                else, until it has a snapshot. Such a member is probing, too: `next` stands still.
  *
  *            accepted                              rejected, unreachable
  *   probing ----------> replicating   replicating -----------------------> probing
+ *   any ---- next < first ----> snapshot ---- match >= first - 1, tried ----> probing
  *
  * Invariants (invariants.c): match < next; the window's bytes are the sum of its slots; its last
  * indexes ascend and lie above match. Lives inside struct raft; only leader code calls it. */
@@ -32,11 +35,17 @@ struct inflight {
 };
 
 struct progress {
-    raft_index match; /* verified and durable there; never falls within a term (rule R4) */
-    raft_index next;  /* the first index to send */
+    /* Verified and durable there. Never falls within a term (rule R4), unless the member says
+     * itself that it lost a part (rule P4). */
+    raft_index match;
+    raft_index next; /* the first index to send */
     bool probing;
     bool probe_sent;            /* a probe is out; wait for its answer, or for a heartbeat's */
     struct inflight_slot probe; /* that probe */
+    bool snapshot;              /* the host streams one to it */
+    raft_index snapshot_index;  /* that one's */
+    uint64_t snapshot_retry_ms; /* the next one not before */
+    bool recovering;            /* it lost a part of its log and counts in no quorum (rule P4) */
     raft_index commit_told;     /* what it can know of the commit index from what was sent (R14) */
     uint64_t acked_round;       /* the highest confirmation round it answered (rule Q2) */
     uint64_t acked_sent_ms;     /* when the newest message that it answered had left (rule E7) */
@@ -76,6 +85,15 @@ bool progress_on_refusal(struct progress *p, const struct progress_refusal *refu
 /* Messages to it were lost. Probe from what is certain, but not before it answers a heartbeat that
  * leaves from now on: else every probe that the host drops would call for the next one. */
 void progress_on_unreachable(struct progress *p, uint64_t now_ms);
+/* The host was asked to stream the snapshot that ends at `index`. */
+void progress_on_snapshot(struct progress *p, raft_index index);
+/* Streaming it ended. */
+void progress_on_snapshot_sent(struct progress *p, bool ok, uint64_t now_ms);
+/* The log begins at `first`: when what the member holds reaches it, no snapshot is needed, whatever
+ * one it was that it got (rule S7). */
+void progress_on_log_first(struct progress *p, raft_index first);
+/* It lost a part of its log: believe its `match`, and nothing that it said before. */
+void progress_on_loss(struct progress *p, raft_index match);
 /* The answer to a heartbeat that left at `sent_ms` shows that a probe of before was lost: it may be
  * repeated. False when no such probe is out. */
 bool progress_retry_probe(struct progress *p, uint64_t sent_ms);

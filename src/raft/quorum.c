@@ -34,7 +34,7 @@ uint64_t quorum_value(const struct raft_config *config, const void *context,
     return value;
 }
 
-static bool contains(const node_id *ids, uint32_t count, node_id id)
+bool ids_contain(const node_id *ids, uint32_t count, node_id id)
 {
     for (uint32_t i = 0; i < count; i++) {
         if (ids[i] == id) {
@@ -46,13 +46,13 @@ static bool contains(const node_id *ids, uint32_t count, node_id id)
 
 bool config_has_voter(const struct raft_config *config, node_id id)
 {
-    return contains(config->voters, config->voter_count, id) ||
-           contains(config->outgoing, config->outgoing_count, id);
+    return ids_contain(config->voters, config->voter_count, id) ||
+           ids_contain(config->outgoing, config->outgoing_count, id);
 }
 
 bool config_has_learner(const struct raft_config *config, node_id id)
 {
-    return contains(config->learners, config->learner_count, id);
+    return ids_contain(config->learners, config->learner_count, id);
 }
 
 bool config_is_lone_voter(const struct raft_config *config, node_id id)
@@ -62,16 +62,29 @@ bool config_is_lone_voter(const struct raft_config *config, node_id id)
             (config->outgoing_count == 1 && config->outgoing[0] == id));
 }
 
-uint32_t config_voter_rank(const struct raft_config *config, node_id id, node_id without)
+uint32_t preference_place(const struct raft_preference *preference, node_id id)
+{
+    uint32_t place = 0;
+    while (place < preference->count && preference->order[place] != id) {
+        place++;
+    }
+    return place;
+}
+
+uint32_t config_voter_rank(const struct raft_config *config,
+                           const struct raft_preference *preference, struct voter_pair who)
 {
     uint32_t rank = 0;
-    for (uint32_t i = 0; i < config->voter_count; i++) {
-        rank += config->voters[i] < id && config->voters[i] != without;
-    }
-    for (uint32_t i = 0; i < config->outgoing_count; i++) {
-        node_id other = config->outgoing[i];
-        rank +=
-            other < id && other != without && !contains(config->voters, config->voter_count, other);
+    uint32_t own = preference_place(preference, who.id);
+    for (uint32_t i = 0; i < config->voter_count + config->outgoing_count; i++) {
+        bool is_old = i >= config->voter_count;
+        node_id other = is_old ? config->outgoing[i - config->voter_count] : config->voters[i];
+        if (other == who.without ||
+            (is_old && ids_contain(config->voters, config->voter_count, other))) {
+            continue;
+        }
+        uint32_t place = preference_place(preference, other);
+        rank += place < own || (place == own && other < who.id);
     }
     return rank;
 }

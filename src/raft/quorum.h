@@ -17,9 +17,18 @@ typedef uint64_t (*quorum_value_cb)(const void *context, node_id id);
 uint64_t quorum_value(const struct raft_config *config, const void *context,
                       quorum_value_cb value_of);
 
+bool ids_contain(const node_id *ids, uint32_t count, node_id id);
 bool config_has_voter(const struct raft_config *config, node_id id);
 bool config_has_learner(const struct raft_config *config, node_id id);
 /* `id` alone decides everything. */
 bool config_is_lone_voter(const struct raft_config *config, node_id id);
-/* The place of `id` among all voters but `without`, by ascending id (rule E6b). */
-uint32_t config_voter_rank(const struct raft_config *config, node_id id, node_id without);
+/* 0 = preferred to all; all that are not named are alike, at `count`. */
+uint32_t preference_place(const struct raft_preference *preference, node_id id);
+/* The place of `id` among all voters other than `without`: preferred ones first, then by ascending
+ * id (rules E6b, E10). */
+struct voter_pair {
+    node_id id;
+    node_id without;
+};
+uint32_t config_voter_rank(const struct raft_config *config,
+                           const struct raft_preference *preference, struct voter_pair who);

@@ -1,5 +1,7 @@
 #include "raft/raft_internal.h"
 
+#define CLOCK_RATE_ERROR_PERCENT 1 /* quartz is a hundred times better */
+
 /* --- life ------------------------------------------------------------------------------------- */
 
 static void apply_defaults(struct raft_options *o)
@@ -16,28 +18,14 @@ static void apply_defaults(struct raft_options *o)
         {&o->uncommitted_bytes_max, LIMIT_UNCOMMITTED_BYTES},
         {&o->uncommitted_entries_max, LIMIT_UNCOMMITTED_ENTRIES},
         {&o->tail_bytes_max, LIMIT_LOG_TAIL_BYTES},
+        {&o->clock_rate_error_percent, CLOCK_RATE_ERROR_PERCENT},
     };
     for (size_t i = 0; i < sizeof(bounds) / sizeof(bounds[0]); i++) {
         if (*bounds[i].value == 0) {
             *bounds[i].value = bounds[i].standard;
         }
     }
-}
-
-static void add_members(struct raft *r, const node_id *ids, uint32_t count)
-{
-    const struct progress_bounds bounds = {.messages_max = r->options.inflight_messages_max,
-                                           .bytes_max = r->options.inflight_bytes_max,
-                                           .patience_ms = r->options.heartbeat_ms};
-    CHECK_CMP(count, <=, LIMIT_MEMBERS);
-    for (uint32_t i = 0; i < count; i++) {
-        CHECK(ids[i] != 0);
-        if (member_find(r, ids[i]) == NULL) {
-            struct member *m = &r->members[r->member_count++];
-            *m = (struct member){.id = ids[i]};
-            progress_init(&m->progress, bounds);
-        }
-    }
+    CHECK_CMP(o->clock_rate_error_percent, <, 100);
 }
 
 /* A crash may have left the entries of a persist and not its term. Nobody was told of that term, so
@@ -64,15 +52,15 @@ struct raft *raft_create(const struct raft_options *options, const struct raft_r
     r->term = restored->term;
     r->vote = restored->vote;
     r->role = RAFT_FOLLOWER;
-    r->config = restored->config;
-    add_members(r, r->config.voters, r->config.voter_count);
-    add_members(r, r->config.outgoing, r->config.outgoing_count);
-    add_members(r, r->config.learners, r->config.learner_count);
     raft_log_init(&r->log, restored);
     adopt_term_of_log(r);
     durable_init(&r->durable, restored);
     r->commit = restored->commit;
     r->applied = restored->applied;
+    r->snapshot = restored->snapshot;
+    CHECK_CMP(r->log.base.index, <=, index_min(r->snapshot.index, r->applied));
+    lease_init(r, restored->lease_promise_ms);
+    membership_init(r, restored);
     reads_init(r);
     election_init(r);
     return r;
@@ -88,10 +76,8 @@ void raft_destroy(struct raft *r)
     outbox_deinit(&r->out);
     reads_deinit(&r->reads);
     durable_deinit(&r->durable);
+    membership_deinit(r);
     raft_log_deinit(&r->log);
-    for (uint32_t i = 0; i < r->member_count; i++) {
-        progress_deinit(&r->members[i].progress);
-    }
     mem_free(r);
 }
 
@@ -114,7 +100,8 @@ bool raft_is_lone_voter(const struct raft *r)
 
 bool raft_hard_state_is_durable(const struct raft *r)
 {
-    return r->durable.term == r->term && r->durable.vote == r->vote;
+    return r->durable.term == r->term && r->durable.vote == r->vote &&
+           r->durable.lease_promise_ms == r->lease.longest_ms;
 }
 
 void raft_set_role(struct raft *r, enum raft_role role)
@@ -133,6 +120,23 @@ void raft_set_leader(struct raft *r, node_id leader)
     }
 }
 
+void raft_append(struct raft *r, const struct raft_entry *entry)
+{
+    raft_log_append(&r->log, entry);
+    if (entry->type == RAFT_ENTRY_CONFIG) {
+        membership_on_append(r, entry);
+    }
+}
+
+void raft_advance_commit(struct raft *r, raft_index index)
+{
+    if (index > r->commit) {
+        raft_index from = r->commit + 1;
+        r->commit = index;
+        membership_on_commit(r, from, index);
+    }
+}
+
 void raft_truncate(struct raft *r, raft_index from)
 {
     CHECK_CMP(from, >, r->commit);
@@ -140,15 +144,32 @@ void raft_truncate(struct raft *r, raft_index from)
     outbox_event(r, RAFT_EVENT_TRUNCATED, from, r->log.last);
     raft_log_truncate(&r->log, from);
     durable_on_truncate(&r->durable, from);
+    membership_on_truncate(r, from);
+}
+
+raft_index raft_apply_limit(const struct raft *r)
+{
+    if (snapshot_is_restoring(r) && (!r->install.durable || r->install.announce)) {
+        return r->applied; /* what was to be applied may be void; the snapshot has it */
+    }
+    return index_min(r->commit, durable_index(&r->durable));
 }
 
 void raft_trim_tail(struct raft *r)
 {
-    CHECK_CMP(r->applied, <=, r->durable.index); /* rule R10: what is applied is durable */
+    CHECK_CMP(r->applied, <=, durable_index(&r->durable)); /* rule R10 */
     raft_log_trim(&r->log, r->applied, r->options.tail_bytes_max);
 }
 
 /* --- messages --------------------------------------------------------------------------------- */
+
+static bool is_possible_config(const struct raft_entry *entry)
+{
+    struct raft_config config;
+    struct slice annex;
+    return entry->type != RAFT_ENTRY_CONFIG ||
+           raft_config_decode(blob_slice(entry->payload), &config, &annex) == STATUS_OK;
+}
 
 static bool entries_are_possible(const struct raft_message *m)
 {
@@ -160,7 +181,7 @@ static bool entries_are_possible(const struct raft_message *m)
     for (uint32_t i = 0; i < m->entry_count; i++) {
         const struct raft_entry *entry = &m->entries[i];
         if (entry->term < term || entry->term == 0 || entry->term > m->term ||
-            (uint32_t)entry->type > RAFT_ENTRY_CONFIG) {
+            (uint32_t)entry->type > RAFT_ENTRY_CONFIG || !is_possible_config(entry)) {
             return false;
         }
         term = entry->term;
@@ -175,7 +196,7 @@ static bool is_possible(const struct raft *r, const struct raft_message *m)
         return false;
     }
     if ((m->last.index == 0) != (m->last.term == 0) || m->last.term > m->term ||
-        m->last.index == UINT64_MAX) {
+        m->last.index == UINT64_MAX || m->lease_ms > LIMIT_RAFT_LEASE_MS) {
         return false;
     }
     if (m->type != RAFT_MSG_APPEND) {
@@ -265,7 +286,7 @@ static void on_message(struct raft *r, const struct raft_message *m)
             return;
         }
         if (m->type == RAFT_MSG_VOTE && m->term > r->term && !m->transfer &&
-            election_is_sticky(r)) {
+            (election_is_sticky(r) || lease_forbids(r, m->from))) {
             return;
         }
         if (m->term > r->term) {
@@ -285,6 +306,10 @@ static enum status on_campaign(struct raft *r)
     if (!election_may_campaign(r)) {
         return STATUS_NOT_FOUND;
     }
+    if (r->leader == 0 && r->now_ms < r->lease.until_ms) {
+        r->election.deadline_ms = r->now_ms; /* when the promise ends */
+        return STATUS_OK;
+    }
     if (r->leader == 0) {
         election_start(r, false);
         return STATUS_OK;
@@ -296,15 +321,20 @@ static enum status on_campaign(struct raft *r)
 
 static void on_persisted(struct raft *r)
 {
+    bool was_recovering = raft_is_recovering(r);
     durable_complete(&r->durable);
+    snapshot_on_durable(r);
+    recovering_on_durable(r, was_recovering);
     raft_trim_tail(r);
     election_on_durable(r);
 }
 
 static void on_applied(struct raft *r, raft_index index)
 {
-    CHECK_CMP(index, <=, index_min(r->commit, r->durable.index));
+    CHECK_CMP(index, <=, index_min(r->commit, durable_index(&r->durable)));
     r->applied = index_max(r->applied, index);
+    snapshot_on_applied(r);
+    config_log_prune(&r->configs, r->applied);
     raft_trim_tail(r);
 }
 
@@ -345,6 +375,22 @@ enum status raft_step(struct raft *r, const struct raft_input *input)
     case RAFT_INPUT_STALLED:
         transfer_on_stalled(r);
         break;
+    case RAFT_INPUT_COMPACTED:
+        snapshot_on_compacted(r, input);
+        break;
+    case RAFT_INPUT_INSTALL:
+        return snapshot_on_install(r, input);
+    case RAFT_INPUT_SNAPSHOT_SENT:
+        snapshot_on_sent(r, input);
+        break;
+    case RAFT_INPUT_CLOCK_JUMPED:
+        lease_void(r);
+        break;
+    case RAFT_INPUT_CHANGE:
+        return membership_change(r, input->change.config, input->change.annex);
+    case RAFT_INPUT_BARRED:
+        membership_bar(r, input->barred);
+        break;
     default:
         CHECK(false); /* no such input */
     }
@@ -368,7 +414,8 @@ static uint64_t next_deadline(const struct raft *r)
         return leader_deadline(r);
     }
     uint64_t deadline = reads_deadline(r);
-    return election_may_campaign(r) ? index_min(deadline, r->election.deadline_ms) : deadline;
+    bool waits = r->leader != 0 || election_may_campaign(r);
+    return waits ? index_min(deadline, election_deadline(r)) : deadline;
 }
 
 static void collect(struct raft *r, struct raft_output *out)
@@ -381,7 +428,8 @@ static void collect(struct raft *r, struct raft_output *out)
     out->read_count = box->read_count;
     out->events = box->events;
     out->event_count = box->event_count;
-    out->apply_to = index_min(r->commit, r->durable.index);
+    out->restore = snapshot_take_restore(r);
+    out->apply_to = raft_apply_limit(r);
     if (l->announce) {
         l->announce = false;
         out->load.wanted = true;
@@ -408,9 +456,12 @@ void raft_turn(struct raft *r, uint64_t now_ms, struct raft_output *out)
         follower_turn(r);
         reads_follower_turn(r);
     }
+    recovering_turn(r);
     const struct durable_source source = {.log = &r->log,
                                           .term = r->term,
                                           .vote = r->vote,
+                                          .lease_promise_ms = r->lease.longest_ms,
+                                          .recovered = r->recovering.complete,
                                           .commit = r->commit,
                                           .bytes_max = r->options.persist_bytes_max};
     out->has_persist = durable_begin(&r->durable, &source, &out->persist);
@@ -451,7 +502,12 @@ struct entry_id raft_last(const struct raft *r)
 
 raft_index raft_durable(const struct raft *r)
 {
-    return r->durable.index;
+    return durable_index(&r->durable);
+}
+
+raft_index raft_first(const struct raft *r)
+{
+    return raft_log_first(&r->log);
 }
 
 bool raft_leader_is_established(const struct raft *r)
@@ -464,9 +520,14 @@ bool raft_is_transferring(const struct raft *r)
     return r->transfer.target != 0;
 }
 
-const struct raft_config *raft_active_config(const struct raft *r)
+struct raft_figures raft_figures(const struct raft *r)
 {
-    return &r->config;
+    bool leads = r->role == RAFT_LEADER;
+    return (struct raft_figures){
+        .uncommitted_bytes = leads ? r->leading.uncommitted_bytes : 0,
+        .uncommitted_entries = leads ? r->leading.uncommitted_entries : 0,
+        .tail_bytes = r->log.bytes,
+    };
 }
 
 const struct raft_entry *raft_entry_at(const struct raft *r, raft_index index)
@@ -490,7 +551,9 @@ bool raft_progress_of(const struct raft *r, node_id member, struct raft_progress
                                         .next = p->next,
                                         .last_ack_ms = p->last_ack_ms,
                                         .inflight = p->inflight.count,
-                                        .probing = p->probing};
+                                        .probing = p->probing,
+                                        .needs_snapshot = p->next < raft_log_first(&r->log),
+                                        .recovering = p->recovering};
     return true;
 }
 

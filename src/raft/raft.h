@@ -67,7 +67,9 @@ struct raft_config {
  * travel with it (names, URLs, who was removed). */
 struct blob *raft_config_encode(const struct raft_config *config, struct slice annex);
 /* CORRUPT for anything that raft_config_encode does not write: more than LIMIT_MEMBERS in a list,
- * no voter, an id twice in one list, a learner that votes too. *annex borrows from `payload`. */
+ * no voter, an id zero or twice in one list, a learner among the voters (an outgoing voter may be
+ * one: it becomes a learner), an annex beyond LIMIT_CONFIG_ANNEX_BYTES. *annex borrows from
+ * `payload`. */
 enum status MUST_CHECK raft_config_decode(struct slice payload, struct raft_config *config,
                                           struct slice *annex);
 
@@ -204,7 +206,8 @@ struct raft_input {
         } compact;
         struct {
             struct entry_id id;
-            raft_index config_index;          /* where the log had the configuration below */
+            raft_term term;          /* of the leader that sent it; 0 = not above this member's */
+            raft_index config_index; /* where the log had the configuration below */
             const struct raft_config *config; /* in force at id.index; both halves if joint (S1) */
             struct slice annex;
         } install;
@@ -298,7 +301,9 @@ struct raft_output {
     /* Rule S3: before anything else is applied, the state is that of the snapshot that was given by
      * RAFT_INPUT_INSTALL: index != 0 once, when the log agrees with it on disk. */
     struct entry_id restore;
-    raft_index apply_to; /* committed and durable here: apply up to it, in order, once (rule R10) */
+    /* Committed and durable here: apply up to it, in order, once (rule R10). Falls to what is applied
+     * from INSTALL until `restore`, and never else. */
+    raft_index apply_to;
     uint32_t read_count;
     const struct raft_read *reads;
     struct {
@@ -428,6 +433,14 @@ struct raft_progress_view {
     bool recovering;
 };
 bool raft_progress_of(const struct raft *r, node_id member, struct raft_progress_view *view);
+
+/* What waits, against its bounds in struct raft_options. */
+struct raft_figures {
+    uint64_t uncommitted_bytes; /* payloads; 0 unless leading (rule O2) */
+    uint32_t uncommitted_entries;
+    uint64_t tail_bytes; /* the log in memory */
+};
+struct raft_figures raft_figures(const struct raft *r);
 
 const char *raft_role_name(enum raft_role role);
 const char *raft_message_name(enum raft_message_type type);

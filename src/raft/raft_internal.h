@@ -5,6 +5,9 @@
  *   outbox.c    what leaves, and what waits for disk     leader.c    appends, commit, check-quorum
  *   follower.c  appends taken and acknowledged           transfer.c  leadership handed over
  *   reads.c     linearizable reads                       invariants.c what must hold after any step
+ *   snapshot.c  the log's beginning, installations       recovering.c after a loss of the log
+ *   lease.c     promises of voters, lease reads
+ *   membership.c configurations in force and changed     preference.c who leads rather than another
  *
  * Time is checked at the end of a turn only, after all that arrived: a member that slept through
  * its timeout, but has the leader's messages in its buffers, must read them first. */
@@ -13,6 +16,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "raft/config_log.h"
 #include "raft/durable.h"
 #include "raft/progress.h"
 #include "raft/quorum.h"
@@ -27,6 +31,8 @@ struct member {
     bool granted; /* in the running election */
     bool refused;
     struct progress progress; /* of this leadership */
+    uint64_t current_ms;      /* up to date without a break since; UINT64_MAX = not (rule E10) */
+    uint32_t offers;          /* of leadership, for the sake of preference, by this leader */
 };
 
 struct election {
@@ -58,13 +64,38 @@ struct leadership {
     uint64_t heartbeat_ms;
     uint64_t uncommitted_bytes; /* payloads of this term's entries (rule O2) */
     uint32_t uncommitted_entries;
+    uint64_t lease_from_ms; /* answers to what left earlier prove nothing (rule Q6) */
+};
+
+/* A snapshot that takes the place of the state, from its arrival until it is applied (rule S3). */
+struct install {
+    struct entry_id id; /* index 0 = none */
+    raft_index until;   /* acknowledged no further until it is durable */
+    bool discards;      /* the log before it was void */
+    bool durable;
+    bool announce; /* tell the host with this turn */
+};
+
+/* Rule P4; whether it recovers at all is the disk's word (durable.h). */
+struct recovering {
+    raft_term term;    /* the target holds in this term only */
+    raft_index target; /* what must be here again */
+    bool complete;     /* it is; the disk must be told */
+};
+
+/* What this member promised as a voter (rule Q6b). */
+struct lease {
+    node_id holder; /* to whom; 0 = before this boot, to somebody */
+    uint64_t until_ms;
+    uint32_t longest_ms;
 };
 
 struct transfer {
     node_id target; /* 0 = none */
     uint64_t deadline_ms;
     bool told;    /* TIMEOUT_NOW has left */
-    bool stalled; /* rule E8: no way back; when it fails, step down */
+    bool final;   /* no way back: when it fails, step down (rules C5, E8) */
+    bool stalled; /* rule E8: the disk hangs, say nothing more */
 };
 
 /* One who waits for a read index: a token of the host here, or a question of another member. */
@@ -139,9 +170,12 @@ struct raft {
     enum raft_role role;
     node_id leader;
 
-    struct raft_config config;
+    struct config_log configs;
+    struct raft_config config; /* the newest of them: in force (rule C2) */
     struct member members[RAFT_MEMBERS_MAX];
     uint32_t member_count;
+    struct raft_preference preference;
+    bool barred; /* rule P15b */
 
     struct raft_log log;
     struct durable durable;
@@ -149,6 +183,10 @@ struct raft {
     raft_index applied; /* as the host told */
 
     struct election election;
+    struct entry_id snapshot; /* the newest durable one; index 0 = none */
+    struct install install;
+    struct recovering recovering;
+    struct lease lease;
     struct debt debt;
     struct leadership leading;
     struct transfer transfer;
@@ -186,9 +224,15 @@ bool raft_is_lone_voter(const struct raft *r);
 bool raft_hard_state_is_durable(const struct raft *r);
 void raft_set_role(struct raft *r, enum raft_role role);
 void raft_set_leader(struct raft *r, node_id leader);
+/* The only way into the log: a configuration is in force from its append on. */
+void raft_append(struct raft *r, const struct raft_entry *entry);
+/* Nothing when it is known already. */
+void raft_advance_commit(struct raft *r, raft_index index);
 /* Cut the log at a conflict (rule R1). Requires: from > commit. */
 void raft_truncate(struct raft *r, raft_index from);
 void raft_trim_tail(struct raft *r);
+/* Entries up to here may be applied (rule R10). */
+raft_index raft_apply_limit(const struct raft *r);
 
 /* --- outbox.c --------------------------------------------------------------------------------- */
 
@@ -226,12 +270,16 @@ void election_on_time(struct raft *r);
 /* Pre-vote at once; alone, or told by the leader: campaign at once. */
 void election_start(struct raft *r, bool by_transfer);
 bool election_may_campaign(const struct raft *r);
+/* When it campaigns by itself; not while it promised another one not to (rule Q6b). */
+uint64_t election_deadline(const struct raft *r);
 
 /* --- follower.c ------------------------------------------------------------------------------- */
 
 void follower_on_append(struct raft *r, const struct raft_message *m);
 void follower_on_heartbeat(struct raft *r, const struct raft_message *m);
 void follower_turn(struct raft *r);
+/* Verified against this leader, and durable here (rule R5). */
+raft_index follower_acknowledgeable(const struct raft *r);
 /* A leader of a lower term must learn of this one (rule E5). */
 void follower_refuse_old_leader(struct raft *r, const struct raft_message *m);
 
@@ -239,6 +287,8 @@ void follower_refuse_old_leader(struct raft *r, const struct raft_message *m);
 
 void become_leader(struct raft *r);
 enum status leader_propose(struct raft *r, const struct raft_entry *entries, uint32_t count);
+/* OVERLOADED, unless it `must` go in whatever is waiting. */
+enum status leader_append_config(struct raft *r, struct blob *payload, bool must);
 void leader_on_append_reply(struct raft *r, const struct raft_message *m);
 void leader_on_heartbeat_reply(struct raft *r, const struct raft_message *m);
 void leader_on_unreachable(struct raft *r, node_id id);
@@ -257,6 +307,8 @@ uint64_t leader_quorum_contact_ms(const struct raft *r);
 
 enum status transfer_start(struct raft *r, node_id target);
 void transfer_on_stalled(struct raft *r);
+/* This leader must not go on: hand over to the best, and step down in any case. */
+void transfer_away(struct raft *r);
 void transfer_on_time(struct raft *r);
 void transfer_turn(struct raft *r);
 void transfer_clear(struct raft *r);
@@ -275,3 +327,78 @@ void reads_on_time(struct raft *r);
 uint64_t reads_deadline(const struct raft *r);
 void reads_leader_turn(struct raft *r);
 void reads_follower_turn(struct raft *r);
+
+/* --- snapshot.c ------------------------------------------------------------------------------- */
+
+void snapshot_on_compacted(struct raft *r, const struct raft_input *input);
+enum status snapshot_on_install(struct raft *r, const struct raft_input *input);
+void snapshot_on_sent(struct raft *r, const struct raft_input *input);
+void snapshot_on_durable(struct raft *r);
+void snapshot_on_applied(struct raft *r);
+/* As leader: the member needs what is no longer in the log. */
+void snapshot_offer(struct raft *r, struct member *member);
+/* What output.restore says. */
+struct entry_id snapshot_take_restore(struct raft *r);
+/* One was given and is not durable yet. */
+bool snapshot_is_awaited(const struct raft *r);
+/* One was given and is not applied yet. */
+bool snapshot_is_restoring(const struct raft *r);
+
+/* --- recovering.c ----------------------------------------------------------------------------- */
+
+void recovering_on_heartbeat(struct raft *r, const struct raft_message *m);
+void recovering_turn(struct raft *r);
+void recovering_on_durable(struct raft *r, bool was_recovering);
+/* As leader: take the word of a member that recovers. */
+void recovering_note_answer(struct progress *p, const struct raft_message *m);
+
+/* --- lease.c ---------------------------------------------------------------------------------- */
+
+void lease_init(struct raft *r, uint32_t promise_ms);
+/* The leader of the current term spoke. */
+void lease_promise(struct raft *r, const struct raft_message *m);
+/* A promise to another one runs. Nobody's own word and no leader's own hand-over is asked here. */
+bool lease_forbids(const struct raft *r, node_id candidate);
+/* The lease_ms of what this leader sends. */
+uint32_t lease_asked_ms(const struct raft *r);
+/* A leadership begins. */
+void lease_begin(struct raft *r);
+/* Only what is sent from now on counts. */
+void lease_void(struct raft *r);
+/* No lease any more in this term. */
+void lease_end(struct raft *r);
+bool lease_is_valid(const struct raft *r, uint64_t now_ms);
+/* --- membership.c ----------------------------------------------------------------------------- */
+
+/* The log is there. */
+void membership_init(struct raft *r, const struct raft_restored *restored);
+void membership_deinit(struct raft *r);
+/* The last entry of the log is this configuration. */
+void membership_on_append(struct raft *r, const struct raft_entry *entry);
+void membership_on_truncate(struct raft *r, raft_index from);
+/* The log is void; this one, of a snapshot, is what it goes on from. */
+void membership_on_discard(struct raft *r, const struct raft_config_view *base);
+void membership_on_commit(struct raft *r, raft_index from, raft_index to);
+/* The one in force is committed and not joint. */
+bool membership_is_settled(const struct raft *r);
+/* Rules E14 and P15b. */
+bool membership_may_lead(const struct raft *r);
+/* Another one answered this leader within E and lacks little. */
+bool member_is_current(const struct raft *r, const struct member *m);
+enum status membership_change(struct raft *r, const struct raft_config *config, struct slice annex);
+/* A leader's: leave a joint configuration (rule C9), or leadership (rule C5). True when a new
+ * configuration is in force: what a quorum is has changed. */
+bool membership_turn(struct raft *r);
+void membership_bar(struct raft *r, bool barred);
+
+/* --- preference.c ----------------------------------------------------------------------------- */
+
+/* This member's among all parts of [E, 2E); count 1 = nobody is preferred. */
+struct preference_slot {
+    uint32_t rank;
+    uint32_t count;
+};
+struct preference_slot preference_slot(const struct raft *r);
+/* A leadership begins. */
+void preference_begin(struct raft *r);
+void preference_turn(struct raft *r);

@@ -7,8 +7,11 @@
 
 void raft_log_init(struct raft_log *log, const struct raft_restored *restored)
 {
-    *log = (struct raft_log){.last = restored->tail_first - 1};
-    CHECK_CMP(restored->tail_first, >, 0);
+    raft_index first = restored->first > 0 ? restored->first : 1;
+    *log = (struct raft_log){.base = {.term = restored->base_term, .index = first - 1},
+                             .last = restored->tail_first - 1};
+    CHECK_CMP(restored->tail_first, >=, first);
+    CHECK((log->base.index == 0) == (log->base.term == 0));
     CHECK_CMP(restored->tail_first, <=, restored->last + 1);
     if (restored->run_count > 0) {
         log->run_capacity = restored->run_count;
@@ -16,7 +19,7 @@ void raft_log_init(struct raft_log *log, const struct raft_restored *restored)
     }
     for (uint32_t i = 0; i < restored->run_count; i++) {
         struct entry_id run = restored->runs[i];
-        CHECK(run.term > 0 && run.index > 0 && run.index <= restored->last);
+        CHECK(run.term > 0 && run.index >= first && run.index <= restored->last);
         CHECK(i == 0 || (run.term > log->runs[i - 1].term && run.index > log->runs[i - 1].index));
         log->runs[log->run_count++] = run;
     }
@@ -34,6 +37,11 @@ void raft_log_deinit(struct raft_log *log)
     mem_free(log->entries);
     mem_free(log->runs);
     *log = (struct raft_log){0};
+}
+
+raft_index raft_log_first(const struct raft_log *log)
+{
+    return log->base.index + 1;
 }
 
 raft_index raft_log_tail_first(const struct raft_log *log)
@@ -74,11 +82,11 @@ static uint32_t runs_up_to_term(const struct raft_log *log, raft_term term)
 
 bool raft_log_term(const struct raft_log *log, raft_index index, raft_term *term)
 {
-    if (index == 0) {
-        *term = 0;
+    if (index == log->base.index) {
+        *term = log->base.term;
         return true;
     }
-    if (index > log->last) {
+    if (index < log->base.index || index > log->last) {
         return false;
     }
     uint32_t runs = log->run_count;
@@ -94,8 +102,8 @@ bool raft_log_term(const struct raft_log *log, raft_index index, raft_term *term
 
 struct entry_id raft_log_last(const struct raft_log *log)
 {
-    if (log->last == 0) {
-        return (struct entry_id){0};
+    if (log->last == log->base.index) {
+        return log->base;
     }
     return (struct entry_id){.term = log->runs[log->run_count - 1].term, .index = log->last};
 }
@@ -185,6 +193,7 @@ static void note_term(struct raft_log *log, struct entry_id id)
 
 void raft_log_append(struct raft_log *log, const struct raft_entry *entry)
 {
+    CHECK_CMP(log->base.term, <=, entry->term);
     make_room(log);
     log->last++;
     note_term(log, (struct entry_id){.term = entry->term, .index = log->last});
@@ -214,16 +223,53 @@ void raft_log_truncate(struct raft_log *log, raft_index from)
     }
 }
 
+static void drop_oldest(struct raft_log *log)
+{
+    struct raft_entry *entry = &log->entries[log->head++];
+    log->bytes -= raft_entry_weight(entry);
+    blob_unref(entry->payload);
+    if (--log->count == 0) {
+        log->head = 0;
+    }
+}
+
 void raft_log_trim(struct raft_log *log, raft_index upto, uint64_t bytes_max)
 {
     while (log->bytes > bytes_max && log->count > 0 && raft_log_tail_first(log) <= upto) {
-        struct raft_entry *entry = &log->entries[log->head];
-        log->bytes -= raft_entry_weight(entry);
-        blob_unref(entry->payload);
-        log->head++;
-        log->count--;
+        drop_oldest(log);
     }
-    if (log->count == 0) {
-        log->head = 0;
+}
+
+void raft_log_compact(struct raft_log *log, raft_index first)
+{
+    if (first <= raft_log_first(log)) {
+        return;
     }
+    CHECK_CMP(first, <=, log->last + 1);
+    struct entry_id base = {.index = first - 1};
+    CHECK(raft_log_term(log, base.index, &base.term));
+    while (log->count > 0 && raft_log_tail_first(log) < first) {
+        drop_oldest(log);
+    }
+    uint32_t runs = runs_up_to_index(log, first);
+    if (first > log->last) {
+        log->run_count = 0;
+    } else if (runs > 1) {
+        log->run_count -= runs - 1;
+        memmove(log->runs, log->runs + runs - 1, log->run_count * sizeof(*log->runs));
+    }
+    if (log->run_count > 0) {
+        log->runs[0].index = first;
+    }
+    log->base = base;
+}
+
+void raft_log_reset(struct raft_log *log, struct entry_id base)
+{
+    while (log->count > 0) {
+        drop_oldest(log);
+    }
+    log->run_count = 0;
+    log->base = base;
+    log->last = base.index;
 }

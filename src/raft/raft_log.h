@@ -1,10 +1,13 @@
 /* raft/raft_log.h - the log as the core sees it: the term of every entry, the payloads of the last.
  *
- *        runs:  (t1 from 1) (t2 from 5) (t4 from 9)          a term for every index 1..last
- *        tail:               [tail_first ......... last]     entries with payloads, in memory
+ *        base:  4^t1                                      the entry before the first, or {0, 0}
+ *        runs:       (t2 from 5) (t4 from 9)              a term for every index base + 1..last
+ *        tail:               [tail_first ......... last]  entries with payloads, in memory
  *
- * Terms are kept as runs, so a log of a billion entries costs as much as it has seen leaders. Never
- * reads a disk and knows nothing of durability (durable.h). A struct raft owns one. */
+ * Terms are kept as runs, so a log of a billion entries costs as much as it has seen leaders. Below
+ * the base entries are committed and in a snapshot, and gone from here (rule R12: an index there
+ * has no term). Never reads a disk and knows nothing of durability (durable.h). A struct raft owns
+ * one. */
 #pragma once
 
 #include "raft/raft.h"
@@ -13,6 +16,7 @@
 #define RAFT_ENTRY_OVERHEAD (sizeof(struct raft_entry) + sizeof(struct blob))
 
 struct raft_log {
+    struct entry_id base; /* its term is known, and no more of it */
     /* Ascending in term and in index; runs[k] = {term, first index of that term}. Owned. */
     struct entry_id *runs;
     uint32_t run_count;
@@ -39,13 +43,14 @@ void raft_log_deinit(struct raft_log *log);
 /* The index of the first entry in memory; last + 1 when there is none. */
 raft_index raft_log_tail_first(const struct raft_log *log);
 struct entry_id raft_log_last(const struct raft_log *log);
-/* False when the index is not in the log (rule R12: never term 0 for an absent one). Index 0,
- * before the first entry, has term 0. */
+/* False when the index is not in the log (rule R12: never term 0 for an absent one). The base has
+ * its term, also when that is index 0, before the first entry, of term 0. */
 bool raft_log_term(const struct raft_log *log, raft_index index, raft_term *term);
-/* This very entry is in the log; {0, 0} always is. */
+/* This very entry is in the log, or its base. */
 bool raft_log_has(const struct raft_log *log, struct entry_id id);
-/* The entry with the highest index <= at.index whose term is <= at.term; {0, 0} when there is none.
- * Both sides of a conflict use it, so that a whole term is skipped with each probe (rule R6). */
+/* The entry, base included, with the highest index <= at.index whose term is <= at.term; {0, 0}
+ * when there is none. Both sides of a conflict use it, so that a whole term is skipped with each
+ * probe (rule R6). */
 struct entry_id raft_log_find_below(const struct raft_log *log, struct entry_id at);
 /* The entries in memory from `index` on. */
 struct raft_span raft_log_span(const struct raft_log *log, raft_index index);
@@ -59,5 +64,11 @@ uint32_t raft_span_fit(struct raft_span span, uint32_t bytes_max, uint64_t *byte
 void raft_log_append(struct raft_log *log, const struct raft_entry *entry);
 /* Drop the entries from `from` on. Requires: 0 < from <= last and from >= tail_first. */
 void raft_log_truncate(struct raft_log *log, raft_index from);
+/* Drop the entries before `first`. Requires: first <= last + 1. Nothing when they are gone. */
+void raft_log_compact(struct raft_log *log, raft_index first);
+/* Drop all entries; the log goes on behind `base` (rule S3). */
+void raft_log_reset(struct raft_log *log, struct entry_id base);
+/* The index of the first entry in the log; last + 1 when there is none. */
+raft_index raft_log_first(const struct raft_log *log);
 /* Forget payloads of entries <= `upto`, oldest first, until the tail weighs at most `bytes_max`. */
 void raft_log_trim(struct raft_log *log, raft_index upto, uint64_t bytes_max);

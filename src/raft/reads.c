@@ -206,6 +206,9 @@ void reads_leader_turn(struct raft *r)
 {
     struct reads *q = &r->reads;
     maybe_finish_round(r);
+    if (lease_is_valid(r, r->now_ms)) {
+        answer_all(r, &q->waiting, STATUS_OK, r->commit);
+    }
     if (q->round_open || q->waiting.count == 0 || !leader_is_established(r) ||
         r->transfer.stalled) {
         return;

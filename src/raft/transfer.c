@@ -13,21 +13,25 @@ void transfer_clear(struct raft *r)
     r->transfer = (struct transfer){0};
 }
 
-/* The voter that answered within E and holds the most; without a live one, any. 0 = no other. */
+/* The voter that answered within E and holds the most; without a live one, any. One that is about
+ * to lose its vote only when there is no other. 0 = nobody. */
 static node_id best_voter(const struct raft *r)
 {
     const struct member *best = NULL;
-    bool best_is_live = false;
+    int best_class = 0;
     for (uint32_t i = 0; i < r->member_count; i++) {
         const struct member *m = &r->members[i];
-        if (m->id == r->options.self || !config_has_voter(&r->config, m->id)) {
+        if (m->id == r->options.self || !config_has_voter(&r->config, m->id) ||
+            m->progress.recovering) {
             continue;
         }
         bool is_live = r->now_ms < m->progress.acked_sent_ms + r->options.election_timeout_ms;
-        if (best == NULL || (is_live && !best_is_live) ||
-            (is_live == best_is_live && m->progress.match > best->progress.match)) {
+        bool stays = ids_contain(r->config.voters, r->config.voter_count, m->id);
+        int class = 2 * is_live + stays;
+        if (best == NULL || class > best_class ||
+            (class == best_class && m->progress.match > best->progress.match)) {
             best = m;
-            best_is_live = is_live;
+            best_class = class;
         }
     }
     return best != NULL ? best->id : 0;
@@ -73,7 +77,18 @@ void transfer_on_stalled(struct raft *r)
         become_follower(r, r->term, 0);
         return;
     }
+    r->transfer.final = true;
     r->transfer.stalled = true;
+}
+
+void transfer_away(struct raft *r)
+{
+    CHECK(r->role == RAFT_LEADER);
+    if (raft_is_lone_voter(r) || transfer_start(r, 0) != STATUS_OK) {
+        become_follower(r, r->term, 0);
+        return;
+    }
+    r->transfer.final = true;
 }
 
 void transfer_on_time(struct raft *r)
@@ -81,10 +96,10 @@ void transfer_on_time(struct raft *r)
     if (r->transfer.target == 0 || r->now_ms < r->transfer.deadline_ms) {
         return;
     }
-    bool stalled = r->transfer.stalled;
+    bool final = r->transfer.final;
     r->transfer.told = false; /* it was, in vain */
     transfer_clear(r);
-    if (stalled) {
+    if (final) {
         become_follower(r, r->term, 0);
     }
 }
@@ -96,9 +111,10 @@ void transfer_turn(struct raft *r)
         return;
     }
     const struct member *m = member_find(r, t->target);
-    if (m->progress.match == r->log.last) {
+    if (m->progress.match == r->log.last && !m->progress.recovering) {
         struct raft_message now = message_to(r, RAFT_MSG_TIMEOUT_NOW, t->target);
         outbox_send(r, &now);
         t->told = true;
+        lease_end(r); /* votes asked for by that word pass every promise */
     }
 }

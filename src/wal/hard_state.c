@@ -14,7 +14,7 @@
 #define COPIES               2u
 #define SLOT_BYTES           (COPIES * WAL_BLOCK_BYTES)
 #define FILE_BYTES           (SLOTS * SLOT_BYTES)
-#define CRC_OFFSET           64u
+#define CRC_OFFSET           68u
 
 static void encode(const struct hard_state *h, uint8_t block[WAL_BLOCK_BYTES])
 {
@@ -26,6 +26,7 @@ static void encode(const struct hard_state *h, uint8_t block[WAL_BLOCK_BYTES])
     store_u64(block + 40, h->term);
     store_u64(block + 48, h->vote);
     store_u64(block + 56, h->record_number);
+    store_u32(block + 64, h->lease_promise_ms);
     store_u32(block + CRC_OFFSET, crc32c(0, block, CRC_OFFSET));
 }
 
@@ -94,7 +95,9 @@ static enum status decode(const uint8_t block[WAL_BLOCK_BYTES], struct uuid log_
     found->term = load_u64(block + 40);
     found->vote = load_u64(block + 48);
     found->record_number = load_u64(block + 56);
-    return uuid_equal(found->log_id, log_id) ? STATUS_OK : STATUS_CORRUPT;
+    found->lease_promise_ms = load_u32(block + 64);
+    bool is_possible = found->version > 0 && found->version < UINT64_MAX;
+    return is_possible && uuid_equal(found->log_id, log_id) ? STATUS_OK : STATUS_CORRUPT;
 }
 
 /* Take the newest good copy over into *h and count the good copies of that version. */

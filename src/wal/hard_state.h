@@ -1,6 +1,6 @@
-/* wal/hard_state.h - term and vote, in the file `hardstate`: two slots that alternate, two copies
- * in each (rules P6, P6b). What is read back is exactly what was last saved, or an unsaved newer
- * state that nobody was told of, or CORRUPT; never (0,0).
+/* wal/hard_state.h - term, vote and lease promise, in the file `hardstate`: two slots that
+ * alternate, two copies in each (rules P6, P6b). What is read back is exactly what was last saved,
+ * or an unsaved newer state that nobody was told of, or CORRUPT; never (0,0).
  *
  *   block 0  slot 0, copy 1     Even versions go to slot 0, odd ones to slot 1. A torn write spoils
  *   block 1  slot 0, copy 2     one slot, whose state nobody was told of; the other slot still has
@@ -28,6 +28,7 @@ struct hard_state {
     /* Number of the newest log record that was synced when this was written: a log that ends before
      * it has lost something (rule P3's "evidence"). */
     uint64_t record_number;
+    uint32_t lease_promise_ms; /* rule Q6b */
 };
 
 /* Read the newest good copy. NOT_FOUND when there is no file; CORRUPT; UNSUPPORTED; IO. */

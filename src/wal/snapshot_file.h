@@ -1,11 +1,11 @@
 /* wal/snapshot_file.h - snapshots on disk: written, verified, read back, received in pieces.
  *
- * A file `snapshot-<index>.snap`: a header (format version, cluster, id, sizes), `meta` (opaque, small:
- * the configuration), then the state as opaque bytes in chunks, each compressed by zstd and with a
- * checksum of its own, and a footer with the number of chunks, the bytes in all and a checksum over
- * the whole. docs/DATA_DIR.md has the bytes. It is written under `.snap.tmp`, synced, renamed, and
- * the directory synced (rule S2); a file under its final name is whole. The same bytes go to other
- * members and into backups: nothing in it belongs to one member.
+ * A file `snapshot-<index>.snap`: a header (format version, cluster, id, size of `meta`), `meta`
+ * (opaque, small: the configuration), then the state as opaque bytes in chunks, each compressed by
+ * zstd and with a checksum of its own, and a footer with the number of chunks, the bytes in all and
+ * a checksum over the whole. docs/DATA_DIR.md has the bytes. It is written under `.snap.tmp`,
+ * synced, renamed, and the directory synced (rule S2); a file under its final name is whole. The
+ * same bytes go to other members and into backups: nothing in it belongs to one member.
  *
  * Blocking, on the log thread. Each call does bounded work (about one chunk). */
 #pragma once
@@ -36,8 +36,11 @@ enum status MUST_CHECK snapshot_writer_create(struct disk *disk, struct uuid clu
 /* At most SNAPSHOT_CHUNK_BYTES: becomes one chunk. Synced every few MiB, so that the last sync is
  * short and the log's own syncs do not stand behind it. */
 enum status MUST_CHECK snapshot_writer_add(struct snapshot_writer *w, struct slice state);
-/* Footer, sync, read back and check every chunk's checksum when `verify`, rename, directory
- * sync. */
+/* A step, of about a MiB, of reading back what was written; with the first one the footer is
+ * written and nothing more may be added. *done: finish has nothing left to verify. Not needed, but
+ * finish takes as long as the file is large without it. OK, CORRUPT, NO_SPACE, IO. */
+enum status MUST_CHECK snapshot_writer_verify(struct snapshot_writer *w, bool *done);
+/* Footer, sync, when `verify` what is left to read back and check, rename, directory sync. */
 enum status MUST_CHECK snapshot_writer_finish(struct snapshot_writer *w, bool verify);
 /* Removes the temporary file when it was not finished. NULL is fine. */
 void snapshot_writer_destroy(struct snapshot_writer *w);
@@ -45,9 +48,9 @@ void snapshot_writer_destroy(struct snapshot_writer *w);
 /* --- reading ---------------------------------------------------------------------------------- */
 
 struct snapshot_reader;
-/* OK; NOT_FOUND; CORRUPT or UNSUPPORTED with *detail (a new string; may be NULL); IO. Checks header,
- * meta and footer; chunks are checked as they are read. Files that do not belong to `cluster` are
- * CORRUPT; a zero uuid accepts any. */
+/* OK; NOT_FOUND; CORRUPT or UNSUPPORTED with *detail (a new string; may be NULL); IO. Checks
+ * header, meta and footer; chunks are checked as they are read. Files that do not belong to
+ * `cluster` are CORRUPT; a zero uuid accepts any. */
 enum status MUST_CHECK snapshot_reader_open(struct disk *disk, struct uuid cluster,
                                             struct snapshot_id id, struct snapshot_reader **reader,
                                             char **detail);
@@ -87,7 +90,12 @@ enum status MUST_CHECK snapshot_receiver_create(struct disk *disk, const struct 
 /* The bytes at *offset and no others; INVALID for another place. */
 enum status MUST_CHECK snapshot_receiver_add(struct snapshot_receiver *r, uint64_t offset,
                                              struct slice bytes);
-/* All came: checks everything, syncs, renames, syncs the directory. CORRUPT: thrown away. */
+/* All came: a step, of about a MiB, of the checks of finish, which may then be many. *done: finish
+ * has nothing left to check. CORRUPT: thrown away. INVALID: not all came. */
+enum status MUST_CHECK snapshot_receiver_check(struct snapshot_receiver *r, bool *done,
+                                               char **detail);
+/* Checks what is left to check, syncs, renames, syncs the directory. CORRUPT: thrown away. INVALID:
+ * not all came. */
 enum status MUST_CHECK snapshot_receiver_finish(struct snapshot_receiver *r, char **detail);
 /* Leaves what came for a later try. NULL is fine. */
 void snapshot_receiver_destroy(struct snapshot_receiver *r);
@@ -104,7 +112,8 @@ struct snapshot_entry {
 };
 enum status MUST_CHECK snapshot_list(struct disk *disk, struct uuid cluster,
                                      struct snapshot_entry entries[SNAPSHOTS_MAX], uint32_t *count);
-/* Remove those older than the `keep` newest sound ones (rule S2), and leftovers; directory sync. Not
- * `pinned` (0, 0 = none). */
+/* Remove those older than the `keep` newest sound ones (rule S2), and leftovers: files of a writer,
+ * and what was received of one that is not newer than the newest. Directory sync. Not `pinned` (0,
+ * 0 = none). */
 enum status MUST_CHECK snapshot_remove_old(struct disk *disk, struct uuid cluster, uint32_t keep,
                                            struct snapshot_id pinned);

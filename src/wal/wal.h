@@ -1,14 +1,14 @@
 /* wal/wal.h - what survives a crash: log segments, term and vote, and small named records.
  *
  * Opaque entries in, the same entries out, or a clear word that some are damaged. Rules P1 to P14
- * of consensus.md, less P4 and P12, which are the caller's; docs/DATA_DIR.md has the bytes.
+ * of consensus.md, of P4 and P12 what a disk can tell; docs/DATA_DIR.md has the bytes.
  * Blocking: calls come from one thread at a time, the log thread; the getters (wal_state,
  * wal_wants_prepare) from any, while no other call runs. Snapshots are files of their own
  * (snapshot_file.h); the newest sound one and the log after it are one state, which wal_open
  * derives (rule S4).
  *
- * After any write or sync error the log is poisoned: every later call returns IO, and the process
- * is expected to exit (rule P11). */
+ * After any write or sync error the log is poisoned: that call and every later one return IO, and
+ * the process is expected to exit (rule P11). NO_SPACE is no such error: nothing was written. */
 #pragma once
 
 #include "base/blob.h"
@@ -36,9 +36,9 @@ struct wal_batch {
     uint64_t term;
     uint64_t vote;
     uint32_t lease_promise_ms; /* rule Q6b; part of the hard state, never falls */
-    /* Rule S3: install_index != 0: the snapshot of that index and term is durable under its name.
-     * `discard`: the whole log is void before the entries, the next one is install_index + 1. A
-     * record (rule P14); without `discard` nothing is written for it. */
+    /* Rule S3: install_index != 0: the snapshot of that index and term is durable under its name,
+     * which is looked at. `discard`: the whole log is void before the entries, the next one is
+     * install_index + 1. A record (rule P14); without `discard` nothing is written for it. */
     uint64_t install_index;
     uint64_t install_term;
     bool discard;
@@ -72,8 +72,10 @@ struct wal_state {
     uint64_t term;
     uint64_t vote;
     uint32_t lease_promise_ms;
-    /* The newest sound snapshot on disk; 0, 0 = none. With it everything up to snapshot_index is
-     * known: entries before `first` need not be there. */
+    /* The newest sound snapshot on disk, every byte of it checked by wal_open; 0, 0 = none. With it
+     * everything up to snapshot_index is known: entries before `first` need not be there. One that
+     * was written since is seen by the next wal_compact that needs it. Its term may be above
+     * `term`, when a crash came between its name and the batch that installs it. */
     uint64_t snapshot_index;
     uint64_t snapshot_term;
     uint64_t first;     /* index of the oldest entry in the log; <= snapshot_index + 1 */
@@ -97,7 +99,8 @@ void wal_close(struct wal *w);
 void wal_state(const struct wal *w, struct wal_state *state);
 
 /* Write and sync. One sync for the entries (rule P1); one more, before, for a changed hard state. A
- * full segment adds the END record's, and, when wal_prepare was not called in time, a pause.
+ * full segment adds the END record's, and, when wal_prepare was not called in time, a pause; then
+ * NO_SPACE is possible, with nothing written, hard state included, and nothing poisoned (P12).
  * Entries above the durable term, a term that falls, and a truncation at or below the commit index
  * are bugs of the caller. */
 enum status MUST_CHECK wal_append(struct wal *w, const struct wal_batch *batch);
@@ -108,15 +111,17 @@ enum status MUST_CHECK wal_read(struct wal *w, uint64_t first, uint64_t last, ui
                                 bool (*each)(void *context, const struct wal_entry *entry),
                                 void *context);
 
-/* Entries before `first` are no longer needed: whole segments of them are recycled or removed, after
- * the log's new beginning is durable (rules S2, M27). Requires: a durable snapshot of index
- * >= first - 1. Changes wal_state's `first` to what the log then really begins with. One step, at
- * most one segment and two syncs; *more: call it again. */
+/* Entries before `first` are no longer needed: whole segments of them are recycled or removed,
+ * after the log's new beginning is durable (rules S2, M27). Requires: a durable snapshot of index
+ * >= first - 1, which is looked for: CORRUPT, and nothing was removed, when none is sound. Changes
+ * wal_state's `first` to what the log then really begins with. One step, at most one segment and
+ * two syncs; *more: call it again. */
 enum status MUST_CHECK wal_compact(struct wal *w, uint64_t first, bool *more);
 /* Rule P4: what was lost is here again and durable. */
 enum status MUST_CHECK wal_recovered(struct wal *w);
 
-/* Rule P13: read closed segments again in the background, a step of at most 1 MiB. OK: sound so far
+/* Rule P13: read closed segments again in the background, a step of 1 MiB and the rest of its last
+ * record. OK: sound so far
  * (*done: all of it once); CORRUPT with *detail (a new string): damage, the log cannot be relied
  * on. */
 enum status MUST_CHECK wal_scrub(struct wal *w, bool *done, char **detail);

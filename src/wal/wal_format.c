@@ -7,6 +7,7 @@
 
 #define RECORD_MAGIC       0x44524357u /* "WCRD" */
 #define RECORD_CRC_FROM    8u          /* magic and the checksum itself are outside of it */
+#define SEGMENT_RECYCLED   1u
 #define SEGMENT_MAGIC      "CNCLVSEG"
 #define SEGMENT_CRC_OFFSET 48u
 
@@ -35,6 +36,7 @@ void record_encode_header(struct wal_record *rec, struct uuid log_id, struct sli
     store_u64(header + 80, rec->commit);
     store_u64(header + 88, rec->hard_number);
     memcpy(header + 96, log_id.bytes, sizeof log_id.bytes);
+    store_u64(header + 112, rec->previous_term);
 
     uint32_t crc = crc32c(0, header + RECORD_CRC_FROM, WAL_RECORD_HEADER_BYTES - RECORD_CRC_FROM);
     crc = crc32c(crc, heads.data, heads.size);
@@ -65,6 +67,7 @@ bool record_decode_header(const uint8_t header[WAL_RECORD_HEADER_BYTES], struct 
         .term = load_u64(header + 72),
         .commit = load_u64(header + 80),
         .hard_number = load_u64(header + 88),
+        .previous_term = load_u64(header + 112),
     };
     return load_u32(header) == RECORD_MAGIC && rec->sequence == sequence && rec->offset == place &&
            memcmp(header + 96, log_id.bytes, sizeof log_id.bytes) == 0 &&
@@ -135,6 +138,7 @@ void segment_header_encode(const struct segment_header *h, uint8_t block[WAL_BLO
     memset(block, 0, WAL_BLOCK_BYTES);
     memcpy(block, SEGMENT_MAGIC, 8);
     store_u32(block + 8, WAL_FORMAT_VERSION);
+    store_u32(block + 12, h->is_recycled ? SEGMENT_RECYCLED : 0);
     memcpy(block + 16, h->log_id.bytes, sizeof h->log_id.bytes);
     store_u64(block + 32, h->sequence);
     store_u64(block + 40, h->size_bytes);
@@ -153,6 +157,7 @@ enum status segment_header_decode(const uint8_t block[WAL_BLOCK_BYTES], struct s
         return STATUS_UNSUPPORTED;
     }
     memcpy(h->log_id.bytes, block + 16, sizeof h->log_id.bytes);
+    h->is_recycled = load_u32(block + 12) == SEGMENT_RECYCLED;
     h->sequence = load_u64(block + 32);
     h->size_bytes = load_u64(block + 40);
     return STATUS_OK;

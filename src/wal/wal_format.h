@@ -4,7 +4,7 @@
  * tests that forge records.
  *
  *   segment   = header block, then records, then zeros up to its fixed size
- *   record    = header (112 bytes), heads of all entries, bodies of all entries, zeros up to the
+ *   record    = header (120 bytes), heads of all entries, bodies of all entries, zeros up to the
  *   block one batch = one record = its own blocks: what was acknowledged is never rewritten (rule
  *   P6b)
  */
@@ -23,7 +23,7 @@
  * acknowledged bytes. Records begin at multiples of it. */
 #define WAL_BLOCK_BYTES         4096u
 #define WAL_FORMAT_VERSION      1u
-#define WAL_RECORD_HEADER_BYTES 112u
+#define WAL_RECORD_HEADER_BYTES 120u
 
 enum wal_record_type {
     /* Entries that follow the last one. */
@@ -34,10 +34,9 @@ enum wal_record_type {
     WAL_RECORD_SEAL = 3,
     /* The last record of a segment: the log goes on in the next one, which exists. */
     WAL_RECORD_END = 4,
-    /* Reserved: a membership in force, and "all entries before `first` are in a snapshot". A reader
-     * of version 1 refuses them as unsupported. */
-    WAL_RECORD_CONFIG = 5,
-    WAL_RECORD_SNAPSHOT = 6,
+    /* Everything before it is void, all entries before `first` are in a snapshot (rule S3).
+     * Entries, perhaps none, from `first` on. */
+    WAL_RECORD_SNAPSHOT = 5,
 };
 
 struct wal_record {
@@ -60,8 +59,10 @@ struct wal_record {
     uint64_t offset;
     /* Index of the first entry; without entries the index of the next one to come. */
     uint64_t first;
-    /* Of the first entry; without entries, of the last one kept. */
+    /* Of the first entry; without entries, the same as previous_term. */
     uint64_t term;
+    /* Of the entry before `first`, so that a log can begin with any record; 0 for none. */
+    uint64_t previous_term;
     /* The commit index, never above the last index of this record. */
     uint64_t commit;
     /* The number of the hard state that was durable when this was written. */
@@ -104,6 +105,8 @@ struct segment_header {
     uint64_t sequence;
     /* Of the whole file, fixed when it was made. */
     uint64_t size_bytes;
+    /* Rule P3b: it was another segment before, so that it holds old records and no zeros. */
+    bool is_recycled;
 };
 
 void segment_header_encode(const struct segment_header *h, uint8_t block[WAL_BLOCK_BYTES]);

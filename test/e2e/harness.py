@@ -194,6 +194,7 @@ class Member:
         self.env = env
         self.file_size_max = file_size_max
         self.open_files_max = None
+        self.binary = BINARY
         self.process = None
 
     def start(self, wait=True, extra=()):
@@ -201,8 +202,8 @@ class Member:
         assert not self.is_running(), f"{self.name} runs already"
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [BINARY, "server", *self.arguments, *extra], stdin=subprocess.DEVNULL, stdout=log,
-                stderr=log, env=clean_environment(self.env), cwd=self.directory,
+                [self.binary, "server", *self.arguments, *extra], stdin=subprocess.DEVNULL,
+                stdout=log, stderr=log, env=clean_environment(self.env), cwd=self.directory,
                 preexec_fn=_die_with_parent(self.file_size_max, self.open_files_max))
         if wait:
             self.wait_answers()
@@ -306,6 +307,7 @@ class Cluster:
     """`count` members that list each other, in a temporary directory of their own."""
 
     def __init__(self, count=3, arguments=FAST, secret=SECRET, names=None, directory=None):
+        self.keep = bool(os.environ.get("KEEP"))
         self.directory = directory or tempfile.mkdtemp(prefix="conclave-e2e-")
         os.makedirs(self.directory, exist_ok=True)
         names = names or [f"node-{i + 1}" for i in range(count)]
@@ -422,7 +424,7 @@ class Cluster:
                 m.kill()
             if m in MEMBERS:
                 MEMBERS.remove(m)
-        if not os.environ.get("KEEP"):
+        if not self.keep:
             shutil.rmtree(self.directory, ignore_errors=True)
 
 

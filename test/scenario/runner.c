@@ -204,7 +204,7 @@ static void print_state(struct scenario *s)
         buf_printf(&s->trace, "n%" PRIu64, id);
         if (n->raft == NULL) {
             buf_printf(&s->trace, " down disk=%" PRIu32 " term=%" PRIu64 " vote=%" PRIu64 "\n",
-                       n->disk.count, n->disk.term, n->disk.vote);
+                       (uint32_t)world_disk_last(&n->disk), n->disk.term, n->disk.vote);
             continue;
         }
         struct entry_id last = raft_last(n->raft);
@@ -224,6 +224,15 @@ static void take_ids(const char *text, node_id *ids, uint32_t *count)
     *count = numbers(text, ids, LIMIT_MEMBERS);
 }
 
+static struct raft_config config_option(const struct words *w)
+{
+    struct raft_config config = {0};
+    take_ids(option(w, "voters"), config.voters, &config.voter_count);
+    take_ids(option(w, "outgoing"), config.outgoing, &config.outgoing_count);
+    take_ids(option(w, "learners"), config.learners, &config.learner_count);
+    return config;
+}
+
 /* nodes N [voters=1,2,3] [outgoing=..] [learners=..] [seed=] [election=] [heartbeat=] [bounds] */
 static void do_nodes(struct scenario *s, const struct words *w)
 {
@@ -236,10 +245,7 @@ static void do_nodes(struct scenario *s, const struct words *w)
                                               .on_apply = on_apply};
     s->ready = true;
     uint64_t count = argument(s, w, 1);
-    struct raft_config config = {0};
-    take_ids(option(w, "voters"), config.voters, &config.voter_count);
-    take_ids(option(w, "outgoing"), config.outgoing, &config.outgoing_count);
-    take_ids(option(w, "learners"), config.learners, &config.learner_count);
+    struct raft_config config = config_option(w);
     if (config.voter_count == 0) {
         for (node_id id = 1; id <= count; id++) {
             config.voters[config.voter_count++] = id;
@@ -258,16 +264,28 @@ static void do_nodes(struct scenario *s, const struct words *w)
     }
 }
 
-/* config N [voters=] [learners=]: this member's disk knows another configuration than the rest. */
+/* config N [voters=] [outgoing=] [learners=]: this member knows another one than the rest. */
 static void do_config(struct scenario *s, const struct words *w)
 {
-    struct raft_config config = {0};
-    take_ids(option(w, "voters"), config.voters, &config.voter_count);
-    take_ids(option(w, "learners"), config.learners, &config.learner_count);
-    s->world.nodes[node(s, w, 1)].config = config;
+    s->world.nodes[node(s, w, 1)].config = config_option(w);
 }
 
-/* disk N [terms=1,1,2] [term=] [vote=] [commit=]: what is there before the start. */
+/* Entry number `at` is a configuration. */
+static void preload(struct scenario *s, const struct words *w, node_id id, struct raft_entry entry)
+{
+    if (number(w, "at", 0) != s->world.nodes[id].disk.count + 1) {
+        world_preload(&s->world, id, &entry);
+        return;
+    }
+    struct raft_config config = config_option(w);
+    entry.type = RAFT_ENTRY_CONFIG;
+    entry.payload = raft_config_encode(&config, (struct slice){0});
+    world_preload(&s->world, id, &entry);
+    blob_unref(entry.payload);
+}
+
+/* disk N [terms=1,1,2] [term=] [vote=] [commit=] [at= voters= ...]: what is there before the
+ * start. */
 static void do_disk(struct scenario *s, const struct words *w)
 {
     node_id id = node(s, w, 1);
@@ -276,7 +294,7 @@ static void do_disk(struct scenario *s, const struct words *w)
     uint32_t count = numbers(option(w, "terms"), terms, 256);
     uint64_t repeat = number(w, "repeat", 1);
     for (uint64_t i = 0; i < count * repeat; i++) {
-        world_preload(&s->world, id, terms[i / repeat], NULL);
+        preload(s, w, id, (struct raft_entry){.term = terms[i / repeat]});
     }
     disk->term = number(w, "term", disk->count > 0 ? terms[count - 1] : 0);
     disk->vote = number(w, "vote", 0);
@@ -345,6 +363,63 @@ static void do_lost(struct scenario *s, const struct words *w)
 static void do_read(struct scenario *s, const struct words *w)
 {
     report(s, node(s, w, 1), "read", world_read(&s->world, node(s, w, 1)));
+}
+
+/* change N voters= [learners=] */
+static void do_change(struct scenario *s, const struct words *w)
+{
+    const struct raft_config config = config_option(w);
+    report(s, node(s, w, 1), "change", world_change(&s->world, node(s, w, 1), &config));
+}
+
+/* prefer [N,M...] [hand_back]: everybody, at once and after each start. */
+static void do_prefer(struct scenario *s, const struct words *w)
+{
+    struct raft_preference p = {.hand_back = has_word(w, "hand_back")};
+    p.count = w->count > 1 ? numbers(w->item[1], p.order, LIMIT_MEMBERS) : 0;
+    for (node_id id = 1; id <= s->world.node_count; id++) {
+        s->world.nodes[id].preference = p;
+        if (s->world.nodes[id].raft != NULL) {
+            raft_set_preference(s->world.nodes[id].raft, &p);
+        }
+    }
+}
+
+/* bar N | unbar N */
+static void do_bar(struct scenario *s, const struct words *w)
+{
+    input(s, w, (struct raft_input){.kind = RAFT_INPUT_BARRED, .barred = w->item[0][0] == 'b'});
+}
+
+static void print_ids(struct buf *out, const char *name, const node_id *ids, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (i == 0) {
+            buf_printf(out, " %s=%" PRIu64, name, ids[i]);
+        } else {
+            buf_printf(out, ",%" PRIu64, ids[i]);
+        }
+    }
+}
+
+/* members: the configuration that each member decides by. */
+static void do_members(struct scenario *s, const struct words *w)
+{
+    (void)w;
+    world_flush(&s->world);
+    for (node_id id = 1; id <= s->world.node_count; id++) {
+        const struct raft *r = s->world.nodes[id].raft;
+        if (r == NULL) {
+            continue;
+        }
+        struct raft_config_view view;
+        raft_config_view(r, &view);
+        buf_printf(&s->trace, "n%" PRIu64 " at %" PRIu64, id, view.id.index);
+        print_ids(&s->trace, "voters", view.config->voters, view.config->voter_count);
+        print_ids(&s->trace, "outgoing", view.config->outgoing, view.config->outgoing_count);
+        print_ids(&s->trace, "learners", view.config->learners, view.config->learner_count);
+        buf_append_str(&s->trace, view.committed ? "\n" : " (not committed)\n");
+    }
 }
 
 static void do_run(struct scenario *s, const struct words *w)
@@ -453,28 +528,15 @@ static const struct {
     const char *name;
     void (*run)(struct scenario *s, const struct words *w);
 } commands[] = {
-    {"nodes", do_nodes},
-    {"config", do_config},
-    {"disk", do_disk},
-    {"start", do_start},
-    {"run", do_run},
-    {"propose", do_propose},
-    {"transfer", do_transfer},
-    {"campaign", do_campaign},
-    {"stalled", do_stalled},
-    {"lost", do_lost},
-    {"read", do_read},
-    {"crash", do_crash},
-    {"pause", do_pause},
-    {"resume", do_pause},
-    {"cut", do_link},
-    {"hold", do_link},
-    {"open", do_link},
-    {"isolate", do_isolate},
-    {"sync", do_sync},
-    {"deliver", do_deliver},
-    {"trace", do_trace},
-    {"state", do_state},
+    {"nodes", do_nodes},         {"config", do_config},     {"disk", do_disk},
+    {"start", do_start},         {"run", do_run},           {"propose", do_propose},
+    {"transfer", do_transfer},   {"campaign", do_campaign}, {"stalled", do_stalled},
+    {"lost", do_lost},           {"read", do_read},         {"change", do_change},
+    {"members", do_members},     {"prefer", do_prefer},     {"bar", do_bar},
+    {"unbar", do_bar},           {"crash", do_crash},       {"pause", do_pause},
+    {"resume", do_pause},        {"cut", do_link},          {"hold", do_link},
+    {"open", do_link},           {"isolate", do_isolate},   {"sync", do_sync},
+    {"deliver", do_deliver},     {"trace", do_trace},       {"state", do_state},
     {"converged", do_converged},
 };
 

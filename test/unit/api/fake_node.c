@@ -44,10 +44,14 @@ void fake_node_deinit(void)
 enum status node_write_start(struct node *n, struct node_write *w, const struct kv_command *command)
 {
     n->last_ack = w->ack;
+    n->last_forward = w->forward;
+    snprintf(w->leader, sizeof(w->leader), "%s", n->forwarded_to != NULL ? n->forwarded_to : "");
     if (n->write_start != STATUS_OK) {
         return n->write_start;
     }
-    kv_apply(n->kv, command, &w->result);
+    struct kv_command timed = *command;
+    timed.retry_origin = n->status.members[0].id;
+    kv_apply(n->kv, &timed, &w->result);
     w->index = 41;
     w->term = n->status.term;
     w->status = n->write_outcome != STATUS_OK ? n->write_outcome : w->result.status;
@@ -155,9 +159,101 @@ void node_take_peer(struct node *n, struct conn *c, struct slice rest)
     }
 }
 
+void node_membership_get(const struct node *n, struct node_membership *m)
+{
+    *m = n->membership;
+}
+
+enum status node_change_start(struct node *n, struct node_change *c)
+{
+    if (n->change_why != NULL) {
+        snprintf(c->why, sizeof(c->why), "%s", n->change_why);
+    }
+    if (n->change_start == STATUS_OK) {
+        n->change = c;
+    }
+    return n->change_start;
+}
+
+void node_change_cancel(struct node_change *c)
+{
+    CHECK(fake_node.change == c);
+    fake_node.change = NULL;
+    fake_node.cancels++;
+}
+
+enum status node_backup_start(struct node *n, struct node_backup *b)
+{
+    if (n->backup_start == STATUS_OK) {
+        n->backup = b;
+        b->size_bytes = n->backup_bytes.size;
+        b->index = 11;
+        b->revision = 5;
+    }
+    return n->backup_start;
+}
+
+void node_backup_next(struct node_backup *b)
+{
+    CHECK(fake_node.backup == b && !fake_node.backup_wanted);
+    fake_node.backup_wanted = true;
+}
+
+void node_backup_end(struct node_backup *b)
+{
+    CHECK(fake_node.backup == b);
+    fake_node.backup = NULL;
+    fake_node.backup_wanted = false;
+    fake_node.cancels++;
+}
+
+void node_metrics_get(const struct node *n, struct node_metrics *m)
+{
+    *m = n->metrics;
+}
+
+static void hand_out_piece(struct node *n, struct node_backup *b)
+{
+    uint64_t left = n->backup_bytes.size - b->offset;
+    uint64_t size = left < FAKE_PIECE_BYTES ? left : FAKE_PIECE_BYTES;
+    struct slice piece = slice_of(n->backup_bytes.data + b->offset, size);
+    n->backup_wanted = false;
+    if (n->backup_fails_at != 0 && b->offset + size >= n->backup_fails_at) {
+        b->piece(b, STATUS_IO, slice_of(NULL, 0));
+        return;
+    }
+    b->offset += size;
+    b->piece(b, STATUS_OK, piece);
+}
+
+static void turn_backup(struct node *n)
+{
+    if (n->backup == NULL) {
+        return;
+    }
+    if (n->backup_wanted) {
+        hand_out_piece(n, n->backup);
+    } else if (n->backup->offset == 0) {
+        n->backup->status = n->backup_outcome;
+        n->backup->ready(n->backup);
+    }
+}
+
+static void turn_change(struct node *n)
+{
+    struct node_change *change = n->change;
+    n->change = NULL;
+    if (change != NULL) {
+        change->status = n->change_outcome;
+        change->done(change);
+    }
+}
+
 void fake_turn(void)
 {
     struct node *n = &fake_node;
+    turn_backup(n);
+    turn_change(n);
     struct node_read *read = n->read;
     struct node_survey *survey = n->survey;
     struct node_step_down *step_down = n->step_down;

@@ -22,6 +22,8 @@ struct node {
     struct node_step_down *step_down;
     struct node_read last_read; /* as it was started */
     enum node_ack last_ack;
+    bool last_forward;
+    const char *forwarded_to; /* the leader that a write says it went to; NULL = none */
     uint32_t campaigns;
     uint32_t cancels;
     uint32_t missing_count;
@@ -32,7 +34,21 @@ struct node {
     uint32_t check_count;
     bool live;
     struct conn *peer; /* given to node_take_peer */
+    struct node_membership membership;
+    enum status change_start;
+    enum status change_outcome;
+    const char *change_why; /* NULL = nothing to say */
+    struct node_change *change;
+    enum status backup_start;
+    enum status backup_outcome;
+    struct slice backup_bytes; /* handed out in pieces of FAKE_PIECE_BYTES */
+    uint64_t backup_fails_at;  /* this offset cannot be read; 0 = none */
+    struct node_backup *backup;
+    bool backup_wanted; /* a piece */
+    struct node_metrics metrics;
 };
+
+#define FAKE_PIECE_BYTES 10
 
 extern struct node fake_node;
 

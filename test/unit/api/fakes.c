@@ -137,18 +137,27 @@ static double utilisation(const struct loop *loop)
     return 0.25;
 }
 
-void fake_restart(const char *cors_origin, enum node_ack ack)
+static void restart(struct api_options options)
 {
     if (fake_api != NULL) {
         api_destroy(fake_api);
     }
-    fake_api = api_create(&(struct api_options){.loop = &fake_loop,
-                                                .node = &fake_node,
-                                                .ack = ack,
-                                                .cors_origin = cors_origin,
-                                                .value_bytes_max = LIMIT_VALUE_BYTES_DEFAULT,
-                                                .loop_utilisation = utilisation});
+    options.loop = &fake_loop;
+    options.node = &fake_node;
+    options.value_bytes_max = LIMIT_VALUE_BYTES_DEFAULT;
+    options.loop_utilisation = utilisation;
+    fake_api = api_create(&options);
     api_set_server(fake_api, &fake_server);
+}
+
+void fake_restart(const char *cors_origin, enum node_ack ack)
+{
+    restart((struct api_options){.ack = ack, .cors_origin = cors_origin});
+}
+
+void fake_restart_on_follower(enum api_on_follower on_follower)
+{
+    restart((struct api_options){.ack = NODE_ACK_QUORUM, .on_follower = on_follower});
 }
 
 int fake_setup(void **state)

@@ -315,9 +315,6 @@ static void what_this_version_cannot_keep_is_refused(void **state)
     static const struct expect rows[] = {
         {"PUT", "/key/k?ttl=30s", NULL, "1", 400,
          BAD_QUERY("ttl", "not supported by this version")},
-        {"PUT", "/key/k", "Idempotency-Key: x\n", "1", 400,
-         "{\"error\":\"Bad header\","
-         "\"reason\":\"Idempotency-Key is not supported by this version\"}"},
         {"PUT", "/key/k?akc=all", NULL, "1", 400, BAD_QUERY("akc", "unknown")},
         {"PUT", "/key/k?ack=all&ack=all", NULL, "1", 400, BAD_QUERY("ack", "given twice")},
         {"PUT", "/key/k?ack=%g", NULL, "1", 400, BAD_QUERY("ack", "broken percent-encoding")},

@@ -230,9 +230,70 @@ static void members_are_found_by_name_and_strangers_are_not(void **state)
     assert_int_equal(manager_find(m, "node-3", &i, &detail), STATUS_OK);
     assert_int_equal(i, 2);
     assert_int_equal(manager_find(m, "node-4", &i, &detail), STATUS_NOT_FOUND);
-    assert_non_null(strstr(detail, "node-1 to node-3"));
+    assert_non_null(strstr(detail, "node-1, node-2, node-3, and \"leader\""));
     assert_int_equal(manager_find(m, "leader", &i, &detail), STATUS_NOT_LEADER);
     manager_destroy(m);
+}
+
+static struct manager *find_again(void)
+{
+    struct manager *m = NULL;
+    assert_int_equal(
+        manager_open(&(struct manager_options){.dir = dir, .program = program}, &m, &detail),
+        STATUS_OK);
+    m->dies_with_parent = true;
+    return m;
+}
+
+static void a_member_that_is_added_joins_and_its_number_is_never_used_again(void **state)
+{
+    (void)state;
+    struct manager *m = make();
+    uint32_t i;
+    assert_int_equal(manager_add(m, &i, &detail), STATUS_OK);
+    assert_int_equal(i, 3);
+    assert_int_equal(manager_forget(m, 1, &detail), STATUS_OK); /* node-2, a founder */
+    manager_destroy(m);
+
+    m = find_again();
+    assert_int_equal(m->count, 3);
+    assert_string_equal(m->members[1].name, "node-3");
+    assert_int_equal(manager_start_member(m, 2, &detail), STATUS_OK);
+    char line[1024];
+    char join[256];
+    read_arguments(m, 2, line, sizeof(line));
+    snprintf(join, sizeof(join), "--join http://127.0.0.1:%u,http://127.0.0.1:%u\n", base_port,
+             base_port + 2);
+    assert_non_null(strstr(line, join));
+    assert_int_equal(manager_forget(m, 2, &detail), STATUS_OK);
+    assert_int_equal(manager_add(m, &i, &detail), STATUS_OK);
+    assert_string_equal(m->members[i].name, "node-5");
+    stop_and_destroy(m);
+}
+
+static void a_shape_that_makes_no_sense_is_refused(void **state)
+{
+    (void)state;
+    static const char *const shapes[] = {
+        "",
+        "{}",
+        "[]",
+        "{\"nodes\": 3, \"basePort\": 4001, \"next\": 4, \"members\": []}",
+        "{\"nodes\": 3, \"basePort\": 4001, \"next\": 4, \"members\": [4]}",
+        "{\"nodes\": 3, \"basePort\": 65535, \"next\": 4, \"members\": [1]}",
+        "{\"nodes\": 0, \"basePort\": 4001, \"next\": 4, \"members\": [1]}",
+        "{\"nodes\": 3, \"basePort\": 4001, \"next\": 4, \"members\": [\"1\"]}",
+    };
+    char *path = mem_printf("%s/cluster.json", dir);
+    for (size_t k = 0; k < sizeof(shapes) / sizeof(shapes[0]); k++) {
+        FILE *file = fopen(path, "w");
+        fputs(shapes[k], file);
+        fclose(file);
+        struct manager *m = NULL;
+        assert_int_equal(manager_open(&(struct manager_options){.dir = dir}, &m, &detail),
+                         STATUS_CORRUPT);
+    }
+    mem_free(path);
 }
 
 static void collect(void *context, struct slice line)
@@ -276,6 +337,8 @@ int main(void)
         TEST(a_second_manager_finds_the_members_of_the_first_and_stops_them),
         TEST(only_what_does_not_run_is_started),
         TEST(a_member_that_ends_while_the_cluster_forms_is_named),
+        TEST(a_member_that_is_added_joins_and_its_number_is_never_used_again),
+        TEST(a_shape_that_makes_no_sense_is_refused),
         TEST(members_are_found_by_name_and_strangers_are_not),
         TEST(row_d14_a_log_is_followed_by_whole_lines),
     };

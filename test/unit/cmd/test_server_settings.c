@@ -134,6 +134,37 @@ static void a_peers_list_may_hold_the_own_address(void **state)
     assert_error("lists http://b:1 twice");
 }
 
+static void members_to_join_exclude_founding_peers(void **state)
+{
+    (void)state;
+    assert_int_equal(READ("--join", "http://10.0.0.1:4000,http://127.0.0.1:4000"), STATUS_OK);
+    assert_int_equal(s.node.join_count, 1);
+    assert_string_equal(s.node.join[0], "http://10.0.0.1:4000");
+    assert_int_equal(READ("--join", "http://10.0.0.1:4000", "--peers", "http://10.0.0.2:4000"),
+                     STATUS_INVALID);
+    assert_error("exclude each other");
+    assert_int_equal(READ("--join", "http://127.0.0.1:4000"), STATUS_INVALID);
+    assert_error("names only this member");
+}
+
+static void rules_e10_q6_r15_are_off_unless_asked_for(void **state)
+{
+    (void)state;
+    assert_int_equal(READ(), STATUS_OK);
+    assert_int_equal(s.node.election_policy, NODE_POLICY_NONE);
+    assert_int_equal(s.on_follower, API_REJECT);
+    assert_false(s.node.lease_reads);
+    assert_int_equal(READ("--election-policy", "priority", "--priority", "5", "--read-mode",
+                          "lease", "--on-follower", "redirect", "--snapshot-bytes", "1MiB"),
+                     STATUS_OK);
+    assert_int_equal(s.node.election_policy, NODE_POLICY_PRIORITY);
+    assert_int_equal(s.node.priority, 5);
+    assert_int_equal(s.on_follower, API_REDIRECT);
+    assert_true(s.node.lease_reads);
+    assert_int_equal(s.node.snapshot_log_bytes, MIB);
+    assert_int_equal(READ("--election-policy", "biggest"), STATUS_INVALID);
+}
+
 static void names_of_members_are_checked(void **state)
 {
     (void)state;
@@ -221,6 +252,8 @@ int main(void)
         TEST(row_a1_the_seeds_environment_works_alone),
         TEST(port_and_host_count_only_beside_node_id_or_peers),
         TEST(a_peers_list_may_hold_the_own_address),
+        TEST(members_to_join_exclude_founding_peers),
+        TEST(rules_e10_q6_r15_are_off_unless_asked_for),
         TEST(names_of_members_are_checked),
         TEST(addresses_to_listen_on_are_checked),
         TEST(an_election_timeout_below_three_heartbeats_is_refused),

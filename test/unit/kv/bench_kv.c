@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "kv/kv.h"
+#include "kv/kv_image.h"
 #include "kv/kv_state.h"
 
 #include <inttypes.h>
@@ -130,6 +131,31 @@ static void tell_memory(const struct kv *kv, uint64_t keys, const char *when)
            resident_mib());
 }
 
+static void copy_all(struct kv *kv, uint64_t keys)
+{
+    struct buf image = {0};
+    double start = now_ns();
+    struct kv_export *e = kv_export_begin(kv);
+    while (kv_export_step(e, &image, 256u << 10)) {
+    }
+    kv_export_end(e);
+    printf("  %-14s %6.0f ns a key, %.1f MiB\n", "export", (now_ns() - start) / (double)keys,
+           (double)image.size / (1024 * 1024));
+    start = now_ns();
+    struct kv_import *i = kv_import_begin();
+    enum status status = STATUS_OK;
+    for (size_t at = 0; at < image.size && status == STATUS_OK; at += 256u << 10) {
+        size_t left = image.size - at;
+        status = kv_import_add(i, slice_of(image.data + at, left < 256u << 10 ? left : 256u << 10));
+    }
+    struct kv *copy = NULL;
+    status = kv_import_finish(i, &copy);
+    printf("  %-14s %6.0f ns a key (%s)\n", "import", (now_ns() - start) / (double)keys,
+           status_name(status));
+    kv_destroy(copy);
+    buf_deinit(&image);
+}
+
 static void compact_all(struct kv *kv)
 {
     const struct kv_command c = {.op = KV_COMPACT, .revision = kv->revision};
@@ -154,8 +180,10 @@ static void run(uint64_t keys, bool in_order)
     find_all(kv, keys, in_order);
     get_all(kv, keys, in_order);
     scan_all(kv);
+    copy_all(kv, keys);
     compact_all(kv);
     tell_memory(kv, keys, "compacted");
+    copy_all(kv, keys);
     put_all(kv, keys, in_order, "overwrite");
     tell_memory(kv, keys, "overwritten");
     compact_all(kv);

@@ -3,6 +3,8 @@
 #include "base/mem.h"
 #include "kv/kv_history.h"
 
+#include <string.h>
+
 void twin_init(struct twin *t)
 {
     *t = (struct twin){.revision = 1};
@@ -15,6 +17,10 @@ void twin_deinit(struct twin *t)
         mem_free((void *)(uintptr_t)t->changes[i].value.data);
     }
     mem_free(t->changes);
+    for (size_t i = 0; i < t->retry_count; i++) {
+        mem_free((void *)(uintptr_t)t->retries[i].key.data);
+    }
+    mem_free(t->retries);
 }
 
 static struct slice copy(struct slice s)
@@ -57,12 +63,11 @@ static void change(struct twin *t, const struct kv_command *c, const struct twin
         now = now != NULL ? &t->changes[now_at] : NULL;
     }
     t->revision++;
-    uint64_t last_ms = t->count > 0 ? t->changes[t->count - 1].time_ms : 0;
     struct twin_change *new = &t->changes[t->count++];
     *new = (struct twin_change){.key = copy(c->key),
                                 .revision = t->revision,
                                 .is_delete = c->op == KV_DELETE,
-                                .time_ms = c->time_ms > last_ms ? c->time_ms : last_ms};
+                                .time_ms = t->time_ms};
     if (c->op == KV_PUT) {
         new->value = copy(c->value);
         new->lease = c->lease;
@@ -85,7 +90,7 @@ static enum status compact(struct twin *t, uint64_t revision)
     return STATUS_OK;
 }
 
-void twin_apply(struct twin *t, const struct kv_command *c, struct kv_result *result)
+static void apply_once(struct twin *t, const struct kv_command *c, struct kv_result *result)
 {
     *result = (struct kv_result){.status = STATUS_OK};
     if (c->op == KV_COMPACT) {
@@ -102,6 +107,52 @@ void twin_apply(struct twin *t, const struct kv_command *c, struct kv_result *re
         }
     }
     result->revision = t->revision;
+}
+
+static const struct twin_retry *find_retry(const struct twin *t, struct slice key)
+{
+    for (size_t i = t->retry_count; i-- > 0;) {
+        if (slice_equal(t->retries[i].key, key) &&
+            t->time_ms - t->retries[i].time_ms <= RETRY_KEPT_MS) {
+            return &t->retries[i];
+        }
+    }
+    return NULL;
+}
+
+static void keep_retry(struct twin *t, const struct kv_command *c, const struct kv_result *result)
+{
+    t->retries = mem_realloc(t->retries, (t->retry_count + 1) * sizeof(*t->retries));
+    struct twin_retry *new = &t->retries[t->retry_count++];
+    *new = (struct twin_retry){.key = copy(c->retry_key),
+                               .hash = {c->retry_hash[0], c->retry_hash[1]},
+                               .time_ms = t->time_ms,
+                               .result = *result};
+    new->result.replayed = true;
+}
+
+void twin_apply(struct twin *t, const struct kv_command *c, struct kv_result *result)
+{
+    t->time_ms = c->time_ms > t->time_ms ? c->time_ms : t->time_ms;
+    for (unsigned i = 0; i < 4 && t->retry_first < t->retry_count &&
+                         t->time_ms - t->retries[t->retry_first].time_ms > RETRY_KEPT_MS;
+         i++) {
+        t->retry_first++;
+    }
+    const struct twin_retry *first = c->retry_key.size > 0 ? find_retry(t, c->retry_key) : NULL;
+    if (first != NULL && memcmp(first->hash, c->retry_hash, sizeof(first->hash)) != 0) {
+        *result = (struct kv_result){.status = STATUS_MISMATCH, .revision = t->revision};
+        return;
+    }
+    if (first != NULL) {
+        *result = first->result;
+        return;
+    }
+    apply_once(t, c, result);
+    if (c->retry_key.size > 0) {
+        result->retry_origin = c->retry_origin;
+        keep_retry(t, c, result);
+    }
 }
 
 enum status twin_get(const struct twin *t, struct slice key, uint64_t revision,

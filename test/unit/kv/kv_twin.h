@@ -20,12 +20,23 @@ struct twin_change {
     uint64_t time_ms;
 };
 
+struct twin_retry {
+    struct slice key; /* owned */
+    uint64_t hash[2];
+    uint64_t time_ms;
+    struct kv_result result;
+};
+
 struct twin {
     struct twin_change *changes; /* owned */
     size_t count;
     size_t capacity;
     uint64_t revision;
     uint64_t compact_revision;
+    uint64_t time_ms;           /* the highest of all commands */
+    struct twin_retry *retries; /* owned; every answer ever given to a command with a retry key */
+    size_t retry_count;
+    size_t retry_first; /* before this one they are forgotten */
 };
 
 void twin_init(struct twin *t);

@@ -23,6 +23,9 @@ static void assert_same(const struct kv_command *a, const struct kv_command *b)
     assert_true(slice_equal(a->value, b->value));
     assert_int_equal(a->lease, b->lease);
     assert_int_equal(a->revision, b->revision);
+    assert_true(slice_equal(a->retry_key, b->retry_key));
+    assert_memory_equal(a->retry_hash, b->retry_hash, sizeof(a->retry_hash));
+    assert_int_equal(a->retry_origin, b->retry_origin);
 }
 
 static void assert_round_trip(const struct kv_command *c)
@@ -48,6 +51,13 @@ static void commands_come_back_as_they_went(void **state)
          .condition_revision = UINT64_MAX,
          .key = slice_str("a/b")},
         {.op = KV_COMPACT, .time_ms = 7, .revision = 1u << 20},
+        {.op = KV_PUT,
+         .key = slice_str("k"),
+         .value = slice_str("v"),
+         .retry_key = slice_str("r"),
+         .retry_hash = {UINT64_MAX, 1},
+         .retry_origin = UINT64_MAX},
+        {.op = KV_DELETE, .key = slice_str("k"), .retry_key = slice_str("retry")},
     };
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
         assert_round_trip(&commands[i]);
@@ -71,6 +81,24 @@ static void a_put_of_16_and_256_bytes_costs_at_most_30_more(void **state)
     buf_deinit(&b);
 }
 
+static void rule_k2b_a_command_without_a_retry_key_pays_nothing_for_it(void **state)
+{
+    (void)state;
+    struct kv_command c = {.op = KV_PUT,
+                           .key = slice_str("k"),
+                           .value = slice_str("v"),
+                           .retry_hash = {1, 2},
+                           .retry_origin = 3};
+    struct buf b = {0};
+    kv_command_encode(&c, &b);
+    assert_int_equal(b.size, 9);
+    buf_clear(&b);
+    c.retry_key = slice_str("r");
+    kv_command_encode(&c, &b);
+    assert_int_equal(b.size, 9 + 2 + 16 + 1);
+    buf_deinit(&b);
+}
+
 static enum status decode(const struct buf *b)
 {
     struct kv_command ignored;
@@ -86,7 +114,9 @@ static void every_cut_and_every_extra_byte_is_corrupt(void **state)
                                  .time_ms = 1800000000000,
                                  .key = slice_str("some key"),
                                  .value = slice_str("some value"),
-                                 .lease = 300};
+                                 .lease = 300,
+                                 .retry_key = slice_str("some retry"),
+                                 .retry_origin = 300};
     struct buf b = {0};
     kv_command_encode(&c, &b);
     size_t whole = b.size;
@@ -127,6 +157,30 @@ static void a_number_longer_than_needed_is_corrupt(void **state)
     struct kv_command c;
     assert_int_equal(kv_command_decode(slice_of(shortest, sizeof(shortest)), &c), STATUS_OK);
     assert_int_equal(kv_command_decode(slice_of(longer, sizeof(longer)), &c), STATUS_CORRUPT);
+}
+
+static void rule_k2b_a_retry_key_has_1_to_128_bytes_and_is_not_for_compactions(void **state)
+{
+    (void)state;
+    struct buf b = {0};
+    for (size_t size = 0; size <= LIMIT_RETRY_KEY_BYTES + 1; size++) {
+        const uint8_t head[] = {1, 0x80 | KV_DELETE, 0, KV_ALWAYS, 1, 'k'};
+        buf_clear(&b);
+        buf_append(&b, head, sizeof(head));
+        buf_append_byte(&b, (uint8_t)(size | (size >= 0x80 ? 0x80 : 0)));
+        buf_append(&b, "\1", size >= 0x80 ? 1 : 0);
+        memset(buf_reserve(&b, size + 17), 'r', size + 17); /* and the hash, and the origin */
+        b.size += size + 17;
+        bool fits = size >= 1 && size <= LIMIT_RETRY_KEY_BYTES;
+        assert_int_equal(decode(&b), fits ? STATUS_OK : STATUS_CORRUPT);
+    }
+    b.data[1] = 0x80 | KV_COMPACT;
+    assert_int_equal(decode(&b), STATUS_CORRUPT);
+    const uint8_t compaction[] = {1, 0x80 | KV_COMPACT, 0, 5};
+    buf_clear(&b);
+    buf_append(&b, compaction, sizeof(compaction));
+    assert_int_equal(decode(&b), STATUS_CORRUPT);
+    buf_deinit(&b);
 }
 
 static void put_head(struct buf *b, size_t key_size)
@@ -179,7 +233,8 @@ static void run_damage(uint64_t seed)
                                      .condition = (enum kv_condition)rng_below(&rng, 4),
                                      .time_ms = rng_next(&rng) >> rng_below(&rng, 64),
                                      .key = slice_str("key"),
-                                     .value = slice_str("value")};
+                                     .value = slice_str("value"),
+                                     .retry_key = slice_str(rng_chance(&rng, 1, 2) ? "r" : "")};
         buf_clear(&b);
         kv_command_encode(&c, &b);
         for (uint64_t n = rng_between(&rng, 1, 3); n > 0; n--) {
@@ -208,6 +263,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(commands_come_back_as_they_went),
         cmocka_unit_test(a_put_of_16_and_256_bytes_costs_at_most_30_more),
+        cmocka_unit_test(rule_k2b_a_command_without_a_retry_key_pays_nothing_for_it),
+        cmocka_unit_test(rule_k2b_a_retry_key_has_1_to_128_bytes_and_is_not_for_compactions),
         cmocka_unit_test(every_cut_and_every_extra_byte_is_corrupt),
         cmocka_unit_test(unknown_formats_operations_and_conditions_are_corrupt),
         cmocka_unit_test(a_number_longer_than_needed_is_corrupt),

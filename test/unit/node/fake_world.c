@@ -135,6 +135,11 @@ static uint64_t op_now(struct loop *l)
     return local_now(fake_of_loop(l));
 }
 
+static uint64_t op_now_us(struct loop *l)
+{
+    return op_now(l) * 1000;
+}
+
 static uint64_t op_wall(struct loop *l)
 {
     return (uint64_t)((int64_t)op_now(l) + fake_of_loop(l)->wall_offset_ms);
@@ -202,6 +207,7 @@ static void op_stop(struct loop *base)
 
 static const struct loop_ops fake_ops = {
     .now_ms = op_now,
+    .now_us = op_now_us,
     .wall_ms = op_wall,
     .random = op_random,
     .timer_start = op_timer_start,

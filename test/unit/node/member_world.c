@@ -16,9 +16,12 @@
 #define PORT      4000
 #define SETTLE_MS 20000
 
-const char *const member_hosts[MEMBERS_MAX] = {"a", "b", "c"};
-static const char *const urls[MEMBERS_MAX] = {"http://a:4000", "http://b:4000", "http://c:4000"};
-const char *const member_names[MEMBERS_MAX] = {"node-1", "node-2", "node-3"};
+const char *const member_hosts[MEMBERS_MAX] = {"a", "b", "c", "d", "e", "f", "g"};
+static const char *const urls[MEMBERS_MAX] = {"http://a:4000", "http://b:4000", "http://c:4000",
+                                              "http://d:4000", "http://e:4000", "http://f:4000",
+                                              "http://g:4000"};
+const char *const member_names[MEMBERS_MAX] = {"node-1", "node-2", "node-3", "node-4",
+                                               "node-5", "node-6", "node-7"};
 
 static void on_fatal(void *context, int exit_code, const char *why)
 {
@@ -88,6 +91,21 @@ static struct fake_disk *create_disk(uint64_t seed)
     return fake_disk_create(&options);
 }
 
+/* Whom it is told of: the founders of each other, who joins of everybody or of one. */
+static uint32_t list_others(const struct cluster *c, int i, const char *others[MEMBERS_MAX])
+{
+    const struct member *m = &c->members[i];
+    uint32_t count = 0;
+    for (int j = 0; j < c->count; j++) {
+        bool wanted =
+            m->way == MEMBER_FOUNDS ? j < c->founders : (c->join_only < 0 || c->join_only == j);
+        if (j != i && wanted && m->way != MEMBER_ALONE) {
+            others[count++] = urls[j];
+        }
+    }
+    return count;
+}
+
 /* Its directory, under that name. */
 static enum status open_node(struct cluster *c, int i, const char *name, char **detail)
 {
@@ -98,8 +116,8 @@ static enum status open_node(struct cluster *c, int i, const char *name, char **
         .data_dir = member_names[i],
         .listen_host = member_hosts[i],
         .listen_port = PORT,
-        .peers = urls,
-        .peer_count = 0,
+        .election_policy = c->policy,
+        .priority = m->priority,
         .secret = c->secret,
         .heartbeat_ms = ELECTION_MS / 10,
         .election_timeout_ms = ELECTION_MS,
@@ -112,12 +130,14 @@ static enum status open_node(struct cluster *c, int i, const char *name, char **
         .context = m,
     };
     const char *others[MEMBERS_MAX];
-    for (int j = 0; j < c->count; j++) {
-        if (j != i) {
-            others[options.peer_count++] = urls[j];
-        }
+    uint32_t other_count = list_others(c, i, others);
+    if (m->way == MEMBER_JOINS) {
+        options.join = others;
+        options.join_count = other_count;
+    } else {
+        options.peers = others;
+        options.peer_count = other_count;
     }
-    options.peers = others;
     return node_open(&options, m->loop, fake_disk_as_disk(m->disk), &m->node, detail);
 }
 
@@ -142,7 +162,7 @@ void member_start(struct cluster *c, int i)
     m->fatal = NULL;
     m->fatal_code = 0;
     char *detail = NULL;
-    enum status s = open_node(c, i, member_names[i], &detail);
+    enum status s = open_node(c, i, m->alias != NULL ? m->alias : member_names[i], &detail);
     if (s != STATUS_OK) {
         fail_msg("%s cannot open: %s, %s", member_names[i], status_name(s),
                  detail != NULL ? detail : "");
@@ -190,6 +210,20 @@ void member_wipe(struct cluster *c, int i)
     m->disk = create_disk(rng_next(fake_world_rng(c->world)));
 }
 
+struct fake_disk *member_copy_disk(struct cluster *c, int i)
+{
+    CHECK(c->members[i].node == NULL);
+    return fake_disk_clone(c->members[i].disk);
+}
+
+void member_put_back(struct cluster *c, int i, struct fake_disk *copy)
+{
+    struct member *m = &c->members[i];
+    CHECK(m->node == NULL);
+    fake_disk_destroy(m->disk);
+    m->disk = copy;
+}
+
 void member_freeze(struct cluster *c, int i, bool frozen)
 {
     fake_process_freeze(c->members[i].loop, frozen);
@@ -201,6 +235,8 @@ struct cluster *cluster_create(uint64_t seed, int count)
     CHECK(count >= 1 && count <= MEMBERS_MAX);
     struct cluster *c = mem_calloc(1, sizeof(*c));
     c->count = count;
+    c->founders = count;
+    c->join_only = -1;
     c->quota_bytes = 1u << 30;
     c->history_ms = 600000;
     struct fake_options options = {.seed = seed,
@@ -212,6 +248,15 @@ struct cluster *cluster_create(uint64_t seed, int count)
         c->members[i].disk = create_disk(seed * 10 + (uint64_t)i);
     }
     return c;
+}
+
+int cluster_add(struct cluster *c, enum member_way way)
+{
+    CHECK_CMP(c->count, <, MEMBERS_MAX);
+    int i = c->count++;
+    c->members[i].way = way;
+    c->members[i].disk = create_disk(rng_next(fake_world_rng(c->world)));
+    return i;
 }
 
 void cluster_destroy(struct cluster *c)
@@ -250,7 +295,7 @@ int cluster_find_leader(const struct cluster *c)
 void cluster_expect_no_fatal(const struct cluster *c)
 {
     for (int i = 0; i < c->count; i++) {
-        if (c->members[i].fatal != NULL) {
+        if (c->members[i].fatal != NULL && !c->members[i].is_gone) {
             fail_msg("%s: exit %d: %s", member_names[i], c->members[i].fatal_code,
                      c->members[i].fatal);
         }
@@ -263,7 +308,7 @@ void cluster_heal(struct cluster *c)
         for (int j = 0; j < c->count; j++) {
             fake_world_cut(c->world, member_hosts[i], member_hosts[j], false);
         }
-        if (c->members[i].node == NULL) {
+        if (c->members[i].node == NULL && !c->members[i].is_gone) {
             member_start(c, i);
         }
         if (c->members[i].frozen) {
@@ -282,6 +327,9 @@ static bool is_settled(const struct cluster *c)
     node_status_get(c->members[leader].node, &first);
     for (int i = 0; i < c->count; i++) {
         struct node_status status;
+        if (c->members[i].is_gone) {
+            continue;
+        }
         node_status_get(c->members[i].node, &status);
         if (status.term != first.term || status.applied_index != first.last_index ||
             status.leader[0] == '\0') {

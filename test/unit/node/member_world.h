@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define MEMBERS_MAX        3
+#define MEMBERS_MAX        7
 #define ELECTION_MS        200
 #define REQUEST_TIMEOUT_MS 2000
 
@@ -18,7 +18,13 @@
 extern const char *const member_hosts[MEMBERS_MAX];
 extern const char *const member_names[MEMBERS_MAX];
 
+enum member_way { MEMBER_FOUNDS, MEMBER_JOINS, MEMBER_ALONE };
+
 struct member {
+    enum member_way way; /* of the founders, by --join, or a cluster of its own */
+    uint32_t priority;
+    const char *alias; /* its name; NULL = that of its number */
+    bool is_gone;      /* removed: nobody waits for it any more */
     struct fake_disk *disk;
     struct loop *loop;
     struct http_server *http;
@@ -32,7 +38,10 @@ struct cluster {
     struct fake_world *world;
     int count;
     struct member members[MEMBERS_MAX];
+    int founders;  /* the first of them */
+    int join_only; /* whom those that join are told of; -1 = all others */
     struct slice secret;
+    enum node_election_policy policy;
     /* Of members started from now on. */
     uint64_t quota_bytes;
     uint64_t history_ms;
@@ -46,11 +55,17 @@ struct cluster *cluster_create(uint64_t seed, int count);
 /* All run, one leads, all have the same. */
 struct cluster *cluster_settled(uint64_t seed, int count);
 void cluster_destroy(struct cluster *c);
+/* One more, with an empty disk, not started; its number. */
+int cluster_add(struct cluster *c, enum member_way way);
 void member_start(struct cluster *c, int i);
 /* Try to open its data directory under that name, and leave at once. */
 enum status member_try_open(struct cluster *c, int i, const char *name);
 /* kill -9, and perhaps the power goes too. */
 void member_stop(struct cluster *c, int i, bool power_loss);
+/* Its data directory as it is now, to put back later: rule C7. Requires: stopped. */
+struct fake_disk *member_copy_disk(struct cluster *c, int i);
+/* Owns the copy from here on. */
+void member_put_back(struct cluster *c, int i, struct fake_disk *copy);
 /* Its disk is another one, an empty one. Requires: stopped. */
 void member_wipe(struct cluster *c, int i);
 void member_freeze(struct cluster *c, int i, bool frozen);

@@ -412,42 +412,6 @@ static void malformed_notes_change_nothing(void **state)
     founding_destroy(f);
 }
 
-static void rule_e11_a_founded_member_tells_its_own_from_strangers(void **state)
-{
-    (void)state;
-    const char *fatal;
-    struct identity self = promised("a");
-    self.phase = FOUNDING_FOUNDED;
-    struct peer_hello h = hello_from("b", 3);
-    h.phase = FOUNDING_FOUNDED;
-    h.roster = self.roster;
-    assert_int_equal(founding_check_hello(&self, &h, &fatal), STATUS_OK);
-    h.phase = FOUNDING_PROMISED; /* it will learn from us that it is founded */
-    assert_int_equal(founding_check_hello(&self, &h, &fatal), STATUS_OK);
-    h.phase = FOUNDING_FRESH; /* a disk that forgot its promise */
-    h.roster = (struct roster){0};
-    assert_int_equal(founding_check_hello(&self, &h, &fatal), STATUS_NOT_FOUND);
-
-    /* A wiped member of the roster is a stranger; our hello tells it why. */
-    h.incarnation = disk_of('q');
-    assert_int_equal(founding_check_hello(&self, &h, &fatal), STATUS_NOT_FOUND);
-    assert_null(fatal);
-
-    /* Another cluster, though it uses the same names: never fatal, or two clusters whose ports were
-     * swapped would end each other. */
-    h = hello_from("b", 3);
-    h.phase = FOUNDING_FOUNDED;
-    h.roster = self.roster;
-    h.roster.cluster = (struct uuid){{12}};
-    h.roster.members[0].incarnation = disk_of('q');
-    assert_int_equal(founding_check_hello(&self, &h, &fatal), STATUS_CONFLICT);
-    assert_null(fatal);
-
-    h.roster.cluster = self.roster.cluster;
-    assert_int_equal(founding_check_hello(&self, &h, &fatal), STATUS_DENIED);
-    assert_non_null(strstr(fatal, "the data directory of a was replaced"));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -465,7 +429,6 @@ int main(void)
         cmocka_unit_test(numbers_of_founders_that_differ_are_explained_and_nothing_is_founded),
         cmocka_unit_test(the_text_says_who_is_missing),
         cmocka_unit_test(malformed_notes_change_nothing),
-        cmocka_unit_test(rule_e11_a_founded_member_tells_its_own_from_strangers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
  *     at most;
  * and at the end, with everybody started and linked and no disk wiped: all are founded, alike. */
 #include "node/founding.h"
+#include "node/membership_annex.h"
 
 #include "base/mem.h"
 #include "base/rng.h"
@@ -257,10 +258,11 @@ static void see(struct world *w, uint32_t self, const struct message *message)
         obey(w, self);
         return;
     }
-    const char *fatal;
-    enum status s = founding_check_hello(&m->disk, &message->hello, &fatal);
-    assert_null(fatal);
-    if (s == STATUS_OK) {
+    struct membership founded;
+    struct raft_config config;
+    membership_found(&m->disk.roster, &founded, &config);
+    if (membership_judge_hello(&m->disk.roster, &founded, &config, &message->hello) ==
+        HELLO_WELCOME) {
         assert_non_null(roster_find(&m->disk.roster, message->from_disk));
     }
 }

@@ -156,6 +156,57 @@ static void identities_come_back_in_every_phase(void **state)
     }
 }
 
+/* d joined a, b and c, and was removed later. */
+static struct identity joined_identity(void)
+{
+    struct identity id = identity_of(FOUNDING_FOUNDED);
+    snprintf(id.name, sizeof(id.name), "node-d");
+    id.incarnation = uuid_of(4);
+    id.joined = roster_of(4);
+    id.joined_index = 17;
+    id.boots = 3;
+    id.end = IDENTITY_REMOVED;
+    id.end_index = 40;
+    return id;
+}
+
+static enum status round_trip(const struct identity *id, struct identity *back)
+{
+    struct buf b = {0};
+    identity_encode(id, &b);
+    enum status s = identity_decode(buf_slice(&b), back);
+    buf_deinit(&b);
+    return s;
+}
+
+static void identities_of_members_that_joined_come_back_and_impossible_ones_do_not(void **state)
+{
+    (void)state;
+    const struct identity id = joined_identity();
+    struct identity back;
+    assert_int_equal(round_trip(&id, &back), STATUS_OK);
+    assert_true(roster_equal(&back.joined, &id.joined));
+    assert_int_equal(back.joined_index, 17);
+    assert_int_equal(back.boots, 3);
+    assert_int_equal(back.end, IDENTITY_REMOVED);
+    assert_int_equal(back.end_index, 40);
+    struct identity bad = id;
+    bad.end = IDENTITY_GOES_ON;
+    assert_int_equal(round_trip(&bad, &back), STATUS_CORRUPT);
+    bad = id;
+    bad.joined_index = 0;
+    assert_int_equal(round_trip(&bad, &back), STATUS_CORRUPT);
+    bad = id;
+    bad.joined = roster_of(3); /* not itself */
+    assert_int_equal(round_trip(&bad, &back), STATUS_CORRUPT);
+    bad = id;
+    bad.joined.cluster = uuid_of(77);
+    assert_int_equal(round_trip(&bad, &back), STATUS_CORRUPT);
+    bad = id;
+    bad.phase = FOUNDING_PROMISED;
+    assert_int_equal(round_trip(&bad, &back), STATUS_CORRUPT);
+}
+
 static void an_identity_of_another_format_is_named_and_a_wrong_one_refused(void **state)
 {
     (void)state;
@@ -182,7 +233,7 @@ static void changed_bytes_never_give_what_the_encoder_would_not_write(void **sta
     (void)state;
     struct rng chance;
     rng_init(&chance, 7);
-    struct identity id = identity_of(FOUNDING_PROMISED);
+    struct identity id = joined_identity();
     struct buf b = {0};
     identity_encode(&id, &b);
     for (int i = 0; i < 20000; i++) {
@@ -227,6 +278,7 @@ int main(void)
         cmocka_unit_test(rosters_out_of_order_or_with_doubles_are_refused),
         cmocka_unit_test(cut_or_longer_rosters_are_refused),
         cmocka_unit_test(identities_come_back_in_every_phase),
+        cmocka_unit_test(identities_of_members_that_joined_come_back_and_impossible_ones_do_not),
         cmocka_unit_test(an_identity_of_another_format_is_named_and_a_wrong_one_refused),
         cmocka_unit_test(changed_bytes_never_give_what_the_encoder_would_not_write),
         cmocka_unit_test(names_follow_the_contract),

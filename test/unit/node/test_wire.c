@@ -67,6 +67,8 @@ static void make_sample(struct sample *s, struct rng *r)
         .probe = odd_number(r),
         .round = odd_number(r),
         .sent_ms = odd_number(r),
+        .lease_ms = (uint32_t)odd_number(r),
+        .recovering = rng_chance(r, 1, 2),
         .reject = rng_chance(r, 1, 2),
         .transfer = rng_chance(r, 1, 2),
         .bulk = rng_chance(r, 1, 2),
@@ -220,7 +222,7 @@ static void unknown_types_flags_and_senders_are_refused(void **state)
     const struct {
         size_t at;
         uint8_t value;
-    } changes[] = {{0, 0}, {0, RAFT_MSG_SNAPSHOT}, {0, 200}, {1, 8}, {3, 2}, {4, 0}, {12, 0}};
+    } changes[] = {{0, 0}, {0, RAFT_MSG_SNAPSHOT}, {0, 200}, {1, 16}, {3, 4}, {4, 0}, {12, 0}};
     for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
         uint8_t before = b.data[changes[i].at];
         b.data[changes[i].at] = changes[i].value;
@@ -239,7 +241,10 @@ static struct peer_hello hello_of(enum founding_phase phase)
                            .phase = phase,
                            .founders = 3,
                            .term = 77,
-                           .leads = true};
+                           .leads = true,
+                           .joins = phase == FOUNDING_FRESH,
+                           .boots = 7,
+                           .priority = 9};
     snprintf(h.name, sizeof(h.name), "node-1");
     snprintf(h.advertise, sizeof(h.advertise), "http://a:1");
     snprintf(h.dialled, sizeof(h.dialled), "http://b:2");
@@ -269,6 +274,9 @@ static void hellos_come_back_and_broken_ones_are_refused(void **state)
         assert_int_equal(back.founders, 3);
         assert_int_equal(back.phase, phase);
         assert_true(back.leads);
+        assert_int_equal(back.joins, phase == FOUNDING_FRESH);
+        assert_int_equal(back.boots, 7);
+        assert_int_equal(back.priority, 9);
         assert_true(roster_equal(&back.roster, &h.roster));
         for (size_t size = 0; size < b.size; size++) {
             assert_int_equal(wire_decode_hello(slice_of(b.data, size), &back), STATUS_CORRUPT);

@@ -10,7 +10,17 @@ void core_start(struct one_core *c, const struct core_setup *setup)
     struct entry_id runs[16];
     struct raft_entry tail[16];
     struct raft_restored restored = {
-        .term = setup->term, .vote = setup->vote, .commit = setup->commit, .runs = runs};
+        .term = setup->term,
+        .vote = setup->vote,
+        .commit = setup->commit > setup->base.index ? setup->commit : setup->base.index,
+        .applied = setup->base.index,
+        .snapshot = setup->base,
+        .first = setup->base.index + 1,
+        .base_term = setup->base.term,
+        .lease_promise_ms = setup->lease_promise_ms,
+        .recovering = setup->recovering,
+        .last = setup->base.index,
+        .runs = runs};
     node_id id = 1;
     for (uint32_t i = 0; i < setup->voters; i++) {
         restored.config.voters[restored.config.voter_count++] = id++;
@@ -18,21 +28,31 @@ void core_start(struct one_core *c, const struct core_setup *setup)
     for (uint32_t i = 0; i < setup->learners; i++) {
         restored.config.learners[restored.config.learner_count++] = id++;
     }
-    while (restored.last < 16 && setup->terms[restored.last] != 0) {
-        raft_term term = setup->terms[restored.last];
-        tail[restored.last++] = (struct raft_entry){.term = term};
+    for (uint32_t i = 0; i < 16 && setup->terms[i] != 0; i++) {
+        raft_term term = setup->terms[i];
+        tail[i] = (struct raft_entry){.term = term};
+        restored.last++;
         if (restored.run_count == 0 || runs[restored.run_count - 1].term != term) {
             runs[restored.run_count++] = (struct entry_id){.term = term, .index = restored.last};
         }
     }
-    restored.tail_first = 1;
+    if (setup->last_config.voter_count > 0) {
+        struct raft_entry *entry = &tail[restored.last - restored.first];
+        entry->type = RAFT_ENTRY_CONFIG;
+        entry->payload = raft_config_encode(&setup->last_config, slice_str("old"));
+    }
+    restored.tail_first = restored.first;
     restored.tail = tail;
     struct raft_options options = setup->options;
     options.self = setup->self != 0 ? setup->self : 1;
     options.election_timeout_ms = CORE_ELECTION_MS;
     options.heartbeat_ms = CORE_HEARTBEAT_MS;
     options.seed = options.seed != 0 ? options.seed : 1;
+    c->self = options.self;
     c->raft = raft_create(&options, &restored, c->now_ms);
+    if (setup->last_config.voter_count > 0) {
+        blob_unref(tail[restored.last - restored.first].payload);
+    }
 }
 
 void core_stop(struct one_core *c)
@@ -100,11 +120,16 @@ enum status core_read(struct one_core *c, uint64_t token)
     return core_step(c, &(struct raft_input){.kind = RAFT_INPUT_READ, .token = token});
 }
 
+enum status core_change(struct one_core *c, const struct raft_config *config)
+{
+    return core_step(
+        c, &(struct raft_input){.kind = RAFT_INPUT_CHANGE, .change = {config, slice_str("annex")}});
+}
+
 struct raft_message core_message(const struct one_core *c, enum raft_message_type type,
                                  node_id from, raft_term term)
 {
-    (void)c;
-    return (struct raft_message){.type = type, .from = from, .to = 1, .term = term};
+    return (struct raft_message){.type = type, .from = from, .to = c->self, .term = term};
 }
 
 const struct raft_message *core_sent(const struct one_core *c, enum raft_message_type type,
@@ -143,7 +168,7 @@ static void vote_of_all(struct one_core *c, enum raft_message_type type, raft_te
     const struct raft_config config = *raft_active_config(c->raft);
     enum raft_role asking = raft_role(c->raft);
     for (uint32_t i = 0; i < config.voter_count; i++) {
-        if (config.voters[i] != 1 && raft_role(c->raft) == asking) {
+        if (config.voters[i] != c->self && raft_role(c->raft) == asking) {
             struct raft_message m = core_message(c, type, config.voters[i], term);
             core_deliver(c, &m);
         }

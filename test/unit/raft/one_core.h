@@ -15,6 +15,7 @@ struct one_core {
     uint64_t now_ms;
     struct raft_output out;
     bool writing; /* a persist is outstanding */
+    node_id self;
     struct raft_snapshot snapshot;
 };
 
@@ -27,8 +28,12 @@ struct core_setup {
     raft_term term;
     node_id vote;
     raft_index commit;
+    struct entry_id base; /* the entry before these, in a snapshot */
     raft_term terms[16];
-    struct raft_options options; /* bounds only */
+    bool recovering;
+    uint32_t lease_promise_ms;
+    struct raft_config last_config; /* with voters: the last of these entries is this one */
+    struct raft_options options;    /* bounds only */
 };
 
 void core_start(struct one_core *c, const struct core_setup *setup);
@@ -42,6 +47,7 @@ void core_settle(struct one_core *c);
 void core_wait(struct one_core *c, uint64_t ms);
 enum status core_propose(struct one_core *c, uint32_t payload_bytes);
 enum status core_read(struct one_core *c, uint64_t token);
+enum status core_change(struct one_core *c, const struct raft_config *config);
 
 /* From another member to this one, of term `term`. */
 struct raft_message core_message(const struct one_core *c, enum raft_message_type type,
@@ -51,9 +57,9 @@ const struct raft_message *core_sent(const struct one_core *c, enum raft_message
                                      node_id to);
 uint32_t core_sent_count(const struct one_core *c, enum raft_message_type type);
 bool core_saw(const struct one_core *c, enum raft_event_kind kind);
-/* Time out, win with the votes of everybody else, sync the no-op. Needs >= 1 voter. */
+/* Time out, win with the votes of everybody else. The no-op is not synced. Needs >= 1 voter. */
 void core_lead(struct one_core *c);
-/* Acknowledge to a leading core everything it has, in the name of `from`. */
+/* Acknowledge to a leading core everything up to `match`, in the name of `from`. */
 void core_acknowledge(struct one_core *c, node_id from, raft_index match);
 /* An answer of `from` to the newest heartbeat or append of the last output to it. */
 void core_echo(struct one_core *c, node_id from);

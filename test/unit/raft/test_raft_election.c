@@ -501,20 +501,79 @@ static void rule_e13_a_learner_answers_votes_and_never_campaigns(void **state)
     core_stop(&c);
 }
 
-static void
-rule_e14_one_that_its_configuration_does_not_name_campaigns_and_does_not_count_itself(void **state)
+static void rule_q5_a_learner_forgets_a_leader_that_fell_silent(void **state)
 {
     (void)state;
     struct one_core c;
-    core_start(&c, &(struct core_setup){.self = 9, .voters = 3});
+    core_start(&c, &(struct core_setup){.self = 4, .voters = 3, .learners = 1});
+    struct raft_message m = core_message(&c, RAFT_MSG_HEARTBEAT, 2, 1);
+    core_deliver(&c, &m);
+    core_settle(&c);
+    assert_int_equal(raft_leader(c.raft), 2);
+    core_wait(&c, c.out.deadline_ms - c.now_ms);
+    assert_int_equal(raft_leader(c.raft), 0);
+    assert_int_equal(raft_role(c.raft), RAFT_FOLLOWER);
+    assert_true(c.out.deadline_ms == UINT64_MAX);
+    assert_int_equal(core_read(&c, 1), STATUS_NOT_LEADER);
+    core_stop(&c);
+}
+
+static void
+rule_e14_one_that_an_uncommitted_configuration_leaves_out_campaigns_without_itself(void **state)
+{
+    (void)state;
+    struct one_core c;
+    core_start(&c, &(struct core_setup){.self = 3,
+                                        .voters = 3,
+                                        .terms = {1, 1},
+                                        .commit = 1,
+                                        .last_config = {.voter_count = 2, .voters = {1, 2}}});
     core_wait(&c, 2 * CORE_ELECTION_MS);
     assert_int_equal(raft_role(c.raft), RAFT_PRECANDIDATE);
-    struct raft_message m = {.type = RAFT_MSG_PREVOTE_REPLY, .from = 1, .to = 9, .term = 1};
+    struct raft_message m = core_message(&c, RAFT_MSG_PREVOTE_REPLY, 1, 2);
     core_deliver(&c, &m);
-    assert_int_equal(raft_role(c.raft), RAFT_PRECANDIDATE); /* 1 of 3, not 2 of 3 */
+    assert_int_equal(raft_role(c.raft), RAFT_PRECANDIDATE); /* 1 of 2, not 2 of 3 */
     m.from = 2;
     core_deliver(&c, &m);
     assert_int_equal(raft_role(c.raft), RAFT_CANDIDATE);
+    core_stop(&c);
+}
+
+static void rule_e14_one_that_a_committed_configuration_leaves_out_is_quiet(void **state)
+{
+    (void)state;
+    struct one_core c;
+    core_start(&c, &(struct core_setup){.self = 3,
+                                        .voters = 3,
+                                        .terms = {1, 1},
+                                        .commit = 2,
+                                        .last_config = {.voter_count = 2, .voters = {1, 2}}});
+    core_wait(&c, 10 * CORE_ELECTION_MS);
+    assert_int_equal(raft_role(c.raft), RAFT_FOLLOWER);
+    assert_true(c.out.deadline_ms == UINT64_MAX);
+    assert_int_equal(core_step(&c, &(struct raft_input){.kind = RAFT_INPUT_CAMPAIGN}),
+                     STATUS_NOT_FOUND);
+    core_stop(&c);
+}
+
+static void rule_e14_one_that_is_to_become_a_learner_campaigns_until_that_is_committed(void **state)
+{
+    (void)state;
+    struct core_setup setup = {
+        .self = 3,
+        .voters = 3,
+        .terms = {1, 1},
+        .commit = 1,
+        .last_config = {.voter_count = 2, .voters = {1, 2}, .learner_count = 1, .learners = {3}}};
+    struct one_core c;
+    core_start(&c, &setup);
+    core_wait(&c, 2 * CORE_ELECTION_MS);
+    assert_int_equal(raft_role(c.raft), RAFT_PRECANDIDATE);
+    core_stop(&c);
+    setup.commit = 2;
+    core_start(&c, &setup);
+    core_wait(&c, 2 * CORE_ELECTION_MS);
+    assert_int_equal(raft_role(c.raft), RAFT_FOLLOWER);
     core_stop(&c);
 }
 
@@ -570,7 +629,11 @@ int main(void)
         cmocka_unit_test(rule_e12_votes_count_once_and_only_those_of_voters),
         cmocka_unit_test(rule_e13_a_learner_answers_votes_and_never_campaigns),
         cmocka_unit_test(
-            rule_e14_one_that_its_configuration_does_not_name_campaigns_and_does_not_count_itself),
+            rule_e14_one_that_an_uncommitted_configuration_leaves_out_campaigns_without_itself),
+        cmocka_unit_test(rule_q5_a_learner_forgets_a_leader_that_fell_silent),
+        cmocka_unit_test(rule_e14_one_that_a_committed_configuration_leaves_out_is_quiet),
+        cmocka_unit_test(
+            rule_e14_one_that_is_to_become_a_learner_campaigns_until_that_is_committed),
         cmocka_unit_test(a_lone_voter_leads_at_once_and_needs_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

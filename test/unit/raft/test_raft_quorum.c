@@ -94,16 +94,37 @@ static void a_configuration_without_voters_decides_nothing(void **state)
     assert_int_equal(quorum_value(&c, values, value_of), 0);
 }
 
+static const struct raft_preference nobody;
+
+static uint32_t rank(const struct raft_config *c, const struct raft_preference *p, node_id id,
+                     node_id without)
+{
+    return config_voter_rank(c, p, (struct voter_pair){.id = id, .without = without});
+}
+
 static void rule_e6b_ranks_are_dense_and_leave_out_the_lost_one(void **state)
 {
     (void)state;
     const struct raft_config c = {
         .voter_count = 3, .voters = {30, 10, 20}, .outgoing_count = 2, .outgoing = {20, 5}};
-    assert_int_equal(config_voter_rank(&c, 5, 10), 0);
-    assert_int_equal(config_voter_rank(&c, 20, 10), 1);
-    assert_int_equal(config_voter_rank(&c, 30, 10), 2);
-    assert_int_equal(config_voter_rank(&c, 30, 20), 2);
-    assert_int_equal(config_voter_rank(&c, 30, 99), 3);
+    assert_int_equal(rank(&c, &nobody, 5, 10), 0);
+    assert_int_equal(rank(&c, &nobody, 20, 10), 1);
+    assert_int_equal(rank(&c, &nobody, 30, 10), 2);
+    assert_int_equal(rank(&c, &nobody, 30, 20), 2);
+    assert_int_equal(rank(&c, &nobody, 30, 99), 3);
+}
+
+static void rule_e10_preferred_voters_rank_first_and_the_rest_by_id(void **state)
+{
+    (void)state;
+    const struct raft_config c = {
+        .voter_count = 3, .voters = {30, 10, 20}, .outgoing_count = 2, .outgoing = {20, 5}};
+    const struct raft_preference p = {.count = 3, .order = {30, 77, 20}};
+    assert_int_equal(rank(&c, &p, 30, 10), 0);
+    assert_int_equal(rank(&c, &p, 20, 10), 1);
+    assert_int_equal(rank(&c, &p, 5, 10), 2);
+    assert_int_equal(rank(&c, &p, 10, 0), 3);
+    assert_int_equal(rank(&c, &p, 20, 30), 0);
 }
 
 static void a_lone_voter_is_alone_in_both_halves(void **state)
@@ -124,6 +145,7 @@ int main(void)
         cmocka_unit_test(rule_e12_a_majority_of_the_union_is_not_a_quorum),
         cmocka_unit_test(a_configuration_without_voters_decides_nothing),
         cmocka_unit_test(rule_e6b_ranks_are_dense_and_leave_out_the_lost_one),
+        cmocka_unit_test(rule_e10_preferred_voters_rank_first_and_the_rest_by_id),
         cmocka_unit_test(a_lone_voter_is_alone_in_both_halves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,6 +6,8 @@
  *   RAFT_SEED=n     one schedule; a failure prints the command
  *   RAFT_TRACE=1    print every event and message
  *   RAFT_VERBOSE=1  what was seen, and how fast */
+#include "churn.h"
+#include "hardship.h"
 #include "world.h"
 
 #include "world_check.h"
@@ -44,6 +46,21 @@ struct marks {
     uint64_t lone;
     uint64_t joint;
     uint64_t outside; /* members that stayed broken to the end */
+    uint64_t snapshots;
+    uint64_t snapshots_needed;
+    uint64_t installs;
+    uint64_t installs_kept;
+    uint64_t losses;
+    uint64_t recovered;
+    uint64_t lease_reads;
+    uint64_t changes;
+    uint64_t joint_committed;
+    uint64_t rolled_back;
+    uint64_t refused_behind;
+    uint64_t refused_no_quorum;
+    uint64_t leader_removed;
+    uint64_t handed_back;
+    uint64_t removed; /* members that ran on without belonging to anything */
 };
 
 static struct marks marks;
@@ -64,6 +81,21 @@ static void note_event(void *context, node_id id, const struct raft_event *event
     marks.quorums_lost += event->kind == RAFT_EVENT_QUORUM_LOST;
     marks.leaders_lost += event->kind == RAFT_EVENT_LEADER_LOST;
     marks.dropped += event->kind == RAFT_EVENT_DROPPED;
+    marks.snapshots_needed += event->kind == RAFT_EVENT_SNAPSHOT_NEEDED;
+    marks.recovered += event->kind == RAFT_EVENT_RECOVERED;
+    marks.joint_committed += event->kind == RAFT_EVENT_CONFIG_COMMITTED && event->b == 1;
+    marks.rolled_back += event->kind == RAFT_EVENT_CONFIG_ROLLED_BACK;
+    marks.handed_back += event->kind == RAFT_EVENT_PREFERRED;
+}
+
+static void note_host(void *context, node_id id, const char *what, raft_index index)
+{
+    (void)context;
+    if (traced != NULL) {
+        printf("[%llu] n%llu %s %llu\n", (unsigned long long)traced->now_ms, (unsigned long long)id,
+               what, (unsigned long long)index);
+    }
+    marks.snapshots += strcmp(what, "snapshot") == 0;
 }
 
 static void note_message(void *context, const struct raft_message *m, bool lost)
@@ -138,9 +170,21 @@ static void draw_cluster(struct world *w)
         .uncommitted_bytes_max = draw_bound(w, 1, 500),
         .uncommitted_entries_max = draw_bound(w, 1, 8),
         .tail_bytes_max = draw_bound(w, 1, 800),
+        .lease_reads = toss(w, 40),
+        .clock_rate_error_percent = (uint32_t)rng_between(&w->rng, 1, 30),
     };
-    for (uint32_t i = 0; i < count; i++) {
+    uint32_t spare = toss(w, 50) ? (uint32_t)rng_below(&w->rng, 4) : 0; /* may be added */
+    for (uint32_t i = 0; i < count + spare && i < WORLD_NODES_MAX; i++) {
         world_add(w, &options, &config);
+    }
+    w->snapshot_every = toss(w, 50) ? 0 : (uint32_t)rng_between(&w->rng, 1, 50);
+    w->snapshot_slack = toss(w, 50) ? 0 : (uint32_t)rng_between(&w->rng, 1, 30);
+    w->transfer_max_ms = rng_between(&w->rng, w->transfer_min_ms, 100);
+    if (options.lease_reads) {
+        hardship_set_clocks(w, options.clock_rate_error_percent);
+    }
+    if (toss(w, 50)) {
+        churn_prefer(w);
     }
 }
 
@@ -154,6 +198,8 @@ struct faults {
     bool transfers;
     bool pauses;
     bool noise;
+    bool losses; /* of a part of the log */
+    bool churn;  /* no fault, but a reason for many */
 };
 
 static struct faults draw_faults(struct world *w)
@@ -165,7 +211,9 @@ static struct faults draw_faults(struct world *w)
                        .losses_told = toss(w, 50),
                        .transfers = toss(w, 50),
                        .pauses = toss(w, 25),
-                       .noise = toss(w, 25)};
+                       .noise = toss(w, 25),
+                       .losses = toss(w, 40),
+                       .churn = toss(w, 60)};
     w->turn_now = toss(w, 50) ? 100 : 30;
     w->page = toss(w, 50) ? 0 : (uint32_t)rng_between(&w->rng, 1, 5);
     w->load_fails = toss(w, 50) ? 0 : 30;
@@ -221,6 +269,48 @@ static void crash_or_start(struct world *w)
     } else {
         world_start(w, id);
     }
+}
+
+static bool can_always_decide(const struct world *w, const bool *core);
+
+static bool someone_recovers(const struct world *w)
+{
+    for (node_id id = 1; id <= w->node_count; id++) {
+        if (w->nodes[id].disk.recovering) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* One member's disk loses a part of its log; never when the others could not go on without it, and
+ * one at a time: two might be all that held an entry. */
+static void lose_something(struct world *w)
+{
+    node_id id = any_node(w);
+    bool others[WORLD_NODES_MAX + 1];
+    for (node_id other = 1; other <= w->node_count; other++) {
+        others[other] = other != id;
+        if (!world_is_up(w, other)) {
+            return;
+        }
+    }
+    const struct world_disk *disk = &w->nodes[id].disk;
+    if (someone_recovers(w) || !can_always_decide(w, others)) {
+        return;
+    }
+    world_crash(w, id);
+    if (disk->count > 0) {
+        raft_index last = world_disk_last(disk);
+        uint64_t most = toss(w, 50) ? 3 : disk->count;
+        raft_index from =
+            last + 1 - rng_between(&w->rng, 1, most < disk->count ? most : disk->count);
+        if (from > disk->snapshot.id.index) {
+            world_lose(w, id, from);
+            marks.losses++;
+        }
+    }
+    world_start(w, id);
 }
 
 static void tell_lost(struct world *w, node_id id)
@@ -307,6 +397,30 @@ static void strand_target(struct world *w)
     }
 }
 
+static void change_members(struct world *w, const struct faults *f)
+{
+    if (toss(w, 10)) {
+        churn_bar(w, any_node(w), toss(w, 50));
+    }
+    node_id id = toss(w, 90) ? world_leader(w) : any_node(w);
+    if (id == 0 || !world_is_up(w, id) || w->nodes[id].paused || someone_recovers(w)) {
+        return; /* the rest was enough without that one, and must stay so */
+    }
+    if (f->partitions && toss(w, 25)) {
+        overthrow(w); /* nobody hears of the change, it is rolled back (rule C3) */
+    }
+    enum status s = churn_ask(w, id);
+    marks.changes += s == STATUS_OK;
+    marks.refused_behind += s == STATUS_BEHIND;
+    marks.refused_no_quorum += s == STATUS_NO_QUORUM;
+    const struct raft_config *now = raft_active_config(w->nodes[id].raft);
+    bool stays = false;
+    for (uint32_t i = 0; i < now->voter_count; i++) {
+        stays = stays || now->voters[i] == id;
+    }
+    marks.leader_removed += s == STATUS_OK && !stays;
+}
+
 static void disturb(struct world *w, const struct faults *f)
 {
     node_id id = any_node(w);
@@ -316,11 +430,17 @@ static void disturb(struct world *w, const struct faults *f)
     if (f->losses_told && f->partitions && toss(w, 5)) {
         overthrow(w);
     }
+    if (w->nodes[1].options.lease_reads && f->partitions && toss(w, 5)) {
+        hardship_attack_lease(w);
+    }
     if (toss(w, 15)) {
         world_set_all_links(w, WORLD_LINK_OPEN);
     }
     if (f->crashes && toss(w, 8)) {
         crash_or_start(w);
+    }
+    if (f->losses && toss(w, 4)) {
+        lose_something(w);
     }
     if (f->slow_disks && toss(w, 10)) {
         world_set_disk(w, id, rng_below(&w->rng, 80), toss(w, 20));
@@ -342,8 +462,9 @@ static void disturb(struct world *w, const struct faults *f)
     }
     if (f->transfers && toss(w, 5)) {
         static const enum raft_input_kind kinds[] = {RAFT_INPUT_TRANSFER, RAFT_INPUT_CAMPAIGN,
-                                                     RAFT_INPUT_STALLED, RAFT_INPUT_UNREACHABLE};
-        struct raft_input input = {.kind = kinds[rng_below(&w->rng, 4)],
+                                                     RAFT_INPUT_STALLED, RAFT_INPUT_UNREACHABLE,
+                                                     RAFT_INPUT_CLOCK_JUMPED};
+        struct raft_input input = {.kind = kinds[rng_below(&w->rng, 5)],
                                    .target = rng_between(&w->rng, 0, w->node_count)};
         (void)!world_input(w, id, &input);
     }
@@ -378,6 +499,31 @@ static bool can_decide(const struct raft_config *c, const bool *core)
            (c->outgoing_count == 0 || has_majority(c->outgoing, c->outgoing_count, core));
 }
 
+/* By every configuration that may come into force yet: the newest that was applied anywhere, and
+ * all beyond it that any log holds. */
+static bool can_always_decide(const struct world *w, const bool *core)
+{
+    raft_index floor = 0;
+    const struct raft_config *applied = checker_config(w, &floor);
+    if (!can_decide(applied != NULL ? applied : &w->nodes[1].config, core)) {
+        return false;
+    }
+    for (node_id id = 1; id <= w->node_count; id++) {
+        const struct raft *r = w->nodes[id].raft;
+        struct raft_config_view view;
+        raft_config_view(r, &view);
+        for (raft_index i = view.id.index; i > floor; i = view.id.index - 1) {
+            if (!raft_config_at(r, i, &view) || view.id.index <= floor) {
+                break;
+            }
+            if (!can_decide(view.config, core)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 /* Leave a member outside of the core for ever: dead, cut off, deaf or mute. */
 static void put_outside(struct world *w, node_id id)
 {
@@ -395,6 +541,16 @@ static void put_outside(struct world *w, node_id id)
     }
 }
 
+/* Without the one that lost something. */
+static bool can_elect(const struct world *w, const bool *core)
+{
+    bool whole[WORLD_NODES_MAX + 1];
+    for (node_id id = 1; id <= w->node_count; id++) {
+        whole[id] = core[id] && !w->nodes[id].disk.recovering;
+    }
+    return can_always_decide(w, whole);
+}
+
 /* Mend the network and the disks; draw the core, which can decide, and leave the others broken.
  * Returns how many. */
 static uint32_t mend(struct world *w, bool *core)
@@ -403,6 +559,7 @@ static uint32_t mend(struct world *w, bool *core)
     w->duplicates = 0;
     w->delay_max_ms = w->delay_min_ms + 3;
     w->load_fails = 0;
+    w->transfer_max_ms = w->transfer_min_ms;
     world_set_all_links(w, WORLD_LINK_OPEN);
     for (node_id id = 1; id <= w->node_count; id++) {
         core[id] = true;
@@ -411,12 +568,15 @@ static uint32_t mend(struct world *w, bool *core)
         }
         world_set_disk(w, id, 1, false);
         world_pause(w, id, false);
+        churn_bar(w, id, false);
     }
     uint32_t outside = 0;
     bool some_stay = toss(w, 50);
     for (node_id id = 1; some_stay && id <= w->node_count; id++) {
         core[id] = toss(w, 50);
-        core[id] = core[id] || !can_decide(&w->nodes[1].config, core);
+        core[id] = core[id] || !can_elect(w, core);
+    }
+    for (node_id id = 1; id <= w->node_count; id++) {
         if (!core[id]) {
             put_outside(w, id);
             outside++;
@@ -426,13 +586,31 @@ static uint32_t mend(struct world *w, bool *core)
     return outside;
 }
 
-static node_id any_core_node(struct world *w, const bool *core)
+static node_id any_core_member(struct world *w, const bool *core)
 {
+    const struct raft_config *config = raft_active_config(w->nodes[world_leader(w)].raft);
     node_id id = any_node(w);
-    while (!core[id]) {
+    while (!core[id] || !world_config_names(config, id)) {
         id = any_node(w);
     }
     return id;
+}
+
+/* Whoever does not belong to the cluster any more, or is cut off from it, disturbs nobody: neither
+ * leader nor term change (rules C6, E4, E6). */
+static void check_quiet(struct world *w)
+{
+    node_id leader = world_leader(w);
+    const struct raft *r = w->nodes[leader].raft;
+    raft_term term = raft_term_now(r);
+    for (node_id id = 1; id <= w->node_count; id++) {
+        marks.removed += world_is_up(w, id) && !world_config_names(raft_active_config(r), id);
+    }
+    bool prefers = w->nodes[leader].preference.hand_back;
+    world_run(w, 10 * ELECTION_MS);
+    if (!prefers && (world_leader(w) != leader || raft_term_now(r) != term)) {
+        world_fail(w, "C6: somebody disturbs a cluster that is well");
+    }
 }
 
 /* With the rest broken for ever, the core has within a bounded time one leader and one log, takes
@@ -449,10 +627,11 @@ static void heal_and_converge(struct world *w)
         raft_index before = checker_committed(w);
         uint64_t answered = checker_reads_answered(w);
         if (world_propose(w, world_leader(w), 8) == STATUS_OK &&
-            world_read(w, any_core_node(w, core)) == STATUS_OK) {
+            world_read(w, any_core_member(w, core)) == STATUS_OK) {
             world_run(w, ELECTION_MS);
             if (world_is_converged(w, core) && checker_committed(w) > before &&
                 checker_reads_answered(w) > answered) {
+                check_quiet(w);
                 return;
             }
         }
@@ -470,7 +649,8 @@ static uint64_t run_schedule(uint64_t seed)
     struct world w;
     world_init(&w, seed);
     traced = getenv("RAFT_TRACE") != NULL ? &w : NULL;
-    w.observer = (struct world_observer){.on_event = note_event, .on_message = note_message};
+    w.observer = (struct world_observer){
+        .on_event = note_event, .on_message = note_message, .on_host = note_host};
     draw_cluster(&w);
     struct faults faults = draw_faults(&w);
     for (node_id id = 1; id <= w.node_count; id++) {
@@ -480,6 +660,9 @@ static uint64_t run_schedule(uint64_t seed)
     for (uint64_t i = 0; i < rounds; i++) {
         world_run(&w, rng_between(&w.rng, 1, toss(&w, 10) ? 150 : 20));
         disturb(&w, &faults);
+        if (faults.churn && toss(&w, 15)) {
+            change_members(&w, &faults);
+        }
         work(&w);
     }
     heal_and_converge(&w);
@@ -487,6 +670,9 @@ static uint64_t run_schedule(uint64_t seed)
     marks.applied += checker_committed(&w);
     marks.reads += checker_reads_answered(&w);
     marks.partial_writes += w.restarts_with_partial_write;
+    marks.installs += w.installs;
+    marks.installs_kept += w.installs_kept;
+    marks.lease_reads += checker_lease_reads(&w);
     uint64_t hash = w.hash;
     world_deinit(&w);
     return hash;
@@ -523,6 +709,21 @@ static void print_marks(uint64_t seeds, double seconds)
     PRINT(lone);
     PRINT(joint);
     PRINT(outside);
+    PRINT(snapshots);
+    PRINT(snapshots_needed);
+    PRINT(installs);
+    PRINT(installs_kept);
+    PRINT(losses);
+    PRINT(recovered);
+    PRINT(lease_reads);
+    PRINT(changes);
+    PRINT(joint_committed);
+    PRINT(rolled_back);
+    PRINT(refused_behind);
+    PRINT(refused_no_quorum);
+    PRINT(leader_removed);
+    PRINT(handed_back);
+    PRINT(removed);
 #undef PRINT
 }
 
@@ -550,6 +751,12 @@ static void schedules_reach_the_rare_corners(void **state)
     assert_true(marks.transfers > 0 && marks.quorums_lost > 0 && marks.leaders_lost > 0);
     assert_true(marks.partial_writes > 0 && marks.bulk_appends > 0 && marks.dropped > 0);
     assert_true(marks.lone > 0 && marks.joint > 0 && marks.outside > 0);
+    assert_true(marks.snapshots > 0 && marks.snapshots_needed > 0);
+    assert_true(marks.installs > marks.installs_kept && marks.installs_kept > 0);
+    assert_true(marks.losses > 0 && marks.recovered > 0 && marks.lease_reads > 0);
+    assert_true(marks.changes > 0 && marks.joint_committed > 0 && marks.rolled_back > 0);
+    assert_true(marks.refused_behind > 0 && marks.leader_removed > 0);
+    assert_true(marks.handed_back > 0 && marks.removed > 0);
 }
 
 static void rule_e2_the_same_seed_gives_the_same_trace(void **state)

@@ -44,7 +44,12 @@ void world_fail(const struct world *w, const char *format, ...)
 
 void world_init(struct world *w, uint64_t seed)
 {
-    *w = (struct world){.turn_now = 100, .delay_min_ms = 1, .delay_max_ms = 1, .load_delay_ms = 1};
+    *w = (struct world){.turn_now = 100,
+                        .delay_min_ms = 1,
+                        .delay_max_ms = 1,
+                        .load_delay_ms = 1,
+                        .transfer_min_ms = 5,
+                        .transfer_max_ms = 5};
     rng_init(&w->rng, seed);
     w->checker = checker_create();
 }
@@ -57,24 +62,17 @@ static void free_entries(const struct raft_message *m)
     mem_free((void *)m->entries);
 }
 
-static void disk_cut(struct world_disk *disk, raft_index from)
-{
-    while (disk->count >= from) {
-        blob_unref(disk->entries[--disk->count].entry.payload);
-    }
-}
-
 void world_deinit(struct world *w)
 {
     for (node_id id = 1; id <= w->node_count; id++) {
         raft_destroy(w->nodes[id].raft);
-        disk_cut(&w->nodes[id].disk, 1);
-        mem_free(w->nodes[id].disk.entries);
+        world_disk_deinit(&w->nodes[id].disk);
     }
     for (uint32_t i = 0; i < w->message_count; i++) {
         free_entries(&w->messages[i].m);
     }
     mem_free(w->messages);
+    mem_free(w->transfers);
     checker_destroy(w->checker);
 }
 
@@ -87,6 +85,8 @@ struct world_node *world_add(struct world *w, const struct raft_options *options
     n->options.self = w->node_count;
     n->disk_delay_min_ms = 1;
     n->disk_delay_max_ms = 1;
+    n->taking_due_ms = UINT64_MAX;
+    n->clock_permille = 1000;
     return n;
 }
 
@@ -98,64 +98,12 @@ static void mix(struct world *w, uint64_t value)
 
 /* --- disk ------------------------------------------------------------------------------------- */
 
-const struct world_entry *world_disk_entry(const struct world_disk *disk, raft_index index)
-{
-    return index >= 1 && index <= disk->count ? &disk->entries[index - 1] : NULL;
-}
-
-static void disk_add(struct world_disk *disk, const struct raft_entry *entry)
-{
-    if (disk->count == disk->capacity) {
-        disk->capacity = disk->capacity == 0 ? 64 : disk->capacity * 2;
-        disk->entries = mem_realloc(disk->entries, disk->capacity * sizeof(*disk->entries));
-    }
-    uint64_t before = disk->count > 0 ? disk->entries[disk->count - 1].chain : 0;
-    struct world_entry *slot = &disk->entries[disk->count++];
-    slot->entry = *entry;
-    slot->chain = checker_chain(before, entry);
-    if (entry->payload != NULL) {
-        blob_ref(entry->payload);
-    }
-}
-
-void world_preload(struct world *w, node_id id, raft_term term, struct blob *payload)
+void world_preload(struct world *w, node_id id, const struct raft_entry *entry)
 {
     struct world_node *n = &w->nodes[id];
     CHECK(n->raft == NULL);
-    enum raft_entry_type type = payload != NULL ? RAFT_ENTRY_COMMAND : RAFT_ENTRY_NOOP;
-    disk_add(&n->disk, &(struct raft_entry){.term = term, .type = type, .payload = payload});
-    checker_on_written(w, id, n->disk.count);
-}
-
-/* `count` of the persist's entries reach the disk; the truncation comes before them. */
-static void disk_write(struct world *w, node_id id, bool hard_state, uint32_t count)
-{
-    struct world_node *n = &w->nodes[id];
-    const struct raft_persist *p = &n->persist;
-    if (p->hard_state && hard_state) {
-        if (p->term == n->disk.term && n->disk.vote != 0 && p->vote != n->disk.vote) {
-            world_fail(w, "E1: n%" PRIu64 " writes another vote for term %" PRIu64, id, p->term);
-        }
-        n->disk.term = p->term;
-        n->disk.vote = p->vote;
-    }
-    if (hard_state && p->commit > n->disk.commit) {
-        n->disk.commit = p->commit; /* the floor comes first, so it may not speak of what follows */
-    }
-    if (count == 0) {
-        return;
-    }
-    if (p->truncate_from != 0) {
-        disk_cut(&n->disk, p->truncate_from);
-    }
-    if (p->first != (raft_index)n->disk.count + 1) {
-        world_fail(w, "n%" PRIu64 " writes index %" PRIu64 " after %" PRIu32, id, p->first,
-                   n->disk.count);
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        disk_add(&n->disk, &p->entries[i]);
-    }
-    checker_on_written(w, id, p->first);
+    world_disk_add(&n->disk, entry);
+    checker_on_written(w, id, world_disk_last(&n->disk));
 }
 
 static void begin_write(struct world *w, node_id id, const struct raft_persist *persist)
@@ -176,7 +124,10 @@ static void begin_write(struct world *w, node_id id, const struct raft_persist *
 static void finish_write(struct world *w, node_id id)
 {
     struct world_node *n = &w->nodes[id];
-    disk_write(w, id, true, n->persist.count);
+    world_disk_write(
+        w, id,
+        (struct world_write){
+            .hard_state = true, .install = true, .recovered = true, .count = n->persist.count});
     n->writing = false;
     n->disk_due_ms = UINT64_MAX;
     (void)!world_input(w, id, &(struct raft_input){.kind = RAFT_INPUT_PERSISTED});
@@ -209,10 +160,28 @@ static uint32_t collect_runs(const struct world_disk *disk, struct entry_id *run
     for (uint32_t i = 0; i < disk->count; i++) {
         raft_term term = disk->entries[i].entry.term;
         if (count == 0 || runs[count - 1].term != term) {
-            runs[count++] = (struct entry_id){.term = term, .index = i + 1};
+            runs[count++] = (struct entry_id){.term = term, .index = disk->base.index + 1 + i};
         }
     }
     return count;
+}
+
+/* The newest configuration at or before what is applied, as a recovery finds it. */
+static void find_config(const struct world_node *n, struct raft_restored *restored)
+{
+    const struct world_snapshot *newest = &n->disk.snapshot;
+    restored->config = newest->id.index != 0 ? newest->config : n->config;
+    restored->config_index = newest->config_index;
+    for (raft_index i = restored->applied; i > newest->id.index; i--) {
+        const struct raft_entry *entry = &world_disk_entry(&n->disk, i)->entry;
+        if (entry->type == RAFT_ENTRY_CONFIG) {
+            enum status s =
+                raft_config_decode(blob_slice(entry->payload), &restored->config, &restored->annex);
+            CHECK(s == STATUS_OK);
+            restored->config_index = i;
+            return;
+        }
+    }
 }
 
 void world_start(struct world *w, node_id id)
@@ -220,30 +189,40 @@ void world_start(struct world *w, node_id id)
     struct world_node *n = &w->nodes[id];
     CHECK(n->raft == NULL);
     const struct world_disk *disk = &n->disk;
-    if (disk->commit > disk->count) {
+    raft_index last = world_disk_last(disk);
+    if (disk->commit > last) {
         world_fail(w, "n%" PRIu64 " lost entries below its commit floor", id);
     }
     struct entry_id *runs = mem_calloc(disk->count + 1u, sizeof(*runs));
     struct raft_entry *tail = mem_calloc(disk->count + 1u, sizeof(*tail));
+    raft_index covered = disk->snapshot.id.index;
+    raft_index commit = disk->commit > covered ? disk->commit : covered;
     struct raft_restored restored = {.term = disk->term,
                                      .vote = disk->vote,
-                                     .config = n->config,
-                                     .commit = disk->commit,
-                                     .applied = rng_between(&w->rng, 0, disk->commit),
-                                     .last = disk->count,
+                                     .snapshot = disk->snapshot.id,
+                                     .first = disk->base.index + 1,
+                                     .base_term = disk->base.term,
+                                     .lease_promise_ms = disk->lease_promise_ms,
+                                     .recovering = disk->recovering,
+                                     .commit = commit,
+                                     .applied = rng_between(&w->rng, covered, commit),
+                                     .last = last,
                                      .runs = runs};
+    find_config(n, &restored);
     restored.run_count = collect_runs(disk, runs);
-    restored.tail_first = rng_between(&w->rng, 1, restored.applied + 1);
-    for (raft_index i = restored.tail_first; i <= disk->count; i++) {
-        tail[i - restored.tail_first] = disk->entries[i - 1].entry;
+    restored.tail_first = rng_between(&w->rng, restored.first, restored.applied + 1);
+    for (raft_index i = restored.tail_first; i <= last; i++) {
+        tail[i - restored.tail_first] = world_disk_entry(disk, i)->entry;
     }
     restored.tail = tail;
     n->options.seed = rng_next(&w->rng);
-    n->raft = raft_create(&n->options, &restored, w->now_ms);
+    n->raft = raft_create(&n->options, &restored, world_clock_ms(w, id));
+    raft_set_preference(n->raft, &n->preference);
     mem_free(runs);
     mem_free(tail);
     n->applied = restored.applied;
     n->apply_to = restored.applied;
+    n->state = world_disk_chain(disk, restored.applied);
     n->writing = false;
     n->loading = false;
     n->paused = false;
@@ -253,21 +232,49 @@ void world_start(struct world *w, node_id id)
     checker_on_start(w, id);
 }
 
+/* A snapshot that came, and was not installed, may be found, and is the newest state then (S4). */
+static void find_staged(struct world *w, node_id id)
+{
+    struct world_node *n = &w->nodes[id];
+    if (n->staged.id.index != 0 && rng_chance(&w->rng, 1, 2)) {
+        const struct world_entry *e = world_disk_entry(&n->disk, n->staged.id.index);
+        bool fits = e != NULL && e->entry.term == n->staged.id.term;
+        world_disk_install(&n->disk, &n->staged, !fits);
+    }
+    n->staged = (struct world_snapshot){0};
+    n->taking = (struct world_snapshot){0};
+    n->taking_due_ms = UINT64_MAX;
+}
+
 void world_crash(struct world *w, node_id id)
 {
     struct world_node *n = &w->nodes[id];
     CHECK(n->raft != NULL);
     if (n->writing) {
-        uint32_t count = (uint32_t)rng_between(&w->rng, 0, n->persist.count);
-        disk_write(w, id, rng_chance(&w->rng, 1, 2), count);
+        world_disk_write(w, id,
+                         (struct world_write){
+                             .hard_state = rng_chance(&w->rng, 1, 2),
+                             .install = n->persist.install.index != 0 && rng_chance(&w->rng, 1, 2),
+                             .recovered = n->persist.recovered && rng_chance(&w->rng, 1, 2),
+                             .count = (uint32_t)rng_between(&w->rng, 0, n->persist.count)});
         w->restarts_with_partial_write++;
     }
+    find_staged(w, id);
     raft_destroy(n->raft);
     n->raft = NULL;
     n->writing = false;
     n->loading = false;
     n->dirty = false;
     n->disk_due_ms = UINT64_MAX;
+}
+
+static void drop_messages_to(struct world *w, node_id id);
+
+void world_lose(struct world *w, node_id id, raft_index from)
+{
+    CHECK(w->nodes[id].raft == NULL);
+    world_disk_lose(&w->nodes[id].disk, from);
+    drop_messages_to(w, id);
 }
 
 /* --- network ---------------------------------------------------------------------------------- */
@@ -336,6 +343,9 @@ static void enqueue(struct world *w, const struct raft_message *m, uint64_t dela
 static void send_message(struct world *w, const struct raft_message *m)
 {
     checker_on_send(w, m);
+    if (m->type == RAFT_MSG_SNAPSHOT) {
+        world_stream_snapshot(w, m);
+    }
     mix(w, m->type ^ m->to << 8 ^ m->term << 16 ^ m->match << 32);
     enum world_link link = w->links[m->from][m->to];
     bool lost =
@@ -343,7 +353,7 @@ static void send_message(struct world *w, const struct raft_message *m)
     if (w->observer.on_message != NULL) {
         w->observer.on_message(w->observer.context, m, lost);
     }
-    if (lost) {
+    if (lost || m->type == RAFT_MSG_SNAPSHOT) {
         return;
     }
     bool held = link == WORLD_LINK_HELD;
@@ -371,6 +381,7 @@ static void rebuild_heap(struct world *w)
 void world_set_link(struct world *w, node_id from, node_id to, enum world_link state)
 {
     w->links[from][to] = state;
+    world_hold_transfers(w, from, to, state);
     if (state == WORLD_LINK_HELD) {
         return;
     }
@@ -399,6 +410,34 @@ void world_set_all_links(struct world *w, enum world_link state)
     }
 }
 
+/* What is on its way to a process that is no more. */
+static void drop_messages_to(struct world *w, node_id id)
+{
+    for (uint32_t i = 0; i < w->message_count;) {
+        if (w->messages[i].m.to == id) {
+            free_entries(&w->messages[i].m);
+            w->messages[i] = w->messages[--w->message_count];
+        } else {
+            i++;
+        }
+    }
+    rebuild_heap(w);
+}
+
+/* --- clocks ----------------------------------------------------------------------------------- */
+
+uint64_t world_clock_ms(const struct world *w, node_id id)
+{
+    return w->now_ms * w->nodes[id].clock_permille / 1000;
+}
+
+/* The first moment at which its clock shows that. */
+static uint64_t world_time_of(const struct world_node *n, uint64_t clock_ms)
+{
+    return clock_ms == UINT64_MAX ? UINT64_MAX
+                                  : (clock_ms * 1000 + n->clock_permille - 1) / n->clock_permille;
+}
+
 /* --- turns ------------------------------------------------------------------------------------ */
 
 static void apply(struct world *w, node_id id)
@@ -418,17 +457,19 @@ static void apply(struct world *w, node_id id)
                        n->applied + 1);
         }
         n->applied++;
+        n->state = checker_chain(n->state, entry);
         checker_on_apply(w, id, n->applied, entry);
         if (w->observer.on_apply != NULL) {
             w->observer.on_apply(w->observer.context, id, n->applied, entry);
         }
     }
     struct raft_input applied = {
-        .now_ms = w->now_ms, .kind = RAFT_INPUT_APPLIED, .index = n->applied};
+        .now_ms = world_clock_ms(w, id), .kind = RAFT_INPUT_APPLIED, .index = n->applied};
     (void)!raft_step(n->raft, &applied);
     if (n->applied < n->apply_to) {
         n->deadline_ms = w->now_ms + 1;
     }
+    world_maybe_take_snapshot(w, id);
 }
 
 static void take_output(struct world *w, node_id id, const struct raft_output *out)
@@ -465,11 +506,14 @@ static void take_output(struct world *w, node_id id, const struct raft_output *o
         n->load_last = out->load.last;
         n->load_bytes_max = out->load.bytes_max;
     }
-    if (out->deadline_ms <= w->now_ms) {
+    if (out->deadline_ms <= world_clock_ms(w, id)) {
         world_fail(w, "n%" PRIu64 " would spin: its deadline has passed already", id);
     }
-    n->deadline_ms = out->deadline_ms;
-    if (out->apply_to < n->apply_to) {
+    n->deadline_ms = world_time_of(n, out->deadline_ms);
+    if (out->restore.index != 0) {
+        world_restore(w, id, out->restore);
+    }
+    if (out->apply_to < n->apply_to && n->staged.id.index == 0) {
         world_fail(w, "n%" PRIu64 " takes back what it let apply", id);
     }
     n->apply_to = out->apply_to;
@@ -481,7 +525,7 @@ static void turn(struct world *w, node_id id)
     struct world_node *n = &w->nodes[id];
     struct raft_output out;
     n->dirty = false;
-    raft_turn(n->raft, w->now_ms, &out);
+    raft_turn(n->raft, world_clock_ms(w, id), &out);
     raft_check_invariants(n->raft, &n->snapshot);
     checker_on_step(w, id);
     take_output(w, id, &out);
@@ -492,7 +536,7 @@ enum status world_input(struct world *w, node_id id, const struct raft_input *in
     struct world_node *n = &w->nodes[id];
     CHECK(n->raft != NULL);
     struct raft_input timed = *input;
-    timed.now_ms = w->now_ms;
+    timed.now_ms = world_clock_ms(w, id);
     enum status s = raft_step(n->raft, &timed);
     w->events++;
     raft_check_invariants(n->raft, &n->snapshot);
@@ -539,6 +583,16 @@ enum status world_read(struct world *w, node_id id)
     return s;
 }
 
+/* The annex is what a host would put there: it must come back whole. */
+enum status world_change(struct world *w, node_id id, const struct raft_config *config)
+{
+    char annex[32];
+    snprintf(annex, sizeof(annex), "change %" PRIu64, ++w->payload_number);
+    return world_input(
+        w, id,
+        &(struct raft_input){.kind = RAFT_INPUT_CHANGE, .change = {config, slice_str(annex)}});
+}
+
 void world_deliver(struct world *w, const struct raft_message *m)
 {
     if (w->nodes[m->to].raft != NULL) {
@@ -580,7 +634,8 @@ void world_pause(struct world *w, node_id id, bool paused)
 
 struct due {
     uint64_t at_ms;
-    node_id node; /* 0 = a message */
+    node_id node; /* 0 = a message or a snapshot */
+    bool transfer;
 };
 
 static uint64_t node_due(const struct world_node *n)
@@ -592,6 +647,9 @@ static uint64_t node_due(const struct world_node *n)
     if (n->loading && n->load_due_ms < due) {
         due = n->load_due_ms;
     }
+    if (n->taking_due_ms < due) {
+        due = n->taking_due_ms;
+    }
     return due;
 }
 
@@ -600,6 +658,10 @@ static struct due next_due(const struct world *w)
     struct due next = {.at_ms = UINT64_MAX};
     if (w->message_count > 0) {
         next.at_ms = w->messages[0].due_ms;
+    }
+    uint64_t transfer_ms = world_transfers_due(w);
+    if (transfer_ms < next.at_ms) {
+        next = (struct due){.at_ms = transfer_ms, .transfer = true};
     }
     for (node_id id = 1; id <= w->node_count; id++) {
         const struct world_node *n = &w->nodes[id];
@@ -617,6 +679,8 @@ static void run_node(struct world *w, node_id id)
         finish_write(w, id);
     } else if (n->loading && n->load_due_ms <= w->now_ms) {
         finish_load(w, id);
+    } else if (n->taking_due_ms <= w->now_ms) {
+        world_finish_snapshot(w, id);
     } else {
         n->deadline_ms = UINT64_MAX; /* until the turn says */
         (void)!world_input(w, id, &(struct raft_input){.kind = RAFT_INPUT_TICK});
@@ -650,7 +714,9 @@ void world_run(struct world *w, uint64_t duration_ms)
             break;
         }
         w->now_ms = next.at_ms > w->now_ms ? next.at_ms : w->now_ms;
-        if (next.node == 0) {
+        if (next.transfer) {
+            world_run_transfer(w);
+        } else if (next.node == 0) {
             deliver_next(w);
         } else {
             run_node(w, next.node);
@@ -675,6 +741,23 @@ node_id world_leader(const struct world *w)
     return leader;
 }
 
+static bool names(const node_id *ids, uint32_t count, node_id id)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (ids[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool world_config_names(const struct raft_config *config, node_id id)
+{
+    return names(config->voters, config->voter_count, id) ||
+           names(config->outgoing, config->outgoing_count, id) ||
+           names(config->learners, config->learner_count, id);
+}
+
 bool world_is_converged(const struct world *w, const bool *core)
 {
     node_id leader = world_leader(w);
@@ -682,10 +765,14 @@ bool world_is_converged(const struct world *w, const bool *core)
         !raft_leader_is_established(w->nodes[leader].raft)) {
         return false;
     }
+    const struct raft_config *config = raft_active_config(w->nodes[leader].raft);
+    if (config->outgoing_count > 0 || !names(config->voters, config->voter_count, leader)) {
+        return false;
+    }
     struct entry_id last = raft_last(w->nodes[leader].raft);
     for (node_id id = 1; id <= w->node_count; id++) {
         const struct world_node *n = &w->nodes[id];
-        if (n->raft == NULL || (core != NULL && !core[id])) {
+        if (n->raft == NULL || (core != NULL && !core[id]) || !world_config_names(config, id)) {
             continue;
         }
         struct entry_id own = raft_last(n->raft);

@@ -215,20 +215,83 @@ static void rule_p11_pages_of_a_failed_sync_are_not_believed_after_a_restart(voi
     assert_int_equal(state_of(x).last, last);
 }
 
-static void rule_p12_a_full_disk_is_no_space_and_then_poison(void **state)
+/* Open, truncate, write: the third call of a preparation. */
+static void fill_disk_at(struct fixture *x, uint64_t call)
+{
+    fake_disk_fail_at(x->disk, (struct fake_fault){.call = fake_disk_calls(x->disk) + call,
+                                                   .status = STATUS_NO_SPACE});
+}
+
+static void rule_p12_a_full_disk_stops_a_preparation_and_poisons_nothing(void **state)
+{
+    struct fixture *x = *state;
+    expect_ok(x, APPEND(.term = 1, .vote = 1, .count = 1, .size = 15000));
+    uint64_t room = wal_room_bytes(x->wal);
+    for (uint64_t call = 1; call <= 6; call++) {
+        fill_disk_at(x, call);
+        enum status status = STATUS_OK;
+        while (status == STATUS_OK && wal_wants_prepare(x->wal)) {
+            status = wal_prepare(x->wal);
+        }
+        assert_int_equal(status, STATUS_NO_SPACE);
+        assert_true(wal_wants_prepare(x->wal));
+        assert_false(fake_disk_has_file(x->disk, "segment.tmp"));
+        assert_int_equal(wal_room_bytes(x->wal), room);
+    }
+    expect_ok(x, APPEND(.term = 2, .vote = 1, .count = 1, .size = 9));
+    expect_ok(x, (struct step){.kind = STEP_PREPARE});
+    assert_true(wal_room_bytes(x->wal) > room);
+    expect_ok(x, APPEND(.count = 1, .size = 15000));
+    assert_int_equal(reopen(x), STATUS_OK);
+    assert_null(wal_model_check(&x->model, x->wal));
+}
+
+static void rule_p12_an_append_without_room_writes_nothing_and_poisons_nothing(void **state)
+{
+    struct fixture *x = *state;
+    expect_ok(x, APPEND(.term = 1, .vote = 1, .count = 1, .size = 15000));
+    for (uint64_t call = 1; call <= 6; call++) {
+        fill_disk_at(x, call);
+        struct step step = APPEND(.term = 2, .vote = 2, .count = 1, .size = 15000);
+        assert_int_equal(do_step(x, step), STATUS_NO_SPACE);
+        x->model.has_maybe = false;
+        assert_null(wal_model_check(&x->model, x->wal));
+        assert_int_equal(reopen(x), STATUS_OK);
+        assert_null(wal_model_check(&x->model, x->wal));
+    }
+    /* What fits goes on, and so does term and vote. */
+    assert_true(wal_room_bytes(x->wal) >= 8192);
+    fill_disk_at(x, 100);
+    expect_ok(x, APPEND(.term = 3, .vote = 2, .count = 1, .size = 8000));
+    expect_ok(x, APPEND(.term = 4, .vote = 2));
+}
+
+static void rule_p12_a_full_disk_under_a_write_is_a_broken_log(void **state)
 {
     struct fixture *x = *state;
     expect_ok(x, APPEND(.term = 1, .vote = 1, .count = 1, .size = 9));
-    /* Open, truncate, write. */
-    fake_disk_fail_at(x->disk, (struct fake_fault){.call = fake_disk_calls(x->disk) + 3,
-                                                   .status = STATUS_NO_SPACE});
-    assert_int_equal(wal_prepare(x->wal), STATUS_NO_SPACE);
+    fill_disk_at(x, 1);
     assert_int_equal(do_step(x, APPEND(.count = 1, .size = 9)), STATUS_IO);
-    x->model.has_maybe = false;
+    assert_int_equal(do_step(x, APPEND(.count = 1, .size = 9)), STATUS_IO);
+    wal_close(x->wal);
+    x->wal = NULL;
+    fake_disk_power_loss(x->disk, (struct fake_loss){.kind = FAKE_LOSS_ALL});
     assert_int_equal(reopen(x), STATUS_OK);
-    assert_null(wal_model_check(&x->model, x->wal));
+}
+
+static void rule_p12_room_and_disk_bytes_are_told(void **state)
+{
+    struct fixture *x = *state;
+    /* 32 KiB: the header, 6 blocks of records, and one for the END record. */
+    assert_int_equal(wal_room_bytes(x->wal), 6 * 4096);
+    assert_int_equal(wal_disk_bytes(x->wal), 32768);
+    expect_ok(x, APPEND(.term = 1, .vote = 1, .count = 1, .size = 15000));
+    assert_int_equal(wal_room_bytes(x->wal), 2 * 4096);
     expect_ok(x, (struct step){.kind = STEP_PREPARE});
-    expect_ok(x, APPEND(.count = 1, .size = 9));
+    assert_int_equal(wal_room_bytes(x->wal), (2 + 8) * 4096);
+    assert_int_equal(wal_disk_bytes(x->wal), 32768 + 40960);
+    assert_int_equal(reopen(x), STATUS_OK);
+    assert_int_equal(wal_disk_bytes(x->wal), 32768 + 40960);
 }
 
 static void rule_p14_a_replaced_suffix_never_comes_back(void **state)
@@ -444,6 +507,20 @@ static void a_read_sees_what_was_appended_since_the_last_one(void **state)
     }
 }
 
+static void a_read_of_the_last_segment_does_not_outlive_it(void **state)
+{
+    struct fixture *x = *state;
+    begin_with(x, 1 << 20, 1 << 20);
+    expect_ok(x, APPEND(.term = 1, .vote = 1));
+    for (unsigned i = 1; i <= 60; i++) {
+        expect_ok(x, APPEND(.count = 1, .size = 50000));
+        unsigned back = i > 15 ? i - 15 : 1;
+        assert_int_equal(read_range(x, back, back, UINT64_MAX).first, back);
+        assert_int_equal(read_range(x, i, i, UINT64_MAX).first, i);
+    }
+    assert_true(fake_disk_has_file(x->disk, "00000003.log"));
+}
+
 static void a_read_checks_again_what_it_hands_over(void **state)
 {
     struct fixture *x = *state;
@@ -514,7 +591,10 @@ int main(void)
         TEST(rule_p6_slots_of_the_hard_state_alternate),
         TEST(rule_p11_the_first_error_poisons_the_log),
         TEST(rule_p11_pages_of_a_failed_sync_are_not_believed_after_a_restart),
-        TEST(rule_p12_a_full_disk_is_no_space_and_then_poison),
+        TEST(rule_p12_a_full_disk_stops_a_preparation_and_poisons_nothing),
+        TEST(rule_p12_an_append_without_room_writes_nothing_and_poisons_nothing),
+        TEST(rule_p12_a_full_disk_under_a_write_is_a_broken_log),
+        TEST(rule_p12_room_and_disk_bytes_are_told),
         TEST(rule_p14_a_replaced_suffix_never_comes_back),
         TEST(a_truncation_above_the_end_is_none),
         TEST(rule_p7_the_commit_floor_stays_within_its_batch),
@@ -527,6 +607,7 @@ int main(void)
         TEST(a_read_gives_whole_entries_up_to_a_limit_and_at_least_one),
         TEST(any_entry_is_found_in_a_log_with_points_and_truncations),
         TEST(a_read_sees_what_was_appended_since_the_last_one),
+        TEST(a_read_of_the_last_segment_does_not_outlive_it),
         TEST(a_read_checks_again_what_it_hands_over),
         TEST(a_small_put_costs_one_block_and_many_cost_little_more_than_themselves),
         TEST(a_seal_is_written_once),

@@ -57,6 +57,40 @@ static const struct step story_segments[] = {
     {.kind = STEP_SEAL},
 };
 
+/* Snapshots, and segments that go because of them and are used again. */
+static const struct step story_compaction[] = {
+    {.kind = STEP_APPEND, .term = 1, .vote = 1, .count = 3, .size = 7000},
+    {.kind = STEP_APPEND, .count = 3, .size = 7000},
+    {.kind = STEP_APPEND, .count = 3, .size = 7000},
+    {.kind = STEP_SNAPSHOT, .snapshot = 8},
+    {.kind = STEP_COMPACT},
+    {.kind = STEP_APPEND, .term = 2, .vote = 1, .truncate_from = 9, .count = 3, .size = 7000},
+    {.kind = STEP_PREPARE},
+    {.kind = STEP_APPEND, .count = 2, .size = 7000},
+    {.kind = STEP_SNAPSHOT, .snapshot = 12},
+    {.kind = STEP_COMPACT},
+    {.kind = STEP_APPEND, .count = 1, .size = 30000},
+    {.kind = STEP_REOPEN},
+    {.kind = STEP_APPEND, .count = 1, .size = 30000, .commit = 14},
+    {.kind = STEP_SCRUB},
+    {.kind = STEP_SEAL},
+};
+
+/* Snapshots from elsewhere: ahead of the log, in it, and in contradiction to it. */
+static const struct step story_installs[] = {
+    {.kind = STEP_APPEND, .term = 1, .vote = 1, .count = 4, .size = 100},
+    {.kind = STEP_INSTALL, .snapshot = 9, .snapshot_term = 1, .count = 2, .size = 50},
+    {.kind = STEP_APPEND, .count = 3, .size = 9000},
+    {.kind = STEP_INSTALL, .snapshot = 12, .snapshot_term = 1},
+    {.kind = STEP_COMPACT},
+    {.kind = STEP_APPEND, .term = 2, .vote = 1},
+    {.kind = STEP_INSTALL, .snapshot = 13, .snapshot_term = 2, .term = 3, .vote = 2},
+    {.kind = STEP_COMPACT},
+    {.kind = STEP_APPEND, .count = 2, .size = 40},
+    {.kind = STEP_REOPEN},
+    {.kind = STEP_APPEND, .truncate_from = 15, .count = 1, .size = 40},
+};
+
 struct crash {
     const struct step *steps;
     size_t step_count;
@@ -186,6 +220,8 @@ CRASH_TEST(story_founding)
 CRASH_TEST(story_large_batches)
 CRASH_TEST(story_truncations)
 CRASH_TEST(story_segments)
+CRASH_TEST(story_compaction)
+CRASH_TEST(story_installs)
 
 /* Random lives. */
 
@@ -220,9 +256,46 @@ static struct step draw_append(struct life *l)
     return step;
 }
 
+static struct step draw_snapshot(struct life *l)
+{
+    const struct model_log *log = &l->model.acked;
+    if (log->commit <= log->snapshot) {
+        return (struct step){.kind = STEP_SEAL};
+    }
+    return (struct step){.kind = STEP_SNAPSHOT,
+                         .snapshot = rng_between(&l->rng, log->snapshot + 1, log->commit)};
+}
+
+static struct step draw_install(struct life *l)
+{
+    const struct model_log *log = &l->model.acked;
+    uint64_t first = (log->commit > log->snapshot ? log->commit : log->snapshot) + 1;
+    uint64_t last = log->last + 3;
+    if (log->term == 0 || first > last || last > MODEL_ENTRIES_MAX / 2) {
+        return (struct step){.kind = STEP_SEAL};
+    }
+    struct step step = {.kind = STEP_INSTALL, .snapshot = rng_between(&l->rng, first, last)};
+    bool is_in_log = step.snapshot <= log->last;
+    step.snapshot_term =
+        is_in_log && rng_chance(&l->rng, 2, 3) ? log->entries[step.snapshot - 1].term : log->term;
+    step.count = (uint32_t)rng_below(&l->rng, 3);
+    step.size = 70;
+    return step;
+}
+
 static struct step draw_step(struct life *l)
 {
-    switch (rng_below(&l->rng, 12)) {
+    switch (rng_below(&l->rng, 18)) {
+    case 4:
+    case 5:
+        return draw_snapshot(l);
+    case 6:
+        return draw_install(l);
+    case 7:
+    case 8:
+        return (struct step){.kind = STEP_COMPACT};
+    case 9:
+        return (struct step){.kind = STEP_SCRUB};
     case 0:
         return (struct step){.kind = STEP_SEAL};
     case 1:
@@ -279,6 +352,7 @@ static const char *open_again(struct life *l)
         }
         if (interruptions == 0 || status == STATUS_OK) {
             fake_disk_halt_at(l->disk, 0);
+            wal_model_opened(&l->model);
             return wal_model_check(&l->model, l->wal);
         }
         restart(l);
@@ -331,6 +405,8 @@ int main(void)
         cmocka_unit_test(rule_p5_p9_crash_at_every_call_of_story_large_batches),
         cmocka_unit_test(rule_p5_p9_crash_at_every_call_of_story_truncations),
         cmocka_unit_test(rule_p5_p9_crash_at_every_call_of_story_segments),
+        cmocka_unit_test(rule_p5_p9_crash_at_every_call_of_story_compaction),
+        cmocka_unit_test(rule_p5_p9_crash_at_every_call_of_story_installs),
         cmocka_unit_test(rule_p9_p11_p14_random_lives_lose_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -148,7 +148,7 @@ static void rule_p2_every_flipped_bit_of_a_sealed_log_is_found(void **state)
     write_sealed(x);
     uint64_t size = fake_disk_file_size(x->disk, SEGMENT_1);
     for (uint64_t block = 0; block < size; block += WAL_BLOCK_BYTES) {
-        /* A record of three entries has 112 + 9 + 120 bytes. */
+        /* A record of three entries has 120 + 9 + 120 bytes. */
         flip_each(x, SEGMENT_1, block, block + 256, 1, true);
         flip_each(x, SEGMENT_1, block + 256, block + WAL_BLOCK_BYTES, PADDING_STEP, false);
     }
@@ -343,8 +343,8 @@ static void rule_p13_a_missing_segment_is_corrupt(void **state)
         const char *named;
         const char *words;
     } cases[] = {
-        {SEGMENT_1, "", "segments are missing: 2 of 1 to 3"},
-        {SEGMENT_2, "", "segments are missing: 2 of 1 to 3"},
+        {SEGMENT_1, "", "the log begins with entry 3, and the newest sound snapshot ends at 0"},
+        {SEGMENT_2, SEGMENT_2, "the segment is missing"},
         {SEGMENT_3, SEGMENT_2, "goes on in the next segment, which is missing"},
     };
     for (unsigned i = 0; i < COUNT_OF(cases); i++) {
@@ -481,6 +481,7 @@ static struct wal_record rightful(struct fixture *x)
                                .previous_crc = load_u32(crc),
                                .first = 6,
                                .term = 2,
+                               .previous_term = 2,
                                .commit = 5,
                                .hard_number = 4};
 }
@@ -496,7 +497,7 @@ static void rule_p13_a_record_that_does_not_follow_is_corrupt(void **state)
     assert_int_equal(open_log(x->disk, &w, &detail), STATUS_OK);
     wal_close(w);
 
-    struct wal_record bad[9];
+    struct wal_record bad[12];
     for (unsigned i = 0; i < COUNT_OF(bad); i++) {
         bad[i] = good;
     }
@@ -511,6 +512,11 @@ static void rule_p13_a_record_that_does_not_follow_is_corrupt(void **state)
     bad[8].type = WAL_RECORD_TRUNCATE;
     bad[8].first = 4;
     bad[8].commit = 4;
+    bad[9].previous_term = 1;
+    bad[10].type = WAL_RECORD_SEAL;
+    bad[11].type = WAL_RECORD_SNAPSHOT;
+    bad[11].first = UINT64_MAX;
+    bad[11].commit = 0;
     for (unsigned i = 0; i < COUNT_OF(bad); i++) {
         forge(x, bad[i], 6);
         expect_corrupt(x->disk, SEGMENT_1, "offset 24576: ");
@@ -536,7 +542,7 @@ static void a_newer_format_is_refused_by_name(void **state)
     for (unsigned i = 0; i < 2; i++) {
         struct fake_disk *f = fake_disk_clone(x->disk);
         const char *file = i == 0 ? SEGMENT_1 : HARD_STATE_FILE;
-        make_newer(f, file, 0, i == 0 ? 48 : 64);
+        make_newer(f, file, 0, i == 0 ? 48 : 68);
         struct wal *w = NULL;
         char *detail = NULL;
         assert_int_equal(open_log(f, &w, &detail), STATUS_UNSUPPORTED);
@@ -546,12 +552,12 @@ static void a_newer_format_is_refused_by_name(void **state)
     }
 }
 
-static void a_reserved_record_type_is_unsupported(void **state)
+static void an_unknown_record_type_is_unsupported(void **state)
 {
     struct fixture *x = *state;
     write_sealed(x);
     struct wal_record rec = rightful(x);
-    rec.type = WAL_RECORD_SNAPSHOT;
+    rec.type = (enum wal_record_type)(WAL_RECORD_SNAPSHOT + 1);
     forge(x, rec, 6);
     struct wal *w = NULL;
     char *detail = NULL;
@@ -631,6 +637,7 @@ static void rule_p2_every_field_of_the_header_is_under_the_checksum(void **state
         {.type = WAL_RECORD_SEAL, .term = 1},
         {.type = WAL_RECORD_SEAL, .commit = 1},
         {.type = WAL_RECORD_SEAL, .hard_number = 1},
+        {.type = WAL_RECORD_SEAL, .previous_term = 1},
     };
     for (unsigned i = 0; i < COUNT_OF(changed); i++) {
         assert_true(crc_of(changed[i]) != crc_of(zero));
@@ -663,7 +670,7 @@ int main(void)
         TEST(a_log_that_must_exist_is_not_made_anew),
         TEST(rule_p13_a_record_that_does_not_follow_is_corrupt),
         TEST(a_newer_format_is_refused_by_name),
-        TEST(a_reserved_record_type_is_unsupported),
+        TEST(an_unknown_record_type_is_unsupported),
         TEST(rule_p9_a_later_record_of_the_unsynced_range_is_no_evidence),
         TEST(rule_p3b_a_record_in_a_wrong_place_is_none),
         TEST(rule_p2_every_field_of_the_header_is_under_the_checksum),

@@ -1,0 +1,18 @@
+/* kv/kv_image_format.h - the bytes of an image; docs/DATA_DIR.md has them as a table. Only for the
+ * two files that write and read them. */
+#pragma once
+
+#define IMAGE_MAGIC      "CNCLVIMG"
+#define IMAGE_MAGIC_SIZE 8u
+#define IMAGE_FORMAT     1u
+
+/* An item begins with its kind. Items of a kind stand together, in this order: keys as they were
+ * before the first change, in key order; changes, answers to retries, each in their own order; the
+ * end with the digest. */
+enum image_item {
+    IMAGE_BASE = 1,
+    IMAGE_PUT = 2,
+    IMAGE_DELETE = 3,
+    IMAGE_RETRY = 4,
+    IMAGE_END = 5,
+};

@@ -1,0 +1,357 @@
+/* kv/kv_import.c - an image into a store (kv_image.h).
+ *
+ * Nothing in the bytes is believed: every item must be one that an export of some store could have
+ * written after those before it, so that the store built keeps its invariants whatever comes; and
+ * memory grows by what has come, not by what it promises. */
+#include "base/check.h"
+#include "base/codec.h"
+#include "base/limits.h"
+#include "base/mem.h"
+#include "kv/kv_image.h"
+#include "kv/kv_image_format.h"
+#include "kv/kv_state.h"
+
+#define VARINT_BYTES_MAX 10u
+
+enum phase {
+    IMPORT_HEAD,
+    IMPORT_ITEMS,
+    IMPORT_DONE,
+};
+
+struct kv_import {
+    struct kv *kv; /* owned */
+    enum phase phase;
+    enum status status; /* of all so far */
+    struct buf rest;    /* the beginning of an item that has not come whole */
+    enum image_item last_item;
+    struct btree_entry *last_base;
+    uint64_t revision;
+    uint64_t time_ms;
+    struct kv_digest digest; /* that the image promises */
+};
+
+struct kv_import *kv_import_begin(void)
+{
+    struct kv_import *i = mem_calloc(1, sizeof(*i));
+    i->kv = kv_create();
+    return i;
+}
+
+void kv_import_abort(struct kv_import *i)
+{
+    if (i == NULL) {
+        return;
+    }
+    kv_destroy(i->kv);
+    buf_deinit(&i->rest);
+    mem_free(i);
+}
+
+/* --- reading what may not have come yet ------------------------------------------------------- */
+
+/* A reader that tells bytes that are wrong from bytes that are missing. */
+struct feed {
+    struct reader r;
+    bool is_short; /* more must come before this can be read */
+    bool is_wrong;
+};
+
+static bool feed_ok(const struct feed *f)
+{
+    return !f->is_short && !f->is_wrong;
+}
+
+static bool has(struct feed *f, uint64_t size)
+{
+    f->is_short = f->is_short || (!f->is_wrong && reader_left(&f->r) < size);
+    return feed_ok(f);
+}
+
+static uint8_t take_u8(struct feed *f)
+{
+    return has(f, 1) ? get_u8(&f->r) : 0;
+}
+
+static uint64_t take_u64(struct feed *f)
+{
+    return has(f, 8) ? get_u64(&f->r) : 0;
+}
+
+/* In its shortest form only, so that equal states are equal images. */
+static uint64_t take_varint(struct feed *f)
+{
+    size_t size = 0;
+    size_t left = reader_left(&f->r);
+    if (!feed_ok(f)) {
+        return 0;
+    }
+    while (size < left && size < VARINT_BYTES_MAX && (f->r.at[size] & 0x80) != 0) {
+        size++;
+    }
+    if (size < VARINT_BYTES_MAX && !has(f, size + 1)) {
+        return 0;
+    }
+    uint64_t v = get_varint(&f->r);
+    f->is_wrong = f->is_wrong || !reader_ok(&f->r) || varint_size(v) != size + 1;
+    return feed_ok(f) ? v : 0;
+}
+
+static struct slice take_bytes(struct feed *f, size_t min, size_t max)
+{
+    uint64_t size = take_varint(f);
+    f->is_wrong = f->is_wrong || (feed_ok(f) && (size < min || size > max));
+    return has(f, size) ? get_raw(&f->r, (size_t)size) : slice_of(NULL, 0);
+}
+
+static struct slice take_key(struct feed *f)
+{
+    return take_bytes(f, 1, LIMIT_KEY_BYTES);
+}
+
+/* --- items ------------------------------------------------------------------------------------ */
+
+/* Each reads one item and returns OK when it was whole and is in the store; CORRUPT; BUSY when more
+ * must come, and nothing was done. */
+
+static enum status outcome_of(const struct feed *f)
+{
+    if (f->is_wrong) {
+        return STATUS_CORRUPT;
+    }
+    return f->is_short ? STATUS_BUSY : STATUS_OK;
+}
+
+static enum status import_head(struct kv_import *i, struct feed *f)
+{
+    size_t there = reader_left(&f->r);
+    there = there < IMAGE_MAGIC_SIZE ? there : IMAGE_MAGIC_SIZE;
+    if (memcmp(f->r.at, IMAGE_MAGIC, there) != 0) {
+        return STATUS_CORRUPT;
+    }
+    if (!has(f, IMAGE_MAGIC_SIZE + 4)) {
+        return STATUS_BUSY;
+    }
+    get_raw(&f->r, IMAGE_MAGIC_SIZE);
+    uint32_t format = get_u32(&f->r);
+    if (format != IMAGE_FORMAT) {
+        return format > IMAGE_FORMAT ? STATUS_UNSUPPORTED : STATUS_CORRUPT;
+    }
+    uint64_t revision = take_varint(f);
+    uint64_t compact_revision = take_varint(f);
+    uint64_t time_ms = take_varint(f);
+    if (!feed_ok(f)) {
+        return outcome_of(f);
+    }
+    if (revision < i->kv->revision || compact_revision > revision) {
+        return STATUS_CORRUPT;
+    }
+    i->revision = revision;
+    i->time_ms = time_ms;
+    i->kv->compact_revision = compact_revision;
+    i->phase = IMPORT_ITEMS;
+    return STATUS_OK;
+}
+
+static enum status import_base(struct kv_import *i, struct feed *f)
+{
+    struct slice key = take_key(f);
+    struct version_fields v = {.revision = take_varint(f)};
+    v.version = take_varint(f);
+    uint64_t since_create = take_varint(f);
+    v.lease = take_varint(f);
+    v.value = take_bytes(f, 0, LIMIT_VALUE_BYTES_MAX);
+    if (!feed_ok(f)) {
+        return outcome_of(f);
+    }
+    v.create_revision = v.revision - since_create;
+    bool fits = v.revision > 1 && v.revision < i->kv->compact_revision &&
+                since_create < v.revision - 1 && v.version >= 1 && v.version - 1 <= since_create &&
+                (v.version == 1) == (since_create == 0);
+    bool ascends = i->last_base == NULL || slice_compare(btree_entry_key(i->last_base), key) < 0;
+    if (!fits || !ascends) {
+        return STATUS_CORRUPT;
+    }
+    i->last_base = btree_insert(&i->kv->tree, key);
+    kv_load_version(i->kv, i->last_base, &v);
+    return STATUS_OK;
+}
+
+/* The revision of the next change is the one after the last; the first is the one that the floor
+ * keeps, unless nothing made that (kv_raise_revision, or an empty store). */
+static bool follows(const struct kv_import *i, uint64_t revision)
+{
+    const struct kv *kv = i->kv;
+    if (kv->history.tail > 0) {
+        return revision == kv->revision + 1;
+    }
+    return revision > 1 && revision >= kv->compact_revision &&
+           revision <= (kv->compact_revision > 1 ? kv->compact_revision : 1) + 1;
+}
+
+static enum status import_change(struct kv_import *i, struct feed *f, bool is_put)
+{
+    struct kv *kv = i->kv;
+    struct slice key = take_key(f);
+    uint64_t since_revision = take_varint(f);
+    uint64_t since_ms = take_varint(f);
+    uint64_t lease = is_put ? take_varint(f) : 0;
+    struct slice value = is_put ? take_bytes(f, 0, LIMIT_VALUE_BYTES_MAX) : slice_of(NULL, 0);
+    if (!feed_ok(f)) {
+        return outcome_of(f);
+    }
+    uint64_t last_revision = kv->history.tail > 0 ? kv->revision : 0;
+    if (since_revision > i->revision - last_revision || since_ms > i->time_ms - kv->time_ms ||
+        !follows(i, last_revision + since_revision)) {
+        return STATUS_CORRUPT;
+    }
+    uint64_t revision = last_revision + since_revision;
+    if (!is_put) {
+        struct btree_entry *e = btree_find(&kv->tree, key);
+        if (kv_current_of(e) == NULL) {
+            return STATUS_CORRUPT;
+        }
+        kv->time_ms += since_ms;
+        kv_change_delete(kv, e, revision);
+        return STATUS_OK;
+    }
+    struct version_fields made;
+    kv->time_ms += since_ms;
+    kv_change_put(kv, btree_insert(&kv->tree, key), revision, lease, value, &made);
+    return STATUS_OK;
+}
+
+static enum status import_retry(struct kv_import *i, struct feed *f)
+{
+    static const enum status statuses[] = {
+        [RETRY_ANSWER_OK] = STATUS_OK,
+        [RETRY_ANSWER_CONFLICT] = STATUS_CONFLICT,
+        [RETRY_ANSWER_NOT_FOUND] = STATUS_NOT_FOUND,
+    };
+    struct slice key = take_bytes(f, 1, LIMIT_RETRY_KEY_BYTES);
+    struct retry r = {.time_ms = take_varint(f)};
+    r.hash[0] = take_u64(f);
+    r.hash[1] = take_u64(f);
+    r.origin = take_varint(f);
+    uint8_t answer = take_u8(f);
+    r.revision = take_varint(f);
+    r.create_revision = take_varint(f);
+    r.version = take_varint(f);
+    if (!feed_ok(f)) {
+        return outcome_of(f);
+    }
+    const struct retry *before = i->kv->retries.last;
+    if (answer > RETRY_ANSWER_NOT_FOUND || r.time_ms > i->time_ms ||
+        (before != NULL && before->time_ms > r.time_ms) ||
+        retry_table_is_full(&i->kv->retries, key)) {
+        return STATUS_CORRUPT;
+    }
+    r.status = statuses[answer];
+    retry_table_add(&i->kv->retries, key, &r);
+    return STATUS_OK;
+}
+
+static enum status import_end(struct kv_import *i, struct feed *f)
+{
+    i->digest.half[0] = take_u64(f);
+    i->digest.half[1] = take_u64(f);
+    if (feed_ok(f)) {
+        i->phase = IMPORT_DONE;
+    }
+    return outcome_of(f);
+}
+
+static enum status import_item(struct kv_import *i, struct feed *f)
+{
+    uint8_t item = take_u8(f);
+    bool is_change = item == IMAGE_PUT || item == IMAGE_DELETE;
+    if (feed_ok(f) && item < i->last_item && !is_change) {
+        return STATUS_CORRUPT;
+    }
+    if (is_change && i->last_item > IMAGE_DELETE) {
+        return STATUS_CORRUPT;
+    }
+    if (feed_ok(f)) {
+        i->last_item = (enum image_item)item;
+    }
+    switch (item) {
+    case IMAGE_BASE:
+        return import_base(i, f);
+    case IMAGE_PUT:
+    case IMAGE_DELETE:
+        return import_change(i, f, item == IMAGE_PUT);
+    case IMAGE_RETRY:
+        return import_retry(i, f);
+    case IMAGE_END:
+        return import_end(i, f);
+    default:
+        return f->is_short ? STATUS_BUSY : STATUS_CORRUPT;
+    }
+}
+
+/* --- */
+
+/* Import the whole items of `bytes`; *used is how much they took. */
+static enum status import_bytes(struct kv_import *i, struct slice bytes, size_t *used)
+{
+    *used = 0;
+    while (*used < bytes.size) {
+        if (i->phase == IMPORT_DONE) {
+            return STATUS_CORRUPT;
+        }
+        struct feed f = {.r = reader_of(slice_of(bytes.data + *used, bytes.size - *used))};
+        enum status status = i->phase == IMPORT_HEAD ? import_head(i, &f) : import_item(i, &f);
+        if (status != STATUS_OK) {
+            return status == STATUS_BUSY ? STATUS_OK : status;
+        }
+        *used = bytes.size - reader_left(&f.r);
+    }
+    return STATUS_OK;
+}
+
+enum status kv_import_add(struct kv_import *i, struct slice bytes)
+{
+    size_t used;
+    if (i->status != STATUS_OK || bytes.size == 0) {
+        return i->status;
+    }
+    if (i->rest.size > 0) {
+        buf_append_slice(&i->rest, bytes);
+        i->status = import_bytes(i, buf_slice(&i->rest), &used);
+        buf_consume(&i->rest, used);
+    } else {
+        i->status = import_bytes(i, bytes, &used);
+        buf_append(&i->rest, bytes.data + used, bytes.size - used);
+    }
+    return i->status;
+}
+
+/* Is what was built the store that the head speaks of? */
+static bool is_complete(struct kv_import *i)
+{
+    struct kv *kv = i->kv;
+    if (i->status != STATUS_OK || i->phase != IMPORT_DONE) {
+        return false;
+    }
+    if (kv->history.tail == 0) {
+        kv->revision = kv->compact_revision > 1 ? kv->compact_revision : 1;
+    }
+    kv->time_ms = i->time_ms;
+    kv->next_change = history_find_revision(&kv->history, kv->compact_revision + 1);
+    /* Sound whatever came; only that it is the store of the image is for the digest to say. */
+    DCHECK((kv_check(kv), true));
+    struct kv_digest digest = kv_digest(kv);
+    return kv->revision == i->revision && digest.half[0] == i->digest.half[0] &&
+           digest.half[1] == i->digest.half[1];
+}
+
+enum status kv_import_finish(struct kv_import *i, struct kv **kv)
+{
+    *kv = NULL;
+    if (is_complete(i)) {
+        *kv = i->kv;
+        i->kv = NULL;
+    }
+    kv_import_abort(i);
+    return *kv != NULL ? STATUS_OK : STATUS_CORRUPT;
+}

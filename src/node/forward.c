@@ -1,0 +1,241 @@
+/* node/forward.c - a write that came to a follower, taken by the leader (rule R15).
+ *
+ * One hop: who is asked and does not lead refuses. Sent once: it is never repeated, so that it needs
+ * no tag to be applied at most once, and when the link ends before the answer its outcome is
+ * unknown (rule K1). A refusal of the leader is a refusal: nothing was written. */
+#include "base/codec.h"
+#include "base/mem.h"
+#include "node/node_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Outcomes on the wire: places in this list, which only grows. */
+static const enum status wire_statuses[] = {
+    STATUS_OK,         STATUS_NOT_FOUND, STATUS_CONFLICT,  STATUS_MISMATCH,
+    STATUS_NOT_LEADER, STATUS_UNKNOWN,   STATUS_NO_QUORUM, STATUS_BUSY,
+    STATUS_OVERLOADED, STATUS_NO_SPACE,  STATUS_TOO_LARGE, STATUS_NOT_CONFIRMED,
+};
+#define WIRE_STATUS_COUNT (sizeof(wire_statuses) / sizeof(wire_statuses[0]))
+
+/* What another member asked of us. */
+struct forwarded {
+    struct node_write write;
+    struct list link;
+    struct node *node;
+    struct uuid from;
+    uint64_t number; /* the asker's */
+};
+
+static struct node_write *write_of(struct list *link)
+{
+    return CONTAINER_OF(link, struct node_write, link);
+}
+
+static uint8_t wire_status(enum status status)
+{
+    for (size_t i = 0; i < WIRE_STATUS_COUNT; i++) {
+        if (wire_statuses[i] == status) {
+            return (uint8_t)i;
+        }
+    }
+    return wire_status(STATUS_UNKNOWN);
+}
+
+/* --- the asker -------------------------------------------------------------------------------- */
+
+static void finish(struct node_write *w, enum status status)
+{
+    list_remove(&w->link);
+    w->node->write_count--;
+    w->node = NULL;
+    w->status = status;
+    w->done(w);
+}
+
+enum status node_forward_start(struct node *n, struct node_write *w,
+                               const struct kv_command *command)
+{
+    const struct roster_member *leader = NULL;
+    if (n->raft != NULL && raft_leader(n->raft) != n->self) {
+        leader = node_member_by_id(n, raft_leader(n->raft));
+    }
+    if (leader == NULL) {
+        return STATUS_NOT_LEADER;
+    }
+    if (n->write_count >= LIMIT_WAITING_REQUESTS) {
+        return STATUS_OVERLOADED;
+    }
+    if (command->value.size > n->options.value_bytes_max) {
+        return STATUS_TOO_LARGE;
+    }
+    buf_clear(&n->scratch);
+    put_u64(&n->scratch, n->forward_number + 1);
+    put_u8(&n->scratch, (uint8_t)w->ack);
+    kv_command_encode(command, &n->scratch);
+    if (!peers_send_long_note(n->peers, leader->incarnation, PEER_NOTE_FORWARD_ASK,
+                              buf_slice(&n->scratch))) {
+        return STATUS_NOT_LEADER;
+    }
+    w->forward_number = ++n->forward_number;
+    w->forwarded_to = leader->incarnation;
+    snprintf(w->leader, sizeof(w->leader), "%s", leader->name);
+    w->node = n;
+    w->deadline_ms = node_now(n) + n->options.request_timeout_ms;
+    n->write_count++;
+    n->turn_wanted = true;
+    list_push_back(&n->forwards_out, &w->link);
+    return STATUS_OK;
+}
+
+static void take_missing(struct node_write *w, struct reader *in)
+{
+    uint64_t count = get_varint(in);
+    w->missing_count = 0;
+    for (uint64_t i = 0; i < count && reader_ok(in) && i < LIMIT_MEMBERS; i++) {
+        get_name(in, w->missing[w->missing_count++]);
+    }
+}
+
+/* False: not what a leader of this version writes; the outcome stays unknown. */
+static bool take_reply(struct node_write *w, struct reader *in, enum status *status)
+{
+    uint8_t code = get_u8(in);
+    w->result.revision = get_u64(in);
+    w->result.create_revision = get_u64(in);
+    w->result.version = get_u64(in);
+    w->result.replayed = get_u8(in) != 0;
+    w->result.retry_origin = get_u64(in);
+    w->index = get_u64(in);
+    w->term = get_u64(in);
+    take_missing(w, in);
+    if (!reader_done(in) || code >= WIRE_STATUS_COUNT) {
+        return false;
+    }
+    *status = wire_statuses[code];
+    w->result.status = *status;
+    return true;
+}
+
+void node_forward_on_reply(struct node *n, struct uuid from, struct slice body)
+{
+    struct reader in = reader_of(body);
+    uint64_t number = get_u64(&in);
+    for (struct list *at = n->forwards_out.next; at != &n->forwards_out; at = at->next) {
+        struct node_write *w = write_of(at);
+        if (w->forward_number == number && uuid_equal(w->forwarded_to, from)) {
+            enum status status;
+            finish(w, take_reply(w, &in, &status) ? status : STATUS_UNKNOWN);
+            return;
+        }
+    }
+}
+
+void node_forward_on_down(struct node *n, struct uuid peer)
+{
+    struct list lost; /* apart, since a `done` may begin or cancel others */
+    list_init(&lost);
+    for (struct list *at = n->forwards_out.next, *next; at != &n->forwards_out; at = next) {
+        next = at->next;
+        if (uuid_equal(write_of(at)->forwarded_to, peer)) {
+            list_remove(at);
+            list_push_back(&lost, at);
+        }
+    }
+    while (!list_is_empty(&lost)) {
+        finish(write_of(lost.next), STATUS_UNKNOWN);
+    }
+}
+
+void node_forwards_expire(struct node *n, uint64_t now_ms)
+{
+    while (!list_is_empty(&n->forwards_out) &&
+           write_of(n->forwards_out.next)->deadline_ms <= now_ms) {
+        finish(write_of(n->forwards_out.next), STATUS_UNKNOWN);
+    }
+}
+
+uint64_t node_forwards_deadline(const struct node *n)
+{
+    return list_is_empty(&n->forwards_out) ? UINT64_MAX
+                                           : write_of(n->forwards_out.next)->deadline_ms;
+}
+
+/* --- the leader ------------------------------------------------------------------------------- */
+
+static void reply(struct node *n, struct uuid to, uint64_t number, const struct node_write *w)
+{
+    struct buf body = {0};
+    put_u64(&body, number);
+    put_u8(&body, wire_status(w->status));
+    put_u64(&body, w->result.revision);
+    put_u64(&body, w->result.create_revision);
+    put_u64(&body, w->result.version);
+    put_u8(&body, w->result.replayed ? 1 : 0);
+    put_u64(&body, w->result.retry_origin);
+    put_u64(&body, w->index);
+    put_u64(&body, w->term);
+    put_varint(&body, w->missing_count);
+    for (uint32_t i = 0; i < w->missing_count; i++) {
+        put_name(&body, w->missing[i]);
+    }
+    peers_send_note(n->peers, to, PEER_NOTE_FORWARD_REPLY, buf_slice(&body));
+    buf_deinit(&body);
+}
+
+static void forget(struct forwarded *f)
+{
+    list_remove(&f->link);
+    f->node->forwards_in_count--;
+    mem_free(f);
+}
+
+static void on_written(struct node_write *w)
+{
+    struct forwarded *f = w->context;
+    reply(f->node, f->from, f->number, w);
+    forget(f);
+}
+
+static enum status start(struct node *n, struct forwarded *f, const struct kv_command *command)
+{
+    if (n->raft == NULL || n->stopped) {
+        return STATUS_NOT_LEADER;
+    }
+    if (n->forwards_in_count > LIMIT_FORWARDS) {
+        return STATUS_OVERLOADED;
+    }
+    return node_write_start(n, &f->write, command);
+}
+
+void node_forward_on_ask(struct node *n, struct uuid from, struct slice body)
+{
+    struct reader in = reader_of(body);
+    uint64_t number = get_u64(&in);
+    uint8_t ack = get_u8(&in);
+    struct kv_command command;
+    struct slice bytes = get_raw(&in, reader_left(&in));
+    if (!reader_ok(&in) || ack > NODE_ACK_ALL || kv_command_decode(bytes, &command) != STATUS_OK ||
+        command.op == KV_COMPACT) {
+        return; /* never from a member of this version: the asker's deadline tells its client */
+    }
+    struct forwarded *f = mem_calloc(1, sizeof(*f));
+    *f = (struct forwarded){.node = n, .from = from, .number = number};
+    f->write = (struct node_write){.ack = (enum node_ack)ack, .done = on_written, .context = f};
+    list_push_back(&n->forwards_in, &f->link);
+    n->forwards_in_count++;
+    f->write.status = start(n, f, &command);
+    if (f->write.status != STATUS_OK) {
+        reply(n, from, number, &f->write);
+        forget(f);
+    }
+}
+
+void node_forwards_destroy(struct node *n)
+{
+    while (!list_is_empty(&n->forwards_in)) {
+        struct forwarded *f = CONTAINER_OF(n->forwards_in.next, struct forwarded, link);
+        node_write_cancel(&f->write);
+        forget(f);
+    }
+}
