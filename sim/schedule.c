@@ -96,6 +96,7 @@ static void draw_knobs(struct schedule *s, struct rng *r)
     k[KNOB_keys] = PICK(r, 1, 3, 10, SIM_KEYS_MAX);
     k[KNOB_value_bytes] = PICK(r, 8, 20, 100, 700, 3000);
     k[KNOB_length_ms] = k[KNOB_election_ms] * between(r, 15, 40);
+    k[KNOB_lease_reads] = PICK(r, 0, 0, 1);
     k[KNOB_early_faults] = rng_chance(r, 1, 5);
     k[KNOB_audit_every] = PICK(r, 20, 80);
     k[KNOB_core] = between(r, 0, 1u << 20);

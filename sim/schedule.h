@@ -41,6 +41,7 @@
     X(inflight_messages)                                                                           \
     X(tail_bytes)                                                                                  \
     X(uncommitted_entries)                                                                         \
+    X(lease_reads)                                                                                 \
     X(clients)                                                                                     \
     X(keys)                                                                                        \
     X(value_bytes)                                                                                 \
