@@ -241,8 +241,8 @@ static void rot_file(struct fake_disk *disk, const char *name, uint32_t place)
     if (is_log && type != WAL_RECORD_SEAL && type != WAL_RECORD_END) {
         return; /* rule P3's limit: rot in the last record of an unsealed log looks torn */
     }
-    uint64_t block = place / 64 % used * ROT_BLOCK_BYTES;
-    uint64_t within = place / 64 % (place % 4 == 1 ? ROT_HEADER_BYTES : ROT_BLOCK_BYTES);
+    uint64_t block = place / 64 % 64 % used * ROT_BLOCK_BYTES;
+    uint64_t within = place / 4096 % (place % 4 == 1 ? ROT_HEADER_BYTES : ROT_BLOCK_BYTES);
     bool is_hard_state = strcmp(name, "hardstate") == 0;
     verdict_trace("%s rots in block %" PRIu64 ", byte %" PRIu64, name, block / ROT_BLOCK_BYTES,
                   within);
@@ -375,8 +375,8 @@ static void wipe(struct faults *f, const struct item *item, int a)
     }
 }
 
-/* Leases rest on rates within one percent, and on clocks that do not jump while a process runs (rule
- * Q6); nothing else does. */
+/* Leases rest on rates within one percent, and on clocks that do not jump while a process runs
+ * (rule Q6); nothing else does. */
 static void change_clock(const struct faults *f, const struct item *item, struct sim_member *m)
 {
     bool leases = f->schedule->knobs[KNOB_lease_reads] != 0;

@@ -54,6 +54,9 @@ void item_format(const struct item *item, char *text, size_t size)
     }
 }
 
+/* One number from the stream in each statement: the order within a call or an initializer is the
+ * compiler's. */
+
 /* --- drawing ---------------------------------------------------------------------------------- */
 
 static uint32_t pick(struct rng *r, const uint32_t *values, size_t count)
@@ -251,8 +254,8 @@ static uint32_t draw_divergence(struct schedule *s, struct rng *r, uint32_t at_m
     if (rng_chance(r, 1, 2)) {
         add_fault(s, ITEM_campaign, at_ms + between(r, 0, e), SIM_THE_SAME, 0);
     }
-    add_fault(s, PICK(r, ITEM_kill, ITEM_isolate, ITEM_freeze), at_ms, SIM_THE_LEADER,
-              between(r, e, 4 * e));
+    enum item_kind end = (enum item_kind)PICK(r, ITEM_kill, ITEM_isolate, ITEM_freeze);
+    add_fault(s, end, at_ms, SIM_THE_LEADER, between(r, e, 4 * e));
     return at_ms + between(r, e, 5 * e);
 }
 
@@ -262,8 +265,9 @@ static uint32_t draw_short_reigns(struct schedule *s, struct rng *r, uint32_t at
     uint32_t e = s->knobs[KNOB_election_ms];
     uint32_t reigns = between(r, 2, 8);
     for (uint32_t i = 0; i < reigns; i++) {
-        add_fault(s, PICK(r, ITEM_kill, ITEM_kill, ITEM_isolate, ITEM_isolate_way), at_ms,
-                  SIM_THE_LEADER, between(r, e / 2, 3 * e));
+        enum item_kind end =
+            (enum item_kind)PICK(r, ITEM_kill, ITEM_kill, ITEM_isolate, ITEM_isolate_way);
+        add_fault(s, end, at_ms, SIM_THE_LEADER, between(r, e / 2, 3 * e));
         at_ms += between(r, e / 3, 2 * e);
     }
     return at_ms;
@@ -309,11 +313,11 @@ static uint32_t draw_resets(struct schedule *s, struct rng *r, uint32_t at_ms)
 {
     uint32_t resets = between(r, 1, 20);
     for (uint32_t i = 0; i < resets; i++) {
-        schedule_add(s, (struct item){.at_ms = at_ms,
-                                      .kind = rng_chance(r, 1, 3) ? ITEM_half_open : ITEM_reset,
-                                      .a = rng_chance(r, 1, 2) ? SIM_THE_LEADER : SIM_A_FOLLOWER,
-                                      .b = (uint32_t)rng_below(r, s->knobs[KNOB_members]),
-                                      .d = i});
+        struct item item = {.at_ms = at_ms, .d = i};
+        item.kind = rng_chance(r, 1, 3) ? ITEM_half_open : ITEM_reset;
+        item.a = rng_chance(r, 1, 2) ? SIM_THE_LEADER : SIM_A_FOLLOWER;
+        item.b = (uint32_t)rng_below(r, s->knobs[KNOB_members]);
+        schedule_add(s, item);
         at_ms += between(r, 1, s->knobs[KNOB_election_ms] / 2);
     }
     return at_ms;
