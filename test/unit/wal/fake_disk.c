@@ -7,7 +7,7 @@
 
 #define PAGE_BYTES     4096u
 #define NAME_BYTES     64u
-#define FILES_MAX      64u
+#define FILES_MAX      256u
 #define INODES_MAX     4096u
 #define FREE_BYTES     (UINT64_C(1) << 40)
 #define DESTROY_CHANCE 2u
