@@ -14,9 +14,11 @@
  * holds up the next request. */
 #define COMPACTION_STEP 200
 
+/* Not the turn's time: a process that was stopped in the middle of one must not count a lease, or a
+ * promise of one, by a clock reading from before (rules Q6, Q6b). */
 uint64_t node_now(const struct node *n)
 {
-    return n->loop->ops->now_ms(n->loop);
+    return n->loop->ops->now_us(n->loop) / 1000;
 }
 
 void node_fail(struct node *n, int exit_code, const char *format, ...)
