@@ -2,7 +2,7 @@
  *
  * Reading order: restart.c (what the disk says), forming.c (founding), joining.c, node.c (the
  * turn), log_writer.c (the log thread), snapshots.h (the state as files), write_queue.c and
- * read_queue.c (who waits for what), leadership.c, members.c (who belongs to the cluster),
+ * read_queue.c (who waits for what), leadership.c, active_members.c (who belongs to the cluster),
  * changes.c, admission.c, old_copy.c, survey.c, member_info.c (what is told about it). */
 #pragma once
 
@@ -264,7 +264,7 @@ void node_joining_text(const struct node *n, char *text, size_t size);
 /* --- admission.c: those that let it in, by the leader */
 void node_admission_on_ask(struct node *n, struct uuid from, struct slice body);
 
-/* --- members.c */
+/* --- active_members.c */
 /* Take over the configuration in force, if it changed; every turn. */
 void node_members_on_turn(struct node *n);
 /* Dial whom it names. */
