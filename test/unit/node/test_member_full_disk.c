@@ -16,7 +16,7 @@
 static void fill_disk(struct cluster *c, int i)
 {
     struct fake_disk *disk = c->members[i].disk;
-    fake_disk_set_capacity(disk, fake_disk_taken(disk));
+    fake_disk_set_capacity(disk, fake_disk_used_bytes(disk));
 }
 
 static void empty_disk(struct cluster *c, int i)

@@ -358,19 +358,10 @@ static void write_bytes(struct inode *inode, uint64_t offset, uint8_t *data, siz
     add_change(inode, offset, data, size);
 }
 
-uint64_t fake_disk_taken(const struct fake_disk *f)
-{
-    uint64_t bytes = 0;
-    for (size_t i = 0; i < f->cache.count; i++) {
-        bytes += f->cache.entries[i].inode->cache.size;
-    }
-    return bytes;
-}
-
 /* NO_SPACE, with *end cut to what the file may have, when it would grow beyond the disk. */
 static enum status find_room(const struct fake_disk *f, const struct inode *inode, uint64_t *end)
 {
-    uint64_t taken = fake_disk_taken(f);
+    uint64_t taken = fake_disk_used_bytes(f);
     if (f->capacity == 0 || *end <= inode->cache.size ||
         taken + *end - inode->cache.size <= f->capacity) {
         return STATUS_OK;
@@ -524,7 +515,7 @@ static enum status fake_list(struct disk *d, void (*each)(void *context, const c
 static enum status fake_free_bytes(struct disk *d, uint64_t *bytes)
 {
     const struct fake_disk *f = fake_of(d);
-    uint64_t taken = fake_disk_taken(f);
+    uint64_t taken = fake_disk_used_bytes(f);
     *bytes = f->capacity == 0 ? FREE_BYTES : taken < f->capacity ? f->capacity - taken : 0;
     return enter(fake_of(d));
 }
@@ -715,6 +706,15 @@ void fake_disk_power_loss(struct fake_disk *f, struct fake_loss loss)
     drop_nameless(f);
     f->cache = f->durable;
     fake_disk_restart(f);
+}
+
+uint64_t fake_disk_used_bytes(const struct fake_disk *f)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < f->cache.count; i++) {
+        bytes += f->cache.entries[i].inode->cache.size;
+    }
+    return bytes;
 }
 
 void fake_disk_restart(struct fake_disk *f)

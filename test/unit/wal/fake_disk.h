@@ -57,8 +57,6 @@ bool fake_disk_has_failed(const struct fake_disk *f);
 /* What all files take together may not grow beyond it; 0 = no bound. A file that is removed, or cut
  * short, makes room. */
 void fake_disk_set_capacity(struct fake_disk *f, uint64_t bytes);
-/* What all files take now. */
-uint64_t fake_disk_taken(const struct fake_disk *f);
 
 struct fake_disk_stats {
     uint64_t writes;
@@ -79,6 +77,8 @@ struct fake_loss {
     size_t which;
     bool destroys; /* pages with a pending write are garbage, each by chance */
 };
+/* What all files have in bytes, as the process sees them. */
+uint64_t fake_disk_used_bytes(const struct fake_disk *f);
 /* Sector writes, size changes and directory changes that are not durable. */
 size_t fake_disk_pending(const struct fake_disk *f);
 /* The power fails and comes back. No file may be open. */
