@@ -28,6 +28,7 @@ struct log_write {
     uint32_t capacity;
     enum status status;
     bool wants_prepare; /* the next segment is due, as the log thread saw it */
+    bool recovered;     /* rule P4: with it, what was lost is here again */
     bool in_flight;
     uint64_t started_ms;
     uint64_t sync_us; /* of the last one, by the log thread's clock */
