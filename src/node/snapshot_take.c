@@ -4,8 +4,8 @@
  *   idle -> walking -> verifying -> finishing -> idle        (discarding: on failure, or aborted)
  *
  * walking: every turn takes a small step of the store's walk into `filling`; whole chunks go to the
- * log thread, one at a time, so that a write of the log waits for one chunk at most, and while there
- * are writes, half of the time for none. */
+ * log thread, one at a time, so that a write of the log waits for one chunk at most, and while
+ * there are writes, half of the time for none. */
 #include "base/check.h"
 #include "base/log.h"
 #include "node/node_internal.h"
