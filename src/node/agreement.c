@@ -123,19 +123,37 @@ static bool get_digest(struct slice body, struct state_digest *d)
     return reader_done(&in) && d->index > 0 && d->index % DIGEST_EVERY == 0;
 }
 
-static void quarantine(struct node *n, raft_index index)
+static void bar(struct node *n, bool barred)
+{
+    struct raft_input input = {.now_ms = node_now(n), .kind = RAFT_INPUT_BARRED};
+    input.barred = barred;
+    node_step(n, &input);
+}
+
+static void quarantine(struct node *n, raft_index index, const struct kv_digest *right)
 {
     n->agreement.is_quarantined = true;
+    n->agreement.odd = (struct state_digest){.index = index, .digest = *right};
     n->figures.digest_mismatches++;
     log_error("the state of this member differs from that of a majority at index=%" PRIu64
               ": it is quarantined, and serves no reads",
               index);
-    struct raft_input input = {.now_ms = node_now(n), .kind = RAFT_INPUT_BARRED};
-    input.barred = true;
-    node_step(n, &input);
+    bar(n, true);
+    node_take_abort(n);
     node_reads_fail_all(n);
     node_writes_fail_all(n); /* their outcome would be told from this state */
     n->turn_wanted = true;
+}
+
+void node_quarantine_end(struct node *n)
+{
+    if (!n->agreement.is_quarantined) {
+        return;
+    }
+    n->agreement.is_quarantined = false;
+    n->agreement.own = (struct digest_ring){0}; /* of the state that went */
+    bar(n, n->damage[0] != '\0');
+    log_info("this member serves again");
 }
 
 /* As leader: what is known of `index`. */
@@ -162,7 +180,7 @@ static void judge(struct node *n, raft_index index)
             put_digest(&n->scratch, index, majority);
             peers_send_note(n->peers, m->incarnation, PEER_NOTE_ODD, buf_slice(&n->scratch));
         } else if (!n->agreement.is_quarantined) {
-            quarantine(n, index);
+            quarantine(n, index, majority);
             return; /* who does not lead does not judge */
         }
     }
@@ -207,6 +225,6 @@ void node_digest_on_odd(struct node *n, struct uuid from, struct slice body)
     }
     const struct kv_digest *own = find(&n->agreement.own, d.index);
     if (own != NULL && !is_equal(own, &d.digest) && !n->agreement.is_quarantined) {
-        quarantine(n, d.index);
+        quarantine(n, d.index, &d.digest);
     }
 }

@@ -463,6 +463,7 @@ static void turn_raft(struct node *n)
     n->turn_wanted |= kv_compact_step(n->kv, COMPACTION_STEP);
     node_maybe_prepare_log(n);
     node_snapshots_on_turn(n);
+    node_rebuild_on_turn(n);
     node_update_hello(n);
     node_damage_on_turn(n);
 }
@@ -720,6 +721,7 @@ void node_destroy(struct node *n)
     }
     stop_timers(n);
     node_scrub_destroy(n);
+    node_rebuild_destroy(n);
     node_forwards_destroy(n);
     if (n->peers != NULL) {
         peers_destroy(n->peers);

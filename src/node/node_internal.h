@@ -185,6 +185,7 @@ struct node {
     struct timer damage_timer;
     struct scrub scrub;
     struct agreement agreement;
+    struct rebuild rebuild;
     struct identity_save save;
 
     struct timer raft_timer;
@@ -348,6 +349,12 @@ void node_scrub_destroy(struct node *n);
 void node_digest_on_applied(struct node *n);
 void node_digest_on_told(struct node *n, struct uuid from, struct slice body);
 void node_digest_on_odd(struct node *n, struct uuid from, struct slice body);
+/* The state is another one, and right: made anew, or that of a leader's snapshot. */
+void node_quarantine_end(struct node *n);
+
+/* --- rebuild.c */
+void node_rebuild_on_turn(struct node *n);
+void node_rebuild_destroy(struct node *n);
 
 /* --- disk_space.c */
 /* Making the next segment succeeded, or found no space. */

@@ -2,13 +2,15 @@
  * compared with that of the others (rules P15, P15b).
  *
  *   scrub.c       the log and the state in memory, a little at a time
- *   agreement.c   digests at equal applied indexes; one odd against a majority is quarantined */
+ *   agreement.c   digests at equal applied indexes; one odd against a majority is quarantined
+ *   rebuild.c     the state of a quarantined member, made anew */
 #pragma once
 
 #include "base/uuid.h"
-#include "kv/kv.h"
+#include "kv/kv_image.h"
 #include "net/loop.h"
 #include "raft/raft.h"
+#include "wal/snapshot_file.h"
 
 struct node;
 struct wal;
@@ -51,4 +53,30 @@ struct agreement {
     struct digest_ring others[LIMIT_MEMBERS]; /* as told to this member while it leads */
     raft_index alarmed;                       /* a difference at this index was told already */
     bool is_quarantined;
+    struct state_digest odd; /* where it differed, and what it should have been */
+};
+
+/* --- made anew -------------------------------------------------------------------------------- */
+
+struct rebuild {
+    bool is_active;
+    uint64_t again_ms; /* not before; after a failure */
+    raft_index below; /* only a base before it is left to be tried; 0 = any */
+    struct snapshot_id base;
+    /* The log thread's while in_flight. */
+    bool in_flight;
+    struct work work;
+    struct wal *wal;
+    struct disk *disk;
+    struct uuid cluster;
+    struct snapshot_reader *reader;
+    struct kv_import *import;
+    struct kv *kv; /* once the base was read */
+    raft_index at; /* what it has */
+    raft_index target;
+    bool frees; /* `kv` is the one that went */
+    raft_index check_index;
+    struct kv_digest expected; /* there */
+    enum status apply_status;
+    enum status status;
 };
