@@ -26,6 +26,7 @@ static void apply_defaults(struct raft_options *o)
         }
     }
     CHECK_CMP(o->clock_rate_error_percent, <, 100);
+    CHECK(!o->lease_reads || o->election_timeout_ms <= LIMIT_RAFT_LEASE_MS);
 }
 
 /* A crash may have left the entries of a persist and not its term. Nobody was told of that term, so

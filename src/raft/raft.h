@@ -169,7 +169,7 @@ enum raft_input_kind {
     RAFT_INPUT_COMPACTED,
     /* .install: a whole, verified, durable snapshot of this cluster came (rule S3). Answered by
      * output.restore once the log agrees with it on disk. CONFLICT: nothing new in it (at or below
-     * the commit index); throw it away. BUSY: one is being installed. */
+     * the commit index); throw it away. BUSY: one is being installed or not applied yet. */
     RAFT_INPUT_INSTALL,
     /* .sent: streaming a snapshot to .sent.member ended. Not ok: tried again after a heartbeat */
     RAFT_INPUT_SNAPSHOT_SENT,
@@ -382,8 +382,9 @@ struct raft *raft_create(const struct raft_options *options, const struct raft_r
                          uint64_t now_ms);
 void raft_destroy(struct raft *r);
 
-/* Feed one input. Returns OK, or for PROPOSE, READ, TRANSFER and CAMPAIGN why it was refused. An
- * accepted proposal's entries are the last `count` of the log: raft_last(r) tells their ids. */
+/* Feed one input. Returns OK, or for PROPOSE, READ, TRANSFER, CAMPAIGN, CHANGE and INSTALL why it
+ * was refused. An accepted proposal's entries are the last `count` of the log: raft_last(r) tells
+ * their ids. */
 enum status MUST_CHECK raft_step(struct raft *r, const struct raft_input *input);
 /* End the turn. */
 void raft_turn(struct raft *r, uint64_t now_ms, struct raft_output *out);
@@ -414,7 +415,8 @@ bool raft_config_at(const struct raft *r, raft_index index, struct raft_config_v
 raft_index raft_first(const struct raft *r);
 bool raft_is_recovering(const struct raft *r);
 /* A linearizable read may be served from the applied state at `*index` now, without asking anybody
- * (rule Q6: commit index and validity taken in one step). */
+ * (rule Q6: commit index and validity taken in one step). `now_ms` is read from the clock for this
+ * call, and that of a message after it arrived: else leases are longer, or promises shorter. */
 bool raft_lease_read(struct raft *r, uint64_t now_ms, raft_index *index);
 /* Rule E10: the ranks changed (a new membership); copied. */
 void raft_set_preference(struct raft *r, const struct raft_preference *preference);
