@@ -87,7 +87,13 @@ struct http_server *http_server_create(struct loop *loop, const struct http_hand
                                        const struct http_options *options);
 /* Take over an accepted connection. */
 void http_server_accept(struct http_server *s, struct conn *c);
-/* No new requests; idle connections are closed, busy ones after their answers. */
+/* The end is near, in two steps. From this one on an answer says `Connection: close`, and ends its
+ * connection, when no further request of it has begun; requests are still taken, new connections
+ * too. Whoever asks and hears is told before the connection goes. */
+void http_server_announce_end(struct http_server *s);
+/* Then: connections without a request are closed after LIMIT_HTTP_DRAIN_IDLE_MS, which is for
+ * requests on their way, and from then on any request is the last of its connection. One that has
+ * begun has LIMIT_HTTP_DRAIN_REQUEST_MS from its first byte. Done when no connections are left. */
 void http_server_drain(struct http_server *s);
 /* Not from inside one of the handler's calls. Requests that wait get their on_gone. */
 void http_server_destroy(struct http_server *s);

@@ -67,7 +67,10 @@ struct http_server {
     uint32_t spare_count;
     uint32_t connection_count;
     uint64_t request_count;
-    bool is_draining;
+    bool is_ending;        /* answers say so */
+    bool is_draining;      /* connections end, whether something is asked on them or not */
+    uint64_t last_call_ms; /* then any request is the last of its connection */
+    bool has_looked;       /* the sweep was due, and let what has come be read first */
     struct timer go_on;
     struct timer sweep;
     struct buf scratch;
