@@ -160,7 +160,7 @@ static void close_if_ending(struct exchange *e)
 {
     struct http_connection *c = e->connection;
     if (e->server->is_ending && c != NULL && c->exchanges.prev == &e->link && c->reading == NULL &&
-        c->stash.size == 0) {
+        c->unread == 0 && c->stash.size == 0) {
         e->keep_alive = false; /* the last one: say so */
         c->is_last = true;
     }

@@ -347,7 +347,9 @@ static bool read_some(struct http_connection *c, struct slice *data)
     case HTTP_PARSED_HEAD:
         return !on_head(c, *data);
     case HTTP_PARSED_WHOLE:
+        c->unread = data->size;
         on_whole(c);
+        c->unread = 0;
         return true;
     case HTTP_PARSED_BAD:
         break;

@@ -69,6 +69,23 @@ def test_row_f8_every_request_of_a_busy_leader_is_answered_when_it_is_told_to_st
     assert all(w.refused == 1 for w in writers)
 
 
+def test_row_f8_who_asks_while_leadership_is_handed_over_hears_that_the_connection_ends(make_cluster):
+    """Nobody takes leadership, so that the hand-over lasts for an election timeout."""
+    c = make_cluster(3, arguments=["--heartbeat-ms", "100", "--election-timeout-ms", "2000"])
+    leader = c.wait_leader()
+    kept = Client(leader.port)
+    assert kept.request("GET", "/ping").headers.get("Connection") is None
+    for m in c.followers(leader):
+        m.freeze()
+    leader.signal(signal.SIGTERM)
+    leader.wait_log("stopping signal=SIGTERM")
+    for client in [kept, Client(leader.port)]:
+        answer = client.request("PUT", "/key/k", "1")
+        assert (answer.status, answer.headers.get("Connection")) == (503, "close")
+        client.close()
+    assert leader.wait_exit(5.0) == 0
+
+
 def test_row_f8_the_same_for_a_follower_that_is_read_from(make_cluster):
     c = make_cluster(3)
     follower = c.followers()[0]

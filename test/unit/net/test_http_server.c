@@ -668,8 +668,8 @@ static void row_f8_answers_announce_the_end_and_requests_are_still_taken(void **
     expect_answers(pipelined, "200:y");
     feed(pipelined, "TP/1.1\r\n" HOST "\r\n");
     expect_answers(pipelined, "200:y|200:0 GET /b? !");
-    feed(idle, "GET /a HTTP/1.1\r\n" HOST "\r\n");
-    expect_answers(idle, "200:0 GET /a? !");
+    feed(idle, "GET /a HTTP/1.1\r\n" HOST "\r\nGET /b HTTP/1.1\r\n" HOST "\r\n");
+    expect_answers(idle, "200:0 GET /a? |200:0 GET /b? !");
     struct fake_conn *late = http_world_connect(&w);
     feed(late, "GET /a HTTP/1.1\r\n" HOST "\r\n");
     expect_answers(late, "200:0 GET /a? !");
