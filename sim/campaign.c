@@ -134,6 +134,7 @@ static void wait_for_all(const struct campaign_options *o, struct worker *worker
                          uint64_t begun_ms)
 {
     uint32_t running = o->jobs;
+    bool is_stopped = false;
     while (running > 0) {
         int status;
         pid_t pid = waitpid(-1, &status, WNOHANG);
@@ -146,8 +147,11 @@ static void wait_for_all(const struct campaign_options *o, struct worker *worker
             if (workers[i].pid == pid) {
                 workers[i].pid = 0;
                 running--;
-                note_death(&workers[i].verdict, status);
+                if (!is_stopped) { /* else it was told to end */
+                    note_death(&workers[i].verdict, status);
+                }
                 if (workers[i].verdict.failed) {
+                    is_stopped = true;
                     stop_others(o, workers);
                 }
             }
@@ -164,9 +168,8 @@ static void gather(const struct campaign_options *o, const struct worker *worker
         result->events += w->events;
         result->hash += w->hash;
         coverage_add(&result->coverage, &w->coverage);
-        bool is_story = w->verdict.failed && strcmp(w->verdict.id, "DIED") != 0;
         if (w->verdict.failed &&
-            (!result->failure.failed || (is_story && w->verdict.seed < result->failure.seed))) {
+            (!result->failure.failed || w->verdict.seed < result->failure.seed)) {
             result->failure = w->verdict;
         }
     }

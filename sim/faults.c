@@ -6,6 +6,7 @@
 #include "coverage.h"
 #include "truth.h"
 #include "verdict.h"
+#include "wal/wal_format.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -234,8 +235,14 @@ static uint64_t used_blocks(struct fake_disk *disk, const char *name)
 static void rot_file(struct fake_disk *disk, const char *name, uint32_t place)
 {
     uint64_t size = fake_disk_file_size(disk, name);
-    uint64_t block = place / 64 % used_blocks(disk, name) * ROT_BLOCK_BYTES;
-    uint64_t within = place / 64 % (place % 4 == 1 ? ROT_HEADER_BYTES : ROT_BLOCK_BYTES);
+    uint64_t used = used_blocks(disk, name);
+    bool is_log = strstr(name, ".log") != NULL;
+    uint8_t type = is_log ? fake_disk_byte(disk, name, (used - 1) * ROT_BLOCK_BYTES + 24) : 0;
+    if (is_log && type != WAL_RECORD_SEAL && type != WAL_RECORD_END) {
+        return; /* rule P3's limit: rot in the last record of an unsealed log looks torn */
+    }
+    uint64_t block = place / 64 % 64 % used * ROT_BLOCK_BYTES;
+    uint64_t within = place / 4096 % (place % 4 == 1 ? ROT_HEADER_BYTES : ROT_BLOCK_BYTES);
     bool is_hard_state = strcmp(name, "hardstate") == 0;
     verdict_trace("%s rots in block %" PRIu64 ", byte %" PRIu64, name, block / ROT_BLOCK_BYTES,
                   within);
@@ -255,7 +262,7 @@ static void rot(struct faults *f, const struct item *item, int a)
         truth.members[a].may_fail) {
         return;
     }
-    members_stop(f->members, a, DEATH_ORDERLY); /* sealed: rule P3's limit is the unsealed end */
+    members_stop(f->members, a, DEATH_ORDERLY);
     fake_disk_power_loss(m->disk, (struct fake_loss){.kind = FAKE_LOSS_NONE});
     char name[32];
     snprintf(name, sizeof(name), "%08" PRIu32 ".log", 1 + (item->b > 4 ? item->b % 3 : 0));
@@ -301,7 +308,7 @@ static void carry_out(void *context)
     default:
         if (!f->stepping[o->member]) {
             *d = (struct node_step_down){.done = on_stepped_down, .context = f};
-            if (o->item->b % 2 == 0) {
+            if (o->item->d == 0) {
                 snprintf(d->to, sizeof(d->to), "node-%d", o->to + 1);
             }
             f->stepping[o->member] = node_step_down_start(m->node, d) == STATUS_OK;
@@ -368,6 +375,19 @@ static void wipe(struct faults *f, const struct item *item, int a)
     }
 }
 
+/* Leases rest on rates within one percent, and on clocks that do not jump while a process runs
+ * (rule Q6); nothing else does. */
+static void change_clock(const struct faults *f, const struct item *item, struct sim_member *m)
+{
+    bool leases = f->schedule->knobs[KNOB_lease_reads] != 0;
+    uint32_t permille = item->b > 0 ? item->b : 1000;
+    if (leases) {
+        permille = permille < 1000 ? 993 : permille > 1000 ? 1007 : 1000;
+    }
+    coverage_hit(MARK_CLOCK_CHANGED);
+    fake_process_clock(m->loop, permille, leases ? 0 : item->c);
+}
+
 /* Faults of one process that runs. */
 static void take_process(struct faults *f, const struct item *item, int a, int b)
 {
@@ -404,8 +424,7 @@ static void take_process(struct faults *f, const struct item *item, int a, int b
         fail_disk(f, item, a);
         break;
     case ITEM_clock:
-        coverage_hit(MARK_CLOCK_CHANGED);
-        fake_process_clock(m->loop, item->b > 0 ? item->b : 1000, item->c);
+        change_clock(f, item, m);
         break;
     case ITEM_wall:
         fake_process_wall(m->loop, item->b ? -(int64_t)item->c : (int64_t)item->c);

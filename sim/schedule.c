@@ -54,6 +54,9 @@ void item_format(const struct item *item, char *text, size_t size)
     }
 }
 
+/* One number from the stream in each statement: the order within a call or an initializer is the
+ * compiler's. */
+
 /* --- drawing ---------------------------------------------------------------------------------- */
 
 static uint32_t pick(struct rng *r, const uint32_t *values, size_t count)
@@ -96,6 +99,7 @@ static void draw_knobs(struct schedule *s, struct rng *r)
     k[KNOB_keys] = PICK(r, 1, 3, 10, SIM_KEYS_MAX);
     k[KNOB_value_bytes] = PICK(r, 8, 20, 100, 700, 3000);
     k[KNOB_length_ms] = k[KNOB_election_ms] * between(r, 15, 40);
+    k[KNOB_lease_reads] = PICK(r, 0, 0, 1);
     k[KNOB_early_faults] = rng_chance(r, 1, 5);
     k[KNOB_audit_every] = PICK(r, 20, 80);
     k[KNOB_core] = between(r, 0, 1u << 20);
@@ -221,6 +225,20 @@ static void add_fault(struct schedule *s, enum item_kind kind, uint32_t at_ms, u
     schedule_add(s, (struct item){.at_ms = at_ms, .kind = kind, .a = member, .c = ms});
 }
 
+static void add_requests(struct schedule *s, struct rng *r, uint32_t count,
+                         const struct item *pattern)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct item item = *pattern; /* within c ms from at_ms */
+        item.at_ms += (uint32_t)rng_below(r, pattern->c + 1);
+        item.kind = ITEM_request;
+        item.a = (uint32_t)rng_below(r, s->knobs[KNOB_clients]);
+        item.c = (uint32_t)rng_below(r, s->knobs[KNOB_keys]);
+        item.d = i << REQUEST_MARK_SHIFT | REQUEST_OPEN_LOOP | (i % 2 == 0 ? pattern->d : 0);
+        schedule_add(s, item);
+    }
+}
+
 /* Chance alone seldom makes logs differ and then lets the longer, older one campaign. So: a leader
  * is cut off while clients go on writing to it; when it is back, the new one goes. */
 static uint32_t draw_divergence(struct schedule *s, struct rng *r, uint32_t at_ms)
@@ -228,24 +246,16 @@ static uint32_t draw_divergence(struct schedule *s, struct rng *r, uint32_t at_m
     uint32_t e = s->knobs[KNOB_election_ms];
     uint32_t away_ms = between(r, e, 5 * e / 2);
     add_fault(s, rng_chance(r, 3, 4) ? ITEM_isolate : ITEM_freeze, at_ms, SIM_THE_LEADER, away_ms);
-    uint32_t writes = between(r, 0, 30);
-    for (uint32_t i = 0; i < writes; i++) {
-        uint32_t client = (uint32_t)rng_below(r, s->knobs[KNOB_clients]);
-        schedule_add(s, (struct item){.at_ms = at_ms + (uint32_t)rng_below(r, away_ms),
-                                      .kind = ITEM_request,
-                                      .a = client,
-                                      .b = REQUEST_put,
-                                      .c = (uint32_t)rng_below(r, s->knobs[KNOB_keys]),
-                                      .d = i << REQUEST_MARK_SHIFT | REQUEST_OPEN_LOOP |
-                                           (i % 2 == 0 ? REQUEST_ANYWHERE : 0)});
-    }
+    const struct item write = {
+        .at_ms = at_ms, .b = REQUEST_put, .c = away_ms, .d = REQUEST_ANYWHERE};
+    add_requests(s, r, between(r, 0, 30), &write);
     at_ms += away_ms;
     at_ms += between(r, 0, rng_chance(r, 1, 2) ? e / 10 : e / 2);
     if (rng_chance(r, 1, 2)) {
         add_fault(s, ITEM_campaign, at_ms + between(r, 0, e), SIM_THE_SAME, 0);
     }
-    add_fault(s, PICK(r, ITEM_kill, ITEM_isolate, ITEM_freeze), at_ms, SIM_THE_LEADER,
-              between(r, e, 4 * e));
+    enum item_kind end = (enum item_kind)PICK(r, ITEM_kill, ITEM_isolate, ITEM_freeze);
+    add_fault(s, end, at_ms, SIM_THE_LEADER, between(r, e, 4 * e));
     return at_ms + between(r, e, 5 * e);
 }
 
@@ -255,22 +265,81 @@ static uint32_t draw_short_reigns(struct schedule *s, struct rng *r, uint32_t at
     uint32_t e = s->knobs[KNOB_election_ms];
     uint32_t reigns = between(r, 2, 8);
     for (uint32_t i = 0; i < reigns; i++) {
-        add_fault(s, PICK(r, ITEM_kill, ITEM_kill, ITEM_isolate, ITEM_isolate_way), at_ms,
-                  SIM_THE_LEADER, between(r, e / 2, 3 * e));
+        enum item_kind end =
+            (enum item_kind)PICK(r, ITEM_kill, ITEM_kill, ITEM_isolate, ITEM_isolate_way);
+        add_fault(s, end, at_ms, SIM_THE_LEADER, between(r, e / 2, 3 * e));
         at_ms += between(r, e / 3, 2 * e);
+    }
+    return at_ms;
+}
+
+/* A leader that does not know that it is none: its clock is slow, or it has just handed over, and
+ * nobody reaches it but its clients. */
+static uint32_t draw_stale_leader(struct schedule *s, struct rng *r, uint32_t at_ms)
+{
+    uint32_t e = s->knobs[KNOB_election_ms];
+    uint32_t away_ms = between(r, e, 3 * e);
+    bool is_slow = rng_chance(r, 1, 2);
+    struct item first = {.at_ms = at_ms, .kind = ITEM_step_down, .a = SIM_THE_LEADER, .d = 1};
+    if (is_slow) {
+        first = (struct item){.at_ms = at_ms, .kind = ITEM_clock, .a = SIM_THE_LEADER, .b = 400};
+    }
+    schedule_add(s, first);
+    at_ms += is_slow ? 1 : between(r, 0, 3 * s->knobs[KNOB_delay_ms] + 3);
+    add_fault(s, ITEM_isolate, at_ms, SIM_THE_SAME, away_ms);
+    const struct item read = {
+        .at_ms = at_ms, .b = REQUEST_get, .c = away_ms, .d = REQUEST_ANYWHERE};
+    const struct item write = {.at_ms = at_ms, .b = REQUEST_put, .c = away_ms};
+    add_requests(s, r, between(r, 10, 40), &read);
+    add_requests(s, r, between(r, 5, 20), &write);
+    return at_ms + away_ms + between(r, 0, 2 * e);
+}
+
+/* A member that is asked to take over and whom nobody hears: its term is ahead of the leader's. */
+static uint32_t draw_lonely_term(struct schedule *s, struct rng *r, uint32_t at_ms)
+{
+    uint32_t e = s->knobs[KNOB_election_ms];
+    uint32_t target = (uint32_t)rng_below(r, s->knobs[KNOB_members]);
+    uint32_t away_ms = between(r, e / 2, 2 * e);
+    add_fault(s, ITEM_isolate_way, at_ms + between(r, 0, 2 * s->knobs[KNOB_delay_ms]), target,
+              away_ms);
+    schedule_add(
+        s, (struct item){.at_ms = at_ms, .kind = ITEM_step_down, .a = SIM_THE_LEADER, .b = target});
+    return at_ms + away_ms + between(r, 0, 2 * e);
+}
+
+/* Links break, and are there again before anybody has missed them. */
+static uint32_t draw_resets(struct schedule *s, struct rng *r, uint32_t at_ms)
+{
+    uint32_t resets = between(r, 1, 20);
+    for (uint32_t i = 0; i < resets; i++) {
+        struct item item = {.at_ms = at_ms, .d = i};
+        item.kind = rng_chance(r, 1, 3) ? ITEM_half_open : ITEM_reset;
+        item.a = rng_chance(r, 1, 2) ? SIM_THE_LEADER : SIM_A_FOLLOWER;
+        item.b = (uint32_t)rng_below(r, s->knobs[KNOB_members]);
+        schedule_add(s, item);
+        at_ms += between(r, 1, s->knobs[KNOB_election_ms] / 2);
     }
     return at_ms;
 }
 
 static void draw_plots(struct schedule *s, struct rng *r)
 {
+    static uint32_t (*const plots[])(struct schedule *, struct rng *, uint32_t) = {
+        draw_divergence, draw_short_reigns, draw_stale_leader, draw_lonely_term, draw_resets};
+    enum { PLOTS = sizeof(plots) / sizeof(plots[0]) };
+    bool on[PLOTS];
+    bool any = false;
+    for (int i = 0; i < PLOTS; i++) {
+        on[i] = rng_chance(r, 1, 7);
+        any |= on[i];
+    }
     uint32_t at_ms = between(r, 0, s->knobs[KNOB_length_ms] / 2);
-    bool diverges = rng_chance(r, 1, 4);
-    bool reigns = rng_chance(r, 1, 6);
-    while (s->knobs[KNOB_members] >= 3 && (diverges || reigns) &&
-           at_ms < s->knobs[KNOB_length_ms]) {
-        bool next = diverges && (!reigns || rng_chance(r, 1, 2));
-        at_ms = next ? draw_divergence(s, r, at_ms) : draw_short_reigns(s, r, at_ms);
+    while (s->knobs[KNOB_members] >= 2 && any && at_ms < s->knobs[KNOB_length_ms]) {
+        uint32_t which = (uint32_t)rng_below(r, PLOTS);
+        if (on[which]) {
+            at_ms = plots[which](s, r, at_ms);
+        }
     }
 }
 

@@ -41,6 +41,7 @@
     X(inflight_messages)                                                                           \
     X(tail_bytes)                                                                                  \
     X(uncommitted_entries)                                                                         \
+    X(lease_reads)                                                                                 \
     X(clients)                                                                                     \
     X(keys)                                                                                        \
     X(value_bytes)                                                                                 \
@@ -105,7 +106,7 @@ enum fault_class {
     X(wall, CLASS_CLOCK, 1, "member", "back", "jump_ms", "")                                       \
     X(wipe, CLASS_WIPE, 1, "member", "", "down_ms", "")                                            \
     X(shut_down, CLASS_LEADERSHIP, 1, "member", "", "down_ms", "")                                 \
-    X(step_down, CLASS_LEADERSHIP, 2, "member", "to", "", "")                                      \
+    X(step_down, CLASS_LEADERSHIP, 2, "member", "to", "", "anybody")                               \
     X(campaign, CLASS_LEADERSHIP, 1, "member", "", "", "")
 
 enum item_kind {

@@ -64,7 +64,8 @@ struct truth_member {
     raft_index applied;
     enum raft_role role;
     raft_term role_term;
-    raft_index role_last; /* of its log, when it led a turn ago */
+    raft_index role_last;                /* of its log, when it led a turn ago */
+    raft_index matches[SIM_MEMBERS_MAX]; /* that it believed in, leading that term */
     struct applied_command *commands;
     uint32_t command_count;
     uint32_t command_capacity;

@@ -10,6 +10,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 struct raft *__real_raft_create(const struct raft_options *options,
                                 const struct raft_restored *restored, uint64_t now_ms);
@@ -149,13 +150,14 @@ static const struct truth_member *any_holder(const struct raft_config *config,
 }
 
 /* I7: when somebody first believes that an entry is committed, a quorum has it on disk. */
-static void check_commit(struct truth_member *m)
+static void check_commit(struct truth_member *m, bool has_led)
 {
     struct entry_id entry = {.index = raft_commit(m->raft)};
     if (entry.index < m->commit) {
         verdict_fail("I7", "member %d takes its commit index back from %" PRIu64 " to %" PRIu64,
                      truth_index(m), m->commit, entry.index);
     }
+    bool is_further = entry.index > m->commit;
     m->commit = entry.index;
     if (entry.index > raft_last(m->raft).index) {
         verdict_fail("I7", "member %d commits %" PRIu64 " beyond its log", truth_index(m),
@@ -163,6 +165,13 @@ static void check_commit(struct truth_member *m)
     }
     if (entry.index == 0 || !raft_term_at(m->raft, entry.index, &entry.term)) {
         return;
+    }
+    /* Rule R3, by itself: what figure 8 of the paper makes of it is rare. */
+    if (has_led && is_further && raft_role(m->raft) == RAFT_LEADER &&
+        entry.term != raft_term_now(m->raft)) {
+        verdict_fail("R3",
+                     "member %d leads term %" PRIu64 " and commits %" PRIu64 " of term %" PRIu64,
+                     truth_index(m), raft_term_now(m->raft), entry.index, entry.term);
     }
     if (entry.index <= truth.committed_last) {
         if (truth.committed[entry.index].entry->term != entry.term) {
@@ -222,7 +231,7 @@ static void check_new_leader(struct truth_member *m, raft_term term)
 
 /* I8: what a leader believes of a follower is on that one's disk, unless a newer leader has
  * overwritten it since. */
-static void check_matches(const struct truth_member *m, raft_term term)
+static void check_matches(struct truth_member *m, raft_term term)
 {
     for (uint32_t i = 0; i < truth.member_count; i++) {
         const struct truth_member *other = &truth.members[i];
@@ -234,6 +243,11 @@ static void check_matches(const struct truth_member *m, raft_term term)
             verdict_fail("I8", "member %d: match %" PRIu64 " of member %d, next %" PRIu64,
                          truth_index(m), view.match, truth_index(other), view.next);
         }
+        if (view.match < m->matches[i] && !view.recovering) {
+            verdict_fail("I8", "member %d takes back that member %" PRIu32 " holds %" PRIu64,
+                         truth_index(m), i, m->matches[i]);
+        }
+        m->matches[i] = view.match;
         uint32_t window = truth.knobs[KNOB_inflight_messages];
         if (view.inflight >= (window != 0 ? window : LIMIT_INFLIGHT_MESSAGES)) {
             coverage_hit(MARK_WINDOW_FULL);
@@ -256,6 +270,7 @@ static void check_role(struct truth_member *m, const struct raft_output *out)
     raft_term term = raft_term_now(m->raft);
     if (role == RAFT_LEADER && (m->role != RAFT_LEADER || m->role_term != term)) {
         check_new_leader(m, term);
+        memset(m->matches, 0, sizeof(m->matches));
     } else if (role == RAFT_LEADER) {
         bool dropped = raft_last(m->raft).index < m->role_last;
         for (uint32_t i = 0; i < out->event_count; i++) {
@@ -377,8 +392,9 @@ void __wrap_raft_turn(struct raft *r, uint64_t now_ms, struct raft_output *out)
     for (uint32_t i = 0; i < out->event_count; i++) {
         coverage_hit_event(out->events[i].kind);
     }
+    bool has_led = m->role == RAFT_LEADER && m->role_term == raft_term_now(r);
     check_role(m, out);
-    check_commit(m);
+    check_commit(m, has_led);
     for (uint32_t i = 0; i < out->message_count; i++) {
         check_message(m, &out->messages[i]);
     }

@@ -52,7 +52,7 @@
 #define LIMIT_UNCOMMITTED_ENTRIES 65536
 #define LIMIT_SURVEYS             256 /* members asked for their state at once: then 429 */
 #define LIMIT_WAITING_REQUESTS    65536
-#define LIMIT_FORWARDS            4096 /* writes that other members handed to this leader: then 429 */
+#define LIMIT_FORWARDS            4096 /* writes that others handed to this leader: then 429 */
 
 /* The log (rules R7, R14; architecture rule 6). */
 #define LIMIT_LOG_TAIL_BYTES                                                                       \
@@ -65,8 +65,8 @@
 #define LIMIT_LOAD_BYTES        (1u * MIB) /* read back from disk at a time for a slow follower */
 #define LIMIT_ENTRY_BYTES       (LIMIT_VALUE_BYTES_MAX + LIMIT_KEY_BYTES + 1024u)
 
-/* Rule P12. When the next segment can't be made and less than this is left of the log's room, writes
- * are refused: what is left is for deletes, compactions and terms. */
+/* Rule P12. When the next segment can't be made and less than this is left of the log's room,
+ * writes are refused: what is left is for deletes, compactions and terms. */
 #define LIMIT_LOG_RESERVE_BYTES (2u * MIB)
 
 /* One batch in the log is one record: more in one wal_append is a bug of the caller. */
@@ -132,3 +132,13 @@
 #define LIMIT_REMOVED             64
 /* Changes of the membership that wait for their turn: then OVERLOADED. */
 #define LIMIT_CHANGES             64
+
+/* Rule S0: a snapshot is due when the log since the last one is this long, unless set otherwise. */
+#define LIMIT_SNAPSHOT_LOG_BYTES    (64u * MIB)
+#define LIMIT_SNAPSHOT_LOG_ENTRIES  1000000u
+/* Rule S2: a member that lags holds back the log to so many times that; beyond, it gets a
+ * snapshot. */
+#define LIMIT_LOG_KEPT_TIMES        4
+#define LIMIT_SNAPSHOTS_KEPT        4             /* on disk: what holds an older one is ended */
+#define LIMIT_SNAPSHOT_TRANSFERS    2             /* being sent at once; more followers wait */
+#define LIMIT_SNAPSHOT_WINDOW_BYTES (1024u * KIB) /* sent and not yet on the receiver's disk */

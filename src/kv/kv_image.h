@@ -35,3 +35,7 @@ void kv_import_abort(struct kv_import *i);
  * is compacted, so that no client ever sees one twice. Keys keep the revisions of their own, their
  * order and versions; the retry table is emptied. No export may be under way. */
 void kv_raise_revision(struct kv *kv, uint64_t by);
+
+/* Each becomes what the other was; pointers to them stay, and cursors on them go on in the other
+ * content. No export of either is under way. */
+void kv_swap(struct kv *a, struct kv *b);

@@ -73,6 +73,35 @@ void slab_init(struct slab *s)
     list_init(&s->large);
 }
 
+static void swap_lists(struct list *a, struct list *b)
+{
+    struct list kept;
+    list_init(&kept);
+    list_splice_back(&kept, a);
+    list_splice_back(a, b);
+    list_splice_back(b, &kept);
+}
+
+void slab_swap(struct slab *a, struct slab *b)
+{
+    for (unsigned i = 0; i < SLAB_CLASSES; i++) {
+        swap_lists(&a->roomy[i], &b->roomy[i]);
+    }
+    swap_lists(&a->arenas, &b->arenas);
+    swap_lists(&a->large, &b->large);
+    struct slab other = *a;
+    a->free_chunks = b->free_chunks;
+    a->free_count = b->free_count;
+    a->free_capacity = b->free_capacity;
+    a->held_bytes = b->held_bytes;
+    a->used_bytes = b->used_bytes;
+    b->free_chunks = other.free_chunks;
+    b->free_count = other.free_count;
+    b->free_capacity = other.free_capacity;
+    b->held_bytes = other.held_bytes;
+    b->used_bytes = other.used_bytes;
+}
+
 void slab_deinit(struct slab *s)
 {
     for (struct list *l = list_pop_front(&s->large); l != NULL; l = list_pop_front(&s->large)) {

@@ -42,6 +42,8 @@ struct slab {
 void slab_init(struct slab *s);
 /* Frees every item, whether it was given back or not. */
 void slab_deinit(struct slab *s);
+/* Each holds what the other held; items stay where they are. */
+void slab_swap(struct slab *a, struct slab *b);
 /* Uninitialised memory of `size` > 0 bytes, aligned to 4, and to 8 if `size` is a multiple of 8. */
 void *slab_alloc(struct slab *s, size_t size);
 /* `size` is what slab_alloc was asked for. */

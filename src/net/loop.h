@@ -72,7 +72,7 @@ struct work {
 struct loop_ops {
     /* Monotonic, cached once a wake-up; counts suspended time. */
     uint64_t (*now_ms)(struct loop *l);
-    /* The same clock, finer and not cached, for measuring; on any thread. */
+    /* The same clock, finer and not cached; on any thread. */
     uint64_t (*now_us)(struct loop *l);
     /* Since 1970; may jump. */
     uint64_t (*wall_ms)(struct loop *l);

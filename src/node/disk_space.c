@@ -5,10 +5,10 @@
  *      +--------------- it could be made ----------+-----------------------------+
  *
  * Short of space, a member works on in the segment that it has. With no space a leader refuses
- * writes, lets deletes and compactions pass, which make room, and tries once to hand leadership to a
- * member that may have more. A batch for which there is no room at all waits; nothing of it is
- * written, so nothing is acknowledged, and the core sees a disk that hangs (rule E8). Every second
- * it is tried again, so that the member goes on by itself when there is room. */
+ * writes, lets deletes and compactions pass, which make room, and tries once to hand leadership
+ * to a member that may have more. A batch for which there is no room at all waits; nothing of it
+ * is written, so nothing is acknowledged, and the core sees a disk that hangs (rule E8). Every
+ * second it is tried again, so that the member goes on by itself when there is room. */
 #include "base/log.h"
 #include "node/node_internal.h"
 

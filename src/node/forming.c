@@ -74,7 +74,7 @@ static void save_identity(struct node *n, const struct identity *identity)
 static void become_member(struct node *n)
 {
     n->loop->ops->timer_stop(n->loop, &n->founding_timer);
-    struct raft_restored restored = {.tail_first = 1};
+    struct raft_restored restored = {.first = 1, .tail_first = 1};
     char cluster[UUID_TEXT_SIZE];
     uuid_format(n->identity.roster.cluster, cluster);
     log_info("founded cluster=%s members=%" PRIu32, cluster, n->identity.roster.count);

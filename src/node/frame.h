@@ -53,8 +53,11 @@ enum frame_type {
     FRAME_BYE = 2,   /* why the link is about to be closed: one byte, enum frame_bye */
     FRAME_PING = 3,  /* nothing else to say; empty, not answered */
     FRAME_RAFT = 4,
-    FRAME_NOTE = 5, /* kind (one byte) and body */
-    /* 16-23 are reserved for snapshots, 24-31 for membership. */
+    FRAME_NOTE = 5,            /* kind (one byte) and body */
+    FRAME_SNAPSHOT_OFFER = 16, /* snapshot_wire.h; 19-23 are reserved for snapshots */
+    FRAME_SNAPSHOT_PIECE = 17,
+    FRAME_SNAPSHOT_WANT = 18,
+    /* 24-31 are reserved for membership. */
 };
 
 enum frame_bye {

@@ -44,7 +44,7 @@ static void dial(struct node *n)
 static void on_join_timer(struct timer *t)
 {
     struct node *n = t->context;
-    if (!n->joining.active || n->dead) {
+    if (!n->joining.active || n->dead || n->stopped) {
         return;
     }
     struct peer_view views[LIMIT_MEMBERS];
@@ -142,10 +142,9 @@ static void take_acceptance(struct node *n, const struct join_reply *reply)
     n->loop->ops->submit(n->loop, &n->save.work);
 }
 
-void node_joining_on_reply(struct node *n, struct uuid from, struct slice body)
+void node_joining_on_reply(struct node *n, struct slice body)
 {
     struct join_reply reply;
-    (void)from;
     if (!n->joining.active || join_reply_decode(body, &reply) != STATUS_OK) {
         return;
     }

@@ -351,6 +351,9 @@ static void take_message(struct link *l, uint8_t type, struct slice message)
         return;
     case FRAME_RAFT:
     case FRAME_NOTE:
+    case FRAME_SNAPSHOT_OFFER:
+    case FRAME_SNAPSHOT_PIECE:
+    case FRAME_SNAPSHOT_WANT:
         if (greeting) {
             end(l, LINK_BAD_FRAME);
             return;

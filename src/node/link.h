@@ -47,7 +47,8 @@ struct link_events {
     void (*on_greeting)(struct link *l);
     /* l->hello is new. The first makes the link up. */
     void (*on_hello)(struct link *l, bool first);
-    /* A whole message of type FRAME_RAFT or FRAME_NOTE; borrowed. The link is up. */
+    /* A whole message of type FRAME_RAFT, FRAME_NOTE or FRAME_SNAPSHOT_*; borrowed. The link is
+     * up. */
     void (*on_message)(struct link *l, uint8_t type, struct slice message);
     /* More may be sent. */
     void (*on_drain)(struct link *l);

@@ -10,16 +10,15 @@
 #include <stdio.h>
 #include <string.h>
 
-/* How often a leader at rest looks whether history is due for compaction. */
-#define COMPACTION_CHECK_MS 1000
-
 /* Old changes freed in one turn, about half a microsecond each: a compaction of any size never
  * holds up the next request. */
 #define COMPACTION_STEP 200
 
+/* Not the turn's time: a process that was stopped in the middle of one must not count a lease, or a
+ * promise of one, by a clock reading from before (rules Q6, Q6b). */
 uint64_t node_now(const struct node *n)
 {
-    return n->loop->ops->now_ms(n->loop);
+    return n->loop->ops->now_us(n->loop) / 1000;
 }
 
 void node_fail(struct node *n, int exit_code, const char *format, ...)
@@ -222,7 +221,7 @@ static void on_note(void *context, struct uuid from, enum peer_note kind, struct
         node_admission_on_ask(n, from, body);
         break;
     case PEER_NOTE_JOIN_REPLY:
-        node_joining_on_reply(n, from, body);
+        node_joining_on_reply(n, body);
         break;
     case PEER_NOTE_REMOVED:
         node_members_on_removed(n, body);
@@ -231,6 +230,11 @@ static void on_note(void *context, struct uuid from, enum peer_note kind, struct
         node_on_accused(n, body);
         break;
     }
+}
+
+static bool on_snapshot(void *context, struct uuid from, uint8_t type, struct slice body)
+{
+    return node_snapshots_on_frame(context, from, type, body);
 }
 
 static void on_down(void *context, struct uuid peer)
@@ -267,6 +271,7 @@ static const struct peers_events link_events = {
     .on_hello = on_hello,
     .on_message = on_message,
     .on_note = on_note,
+    .on_snapshot = on_snapshot,
     .on_down = on_down,
     .on_lost = on_lost,
     .on_dropped = on_dropped,
@@ -279,110 +284,26 @@ void node_take_peer(struct node *n, struct conn *c, struct slice rest)
 
 /* --- the turn --------------------------------------------------------------------------------- */
 
-static void tell_role(struct node *n, enum raft_role role, raft_term term)
-{
-    if (role == RAFT_LEADER) {
-        log_info("👑 Became LEADER for term %" PRIu64, term);
-        n->compaction_index = 0;
-        n->compaction_timer.context = n;
-        n->loop->ops->timer_start(n->loop, &n->compaction_timer, node_now(n) + COMPACTION_CHECK_MS);
-    } else {
-        log_info("role=%s term=%" PRIu64, raft_role_name(role), term);
-        n->loop->ops->timer_stop(n->loop, &n->compaction_timer);
-    }
-}
-
-static const char *member_name(const struct node *n, node_id id)
-{
-    const struct roster_member *m = node_member_by_id(n, id);
-    return m != NULL ? m->name : "unknown";
-}
-
-static void tell_leader(struct node *n, node_id leader, raft_term term)
-{
-    if (n->told_leader == n->self && leader != n->self) {
-        log_info("Stepping down to follower, term %" PRIu64, term);
-    }
-    n->told_leader = leader;
-    if (leader == 0) {
-        log_info("no leader known term=%" PRIu64, term);
-    } else if (leader != n->self) {
-        n->leader_contact_ms = node_now(n);
-        log_info("following %s term=%" PRIu64, member_name(n, leader), term);
-    }
-}
-
-/* Render the core's typed events as lines (rows A2, A3). Returns true when a transfer was given
- * up. */
-static bool tell_event(struct node *n, const struct raft_event *e)
-{
-    switch (e->kind) {
-    case RAFT_EVENT_ROLE:
-        tell_role(n, (enum raft_role)e->a, e->b);
-        break;
-    case RAFT_EVENT_LEADER:
-        tell_leader(n, e->a, e->b);
-        break;
-    case RAFT_EVENT_ELECTION_TIMEOUT:
-        log_info("Election timeout! Starting election... term=%" PRIu64 " silent_ms=%" PRIu64, e->a,
-                 e->b);
-        break;
-    case RAFT_EVENT_LEADER_LOST:
-        log_info("connection to leader %s ended and was refused term=%" PRIu64,
-                 member_name(n, e->a), e->b);
-        break;
-    case RAFT_EVENT_VOTE_GRANTED:
-        if (e->a != n->self) {
-            log_info("Waiting for %s to become leader term=%" PRIu64, member_name(n, e->a), e->b);
-        }
-        break;
-    case RAFT_EVENT_QUORUM_LOST:
-        log_warn("no majority answered, giving up leadership term=%" PRIu64 " silent_ms=%" PRIu64,
-                 e->a, e->b);
-        break;
-    case RAFT_EVENT_TRUNCATED:
-        log_info("dropped uncommitted entries from=%" PRIu64 " to=%" PRIu64, e->a, e->b);
-        break;
-    case RAFT_EVENT_TRANSFER_STARTED:
-        log_info("handing leadership over to %s term=%" PRIu64, member_name(n, e->a), e->b);
-        break;
-    case RAFT_EVENT_AMNESIA:
-        node_fail(n, 1,
-                  "the log ends at entry %" PRIu64
-                  ", and this member had acknowledged entry %" PRIu64
-                  ": %s was put back from an older copy, or its disk lost what it had synced. Do "
-                  "not start this member from it again",
-                  e->b, e->a, n->options.data_dir);
-        break;
-    case RAFT_EVENT_CONFIG_ROLLED_BACK:
-        log_info("a change of the members was undone index=%" PRIu64, e->b);
-        break;
-    case RAFT_EVENT_PREFERRED:
-        log_info("%s is preferred and has caught up term=%" PRIu64, member_name(n, e->a), e->b);
-        break;
-    case RAFT_EVENT_TRANSFER_ABORTED:
-        log_info("hand-over to %s was given up term=%" PRIu64, member_name(n, e->a), e->b);
-        return true;
-    default:
-        log_debug("raft %s a=%" PRIu64 " b=%" PRIu64, raft_event_name(e->kind), e->a, e->b);
-        break;
-    }
-    return false;
-}
-
 static void send_messages(struct node *n, const struct raft_output *out)
 {
     for (uint32_t i = 0; i < out->message_count; i++) {
         const struct raft_message *m = &out->messages[i];
         const struct roster_member *to = node_member_by_id(n, m->to);
         struct uuid linked;
-        if (to != NULL) {
+        if (m->type == RAFT_MSG_SNAPSHOT) {
+            node_transfer_start(n, m->to);
+        } else if (to != NULL) {
             peers_send(n->peers, to->incarnation, m);
         } else if (peers_find_id(n->peers, m->to, &linked)) {
             /* Ours may be the older configuration (rules E11, E13). */
             peers_send(n->peers, linked, m);
         }
     }
+}
+
+static uint64_t entry_bytes(const struct raft_entry *entry)
+{
+    return blob_slice(entry->payload).size + NODE_ENTRY_OVERHEAD;
 }
 
 static void apply_entry(struct node *n, raft_index index, const struct raft_entry *entry)
@@ -398,6 +319,8 @@ static void apply_entry(struct node *n, raft_index index, const struct raft_entr
         }
         kv_apply(n->kv, &command, &result);
     }
+    n->applied_term = entry->term;
+    node_log_account(n, index, entry_bytes(entry));
     node_writes_on_applied(n, index, entry->term, &result);
 }
 
@@ -472,7 +395,7 @@ static void on_compaction_timer(struct timer *t)
 {
     struct node *n = t->context;
     maybe_compact(n);
-    n->loop->ops->timer_start(n->loop, t, node_now(n) + COMPACTION_CHECK_MS);
+    n->loop->ops->timer_start(n->loop, t, node_now(n) + NODE_COMPACTION_CHECK_MS);
 }
 
 /* The order of a turn. Every message of `out` may leave at once: the core holds back what must wait
@@ -489,7 +412,7 @@ static void turn_raft(struct node *n)
     bool aborted = false;
     for (uint32_t i = 0; i < out.event_count; i++) {
         node_count_event(n, &out.events[i]);
-        aborted |= tell_event(n, &out.events[i]);
+        aborted |= node_tell_event(n, &out.events[i]);
     }
     send_messages(n, &out);
     if (out.has_persist) {
@@ -508,7 +431,11 @@ static void turn_raft(struct node *n)
         n->loop->ops->timer_start(n->loop, &n->raft_timer, out.deadline_ms);
     }
     raft_index applied_before = n->applied;
-    apply_committed(n, out.apply_to); /* steps the core: `out` is void from here on */
+    raft_index apply_to = out.apply_to; /* what follows steps the core: `out` is void */
+    if (out.restore.index != 0) {
+        node_snapshots_restore(n, out.restore);
+    }
+    apply_committed(n, apply_to);
     if (n->dead) {
         return;
     }
@@ -526,6 +453,7 @@ static void turn_raft(struct node *n)
     }
     n->turn_wanted |= kv_compact_step(n->kv, COMPACTION_STEP);
     node_maybe_prepare_log(n);
+    node_snapshots_on_turn(n);
     node_update_hello(n);
 }
 
@@ -583,6 +511,7 @@ void node_start_raft(struct node *n, const struct raft_restored *restored)
     }
     n->raft = raft_create(&options, &with_config, node_now(n));
     node_members_on_turn(n);
+    node_snapshots_start(n);
 }
 
 static char **copy_urls(const char *const *urls, uint32_t count)
@@ -613,6 +542,12 @@ static bool is_wildcard(const char *host)
 static void take_options(struct node *n, const struct node_options *options)
 {
     n->options = *options;
+    if (options->snapshot_log_bytes == 0) {
+        n->options.snapshot_log_bytes = LIMIT_SNAPSHOT_LOG_BYTES;
+    }
+    if (options->snapshot_log_entries == 0) {
+        n->options.snapshot_log_entries = LIMIT_SNAPSHOT_LOG_ENTRIES;
+    }
     n->name = mem_strdup(options->name);
     n->peer_count = options->peer_count;
     n->peer_urls = copy_urls(options->peers, options->peer_count);
@@ -694,6 +629,10 @@ static void start_links(struct node *n)
 /* By whatever way it was told, unless it is a member already. */
 static enum status begin(struct node *n, char **detail)
 {
+    if (n->dead) {
+        *detail = mem_strdup("the members in its log cannot be read; a newer version wrote them?");
+        return STATUS_CORRUPT;
+    }
     if (n->raft != NULL) {
         return STATUS_OK;
     }
@@ -778,6 +717,7 @@ void node_destroy(struct node *n)
     if (n->raft != NULL) {
         raft_destroy(n->raft);
     }
+    node_snapshots_destroy(n);
     kv_destroy(n->kv);
     close_log(n);
     free_urls(n->peer_urls, n->peer_count);

@@ -1,9 +1,9 @@
 /* node/node_internal.h - one member's state, shared by the files of node/ that act on it.
  *
  * Reading order: restart.c (what the disk says), forming.c (founding), joining.c, node.c (the
- * turn), log_writer.c (the log thread), write_queue.c and read_queue.c (who waits for what),
- * leadership.c, members.c (who belongs to the cluster), changes.c, admission.c, old_copy.c,
- * survey.c, member_info.c (what is told about it). */
+ * turn), log_writer.c (the log thread), snapshots.h (the state as files), write_queue.c and
+ * read_queue.c (who waits for what), leadership.c, active_members.c (who belongs to the cluster),
+ * changes.c, admission.c, old_copy.c, survey.c, member_info.c (what is told about it). */
 #pragma once
 
 #include "base/buf.h"
@@ -13,6 +13,7 @@
 #include "node/node.h"
 #include "node/peers.h"
 #include "node/roster.h"
+#include "node/snapshots.h"
 #include "raft/raft.h"
 #include "wal/disk.h"
 #include "wal/wal.h"
@@ -150,12 +151,14 @@ struct node {
     /* Whom the links are kept with: members of the configuration in force, with the newest URLs
      * that hellos told. Two may have one name, while one replaces the other. */
     struct roster members;
+    struct snapshots snapshots;
     struct catch_up catch_ups[LIMIT_MEMBERS]; /* by place in `members` */
     char own_url[LIMIT_URL_BYTES];            /* empty = not known yet */
     bool own_url_is_sure;                     /* given, or what another member dialled */
 
     uint64_t started_ms;
     raft_index applied;
+    raft_term applied_term;     /* of that entry */
     uint64_t leader_contact_ms; /* last word of the leader; 0 = never */
     node_id told_leader;        /* as the events told */
     bool hello_told;
@@ -246,16 +249,22 @@ void node_forming_begin(struct node *n);
 /* Carry out what founding wants; moves on to raft when founded. */
 void node_forming_turn(struct node *n);
 
+/* --- event_lines.c */
+/* How often a leader at rest looks whether history is due for compaction. */
+#define NODE_COMPACTION_CHECK_MS 1000
+/* True when a hand-over was given up. */
+bool node_tell_event(struct node *n, const struct raft_event *e);
+
 /* --- joining.c: a member that wants to be one */
 void node_joining_begin(struct node *n);
 bool node_joining_on_hello(struct node *n, const struct peer_hello *hello);
-void node_joining_on_reply(struct node *n, struct uuid from, struct slice body);
+void node_joining_on_reply(struct node *n, struct slice body);
 void node_joining_text(const struct node *n, char *text, size_t size);
 
 /* --- admission.c: those that let it in, by the leader */
 void node_admission_on_ask(struct node *n, struct uuid from, struct slice body);
 
-/* --- members.c */
+/* --- active_members.c */
 /* Take over the configuration in force, if it changed; every turn. */
 void node_members_on_turn(struct node *n);
 /* Dial whom it names. */
@@ -316,6 +325,9 @@ void node_on_space_timer(struct timer *t);
 /* The entry at `index` was applied with this result. */
 void node_writes_on_applied(struct node *n, raft_index index, raft_term term,
                             const struct kv_result *result);
+/* The state is that of a snapshot at `index`: what became of the writes that it covers is not
+ * known. */
+void node_writes_on_restored(struct node *n, raft_index index);
 /* Something moved: durable index, follower progress. */
 void node_writes_on_turn(struct node *n);
 void node_writes_expire(struct node *n, uint64_t now_ms);

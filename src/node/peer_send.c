@@ -130,3 +130,19 @@ bool peers_send_long_note(struct peers *p, struct uuid to, enum peer_note kind, 
     forget_large_scratch(p);
     return taken;
 }
+
+bool peers_send_snapshot(struct peers *p, struct uuid to, uint8_t type, struct slice body)
+{
+    struct peer *peer = peers_find(p, to);
+    CHECK_CMP(body.size, <=, FRAME_PAYLOAD_MAX);
+    bool is_piece = type == FRAME_SNAPSHOT_PIECE;
+    if (peer == NULL || !peer->announced || (is_piece && peer->bulk == NULL)) {
+        return false;
+    }
+    enum link_lane lane = peer->bulk != NULL ? LANE_BULK : LANE_RAFT;
+    if (!peer_queue_push(&peer->queues[lane], type, !is_piece, body)) {
+        return false;
+    }
+    peer_flush(peer, lane);
+    return true;
+}

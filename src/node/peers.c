@@ -537,6 +537,14 @@ static void on_link_message(struct link *l, uint8_t type, struct slice message)
         on_raft_message(l, message);
         return;
     }
+    if (type != FRAME_NOTE) {
+        struct uuid from = peer->hello.incarnation;
+        if (p->events->on_snapshot != NULL &&
+            !p->events->on_snapshot(p->context, from, type, message)) {
+            cut_bad(l);
+        }
+        return;
+    }
     if (message.size == 0) {
         cut_bad(l);
         return;

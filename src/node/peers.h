@@ -1,8 +1,8 @@
 /* node/peers.h - the links with the other members: dial, hello, authenticate, frame, reconnect.
  *
  * docs/PROTOCOL.md has the bytes. One raft link a pair carries messages both ways; a second, bulk
- * link carries what is long and old (entries read back from disk, later snapshots), so that it
- * never delays a heartbeat. Knows nothing of Raft's rules or of founding's: it delivers, and says
+ * link carries what is long and old (entries read back from disk, snapshots), so that it never
+ * delays a heartbeat. Knows nothing of Raft's rules or of founding's: it delivers, and says
  * who came and went. Driven by node.c and founding.c on the loop thread. */
 #pragma once
 
@@ -49,7 +49,7 @@ enum peer_note {
     PEER_NOTE_JOIN_REPLY,
     PEER_NOTE_REMOVED,
     PEER_NOTE_OLD_COPY,
-    PEER_NOTE_FORWARD_ASK, /* rule R15: a write for the leader; of any size, see peers_send_long_note */
+    PEER_NOTE_FORWARD_ASK, /* rule R15: a write for the leader, by peers_send_long_note */
     PEER_NOTE_FORWARD_REPLY,
 };
 
@@ -59,6 +59,9 @@ struct peers_events {
     bool (*on_hello)(void *context, const struct peer_hello *hello);
     void (*on_message)(void *context, struct uuid from, const struct raft_message *message);
     void (*on_note)(void *context, struct uuid from, enum peer_note kind, struct slice body);
+    /* A message of type FRAME_SNAPSHOT_* (snapshot_wire.h). False: it is damaged; the link is cut.
+     * May be NULL. */
+    bool (*on_snapshot)(void *context, struct uuid from, uint8_t type, struct slice body);
     /* No raft link with it any more. */
     void (*on_down)(void *context, struct uuid peer);
     /* Rule E6b: its raft link ended, and one immediate reconnect was refused, closed before a
@@ -97,6 +100,9 @@ void peers_send_note(struct peers *p, struct uuid to, enum peer_note kind, struc
 /* A note of up to LIMIT_ENTRY_BYTES, in order behind appends. False: it was not taken, nothing
  * leaves. */
 bool peers_send_long_note(struct peers *p, struct uuid to, enum peer_note kind, struct slice body);
+/* A message of type FRAME_SNAPSHOT_*, on the bulk link; those that are no pieces go on the raft
+ * link when that is the only one. False: there is no link for it, or too much waits; it is gone. */
+bool peers_send_snapshot(struct peers *p, struct uuid to, uint8_t type, struct slice body);
 
 bool peers_is_up(const struct peers *p, struct uuid peer);
 /* The linked member with that raft id. False: there is none. */

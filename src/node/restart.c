@@ -2,6 +2,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "kv/kv_image.h"
 #include "node/node_internal.h"
 
 #include <inttypes.h>
@@ -73,57 +74,200 @@ enum status node_load_identity(struct node *n, char **detail)
     return s == STATUS_OK ? node_count_boot(n, detail) : s;
 }
 
-/* Reading the log back: committed entries go into the state, the others into the core's tail. */
+/* --- the snapshot ----------------------------------------------------------------------------- */
+
+/* What is known so far: the newest snapshot that can be read, then the log after it. Committed
+ * entries go into the state, the others into the core's tail. */
 struct replay {
     struct node *n;
     raft_index commit;
+    struct raft_config config; /* the newest one at or before n->applied */
+    raft_index config_index;
+    struct buf annex;
     struct raft_entry *tail;
     uint32_t tail_count;
     uint32_t tail_capacity;
-    raft_index config_index;
-    struct blob *config; /* of the newest committed RAFT_ENTRY_CONFIG; NULL = none */
     enum status status;
 };
+
+static void keep_config(struct replay *r, raft_index index, const struct raft_config *config,
+                        struct slice annex)
+{
+    r->config = *config;
+    r->config_index = index;
+    buf_clear(&r->annex);
+    buf_append_slice(&r->annex, annex);
+}
+
+static enum status import_chunks(struct snapshot_reader *reader, struct kv **kv)
+{
+    struct kv_import *import = kv_import_begin();
+    struct slice chunk;
+    enum status s;
+    while ((s = snapshot_reader_next(reader, &chunk)) == STATUS_OK) {
+        s = kv_import_add(import, chunk);
+        if (s != STATUS_OK) {
+            break;
+        }
+    }
+    if (s == STATUS_NOT_FOUND) {
+        return kv_import_finish(import, kv);
+    }
+    kv_import_abort(import);
+    return s;
+}
+
+static enum status load_snapshot(struct replay *r, struct snapshot_id id, char **detail)
+{
+    struct node *n = r->n;
+    struct snapshot_reader *reader = NULL;
+    struct snapshot_meta meta;
+    struct kv *kv = NULL;
+    enum status s = snapshot_reader_open(n->disk, n->identity.roster.cluster, id, &reader, detail);
+    if (s == STATUS_OK) {
+        s = snapshot_meta_decode(snapshot_reader_meta(reader), &meta);
+    }
+    if (s == STATUS_OK) {
+        s = import_chunks(reader, &kv);
+    }
+    if (s == STATUS_OK) {
+        keep_config(r, meta.config_index, &meta.config, meta.annex);
+        kv_destroy(n->kv);
+        n->kv = kv;
+        n->applied = id.index;
+        n->applied_term = id.term;
+        n->snapshots.newest = id;
+        r->commit = r->commit > id.index ? r->commit : id.index;
+    }
+    snapshot_reader_destroy(reader);
+    return s;
+}
+
+/* Rule S2 keeps two, so that rot in the newest one is no loss as long as the log reaches back. */
+static enum status load_newest(struct replay *r, const struct wal_state *state, char **detail)
+{
+    struct node *n = r->n;
+    struct snapshot_entry entries[SNAPSHOTS_MAX];
+    uint32_t count = 0;
+    enum status s = snapshot_list(n->disk, n->identity.roster.cluster, entries, &count);
+    while (s == STATUS_OK && count > 0 && n->applied == 0) {
+        const struct snapshot_entry *e = &entries[--count];
+        if (!e->sound || e->id.index + 1 < state->first) {
+            continue;
+        }
+        mem_free(*detail);
+        *detail = NULL;
+        s = load_snapshot(r, e->id, detail);
+        if (s == STATUS_CORRUPT) {
+            log_warn("the snapshot of index=%" PRIu64 " is damaged%s%s", e->id.index,
+                     *detail != NULL ? ": " : "", *detail != NULL ? *detail : "");
+            s = STATUS_OK;
+        }
+    }
+    if (s != STATUS_OK) {
+        return s;
+    }
+    if (n->applied == 0 && state->first > 1) {
+        if (*detail == NULL) {
+            *detail = mem_printf("the log begins at entry %" PRIu64
+                                 ", and no snapshot of what was before it can be read",
+                                 state->first);
+        }
+        return STATUS_CORRUPT;
+    }
+    mem_free(*detail);
+    *detail = NULL;
+    struct snapshots *known = &n->snapshots;
+    for (uint32_t i = 0; n->applied > 0 && i <= count; i++) {
+        if (entries[i].sound) {
+            known->ids[known->count++] = entries[i].id;
+        }
+    }
+    return STATUS_OK;
+}
+
+/* --- the log ---------------------------------------------------------------------------------- */
+
+static void keep_in_tail(struct replay *r, const struct wal_entry *e)
+{
+    if (r->tail_count == r->tail_capacity) {
+        r->tail_capacity = r->tail_capacity > 0 ? r->tail_capacity * 2 : 64;
+        r->tail = mem_realloc(r->tail, r->tail_capacity * sizeof(*r->tail));
+    }
+    r->tail[r->tail_count++] = (struct raft_entry){
+        .term = e->term, .type = (enum raft_entry_type)e->type, .payload = blob_copy(e->payload)};
+}
+
+static enum status replay_committed(struct replay *r, const struct wal_entry *e)
+{
+    enum status s = STATUS_OK;
+    if (e->type == RAFT_ENTRY_COMMAND) {
+        struct kv_command command;
+        struct kv_result ignored;
+        s = kv_command_decode(e->payload, &command);
+        if (s == STATUS_OK) {
+            kv_apply(r->n->kv, &command, &ignored);
+        }
+    } else if (e->type == RAFT_ENTRY_CONFIG) {
+        struct raft_config config;
+        struct slice annex;
+        s = raft_config_decode(e->payload, &config, &annex);
+        if (s == STATUS_OK) {
+            keep_config(r, e->index, &config, annex);
+        }
+    }
+    return s;
+}
 
 static bool replay_entry(void *context, const struct wal_entry *e)
 {
     struct replay *r = context;
+    struct node *n = r->n;
     if (e->index > r->commit) {
-        if (r->tail_count == r->tail_capacity) {
-            r->tail_capacity = r->tail_capacity > 0 ? r->tail_capacity * 2 : 64;
-            r->tail = mem_realloc(r->tail, r->tail_capacity * sizeof(*r->tail));
-        }
-        r->tail[r->tail_count++] = (struct raft_entry){.term = e->term,
-                                                       .type = (enum raft_entry_type)e->type,
-                                                       .payload = blob_copy(e->payload)};
+        keep_in_tail(r, e);
         return true;
     }
-    CHECK_CMP(e->index, ==, r->n->applied + 1);
-    if (e->type == RAFT_ENTRY_COMMAND) {
-        struct kv_command command;
-        struct kv_result ignored;
-        r->status = kv_command_decode(e->payload, &command);
-        if (r->status != STATUS_OK) {
-            return false;
-        }
-        kv_apply(r->n->kv, &command, &ignored);
-    } else if (e->type == RAFT_ENTRY_CONFIG) {
-        blob_unref(r->config);
-        r->config = blob_copy(e->payload);
-        r->config_index = e->index;
+    CHECK_CMP(e->index, ==, n->applied + 1);
+    r->status = replay_committed(r, e);
+    if (r->status != STATUS_OK) {
+        return false;
     }
-    r->n->applied = e->index;
+    n->applied = e->index;
+    n->applied_term = e->term;
+    node_log_account(n, e->index, e->payload.size + NODE_ENTRY_OVERHEAD);
     return true;
 }
 
-/* CORRUPT: the log's committed configuration cannot be read. */
-static enum status start_core(struct node *n, const struct wal_state *state, const struct replay *r)
+static enum status replay_log(struct node *n, const struct wal_state *state, struct replay *r,
+                              char **detail)
+{
+    node_log_account_reset(n, n->applied);
+    uint64_t first = n->applied + 1 > state->first ? n->applied + 1 : state->first;
+    if (state->last < first) {
+        return STATUS_OK;
+    }
+    enum status s = wal_read(n->wal, first, state->last, UINT64_MAX, replay_entry, r);
+    if (s == STATUS_OK && r->status != STATUS_OK) {
+        *detail = mem_printf("entry %" PRIu64 " of the log is committed and cannot be read",
+                             n->applied + 1);
+        s = r->status;
+    }
+    return s;
+}
+
+static void start_core(struct node *n, const struct wal_state *state, const struct replay *r)
 {
     struct raft_restored restored = {
-        .first = 1,
-        .config_index = r->config_index,
         .term = state->term,
         .vote = state->vote,
+        .config = r->config,
+        .config_index = r->config_index,
+        .annex = buf_slice(&r->annex),
+        .snapshot = {.term = n->snapshots.newest.term, .index = n->snapshots.newest.index},
+        .first = state->first,
+        .base_term = state->base_term,
+        .lease_promise_ms = state->lease_promise_ms,
+        .recovering = state->recovering,
         .commit = n->applied,
         .applied = n->applied,
         .last = state->last,
@@ -131,10 +275,6 @@ static enum status start_core(struct node *n, const struct wal_state *state, con
         .tail_first = n->applied + 1,
         .tail = r->tail,
     };
-    if (r->config != NULL &&
-        raft_config_decode(blob_slice(r->config), &restored.config, &restored.annex) != STATUS_OK) {
-        return STATUS_CORRUPT;
-    }
     struct entry_id *runs = NULL;
     if (state->run_count > 0) {
         runs = mem_calloc(state->run_count, sizeof(*runs));
@@ -145,22 +285,6 @@ static enum status start_core(struct node *n, const struct wal_state *state, con
     }
     node_start_raft(n, &restored);
     mem_free(runs);
-    return STATUS_OK;
-}
-
-static enum status replay_log(struct node *n, const struct wal_state *state, struct replay *r,
-                              char **detail)
-{
-    if (state->last < state->first) {
-        return STATUS_OK;
-    }
-    enum status s = wal_read(n->wal, state->first, state->last, UINT64_MAX, replay_entry, r);
-    if (s == STATUS_OK && r->status != STATUS_OK) {
-        *detail = mem_printf("entry %" PRIu64 " of the log is committed and cannot be read",
-                             n->applied + 1);
-        s = r->status;
-    }
-    return s;
 }
 
 enum status node_recover(struct node *n, char **detail)
@@ -186,19 +310,23 @@ enum status node_recover(struct node *n, char **detail)
     }
     uint64_t begun_ms = node_now(n);
     struct replay r = {.n = n, .commit = state.commit, .status = STATUS_OK};
-    s = replay_log(n, &state, &r, detail);
+    s = load_newest(&r, &state, detail);
     if (s == STATUS_OK) {
-        s = start_core(n, &state, &r);
-        if (s == STATUS_OK && state.last > 0) {
+        s = replay_log(n, &state, &r, detail);
+    }
+    if (s == STATUS_OK) {
+        start_core(n, &state, &r);
+        if (state.last > 0) {
             log_info("recovered term=%" PRIu64 " last=%" PRIu64 " applied=%" PRIu64
-                     " in_ms=%" PRIu64,
-                     state.term, state.last, n->applied, node_now(n) - begun_ms);
+                     " snapshot=%" PRIu64 " in_ms=%" PRIu64,
+                     state.term, state.last, n->applied, n->snapshots.newest.index,
+                     node_now(n) - begun_ms);
         }
     }
     for (uint32_t i = 0; i < r.tail_count; i++) {
         blob_unref(r.tail[i].payload);
     }
     mem_free(r.tail);
-    blob_unref(r.config);
+    buf_deinit(&r.annex);
     return s;
 }

@@ -151,6 +151,13 @@ void node_writes_on_applied(struct node *n, raft_index index, raft_term term,
     }
 }
 
+void node_writes_on_restored(struct node *n, raft_index index)
+{
+    while (!list_is_empty(&n->writes) && write_of(n->writes.next)->index <= index) {
+        finish(write_of(n->writes.next), STATUS_UNKNOWN);
+    }
+}
+
 /* The highest index that every voter is known to have synced, as this leader knows it. */
 static raft_index match_of_all(const struct node *n)
 {

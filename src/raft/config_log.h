@@ -4,9 +4,9 @@
  *     |-----------------|--------------------------------|----------------->  in force from here on
  *
  * A configuration is in force from its append on, on leader and follower alike, and no longer once
- * its entry is cut from the log: then the one before it is, wherever that one stands: in the log, in
- * a snapshot, or in the founding roster. So the history begins with a base that nothing can cut, and
- * goes on with every configuration of the log behind it.
+ * its entry is cut from the log: then the one before it is, wherever that one stands: in the log,
+ * in a snapshot, or in the founding roster. So the history begins with a base that nothing can cut,
+ * and goes on with every configuration of the log behind it.
  *
  * Knows indexes only: neither commit nor roles. A struct raft owns one. */
 #pragma once
@@ -26,8 +26,8 @@ struct config_log {
     uint32_t capacity;
 };
 
-/* Forget everything; begin with this one (a restart, or a snapshot that was installed). The annex is
- * copied; `committed` is not looked at. A zero-initialised log may be reset. */
+/* Forget everything; begin with this one (a restart, or a snapshot that was installed). The annex
+ * is copied; `committed` is not looked at. A zero-initialised log may be reset. */
 void config_log_reset(struct config_log *log, const struct raft_config_view *base);
 void config_log_deinit(struct config_log *log);
 

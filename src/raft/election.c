@@ -39,7 +39,12 @@ bool election_may_campaign(const struct raft *r)
 
 uint64_t election_deadline(const struct raft *r)
 {
-    return index_max(r->election.deadline_ms, r->lease.until_ms);
+    const struct election *e = &r->election;
+    if (e->deadline_ms >= r->lease.until_ms) {
+        return e->deadline_ms;
+    }
+    /* All promises end at about the same time; by chance, or nobody would win. */
+    return r->lease.until_ms + e->timeout_ms - r->options.election_timeout_ms;
 }
 
 void become_follower(struct raft *r, raft_term term, node_id leader)
@@ -342,7 +347,8 @@ void election_on_lost(struct raft *r, const struct raft_input *input)
         e->slot_ms = 2 * (uint32_t)index_min(input->lost.sync_ms, r->options.election_timeout_ms);
     }
     uint32_t rank = rank_without(r, lost);
-    e->deadline_ms = index_min(e->deadline_ms, r->now_ms + (uint64_t)rank * e->slot_ms);
+    uint64_t from_ms = index_max(r->now_ms, r->lease.until_ms);
+    e->deadline_ms = index_min(election_deadline(r), from_ms + (uint64_t)rank * e->slot_ms);
 }
 
 void election_on_time(struct raft *r)

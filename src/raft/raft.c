@@ -26,6 +26,7 @@ static void apply_defaults(struct raft_options *o)
         }
     }
     CHECK_CMP(o->clock_rate_error_percent, <, 100);
+    CHECK(!o->lease_reads || o->election_timeout_ms <= LIMIT_RAFT_LEASE_MS);
 }
 
 /* A crash may have left the entries of a persist and not its term. Nobody was told of that term, so
@@ -307,7 +308,7 @@ static enum status on_campaign(struct raft *r)
         return STATUS_NOT_FOUND;
     }
     if (r->leader == 0 && r->now_ms < r->lease.until_ms) {
-        r->election.deadline_ms = r->now_ms; /* when the promise ends */
+        r->election.deadline_ms = r->lease.until_ms; /* when the promise ends */
         return STATUS_OK;
     }
     if (r->leader == 0) {

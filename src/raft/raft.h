@@ -121,8 +121,8 @@ struct raft_message {
     uint64_t sent_ms;
     bool reject;   /* replies: refused */
     bool transfer; /* VOTE: asked for by the leader itself; passes stickiness (rule E9) */
-    /* Rule P4. HEARTBEAT_REPLY, APPEND_REPLY: the sender lost a part of its log; `match` is all that
-     * may be believed of it, and it counts in no quorum. HEARTBEAT: the leader knows; what the
+    /* Rule P4. HEARTBEAT_REPLY, APPEND_REPLY: the sender lost a part of its log; `match` is all
+     * that may be believed of it, and it counts in no quorum. HEARTBEAT: the leader knows; what the
      * receiver must have again is `last` (the leader's last entry) */
     bool recovering;
     /* Rule Q6b. APPEND, HEARTBEAT: for so long after its arrival the receiver grants no vote and no
@@ -158,17 +158,18 @@ enum raft_input_kind {
     RAFT_INPUT_UNREACHABLE,
     RAFT_INPUT_STALLED, /* this member's disk hangs: a leader hands over or steps down (rule E8) */
     /* .change: OK = the last entry of the log is the new (perhaps joint) configuration; the core
-     * leaves the joint one by itself (rule C9). NOT_LEADER; BUSY: a change is in flight, no entry of
-     * this term is committed yet (rule C1), or leadership is being handed over; INVALID: no voter,
-     * too many, `outgoing` not empty; BEHIND: a new voter has not caught up (rule C4);
-     * NO_QUORUM: a majority of the new voters is not heard; OVERLOADED */
+     * leaves the joint one by itself (rule C9). NOT_LEADER; BUSY: a change is in flight, no entry
+     * of this term is committed yet (rule C1), or leadership is being handed over; INVALID: no
+     * voter, too many, `outgoing` not empty, an annex beyond LIMIT_CONFIG_ANNEX_BYTES; BEHIND: a
+     * new voter has not caught up (rule C4); NO_QUORUM: a majority of the new voters is not heard;
+     * OVERLOADED */
     RAFT_INPUT_CHANGE,
     /* .compact: a durable snapshot `id` is there, and entries before `first` are gone or may go
      * (first <= id.index + 1). What a follower needs below `first` it gets as a snapshot. */
     RAFT_INPUT_COMPACTED,
     /* .install: a whole, verified, durable snapshot of this cluster came (rule S3). Answered by
      * output.restore once the log agrees with it on disk. CONFLICT: nothing new in it (at or below
-     * the commit index); throw it away. BUSY: one is being installed. */
+     * the commit index); throw it away. BUSY: one is being installed or not applied yet. */
     RAFT_INPUT_INSTALL,
     /* .sent: streaming a snapshot to .sent.member ended. Not ok: tried again after a heartbeat */
     RAFT_INPUT_SNAPSHOT_SENT,
@@ -301,8 +302,8 @@ struct raft_output {
     /* Rule S3: before anything else is applied, the state is that of the snapshot that was given by
      * RAFT_INPUT_INSTALL: index != 0 once, when the log agrees with it on disk. */
     struct entry_id restore;
-    /* Committed and durable here: apply up to it, in order, once (rule R10). Falls to what is applied
-     * from INSTALL until `restore`, and never else. */
+    /* Committed and durable here: apply up to it, in order, once (rule R10). Falls to what is
+     * applied from INSTALL until `restore`, and never else. */
     raft_index apply_to;
     uint32_t read_count;
     const struct raft_read *reads;
@@ -323,8 +324,8 @@ struct raft_preference {
     uint32_t count;
     node_id order[LIMIT_MEMBERS];
     /* The leader hands over to the most preferred voter once that one has been caught up for ten
-     * election timeouts; at most one such hand-over in ten. Else rank only orders who campaigns
-     * first. */
+     * election timeouts; at most one such hand-over in ten, and fewer when it does not take it.
+     * Else rank only orders who campaigns first. */
     bool hand_back;
 };
 
@@ -359,8 +360,8 @@ struct raft_restored {
     raft_index config_index;
     struct slice annex;       /* of that configuration; copied */
     struct entry_id snapshot; /* the newest one on disk; 0 = none */
-    /* Entries from here on are in the log, or would be: 1 without a snapshot. The entry before it is
-     * {base_term, first - 1}, which `snapshot` covers. */
+    /* Entries from here on are in the log, or would be: 1 without a snapshot. The entry before it
+     * is {base_term, first - 1}, which `snapshot` covers. */
     raft_index first;
     raft_term base_term;
     uint32_t lease_promise_ms; /* as the last persist had it */
@@ -381,8 +382,9 @@ struct raft *raft_create(const struct raft_options *options, const struct raft_r
                          uint64_t now_ms);
 void raft_destroy(struct raft *r);
 
-/* Feed one input. Returns OK, or for PROPOSE, READ, TRANSFER and CAMPAIGN why it was refused. An
- * accepted proposal's entries are the last `count` of the log: raft_last(r) tells their ids. */
+/* Feed one input. Returns OK, or for PROPOSE, READ, TRANSFER, CAMPAIGN, CHANGE and INSTALL why it
+ * was refused. An accepted proposal's entries are the last `count` of the log: raft_last(r) tells
+ * their ids. */
 enum status MUST_CHECK raft_step(struct raft *r, const struct raft_input *input);
 /* End the turn. */
 void raft_turn(struct raft *r, uint64_t now_ms, struct raft_output *out);
@@ -413,7 +415,8 @@ bool raft_config_at(const struct raft *r, raft_index index, struct raft_config_v
 raft_index raft_first(const struct raft *r);
 bool raft_is_recovering(const struct raft *r);
 /* A linearizable read may be served from the applied state at `*index` now, without asking anybody
- * (rule Q6: commit index and validity taken in one step). */
+ * (rule Q6: commit index and validity taken in one step). `now_ms` is read from the clock for this
+ * call, and that of a message after it arrived: else leases are longer, or promises shorter. */
 bool raft_lease_read(struct raft *r, uint64_t now_ms, raft_index *index);
 /* Rule E10: the ranks changed (a new membership); copied. */
 void raft_set_preference(struct raft *r, const struct raft_preference *preference);

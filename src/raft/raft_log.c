@@ -122,7 +122,7 @@ struct entry_id raft_log_find_below(const struct raft_log *log, struct entry_id 
         index = log->runs[runs].index - 1;
     }
     struct entry_id found = {.index = index};
-    if (!raft_log_term(log, index, &found.term)) {
+    if (!raft_log_term(log, index, &found.term) || found.term > at.term) {
         return (struct entry_id){0};
     }
     return found;

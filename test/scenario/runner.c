@@ -176,6 +176,7 @@ static void on_message(void *context, const struct raft_message *m, bool lost)
     }
     buf_append_str(out, m->reject ? " refused" : "");
     buf_append_str(out, m->transfer ? " transfer" : "");
+    buf_append_str(out, m->recovering ? " recovering" : "");
     buf_append_str(out, m->bulk ? " bulk" : "");
     buf_append_str(out, lost ? " (lost)\n" : "\n");
 }
@@ -194,6 +195,13 @@ static void on_apply(void *context, node_id id, raft_index index, const struct r
         buf_printf(&s->trace, "[%" PRIu64 "] n%" PRIu64 " applies %" PRIu64 "^%" PRIu64 "\n",
                    s->world.now_ms, id, index, entry->term);
     }
+}
+
+static void on_host(void *context, node_id id, const char *what, raft_index index)
+{
+    struct scenario *s = context;
+    buf_printf(&s->trace, "[%" PRIu64 "] n%" PRIu64 " %s %" PRIu64 "\n", s->world.now_ms, id, what,
+               index);
 }
 
 static void print_state(struct scenario *s)
@@ -242,7 +250,8 @@ static void do_nodes(struct scenario *s, const struct words *w)
                                               .on_event = on_event,
                                               .on_message = on_message,
                                               .on_read = on_read,
-                                              .on_apply = on_apply};
+                                              .on_apply = on_apply,
+                                              .on_host = on_host};
     s->ready = true;
     uint64_t count = argument(s, w, 1);
     struct raft_config config = config_option(w);
@@ -258,6 +267,7 @@ static void do_nodes(struct scenario *s, const struct words *w)
         .append_bytes_max = (uint32_t)number(w, "append", 0),
         .inflight_messages_max = (uint32_t)number(w, "window", 0),
         .tail_bytes_max = (uint32_t)number(w, "tail", 0),
+        .lease_reads = has_word(w, "lease"),
     };
     for (uint64_t i = 0; i < count; i++) {
         world_add(world, &options, &config);
@@ -504,6 +514,44 @@ static void do_deliver(struct scenario *s, const struct words *w)
     world_deliver(&s->world, &m);
 }
 
+/* snapshot N [first=]: of what it has applied; the log begins at `first` from now on. */
+static void do_snapshot(struct scenario *s, const struct words *w)
+{
+    world_take_snapshot(&s->world, node(s, w, 1), number(w, "first", 0));
+}
+
+/* install FROM TO: the newest snapshot of one reaches the other. */
+static void do_install(struct scenario *s, const struct words *w)
+{
+    (void)!world_install(&s->world, node(s, w, 1), node(s, w, 2));
+}
+
+/* lose N FROM: a member that is down lost its entries from there on, though they were durable. */
+static void do_lose(struct scenario *s, const struct words *w)
+{
+    world_lose(&s->world, node(s, w, 1), argument(s, w, 2));
+}
+
+/* lease N: would it serve a read now, without asking? */
+static void do_lease(struct scenario *s, const struct words *w)
+{
+    node_id id = node(s, w, 1);
+    raft_index index = 0;
+    bool may = raft_lease_read(s->world.nodes[id].raft, world_clock_ms(&s->world, id), &index);
+    buf_printf(&s->trace, "[%" PRIu64 "] n%" PRIu64 " lease: ", s->world.now_ms, id);
+    if (may) {
+        buf_printf(&s->trace, "read at %" PRIu64 "\n", index);
+    } else {
+        buf_append_str(&s->trace, "no\n");
+    }
+}
+
+/* timeout N MS: its own E, from its next start on. */
+static void do_timeout(struct scenario *s, const struct words *w)
+{
+    s->world.nodes[node(s, w, 1)].options.election_timeout_ms = (uint32_t)argument(s, w, 2);
+}
+
 static void do_trace(struct scenario *s, const struct words *w)
 {
     s->messages = has_word(w, "messages");
@@ -537,7 +585,8 @@ static const struct {
     {"resume", do_pause},        {"cut", do_link},          {"hold", do_link},
     {"open", do_link},           {"isolate", do_isolate},   {"sync", do_sync},
     {"deliver", do_deliver},     {"trace", do_trace},       {"state", do_state},
-    {"converged", do_converged},
+    {"converged", do_converged}, {"snapshot", do_snapshot}, {"install", do_install},
+    {"lose", do_lose},           {"lease", do_lease},       {"timeout", do_timeout},
 };
 
 static void run_command(struct scenario *s, const char *line)

@@ -123,9 +123,13 @@ static enum status open_node(struct cluster *c, int i, const char *name, char **
         .election_timeout_ms = ELECTION_MS,
         .request_timeout_ms = REQUEST_TIMEOUT_MS,
         .history_ms = c->history_ms,
-        .history_bytes = 64u << 20,
+        .history_bytes = c->history_bytes,
         .quota_bytes = c->quota_bytes,
         .value_bytes_max = 1u << 20,
+        .snapshot_log_bytes = c->snapshot_log_bytes,
+        .snapshot_log_entries = c->snapshot_log_entries,
+        .first_segment_bytes = c->segment_bytes,
+        .segment_bytes = c->segment_bytes,
         .on_fatal = on_fatal,
         .context = m,
     };
@@ -239,6 +243,7 @@ struct cluster *cluster_create(uint64_t seed, int count)
     c->join_only = -1;
     c->quota_bytes = 1u << 30;
     c->history_ms = 600000;
+    c->history_bytes = 64u << 20;
     struct fake_options options = {.seed = seed,
                                    .delay_ms_max = seed % 3 == 0 ? 0 : 3,
                                    .piece_bytes_max = seed % 2 == 0 ? 0 : 700};

@@ -45,6 +45,10 @@ struct cluster {
     /* Of members started from now on. */
     uint64_t quota_bytes;
     uint64_t history_ms;
+    uint64_t history_bytes;
+    uint64_t snapshot_log_bytes;
+    uint64_t snapshot_log_entries;
+    uint64_t segment_bytes; /* the first one, too */
     /* The requests of a member that is about to end must be cancelled. May be NULL. */
     void (*on_stop)(void *context, const struct node *n);
     void *context;

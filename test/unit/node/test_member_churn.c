@@ -188,6 +188,7 @@ static void come_anew(struct story *s, int i)
     member_wipe(s->c, i);
     m->way = MEMBER_JOINS;
     m->is_gone = false;
+    s->is_lost[i] = false;
     member_start(s->c, i);
     s->joined_count++;
 }
@@ -196,7 +197,6 @@ static void join_or_come_back(struct story *s, int i)
 {
     bool replacing;
     if (s->is_lost[i] && count_voters(s, &replacing) != 2) {
-        s->is_lost[i] = false;
         come_anew(s, i);
     } else if (s->c->members[i].is_gone) {
         come_anew(s, i);

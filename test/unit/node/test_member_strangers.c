@@ -260,6 +260,9 @@ static void rule_c6_a_member_that_knows_better_does_not_believe_that_it_was_remo
     struct node_change change = {.kind = NODE_CHANGE_ADD, .done = on_changed};
     snprintf(change.name, sizeof(change.name), "node-9");
     snprintf(change.url, sizeof(change.url), "http://x:1");
+    while (cluster_find_leader(s.cluster) < 0) {
+        fake_world_run(s.cluster->world, 1);
+    }
     struct node *leader = s.cluster->members[cluster_find_leader(s.cluster)].node;
     assert_int_equal(node_change_start(leader, &change), STATUS_OK);
     fake_world_run(s.cluster->world, 10 * WAIT_MS);

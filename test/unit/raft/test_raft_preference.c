@@ -1,4 +1,4 @@
-/* Several members and a favourite that comes and goes (rule E10): how often does leadership move? */
+/* Several members and a favourite that comes and goes: how often does leadership move (E10)? */
 #include "world.h"
 
 #include <setjmp.h>

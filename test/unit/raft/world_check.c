@@ -513,6 +513,19 @@ void checker_on_snapshot(struct world *w, node_id id, const struct world_snapsho
     }
 }
 
+void checker_on_recovered(struct world *w, node_id id)
+{
+    const struct world_checker *c = w->checker;
+    const struct world_disk *disk = disk_of(w, id);
+    for (uint32_t i = 0; i < disk->lost_count; i++) {
+        struct entry_id lost = {.term = disk->lost_terms[i], .index = disk->lost_from + i};
+        if (c->committed[lost.index].known && c->committed[lost.index].term == lost.term &&
+            !disk_has(w, id, lost)) {
+            world_fail(w, "P4: n%" PRIu64 " calls itself whole without %" PRIu64, id, lost.index);
+        }
+    }
+}
+
 void checker_on_restore(struct world *w, node_id id, uint64_t chain)
 {
     struct world_checker *c = w->checker;

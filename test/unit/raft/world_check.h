@@ -26,6 +26,8 @@ void checker_on_send(struct world *w, const struct raft_message *m);
 void checker_on_apply(struct world *w, node_id id, raft_index index,
                       const struct raft_entry *entry);
 void checker_on_snapshot(struct world *w, node_id id, const struct world_snapshot *s);
+/* The disk is about to say that nothing is missing any more (rule P4). */
+void checker_on_recovered(struct world *w, node_id id);
 void checker_on_restore(struct world *w, node_id id, uint64_t chain);
 /* A read begins at a member; returns its token. */
 uint64_t checker_on_read(struct world *w, node_id id);

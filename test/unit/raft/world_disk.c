@@ -191,6 +191,7 @@ void world_disk_write(struct world *w, node_id id, struct world_write what)
         write_install(w, id);
     }
     if (p->recovered && what.recovered) {
+        checker_on_recovered(w, id);
         n->disk.recovering = false;
         n->disk.lost_count = 0;
         mem_free(n->disk.lost_terms);

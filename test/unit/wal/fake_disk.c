@@ -7,7 +7,7 @@
 
 #define PAGE_BYTES     4096u
 #define NAME_BYTES     64u
-#define FILES_MAX      64u
+#define FILES_MAX      256u
 #define INODES_MAX     4096u
 #define FREE_BYTES     (UINT64_C(1) << 40)
 #define DESTROY_CHANCE 2u
@@ -676,6 +676,15 @@ void fake_disk_power_loss(struct fake_disk *f, struct fake_loss loss)
     drop_nameless(f);
     f->cache = f->durable;
     fake_disk_restart(f);
+}
+
+uint64_t fake_disk_used_bytes(const struct fake_disk *f)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < f->cache.count; i++) {
+        bytes += f->cache.entries[i].inode->cache.size;
+    }
+    return bytes;
 }
 
 void fake_disk_restart(struct fake_disk *f)

@@ -73,6 +73,8 @@ struct fake_loss {
     size_t which;
     bool destroys; /* pages with a pending write are garbage, each by chance */
 };
+/* What all files have in bytes, as the process sees them. */
+uint64_t fake_disk_used_bytes(const struct fake_disk *f);
 /* Sector writes, size changes and directory changes that are not durable. */
 size_t fake_disk_pending(const struct fake_disk *f);
 /* The power fails and comes back. No file may be open. */

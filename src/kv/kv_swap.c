@@ -1,0 +1,31 @@
+/* kv/kv_swap.c - two stores change places (kv_image.h). */
+#include "base/check.h"
+#include "kv/kv_image.h"
+#include "kv/kv_state.h"
+
+static void point_at_own_slab(struct kv *kv)
+{
+    kv->tree.slab = &kv->slab;
+    kv->history.slab = &kv->slab;
+    kv->retries.slab = &kv->slab;
+    kv->retries.index.slab = &kv->slab;
+}
+
+void kv_swap(struct kv *a, struct kv *b)
+{
+    CHECK(a != b && !a->is_held && !b->is_held);
+    slab_swap(&a->slab, &b->slab); /* the heads of its lists stay where they are */
+    const struct slab slab_a = a->slab;
+    const struct slab slab_b = b->slab;
+    const struct kv other = *a;
+    *a = *b;
+    *b = other;
+    a->slab = slab_a;
+    b->slab = slab_b;
+    point_at_own_slab(a);
+    point_at_own_slab(b);
+    /* A cursor on either has to find its place again. */
+    uint64_t changes = a->tree.changes > b->tree.changes ? a->tree.changes : b->tree.changes;
+    a->tree.changes = changes + 1;
+    b->tree.changes = changes + 1;
+}
