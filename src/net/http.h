@@ -46,7 +46,9 @@ struct http_request {
     uint32_t header_count;
     struct slice body;
     struct conn
-        *conn;  /* whose address is for logs; not for writing; NULL when the client is gone */
+        *conn; /* whose address is for logs; not for writing; NULL when the client is gone */
+    /* When its last bytes came, as the loop counts; it may have waited for others since. */
+    uint64_t arrived_ms;
     void *user; /* the handler's, NULL at first */
     /* Set by a handler that waits: the client went away before the answer was complete. The request
      * dies on return. */

@@ -37,6 +37,7 @@ struct http_connection {
     struct conn *conn;
     struct list exchanges;
     struct exchange *reading;
+    uint64_t came_ms;     /* when the bytes that are looked at came */
     size_t unread;        /* bytes that came along behind the request that is told right now */
     struct buf stash;     /* bytes read but not looked at: too much is in progress */
     uint32_t in_progress; /* length of `exchanges` */

@@ -293,6 +293,7 @@ static void on_whole(struct http_connection *c)
     struct http_server *s = c->server;
     c->reading = NULL;
     e->request.body = http_parser_body(e->parser);
+    e->request.arrived_ms = c->came_ms;
     e->keep_alive = e->keep_alive && !(s->is_draining && http_now(s) >= s->last_call_ms);
     c->is_last = !e->keep_alive;
     bool waits = must_wait(c, e);
@@ -385,6 +386,7 @@ static void on_data(struct conn *conn, struct slice data)
         buf_append_slice(&c->stash, data); /* was on its way when we paused */
         return;
     }
+    c->came_ms = http_now(c->server);
     read_requests(c, data);
 }
 

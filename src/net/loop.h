@@ -102,8 +102,8 @@ struct loop_ops {
     /* Stop or go on reading. */
     void (*conn_pause)(struct conn *c, bool paused);
     /* `flush`: after what was written is sent, and the other side has closed too or nothing can be
-     * lost any more; bounded by LIMIT_CONN_LINGER_MS. Otherwise at once and by a reset, so that the other side sees a broken
-     * stream. No events but on_close come afterwards. */
+     * lost any more; bounded by LIMIT_CONN_LINGER_MS. Otherwise at once and by a reset, so that the
+     * other side sees a broken stream. No events but on_close come afterwards. */
     void (*conn_close)(struct conn *c, bool flush);
     /* One hook. */
     void (*on_turn)(struct loop *l, void (*hook)(void *context), void *context);

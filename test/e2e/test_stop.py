@@ -69,7 +69,7 @@ def test_row_f8_every_request_of_a_busy_leader_is_answered_when_it_is_told_to_st
     assert all(w.refused == 1 for w in writers)
 
 
-def test_row_f8_who_asks_while_leadership_is_handed_over_hears_that_the_connection_ends(make_cluster):
+def test_row_f8_who_asks_during_the_hand_over_hears_that_the_connection_ends(make_cluster):
     """Nobody takes leadership, so that the hand-over lasts for an election timeout."""
     c = make_cluster(3, arguments=["--heartbeat-ms", "100", "--election-timeout-ms", "2000"])
     leader = c.wait_leader()
