@@ -168,6 +168,38 @@ static void row_f8_a_client_that_reads_nothing_is_waited_for_so_long_and_no_long
     close(client_fd);
 }
 
+static struct timer pours;
+static uint64_t poured;
+
+/* Everything that the kernel takes, again and again, until the connection is reset. */
+static void pour_on(struct timer *t)
+{
+    static const uint8_t block[256 * KIB];
+    struct story *s = t->context;
+    ssize_t sent;
+    while ((sent = send(client_fd, block, sizeof(block), MSG_NOSIGNAL | MSG_DONTWAIT)) > 0) {
+        poured += (uint64_t)sent;
+    }
+    if (errno == EAGAIN) {
+        s->loop->ops->timer_start(s->loop, t, s->loop->ops->now_ms(s->loop) + 5);
+    }
+}
+
+static void rule_o1_a_client_that_sends_on_and_on_is_not_read_for_ever(void **state)
+{
+    (void)state;
+    struct story s;
+    begin(&s, answer_and_close);
+    poured = 0;
+    pours = (struct timer){.fire = pour_on, .context = &s};
+    s.loop->ops->timer_start(s.loop, &pours, s.loop->ops->now_ms(s.loop) + 20);
+    story_run(&s);
+    /* Beyond the bound comes only what the two kernels hold. */
+    assert_in_range(poured, LIMIT_CONN_LINGER_BYTES, 2 * LIMIT_CONN_LINGER_BYTES);
+    assert_in_range(closed_after_ms, LIMIT_CONN_LINGER_MS, LIMIT_CONN_LINGER_MS + SOON_MS);
+    close(client_fd);
+}
+
 static void row_f8_who_has_connected_is_served_although_the_port_is_closed(void **state)
 {
     (void)state;
@@ -192,6 +224,7 @@ int main(void)
         cmocka_unit_test(
             a_client_that_sends_on_is_waited_for_so_that_no_reset_overtakes_its_answer),
         cmocka_unit_test(row_f8_a_client_that_reads_nothing_is_waited_for_so_long_and_no_longer),
+        cmocka_unit_test(rule_o1_a_client_that_sends_on_and_on_is_not_read_for_ever),
         cmocka_unit_test(row_f8_who_has_connected_is_served_although_the_port_is_closed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
