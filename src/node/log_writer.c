@@ -23,6 +23,9 @@ static void run_write(struct work *w)
     struct log_write *write = w->context;
     uint64_t begun_us = write->loop->ops->now_us(write->loop);
     write->status = wal_append(write->wal, &write->batch);
+    if (write->status == STATUS_OK && write->recovered) {
+        write->status = wal_recovered(write->wal); /* rule P4: behind what was lost */
+    }
     write->sync_us = write->loop->ops->now_us(write->loop) - begun_us;
     write->wants_prepare = write->status == STATUS_OK && wal_wants_prepare(write->wal);
     write->room_bytes = wal_room_bytes(write->wal);
