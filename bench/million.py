@@ -3,8 +3,9 @@
 
     bench/million.py [--keys 1000000] [--seconds 5] [--binary build/conclave]
 
-Prints the tail of puts with and without a snapshot being taken at the leader, the time of a restart,
-and the time from the start of a fresh member until it votes. Uses wrk. Nothing here is a test."""
+Prints the tail of puts with and without a snapshot being taken at the leader, the time of a
+restart, and the time from the start of a fresh member until it votes. Uses wrk. Nothing here is a
+test."""
 
 import argparse
 import json
