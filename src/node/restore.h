@@ -42,9 +42,9 @@ struct restore_result {
  * Requires: `to` is not locked yet; it stays locked.
  *
  * OK: durable. INVALID: the name; CONFLICT: `to` is not empty; BUSY: in use; NOT_FOUND: no such
- * file; CORRUPT, UNSUPPORTED: of the file; NO_SPACE, IO. *detail (a new string, or NULL) is for
- * a person. After a crash or a failure in between, `to` is empty but for its lock, or a
- * directory that no member starts with (IDENTITY_UNFINISHED). */
+ * file; CORRUPT, UNSUPPORTED: of the file; NO_SPACE, IO. *detail (a new string, or NULL) is for a
+ * person. After a crash or a failure in between, `to` is empty but for its lock, or a directory
+ * that no member starts with (IDENTITY_UNFINISHED). */
 enum status MUST_CHECK restore_member(struct disk *from, const char *file, struct disk *to,
                                       const struct restore_options *options,
                                       struct restore_result *result, char **detail);
