@@ -221,7 +221,8 @@ static void fill_value(const struct request *r, struct buf *value)
     buf_append(value, &number, TRUTH_VALUE_MIN);
     uint32_t size = r->all->schedule->knobs[KNOB_value_bytes];
     while (value->size < size) {
-        buf_append_byte(value, (uint8_t)(number * 31 + value->size));
+        number = number * 0x5851f42d4c957f2d + 0x14057b7ef767814f; /* nothing to compress */
+        buf_append(value, (const uint8_t *)&number + 4, 4);
     }
 }
 

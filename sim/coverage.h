@@ -14,6 +14,12 @@
     X(SEVERAL_TERMS_IN_LOG)                                                                        \
     X(OLD_TERM_COMMITTED)                                                                          \
     X(NEW_SEGMENT)                                                                                 \
+    X(SNAPSHOT_TAKEN)                                                                              \
+    X(INSTALL_DISCARDED)                                                                           \
+    X(INSTALL_KEPT)                                                                                \
+    X(TRANSFER_RESUMED)                                                                            \
+    X(RESTARTED_FROM_SNAPSHOT)                                                                     \
+    X(LOG_COMPACTED)                                                                               \
     X(LOADED_FROM_DISK)                                                                            \
     X(WINDOW_FULL)                                                                                 \
     X(TIMEOUT_NOW_SENT)                                                                            \

@@ -14,6 +14,8 @@
 
 #define EFFECTS_MAX      64
 #define ORDERS_MAX       512
+#define SEGMENTS_MAX     1000
+#define SEGMENT_FLAGS_AT 12 /* of a segment's first block */
 #define ROT_BLOCK_BYTES  4096u
 #define ROT_HEADER_BYTES 112u /* of a record */
 
@@ -230,6 +232,11 @@ static uint64_t used_blocks(struct fake_disk *disk, const char *name)
     return used;
 }
 
+static bool is_recycled(struct fake_disk *disk, const char *name)
+{
+    return fake_disk_byte(disk, name, SEGMENT_FLAGS_AT) != 0;
+}
+
 /* A bit flips, or a block was never written, or is all wrong. Rule P6 answers for one copy of term
  * and vote, or for none. */
 static void rot_file(struct fake_disk *disk, const char *name, uint32_t place)
@@ -255,6 +262,22 @@ static void rot_file(struct fake_disk *disk, const char *name, uint32_t place)
     }
 }
 
+/* One of its log segments; of the newest ones only what was never another one before, where rot and
+ * old records can be told apart here (rot_file). Empty: none. */
+static void pick_segment(struct fake_disk *disk, uint32_t which, char name[32])
+{
+    char names[SEGMENTS_MAX][32];
+    uint32_t count = 0;
+    for (uint32_t i = 1; i < SEGMENTS_MAX; i++) {
+        snprintf(names[count], sizeof(names[count]), "%08" PRIu32 ".log", i);
+        count += fake_disk_has_file(disk, names[count]);
+    }
+    while (count > 0 && is_recycled(disk, names[count - 1])) {
+        count--;
+    }
+    snprintf(name, 32, "%s", count > 0 ? names[which % count] : "");
+}
+
 static void rot(struct faults *f, const struct item *item, int a)
 {
     struct sim_member *m = &f->members->items[a];
@@ -265,15 +288,13 @@ static void rot(struct faults *f, const struct item *item, int a)
     members_stop(f->members, a, DEATH_ORDERLY);
     fake_disk_power_loss(m->disk, (struct fake_loss){.kind = FAKE_LOSS_NONE});
     char name[32];
-    snprintf(name, sizeof(name), "%08" PRIu32 ".log", 1 + (item->b > 4 ? item->b % 3 : 0));
+    pick_segment(m->disk, item->b > 4 ? item->b % 3 : 0, name);
     if (item->b == 0) {
         snprintf(name, sizeof(name), "hardstate");
     } else if (item->b == 1) {
         snprintf(name, sizeof(name), "identity");
-    } else if (!fake_disk_has_file(m->disk, name)) {
-        snprintf(name, sizeof(name), "00000001.log");
     }
-    if (fake_disk_has_file(m->disk, name)) {
+    if (name[0] != '\0' && fake_disk_has_file(m->disk, name)) {
         rot_file(m->disk, name, item->d);
         truth.members[a].is_damaged = true;
     }

@@ -116,6 +116,7 @@ static enum status open_node(struct sim_members *all_members, int i, char **deta
         .value_bytes_max = 1u << 20,
         .first_segment_bytes = k[KNOB_first_segment_bytes],
         .segment_bytes = k[KNOB_segment_bytes],
+        .snapshot_log_entries = k[KNOB_snapshot_entries],
         .lease_reads = k[KNOB_lease_reads] != 0,
         .on_fatal = on_fatal,
         .context = m,

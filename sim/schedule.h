@@ -46,9 +46,10 @@
     X(keys)                                                                                        \
     X(value_bytes)                                                                                 \
     X(length_ms)                                                                                   \
-    X(early_faults) /* also while the cluster is founded */                                        \
-    X(audit_every)  /* one of so many writes: what would a power loss leave? */                    \
-    X(core)         /* seed of who is left when it must live again, and how the others are lost */
+    X(early_faults)     /* also while the cluster is founded */                                    \
+    X(audit_every)      /* one of so many writes: what would a power loss leave? */                \
+    X(snapshot_entries) /* 0 = none in so short a story */                                         \
+    X(core) /* seed of who is left when it must live again, and how the others are lost */
 
 enum knob {
 #define KNOB_ENUM(name) KNOB_##name,

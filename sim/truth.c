@@ -17,6 +17,9 @@ void truth_begin(const struct schedule *s)
 {
     truth = (struct truth){
         .member_count = s->knobs[KNOB_members], .knobs = s->knobs, .model = model_create()};
+    struct kv *empty = kv_create();
+    truth.empty_digest = kv_digest(empty);
+    kv_destroy(empty);
 }
 
 void truth_end(void)
@@ -93,6 +96,7 @@ void truth_on_stop(int member)
     m->role = RAFT_FOLLOWER;
     m->commit = 0;
     m->applied = 0;
+    m->restoring = 0;
 }
 
 void truth_on_wipe(int member)
@@ -204,6 +208,14 @@ void truth_log_set(struct truth_member *m, uint64_t index, struct known_entry *e
     m->last = index;
 }
 
+void truth_log_restore(struct truth_member *m, uint64_t index)
+{
+    for (uint64_t i = 1; i <= index; i++) {
+        truth_log_set(m, i, (struct known_entry *)truth.committed[i].entry);
+    }
+    m->last = index;
+}
+
 struct term_truth *truth_term(raft_term term)
 {
     if (term >= TRUTH_TERMS_MAX) {
@@ -274,6 +286,8 @@ void truth_commit(const struct truth_member *m, uint64_t index, raft_term by)
         if (c->entry->type == RAFT_ENTRY_COMMAND) {
             commit_command(i, c);
         }
+        c->revision = model_revision(truth.model);
+        c->compacted = model_compacted(truth.model);
         truth.committed_last = i;
         verdict_trace("committed %" PRIu64 " of term %" PRIu64, i, c->entry->term);
     }
