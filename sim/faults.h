@@ -15,5 +15,3 @@ void faults_tend(struct faults *f);
 void faults_end_all(struct faults *f);
 /* From now on nothing goes from one to the other. */
 void faults_cut_for_good(struct faults *f, int from, int to);
-/* So many members more may be lost for good, so that every committed entry has an intact copy. */
-uint32_t faults_losses_left(const struct sim_members *members);
