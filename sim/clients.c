@@ -171,7 +171,8 @@ static void check_ack_all(const struct request *r)
     struct entry_id id = {.term = r->write.term, .index = r->write.index};
     for (uint32_t i = 0; i < truth.member_count; i++) {
         const struct truth_member *m = &truth.members[i];
-        if (!m->is_stranger && !m->is_damaged && is_voter(&truth.members[r->member], m) && !truth_disk_has(m, id)) {
+        if (!m->is_stranger && !m->is_damaged && is_voter(&truth.members[r->member], m) &&
+            !truth_disk_has(m, id)) {
             verdict_fail("I10",
                          "a write is acknowledged by all, and member %" PRIu32
                          " does not have entry %" PRIu64,

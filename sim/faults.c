@@ -121,6 +121,7 @@ void faults_tend(struct faults *f)
 
 void faults_end_all(struct faults *f)
 {
+    operators_end(f->operators);
     for (uint32_t i = 0; i < f->effect_count; i++) {
         f->effects[i].until_ms = 0;
     }

@@ -37,6 +37,7 @@ struct operators {
     struct node_step_down step_downs[SIM_MEMBERS_MAX];
     uint32_t stepping[SIM_MEMBERS_MAX]; /* since this start of it; 0 = not */
     struct change changes[CHANGES_MAX];
+    bool is_over;
 };
 
 /* --- leadership ------------------------------------------------------------------------------- */
@@ -106,7 +107,7 @@ static void settle(struct change *c, bool may_be_done)
     struct operators *o = c->operators;
     c->is_busy = false;
     bool comes = c->change.kind == NODE_CHANGE_ADD || c->change.kind == NODE_CHANGE_REPLACE;
-    if (comes && may_be_done) {
+    if (comes && may_be_done && !o->is_over) {
         members_admit(o->members, c->subject);
     }
 }
@@ -196,6 +197,11 @@ void operators_change(struct operators *o, const struct item *item, int a, uint3
         snprintf(c->change.url, sizeof(c->change.url), "http://%s:4000", sim_hosts[subject]);
     }
     fake_process_post(o->members->items[leader].loop, ask, c);
+}
+
+void operators_end(struct operators *o)
+{
+    o->is_over = true;
 }
 
 bool operators_are_busy(const struct operators *o)

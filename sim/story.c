@@ -169,7 +169,7 @@ static void lose(struct story *st, int i, uint32_t way)
 {
     struct sim_member *m = &st->members.items[i];
     m->back_ms = 0;
-    if (way == 0 || m->node == NULL) {
+    if (way == 0 || m->node == NULL || truth.members[i].is_stranger) {
         members_stop(&st->members, i, DEATH_KILL);
         coverage_hit(MARK_LIVE_WITH_DEAD_MINORITY);
         return;
