@@ -493,9 +493,8 @@ void peers_set_hello(struct peers *p, const struct peer_hello *hello)
             send_hello(l);
         }
     }
-    /* Who has become a member sends snapshots, and gets them. */
     for (uint32_t i = 0; changed && i < p->peer_count; i++) {
-        maybe_dial_bulk(p->table[i]);
+        maybe_dial_bulk(p->table[i]); /* from now on this member may have one */
     }
     dial_all(p);
 }
