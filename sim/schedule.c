@@ -118,6 +118,10 @@ static void draw_features(struct schedule *s, struct rng *r)
     bool snapshots = rng_chance(r, 1, 2);
     uint32_t entries = PICK(r, 1, 3, 8, 20, 20, 50, 50, 150, 400, 1000);
     k[KNOB_snapshot_entries] = snapshots ? entries : 0;
+    k[KNOB_churn] = rng_chance(r, 1, 2);
+    uint32_t spares = PICK(r, 0, 1, 2, 2, 4, 6);
+    uint32_t room = SIM_MEMBERS_MAX - k[KNOB_members];
+    k[KNOB_spares] = k[KNOB_churn] == 0 ? 0 : spares < room ? spares : room;
 }
 
 static uint32_t some_member(struct rng *r, const uint32_t *knobs)
@@ -200,7 +204,7 @@ static void draw_faults(struct schedule *s, struct rng *r)
 {
     bool on[CLASS_COUNT];
     for (int c = 0; c < CLASS_COUNT; c++) {
-        on[c] = c != CLASS_REQUEST && rng_chance(r, 1, 2);
+        on[c] = c != CLASS_REQUEST && c != CLASS_MEMBERSHIP && rng_chance(r, 1, 2);
     }
     uint32_t weights = 0;
     for (int k = 0; k < ITEM_COUNT; k++) {
@@ -354,6 +358,32 @@ static uint32_t draw_left_behind(struct schedule *s, struct rng *r, uint32_t at_
     return at_ms + between(r, 0, 4 * e);
 }
 
+/* Members come and go every few election timeouts, or first come and then go. */
+static void draw_churn(struct schedule *s, struct rng *r)
+{
+    if (s->knobs[KNOB_churn] == 0) {
+        return;
+    }
+    uint32_t every_ms = s->knobs[KNOB_election_ms] * PICK(r, 1, 2, 4, 8);
+    bool grows = rng_chance(r, 1, 3);
+    uint32_t at_ms = between(r, 0, every_ms);
+    while (at_ms < s->knobs[KNOB_length_ms]) {
+        struct item item = {.at_ms = at_ms, .a = some_member(r, s->knobs)};
+        bool is_early = at_ms < s->knobs[KNOB_length_ms] / 2;
+        item.kind = (enum item_kind)PICK(r, ITEM_add, ITEM_add, ITEM_remove, ITEM_remove,
+                                         ITEM_promote, ITEM_replace);
+        if (grows && rng_chance(r, 3, 4)) {
+            item.kind = is_early ? ITEM_add : ITEM_remove;
+        }
+        if (item.a < SIM_MEMBERS_MAX) {
+            item.a = (uint32_t)rng_below(r, s->knobs[KNOB_members] + s->knobs[KNOB_spares]);
+        }
+        item.d = rng_chance(r, 1, 6);
+        schedule_add(s, item);
+        at_ms += between(r, 1, 2 * every_ms);
+    }
+}
+
 static void draw_plots(struct schedule *s, struct rng *r)
 {
     static uint32_t (*const plots[])(struct schedule *, struct rng *, uint32_t) = {
@@ -442,6 +472,7 @@ void schedule_draw(struct schedule *s, uint64_t seed)
     rng_init(&features, seed ^ 0x66656174757265);
     draw_features(s, &features);
     draw_faults(s, &faults);
+    draw_churn(s, &features);
     struct rng plots;
     rng_init(&plots, seed ^ 0x706c6f7473);
     draw_plots(s, &plots);

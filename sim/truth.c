@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/crc32c.h"
 #include "base/mem.h"
+#include "configs.h"
 #include "coverage.h"
 #include "verdict.h"
 
@@ -15,8 +16,9 @@ struct truth truth;
 
 void truth_begin(const struct schedule *s)
 {
-    truth = (struct truth){
-        .member_count = s->knobs[KNOB_members], .knobs = s->knobs, .model = model_create()};
+    truth = (struct truth){.member_count = s->knobs[KNOB_members] + s->knobs[KNOB_spares],
+                           .knobs = s->knobs,
+                           .model = model_create()};
     struct kv *empty = kv_create();
     truth.empty_digest = kv_digest(empty);
     kv_destroy(empty);
@@ -102,9 +104,13 @@ void truth_on_stop(int member)
 void truth_on_wipe(int member)
 {
     struct truth_member *m = &truth.members[member];
-    CHECK_CMP(truth.lost_count, <, SIM_MEMBERS_MAX);
-    truth.lost[truth.lost_count++] =
-        (struct lost_disk){.id = m->id, .log = m->log, .last = m->last};
+    CHECK_CMP(truth.lost_count, <, LOST_DISKS_MAX);
+    if (m->id != 0) {
+        truth.lost[truth.lost_count++] =
+            (struct lost_disk){.id = m->id, .log = m->log, .last = m->last};
+    } else {
+        mem_free(m->log);
+    }
     m->log = NULL;
     m->log_capacity = 0;
     m->id = 0;
@@ -113,7 +119,16 @@ void truth_on_wipe(int member)
     m->last = 0;
     m->highest_sent = 0;
     m->unsure.is_there = false;
+    m->log_first = 0;
     m->is_stranger = true;
+    m->is_damaged = false;
+    m->was_counted = false;
+    for (uint32_t i = 0; i < truth.term_capacity; i++) { /* it is another voter */
+        truth.terms[i].votes[member] = 0;
+    }
+    for (uint32_t i = 0; i < truth.member_count; i++) {
+        truth.members[i].matches[member] = 0;
+    }
 }
 
 /* --- entries ---------------------------------------------------------------------------------- */
@@ -285,6 +300,8 @@ void truth_commit(const struct truth_member *m, uint64_t index, raft_term by)
         *c = (struct committed_entry){.entry = m->log[i], .by = by};
         if (c->entry->type == RAFT_ENTRY_COMMAND) {
             commit_command(i, c);
+        } else if (c->entry->type == RAFT_ENTRY_CONFIG) {
+            configs_on_commit(i, slice_of(c->entry->payload, c->entry->size));
         }
         c->revision = model_revision(truth.model);
         c->compacted = model_compacted(truth.model);

@@ -71,8 +71,10 @@ struct truth_member {
     bool may_fail;     /* a failure of its disk was arranged for this run */
     bool is_damaged;   /* bytes on its disk were changed */
     bool is_stranger;  /* its disk was replaced by an empty one */
+    bool was_counted;  /* by a configuration that was committed */
     raft_term highest_sent;
-    raft_index commit; /* as this run of it believes */
+    raft_index commit;         /* as this run of it believes */
+    struct raft_config config; /* in force when its last turn ended */
     raft_index applied;
     struct kv_digest digest; /* of its store at `applied` */
     raft_index restoring;    /* its store becomes that of a snapshot here; 0 = no */
@@ -104,6 +106,7 @@ struct attempt {
     raft_index committed_at; /* 0 = not committed */
 };
 
+#define LOST_DISKS_MAX  64
 #define TRUTH_TERMS_MAX (1u << 16)
 struct term_truth {
     node_id leader;
@@ -120,7 +123,7 @@ struct lost_disk {
 struct truth {
     uint32_t member_count;
     struct truth_member members[SIM_MEMBERS_MAX];
-    struct lost_disk lost[SIM_MEMBERS_MAX];
+    struct lost_disk lost[LOST_DISKS_MAX];
     uint32_t lost_count;
     int current;                  /* whose code runs */
     struct known_entry **entries; /* by index; a list of those of different terms */
@@ -131,6 +134,9 @@ struct truth {
     struct model *model;            /* of everything committed */
     struct imported_store imported; /* the last one, whoever's */
     struct kv_digest empty_digest;
+    bool has_config; /* the newest one that is committed */
+    uint64_t config_index;
+    struct raft_config config;
     struct attempt *attempts;
     uint32_t attempt_count;
     uint32_t attempt_capacity;

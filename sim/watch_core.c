@@ -2,6 +2,7 @@
  *
  * Checked when a turn of a core ends: before any message of it can leave. */
 #include "base/check.h"
+#include "configs.h"
 #include "coverage.h"
 #include "truth.h"
 #include "verdict.h"
@@ -147,6 +148,15 @@ struct raft *__wrap_raft_create(const struct raft_options *options,
     small.tail_bytes_max = truth.knobs[KNOB_tail_bytes];
     small.uncommitted_entries_max = truth.knobs[KNOB_uncommitted_entries];
     m->raft = __real_raft_create(&small, restored, now_ms);
+    m->config = *raft_active_config(m->raft);
+    if (restored->config_index == 0 && restored->config.voter_count > 0) {
+        configs_found(&restored->config);
+    }
+    m->was_counted |= truth.has_config; /* it was let in, perhaps long ago */
+    if (truth_index(m) >= (int)truth.knobs[KNOB_members] || m->is_stranger) {
+        coverage_hit(MARK_MEMBER_JOINED);
+    }
+    m->is_stranger = false;
     return m->raft;
 }
 
@@ -178,12 +188,19 @@ static bool majority_holds(const node_id *ids, uint32_t count, struct entry_id e
     return 2 * holders > count;
 }
 
+static bool quorum_holds(const struct raft_config *config, struct entry_id entry)
+{
+    return majority_holds(config->voters, config->voter_count, entry) &&
+           (config->outgoing_count == 0 ||
+            majority_holds(config->outgoing, config->outgoing_count, entry));
+}
+
 static const struct truth_member *any_holder(const struct raft_config *config,
                                              struct entry_id entry)
 {
-    for (uint32_t i = 0; i < config->voter_count; i++) {
-        const struct truth_member *m = truth_by_id(config->voters[i]);
-        if (m != NULL && truth_disk_has(m, entry)) {
+    for (uint32_t i = 0; i < truth.member_count; i++) {
+        const struct truth_member *m = &truth.members[i];
+        if (m->id != 0 && configs_counts(config, m->id) && truth_disk_has(m, entry)) {
             return m;
         }
     }
@@ -224,10 +241,9 @@ static void check_commit(struct truth_member *m, bool has_led)
         }
         return;
     }
+    /* In force may be what came into the log after that: then the one before it decided. */
     const struct raft_config *config = raft_active_config(m->raft);
-    if (!majority_holds(config->voters, config->voter_count, entry) ||
-        (config->outgoing_count > 0 &&
-         !majority_holds(config->outgoing, config->outgoing_count, entry))) {
+    if (!quorum_holds(config, entry) && !quorum_holds(&m->config, entry)) {
         verdict_fail("I7",
                      "member %d commits %" PRIu64 " of term %" PRIu64 " without a durable quorum",
                      truth_index(m), entry.index, entry.term);
@@ -248,8 +264,8 @@ static void check_new_leader(struct truth_member *m, raft_term term)
 {
     struct term_truth *t = truth_term(term);
     if (t->leader != 0 && t->leader != m->id) {
-        verdict_fail("I1", "members %d and %d lead term %" PRIu64,
-                     truth_index(truth_by_id(t->leader)), truth_index(m), term);
+        verdict_fail("I1", "members %" PRIx64 " and %" PRIx64 " (%d) lead term %" PRIu64, t->leader,
+                     m->id, truth_index(m), term);
     }
     t->leader = m->id;
     raft_term own = 0;
@@ -449,6 +465,12 @@ void __wrap_raft_turn(struct raft *r, uint64_t now_ms, struct raft_output *out)
     bool has_led = m->role == RAFT_LEADER && m->role_term == raft_term_now(r);
     check_role(m, out);
     check_commit(m, has_led);
+    for (uint32_t i = 0; i < out->event_count; i++) {
+        if (out->events[i].kind == RAFT_EVENT_CONFIG) {
+            configs_check_log(m);
+        }
+    }
+    m->config = *raft_active_config(r);
     for (uint32_t i = 0; i < out->message_count; i++) {
         check_message(m, &out->messages[i]);
     }
