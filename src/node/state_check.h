@@ -61,7 +61,7 @@ struct agreement {
 struct rebuild {
     bool is_active;
     uint64_t again_ms; /* not before; after a failure */
-    raft_index below; /* only a base before it is left to be tried; 0 = any */
+    raft_index below;  /* only a base before it is left to be tried; 0 = any */
     struct snapshot_id base;
     /* The log thread's while in_flight. */
     bool in_flight;
