@@ -18,15 +18,18 @@
 #define LIMIT_JSON_DEPTH          64
 
 /* HTTP/1. URL beyond: 414. Headers beyond: 431. Body beyond: 413. Idle or slow: 408 or close. */
-#define LIMIT_URL_LINE_BYTES      (16u * KIB)
-#define LIMIT_HEADERS_BYTES       (32u * KIB)
-#define LIMIT_HEADERS_COUNT       100
-#define LIMIT_PIPELINED           64    /* further requests wait in the kernel's socket buffer */
-#define LIMIT_HTTP_IDLE_MS        75000 /* keep-alive without a request: closed */
-#define LIMIT_HTTP_REQUEST_MS     10000 /* from the first byte of a request to its last: 408 */
-#define LIMIT_HTTP_WRITE_STALL_MS 30000 /* a reader that takes nothing: closed */
-#define LIMIT_CONN_UNSENT_BYTES   (1u * MIB) /* a streamed answer pauses; pipelining stops */
-#define LIMIT_CONNECTIONS         16384      /* beyond: accepted and closed with 503 */
+#define LIMIT_URL_LINE_BYTES        (16u * KIB)
+#define LIMIT_HEADERS_BYTES         (32u * KIB)
+#define LIMIT_HEADERS_COUNT         100
+#define LIMIT_PIPELINED             64    /* further requests wait in the kernel's socket buffer */
+#define LIMIT_HTTP_IDLE_MS          75000 /* keep-alive without a request: closed */
+#define LIMIT_HTTP_REQUEST_MS       10000 /* from the first byte of a request to its last: 408 */
+#define LIMIT_HTTP_WRITE_STALL_MS   30000 /* a reader that takes nothing: closed */
+/* While the member leaves, both are shorter: the grace of idle ones, and of requests begun. */
+#define LIMIT_HTTP_DRAIN_IDLE_MS    200
+#define LIMIT_HTTP_DRAIN_REQUEST_MS 2000
+#define LIMIT_CONN_UNSENT_BYTES     (1u * MIB) /* a streamed answer pauses; pipelining stops */
+#define LIMIT_CONNECTIONS           16384      /* beyond: accepted and closed with 503 */
 
 #define LIMIT_PIPELINED_BODY_BYTES (1u * MIB)  /* of requests in progress: no more are read */
 #define LIMIT_CONNECTIONS_REFUSED  256         /* being told so at a time; beyond: reset */
@@ -36,6 +39,8 @@
  * until its FIN: an answer that a reset overtakes is lost. Beyond: reset. */
 #define LIMIT_CONN_LINGER_MS    3000
 #define LIMIT_CONN_LINGER_BYTES (16u * MIB)
+/* Acknowledged, and nothing came or went for so long: has arrived, and is not waited for. */
+#define LIMIT_CONN_SETTLED_MS   500
 #define LIMIT_READ_BYTES        (64u * KIB) /* of one connection before the next one's turn */
 #define LIMIT_ACCEPT_BACKLOG    1024        /* the kernel's queue; beyond: clients try again */
 /* Descriptors that accepted connections leave to the log and to dials; of a limit below twice that,

@@ -389,6 +389,6 @@ struct node_check {
     bool ok;
     char detail[256];
 };
-#define NODE_CHECKS_MAX 10
+#define NODE_CHECKS_MAX 12
 /* Every readiness check; returns how many. */
 uint32_t node_ready_checks(const struct node *n, struct node_check checks[NODE_CHECKS_MAX]);

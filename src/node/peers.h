@@ -51,6 +51,8 @@ enum peer_note {
     PEER_NOTE_OLD_COPY,
     PEER_NOTE_FORWARD_ASK, /* rule R15: a write for the leader, by peers_send_long_note */
     PEER_NOTE_FORWARD_REPLY,
+    PEER_NOTE_DIGEST, /* rule P15b: agreement.c has both */
+    PEER_NOTE_ODD,
 };
 
 struct peers_events {

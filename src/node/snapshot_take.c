@@ -235,7 +235,7 @@ static bool may_begin(const struct node *n)
     const struct snapshot_take *t = &n->snapshots.take;
     return t->phase == TAKE_IDLE && !t->in_flight && !n->shutting_down &&
            node_now(n) >= t->again_ms && !n->snapshots.compaction.files_wanted &&
-           !node_arrival_is_active(n);
+           !node_arrival_is_active(n) && !n->agreement.is_quarantined;
 }
 
 /* One small step of the walk; false: the log thread has to catch up first. */
