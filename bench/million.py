@@ -21,7 +21,7 @@ import time
 from measure import HERE, Cluster, free_port, load, memory_kib, request
 
 WINDOW = 256
-# More of them than fit a chunk of a snapshot, so that it compresses as text does, and not to nothing.
+# More of them than fit a chunk of a snapshot, so that it compresses as text does, not to nothing.
 VALUES = ['"' + random.randbytes(127).hex() + '"' for _ in range(4096)]
 
 
