@@ -5,10 +5,10 @@
  *   -> at that index, the digest of the majority or none of this counts -> all that is applied
  *
  * The second store is built on the log thread, in steps, and changes places with the first when it
- * has caught up. What follows from an equal state by equal entries is equal: the member is believed
- * again. If the digest is odd once more, an older snapshot is tried. When none is left from which the
- * log goes on, the member stays as it is, and is tried again later; a snapshot of the leader's would
- * end it, too. */
+ * has caught up. What follows from an equal state by equal entries is equal: the member is
+ * believed again. If the digest is odd once more, an older snapshot is tried. When none is left
+ * from which the log goes on, the member stays as it is, and is tried again later; a snapshot of
+ * the leader's would end it, too. */
 #include "base/log.h"
 #include "base/mem.h"
 #include "node/node_internal.h"

@@ -8,8 +8,9 @@
  * each 60 MiB of log at the worst, which rule S2 bounds, and usually in two minutes. Then it
  * rests.
  *
- * The state is summed again from the bytes in memory. That takes many steps, and says something only
- * when nothing was applied meanwhile; else it is left to the next round (and to agreement.c). */
+ * The state is summed again from the bytes in memory. That takes many steps, and says something
+ * only when nothing was applied meanwhile; else it is left to the next round (and to
+ * agreement.c). */
 #include "base/log.h"
 #include "base/mem.h"
 #include "node/node_internal.h"

@@ -52,6 +52,7 @@ static void rule_p13_rot_that_nobody_reads_is_found_and_repaired(void **state)
         member_start(c, hurt);
         assert_true(member_status(c, hurt).recovering);
         cluster_settle(c);
+        fake_world_run(c->world, 1000); /* it has all of it; then it says so on its disk */
         assert_false(member_status(c, hurt).recovering);
         writer_expect(w);
         writer_end(w);

@@ -5,13 +5,12 @@
 
 #include <string.h>
 
-#define PAGE_BYTES      4096u
-#define NAME_BYTES      64u
-#define FILES_MAX       256u
-#define DIR_CHANGES_MAX 1024u
-#define INODES_MAX      4096u
-#define FREE_BYTES      (UINT64_C(1) << 40)
-#define DESTROY_CHANCE  2u
+#define PAGE_BYTES     4096u
+#define NAME_BYTES     64u
+#define FILES_MAX      256u
+#define INODES_MAX     4096u
+#define FREE_BYTES     (UINT64_C(1) << 40)
+#define DESTROY_CHANCE 2u
 
 struct image {
     uint8_t *data;
@@ -66,7 +65,7 @@ struct fake_disk {
 
     struct directory cache;
     struct directory durable;
-    struct dir_change dir_changes[DIR_CHANGES_MAX];
+    struct dir_change dir_changes[INODES_MAX];
     size_t dir_change_count;
     struct inode *inodes[INODES_MAX];
     size_t inode_count;
@@ -242,7 +241,7 @@ static void apply_dir_change(struct directory *d, const struct dir_change *chang
 static void add_dir_change(struct fake_disk *f, const char *from, const char *to,
                            struct inode *inode)
 {
-    CHECK_CMP(f->dir_change_count, <, DIR_CHANGES_MAX);
+    CHECK_CMP(f->dir_change_count, <, INODES_MAX);
     struct dir_change *change = &f->dir_changes[f->dir_change_count++];
     *change = (struct dir_change){.inode = inode};
     memcpy(change->from, from, strlen(from));
@@ -358,16 +357,12 @@ static void write_bytes(struct inode *inode, uint64_t offset, uint8_t *data, siz
     add_change(inode, offset, data, size);
 }
 
-/* NO_SPACE, with *end cut to what the file may have, when it would grow beyond the disk. */
-static enum status find_room(const struct fake_disk *f, const struct inode *inode, uint64_t *end)
+/* How far a write up to `end` comes. */
+static uint64_t end_within(const struct fake_disk *f, const struct inode *inode, uint64_t end)
 {
-    uint64_t taken = fake_disk_used_bytes(f);
-    if (f->capacity == 0 || *end <= inode->cache.size ||
-        taken + *end - inode->cache.size <= f->capacity) {
-        return STATUS_OK;
-    }
-    *end = inode->cache.size + (taken < f->capacity ? f->capacity - taken : 0);
-    return STATUS_NO_SPACE;
+    uint64_t used = fake_disk_used_bytes(f);
+    uint64_t most = inode->cache.size + (used < f->capacity ? f->capacity - used : 0);
+    return f->capacity == 0 || end < most ? end : most;
 }
 
 static enum status fake_write(struct disk_file *file, uint64_t offset, const struct slice *parts,
@@ -389,8 +384,8 @@ static enum status fake_write(struct disk_file *file, uint64_t offset, const str
     enum status status = enter(f);
     if (status == STATUS_OK || is_fault(f)) {
         size = status == STATUS_OK ? size : (size_t)rng_below(&f->rng, size + 1);
-        uint64_t end = offset + size;
-        if (find_room(f, inode_of(file), &end) != STATUS_OK) {
+        uint64_t end = end_within(f, inode_of(file), offset + size);
+        if (end < offset + size) {
             status = status == STATUS_OK ? STATUS_NO_SPACE : status;
             size = end > offset ? (size_t)(end - offset) : 0;
         }
@@ -437,10 +432,6 @@ static enum status fake_sync(struct disk_file *file)
 static enum status fake_truncate(struct disk_file *file, uint64_t size)
 {
     enum status status = enter(fake_of(file->disk));
-    uint64_t end = size;
-    if (status == STATUS_OK) {
-        status = find_room(fake_of(file->disk), inode_of(file), &end);
-    }
     if (status == STATUS_OK) {
         add_change(inode_of(file), 0, NULL, (size_t)size);
     }
@@ -515,8 +506,7 @@ static enum status fake_list(struct disk *d, void (*each)(void *context, const c
 static enum status fake_free_bytes(struct disk *d, uint64_t *bytes)
 {
     const struct fake_disk *f = fake_of(d);
-    uint64_t taken = fake_disk_used_bytes(f);
-    *bytes = f->capacity == 0 ? FREE_BYTES : taken < f->capacity ? f->capacity - taken : 0;
+    *bytes = f->capacity == 0 ? FREE_BYTES : f->capacity - fake_disk_used_bytes(f);
     return enter(fake_of(d));
 }
 
