@@ -10,6 +10,7 @@ test."""
 import argparse
 import json
 import os
+import random
 import re
 import socket
 import subprocess
@@ -20,7 +21,8 @@ import time
 from measure import HERE, Cluster, free_port, load, memory_kib, request
 
 WINDOW = 256
-VALUE = '"' + "v" * 254 + '"'
+# More of them than fit a chunk of a snapshot, so that it compresses as text does, not to nothing.
+VALUES = ['"' + random.randbytes(127).hex() + '"' for _ in range(4096)]
 
 
 def fill(port, first, count):
@@ -43,7 +45,7 @@ def fill(port, first, count):
     for begin in range(first, first + count, WINDOW):
         end = min(begin + WINDOW, first + count)
         s.sendall("".join(f"PUT /key/key-{k:012} HTTP/1.1\r\nHost: x\r\nContent-Length: 256\r\n\r\n"
-                          f"{VALUE}" for k in range(begin, end)).encode())
+                          f"{VALUES[k % len(VALUES)]}" for k in range(begin, end)).encode())
         for _ in range(begin, end):
             take()
     s.close()

