@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "lease_plots.h"
 #include "requests.h"
 
 #include <inttypes.h>
@@ -326,7 +327,8 @@ static uint32_t draw_resets(struct schedule *s, struct rng *r, uint32_t at_ms)
 static void draw_plots(struct schedule *s, struct rng *r)
 {
     static uint32_t (*const plots[])(struct schedule *, struct rng *, uint32_t) = {
-        draw_divergence, draw_short_reigns, draw_stale_leader, draw_lonely_term, draw_resets};
+        draw_divergence, draw_short_reigns, draw_stale_leader,    draw_lonely_term,
+        draw_resets,     draw_late_answers, draw_forgetful_voters};
     enum { PLOTS = sizeof(plots) / sizeof(plots[0]) };
     bool on[PLOTS];
     bool any = false;
