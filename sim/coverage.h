@@ -14,6 +14,22 @@
     X(SEVERAL_TERMS_IN_LOG)                                                                        \
     X(OLD_TERM_COMMITTED)                                                                          \
     X(NEW_SEGMENT)                                                                                 \
+    X(SNAPSHOT_TAKEN)                                                                              \
+    X(INSTALL_DISCARDED)                                                                           \
+    X(INSTALL_KEPT)                                                                                \
+    X(TRANSFER_RESUMED)                                                                            \
+    X(RESTARTED_FROM_SNAPSHOT)                                                                     \
+    X(LOG_COMPACTED)                                                                               \
+    X(MEMBER_JOINED)                                                                               \
+    X(JOINT_COMMITTED)                                                                             \
+    X(CLUSTER_GREW)                                                                                \
+    X(CLUSTER_SHRANK)                                                                              \
+    X(VOTER_REPLACED)                                                                              \
+    X(LEADER_REMOVED)                                                                              \
+    X(LEADER_STOPPED_IN_JOINT)                                                                     \
+    X(REMOVED_MEMBER_ENDED)                                                                        \
+    X(REMOVED_MEMBER_REFUSED)                                                                      \
+    X(CHANGE_REFUSED)                                                                              \
     X(LOADED_FROM_DISK)                                                                            \
     X(WINDOW_FULL)                                                                                 \
     X(TIMEOUT_NOW_SENT)                                                                            \

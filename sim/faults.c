@@ -3,7 +3,9 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "configs.h"
 #include "coverage.h"
+#include "operators.h"
 #include "truth.h"
 #include "verdict.h"
 #include "wal/wal_format.h"
@@ -13,7 +15,8 @@
 #include <string.h>
 
 #define EFFECTS_MAX      64
-#define ORDERS_MAX       512
+#define SEGMENTS_MAX     1000
+#define SEGMENT_FLAGS_AT 12 /* of a segment's first block */
 #define ROT_BLOCK_BYTES  4096u
 #define ROT_HEADER_BYTES 112u /* of a record */
 
@@ -26,24 +29,13 @@ struct effect {
     bool cut[SIM_MEMBERS_MAX][SIM_MEMBERS_MAX]; /* from, to */
 };
 
-/* Something asked of a member by an operator. */
-struct order {
-    struct faults *faults;
-    const struct item *item;
-    int member;
-    int to;
-};
-
 struct faults {
     const struct schedule *schedule;
     struct sim_members *members;
     struct effect effects[EFFECTS_MAX];
     uint32_t effect_count;
     bool for_good[SIM_MEMBERS_MAX][SIM_MEMBERS_MAX];
-    struct order orders[ORDERS_MAX];
-    uint32_t order_count;
-    struct node_step_down step_downs[SIM_MEMBERS_MAX];
-    bool stepping[SIM_MEMBERS_MAX];
+    struct operators *operators;
     uint32_t corrupt_left[SIM_MEMBERS_MAX]; /* pieces that it sends */
     struct rng rng;
     int same; /* SIM_THE_SAME */
@@ -105,6 +97,7 @@ static void end_effect(struct faults *f, const struct effect *e)
 void faults_tend(struct faults *f)
 {
     bool changed = false;
+    operators_tend(f->operators);
     for (uint32_t i = 0; i < f->effect_count;) {
         if (f->effects[i].until_ms <= now(f)) {
             struct effect ended = f->effects[i];
@@ -128,6 +121,7 @@ void faults_tend(struct faults *f)
 
 void faults_end_all(struct faults *f)
 {
+    operators_end(f->operators);
     for (uint32_t i = 0; i < f->effect_count; i++) {
         f->effects[i].until_ms = 0;
     }
@@ -186,14 +180,23 @@ static void cut_members(struct faults *f, const struct item *item, int a, int b)
 
 /* --- the disk --------------------------------------------------------------------------------- */
 
-uint32_t faults_losses_left(const struct sim_members *members)
+static uint32_t intact_members(const struct faults *f)
 {
-    uint32_t lost = 0;
-    for (uint32_t i = 0; i < members->count; i++) {
-        lost += truth.members[i].is_damaged || truth.members[i].is_stranger;
+    uint32_t intact = 0;
+    for (uint32_t i = 0; i < f->members->count; i++) {
+        const struct truth_member *t = &truth.members[i];
+        intact |= t->id != 0 && !t->is_damaged && !t->is_stranger ? 1u << i : 0;
     }
-    uint32_t most = (members->count - 1) / 2;
-    return lost < most ? most - lost : 0;
+    return intact;
+}
+
+/* Its disk may be lost for good: every committed entry has an intact copy without it, and whatever
+ * becomes of the configurations that are under way, a majority. */
+static bool may_lose(const struct faults *f, int a)
+{
+    uint32_t left = intact_members(f) & ~(1u << a);
+    return !operators_are_busy(f->operators) && members_are_founded(f->members) &&
+           configs_hold(left) && configs_hold_with_learners(left);
 }
 
 static void die_in_write(struct faults *f, const struct item *item, int a)
@@ -230,6 +233,11 @@ static uint64_t used_blocks(struct fake_disk *disk, const char *name)
     return used;
 }
 
+static bool is_recycled(struct fake_disk *disk, const char *name)
+{
+    return fake_disk_byte(disk, name, SEGMENT_FLAGS_AT) != 0;
+}
+
 /* A bit flips, or a block was never written, or is all wrong. Rule P6 answers for one copy of term
  * and vote, or for none. */
 static void rot_file(struct fake_disk *disk, const char *name, uint32_t place)
@@ -255,81 +263,42 @@ static void rot_file(struct fake_disk *disk, const char *name, uint32_t place)
     }
 }
 
+/* One of its log segments; of the newest ones only what was never another one before, where rot and
+ * old records can be told apart here (rot_file). Empty: none. */
+static void pick_segment(struct fake_disk *disk, uint32_t which, char name[32])
+{
+    char names[SEGMENTS_MAX][32];
+    uint32_t count = 0;
+    for (uint32_t i = 1; i < SEGMENTS_MAX; i++) {
+        snprintf(names[count], sizeof(names[count]), "%08" PRIu32 ".log", i);
+        count += fake_disk_has_file(disk, names[count]);
+    }
+    while (count > 0 && is_recycled(disk, names[count - 1])) {
+        count--;
+    }
+    snprintf(name, 32, "%s", count > 0 ? names[which % count] : "");
+}
+
 static void rot(struct faults *f, const struct item *item, int a)
 {
     struct sim_member *m = &f->members->items[a];
-    if (faults_losses_left(f->members) == 0 || truth.members[a].id == 0 || m->is_fatal ||
-        truth.members[a].may_fail) {
+    if (!may_lose(f, a) || truth.members[a].id == 0 || m->is_fatal || truth.members[a].may_fail) {
         return;
     }
     members_stop(f->members, a, DEATH_ORDERLY);
     fake_disk_power_loss(m->disk, (struct fake_loss){.kind = FAKE_LOSS_NONE});
     char name[32];
-    snprintf(name, sizeof(name), "%08" PRIu32 ".log", 1 + (item->b > 4 ? item->b % 3 : 0));
+    pick_segment(m->disk, item->b > 4 ? item->b % 3 : 0, name);
     if (item->b == 0) {
         snprintf(name, sizeof(name), "hardstate");
     } else if (item->b == 1) {
         snprintf(name, sizeof(name), "identity");
-    } else if (!fake_disk_has_file(m->disk, name)) {
-        snprintf(name, sizeof(name), "00000001.log");
     }
-    if (fake_disk_has_file(m->disk, name)) {
+    if (name[0] != '\0' && fake_disk_has_file(m->disk, name)) {
         rot_file(m->disk, name, item->d);
         truth.members[a].is_damaged = true;
     }
     m->back_ms = now(f) + item->c;
-}
-
-/* --- operators -------------------------------------------------------------------------------- */
-
-static void on_stepped_down(struct node_step_down *d)
-{
-    struct faults *f = d->context;
-    f->stepping[d - f->step_downs] = false;
-    if (d->status == STATUS_OK) {
-        coverage_hit(MARK_STEPPED_DOWN);
-    }
-}
-
-static void carry_out(void *context)
-{
-    struct order *o = context;
-    struct faults *f = o->faults;
-    struct sim_member *m = &f->members->items[o->member];
-    struct node_step_down *d = &f->step_downs[o->member];
-    switch (o->item->kind) {
-    case ITEM_shut_down:
-        coverage_hit(MARK_SHUT_DOWN);
-        node_shutdown(m->node, NULL, NULL);
-        break;
-    case ITEM_campaign:
-        node_campaign(m->node);
-        break;
-    default:
-        if (!f->stepping[o->member]) {
-            *d = (struct node_step_down){.done = on_stepped_down, .context = f};
-            if (o->item->d == 0) {
-                snprintf(d->to, sizeof(d->to), "node-%d", o->to + 1);
-            }
-            f->stepping[o->member] = node_step_down_start(m->node, d) == STATUS_OK;
-        }
-        break;
-    }
-}
-
-static void order(struct faults *f, const struct item *item, int a, int b)
-{
-    struct sim_member *m = &f->members->items[a];
-    if (f->order_count == ORDERS_MAX || m->is_fatal) {
-        return;
-    }
-    struct order *o = &f->orders[f->order_count++];
-    *o = (struct order){.faults = f, .item = item, .member = a, .to = b};
-    fake_process_post(m->loop, carry_out, o);
-    if (item->kind == ITEM_shut_down && !m->shutting_down) {
-        m->shutting_down = true;
-        m->back_ms = now(f) + item->c;
-    }
 }
 
 /* --- the table -------------------------------------------------------------------------------- */
@@ -346,7 +315,14 @@ static int resolve(const struct faults *f, uint32_t member, uint32_t turn)
         return f->same;
     }
     if (member == SIM_A_FOLLOWER) {
-        return count == 1 ? 0 : (leader + 1 + (int)(turn % (uint32_t)(count - 1))) % count;
+        int first = count == 1 ? 0 : (leader + 1 + (int)(turn % (uint32_t)(count - 1))) % count;
+        for (int i = 0; i < count; i++) {
+            int one = (first + i) % count;
+            if (one != leader && f->members->items[one].node != NULL) {
+                return one;
+            }
+        }
+        return first;
     }
     return (int)(member % (uint32_t)count);
 }
@@ -361,17 +337,35 @@ static void kill_all(struct faults *f, const struct item *item)
 {
     enum sim_death power = item->d ? DEATH_POWER_DESTROYS : DEATH_POWER;
     for (int i = 0; i < (int)f->members->count; i++) {
-        stop_for(f, i, item->a ? power : DEATH_KILL, item->c);
+        if (members_is_born(f->members, i)) {
+            stop_for(f, i, item->a ? power : DEATH_KILL, item->c);
+        }
     }
 }
 
 static void wipe(struct faults *f, const struct item *item, int a)
 {
-    if (faults_losses_left(f->members) > 0 && truth.members[a].id != 0 &&
-        members_are_founded(f->members)) {
+    if (may_lose(f, a) && truth.members[a].id != 0) {
         members_stop(f->members, a, DEATH_KILL);
         members_wipe(f->members, a);
         f->members->items[a].back_ms = now(f) + item->c;
+    }
+}
+
+/* Who lost a disk, or loses it now, comes back as somebody else. */
+static void replace(struct faults *f, const struct item *item, int a)
+{
+    for (int i = 0; i < (int)f->members->count; i++) {
+        if (truth.members[i].is_stranger && !f->members->items[i].joins) {
+            a = i;
+        }
+    }
+    if (!truth.members[a].is_stranger && may_lose(f, a) && truth.members[a].id != 0) {
+        members_stop(f->members, a, DEATH_KILL);
+        members_wipe(f->members, a);
+    }
+    if (truth.members[a].is_stranger) {
+        operators_change(f->operators, item, a, intact_members(f));
     }
 }
 
@@ -433,7 +427,7 @@ static void take_process(struct faults *f, const struct item *item, int a, int b
         rot(f, item, a);
         break;
     default:
-        order(f, item, a, b);
+        operators_order(f->operators, item, a, b);
         break;
     }
 }
@@ -476,6 +470,14 @@ void faults_take(struct faults *f, const struct item *item)
     case ITEM_wipe:
         wipe(f, item, a);
         return;
+    case ITEM_add:
+    case ITEM_remove:
+    case ITEM_promote:
+        operators_change(f->operators, item, a, intact_members(f));
+        return;
+    case ITEM_replace:
+        replace(f, item, a);
+        return;
     default:
         if (f->members->items[a].node != NULL) {
             take_process(f, item, a, b);
@@ -503,6 +505,7 @@ struct faults *faults_create(const struct schedule *s, struct sim_members *membe
     struct faults *f = mem_calloc(1, sizeof(*f));
     f->schedule = s;
     f->members = members;
+    f->operators = operators_create(members);
     rng_init(&f->rng, s->seed ^ 0x74616d706572);
     fake_world_tamper(members->world, tamper, f);
     return f;
@@ -510,5 +513,6 @@ struct faults *faults_create(const struct schedule *s, struct sim_members *membe
 
 void faults_destroy(struct faults *f)
 {
+    operators_destroy(f->operators);
     mem_free(f);
 }

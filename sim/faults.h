@@ -11,9 +11,7 @@ void faults_destroy(struct faults *f);
 void faults_take(struct faults *f, const struct item *item);
 /* Time passed. */
 void faults_tend(struct faults *f);
-/* Everything that lasts ends now: cuts, slow links, stalls, clocks. Who is dead stays dead. */
+/* Everything that lasts ends now, and nobody joins any more: cuts, slow links, stalls, clocks. Who is dead stays dead. */
 void faults_end_all(struct faults *f);
 /* From now on nothing goes from one to the other. */
 void faults_cut_for_good(struct faults *f, int from, int to);
-/* So many members more may be lost for good, so that every committed entry has an intact copy. */
-uint32_t faults_losses_left(const struct sim_members *members);

@@ -1,6 +1,7 @@
 #include "members.h"
 
 #include "base/mem.h"
+#include "configs.h"
 #include "coverage.h"
 #include "net/http.h"
 #include "truth.h"
@@ -13,6 +14,8 @@
 #define PORT          4000
 /* Whoever exits is started again by its supervisor. */
 #define SUPERVISOR_MS 50
+/* Nobody tells the supervisor of one that was removed. */
+#define RETIRED_MS    400
 
 const char *const sim_hosts[SIM_MEMBERS_MAX] = {"a", "b", "c", "d", "e", "f", "g"};
 static const char *const urls[SIM_MEMBERS_MAX] = {"http://a:4000", "http://b:4000", "http://c:4000",
@@ -116,17 +119,25 @@ static enum status open_node(struct sim_members *all_members, int i, char **deta
         .value_bytes_max = 1u << 20,
         .first_segment_bytes = k[KNOB_first_segment_bytes],
         .segment_bytes = k[KNOB_segment_bytes],
+        .snapshot_log_entries = k[KNOB_snapshot_entries],
         .lease_reads = k[KNOB_lease_reads] != 0,
         .on_fatal = on_fatal,
         .context = m,
     };
     const char *others[SIM_MEMBERS_MAX];
-    for (int j = 0; j < (int)all_members->count; j++) {
+    uint32_t other_count = 0;
+    for (int j = 0; j < (int)(m->joins ? all_members->count : all_members->founders); j++) {
         if (j != i) {
-            others[options.peer_count++] = urls[j];
+            others[other_count++] = urls[j];
         }
     }
-    options.peers = others;
+    if (m->joins) {
+        options.join = others;
+        options.join_count = other_count;
+    } else {
+        options.peers = others;
+        options.peer_count = other_count;
+    }
     return node_open(&options, m->loop, fake_disk_as_disk(m->disk), &m->node, detail);
 }
 
@@ -178,6 +189,12 @@ static void on_refused(struct sim_members *all_members, int i, enum status s, co
         m->back_ms = fake_world_now(all_members->world) + SUPERVISOR_MS;
         return;
     }
+    if (s == STATUS_CONFLICT && (configs_is_removed(t) || (t->is_stranger && m->joins))) {
+        coverage_hit(MARK_REMOVED_MEMBER_REFUSED);
+        end_process(all_members, i, DEATH_KILL);
+        m->back_ms = fake_world_now(all_members->world) + RETIRED_MS;
+        return;
+    }
     if (!t->is_damaged) {
         verdict_fail("I17", "member %d does not start: %s", i,
                      detail != NULL ? detail : status_name(s));
@@ -197,6 +214,7 @@ void members_start(struct sim_members *all_members, int i)
     if (m->lost_for_good && truth.members[i].is_damaged) {
         return;
     }
+    m->starts++;
     verdict_trace("member %d starts", i);
     m->loop = fake_process_create(all_members->world, sim_hosts[i]);
     truth_enter(i);
@@ -225,6 +243,10 @@ void members_stop(struct sim_members *all_members, int i, enum sim_death death)
     struct sim_member *m = &all_members->items[i];
     if (m->node == NULL) {
         return;
+    }
+    const struct raft *r = truth.members[i].raft;
+    if (r != NULL && raft_role(r) == RAFT_LEADER && raft_active_config(r)->outgoing_count > 0) {
+        coverage_hit(MARK_LEADER_STOPPED_IN_JOINT);
     }
     verdict_trace("member %d ends (%s)", i,
                   death == DEATH_KILL      ? "killed"
@@ -261,24 +283,50 @@ void members_wipe(struct sim_members *all_members, int i)
     truth.members[i].disk = m->disk;
 }
 
+void members_admit(struct sim_members *all_members, int i)
+{
+    struct sim_member *m = &all_members->items[i];
+    members_stop(all_members, i, DEATH_KILL);
+    if (m->starts > 0) {
+        members_wipe(all_members, i);
+    }
+    truth.members[i].is_stranger = true;
+    m->joins = true;
+    m->lost_for_good = false;
+    m->back_ms = fake_world_now(all_members->world) + 1;
+}
+
+bool members_is_born(const struct sim_members *all_members, int i)
+{
+    return i < (int)all_members->founders || all_members->items[i].joins;
+}
+
+static bool may_exit(const struct sim_member *m, const struct truth_member *t)
+{
+    return t->may_fail || t->is_damaged || t->is_stranger ||
+           (m->fatal_code == 2 && configs_is_removed(t));
+}
+
 /* An exit must have a reason that the story gave it. */
 static void exit_fatal(struct sim_members *all_members, int i)
 {
     struct sim_member *m = &all_members->items[i];
     const struct truth_member *t = &truth.members[i];
-    if (!t->may_fail && !t->is_damaged && !t->is_stranger) {
+    if (!may_exit(m, t)) {
         verdict_fail("EXIT", "member %d exits with %d: %s", i, m->fatal_code, m->fatal_why);
     }
     verdict_trace("member %d exits with %d: %s", i, m->fatal_code, m->fatal_why);
     if (t->is_stranger) {
         coverage_hit(MARK_WIPED_MEMBER_KEPT_OUT);
+    } else if (m->fatal_code == 2 && configs_is_removed(t)) {
+        coverage_hit(MARK_REMOVED_MEMBER_ENDED);
     } else if (t->may_fail) {
         coverage_hit(MARK_CRASH_IN_WRITE);
     }
     bool power = m->crash_power;
     m->crash_power = false;
     members_stop(all_members, i, power ? DEATH_POWER_DESTROYS : DEATH_KILL);
-    if (!t->is_stranger) {
+    if (!t->is_stranger || m->joins) {
         m->back_ms = m->back_ms != 0 ? m->back_ms : fake_world_now(all_members->world) + 1;
         m->back_ms += SUPERVISOR_MS;
     }
@@ -320,7 +368,7 @@ int members_leader(const struct sim_members *m)
 
 bool members_are_founded(const struct sim_members *m)
 {
-    for (uint32_t i = 0; i < m->count; i++) {
+    for (uint32_t i = 0; i < m->founders; i++) {
         if (truth.members[i].id == 0 && !truth.members[i].is_stranger) {
             return false;
         }
@@ -328,11 +376,23 @@ bool members_are_founded(const struct sim_members *m)
     return true;
 }
 
+static void on_enter(void *context, struct loop *process)
+{
+    struct sim_members *m = context;
+    for (uint32_t i = 0; i < m->count; i++) {
+        if (m->items[i].loop == process) {
+            truth_enter((int)i);
+        }
+    }
+}
+
 void members_open(struct sim_members *m, const struct schedule *s, struct fake_world *world)
 {
     m->schedule = s;
     m->world = world;
-    m->count = s->knobs[KNOB_members];
+    fake_world_on_enter(world, on_enter, m);
+    m->founders = s->knobs[KNOB_members];
+    m->count = m->founders + s->knobs[KNOB_spares];
     all = m;
     for (uint32_t i = 0; i < m->count; i++) {
         m->items[i].disk = create_disk(s, i, 0);

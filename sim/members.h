@@ -20,6 +20,8 @@ struct sim_member {
     char fatal_why[512];
     uint64_t back_ms;   /* when somebody starts it again; 0 = nobody does */
     uint64_t thawed_ms; /* 0 = not frozen */
+    uint32_t starts;    /* so far */
+    bool joins;         /* by --join */
     bool lost_for_good; /* exits at its start, or is a stranger */
     bool shutting_down;
     uint32_t crash_calls; /* the next start dies at this call to the disk */
@@ -30,7 +32,8 @@ struct sim_members {
     const struct schedule *schedule;
     struct fake_world *world;
     struct sim_member items[SIM_MEMBERS_MAX];
-    uint32_t count;
+    uint32_t count;    /* founders, and those who may join later */
+    uint32_t founders; /* the first ones */
     /* A member ends: what was asked of it is never answered. */
     void (*on_stop)(void *context, int member);
     void *context;
@@ -46,6 +49,10 @@ enum sim_death { DEATH_KILL, DEATH_POWER, DEATH_POWER_DESTROYS, DEATH_ORDERLY };
 void members_stop(struct sim_members *m, int i, enum sim_death death);
 void members_freeze(struct sim_members *m, int i, bool frozen);
 void members_wipe(struct sim_members *m, int i);
+/* Whoever was there is gone; a new one comes with an empty disk and --join. */
+void members_admit(struct sim_members *m, int i);
+/* There is a data directory with something in it, or ought to be. */
+bool members_is_born(const struct sim_members *m, int i);
 /* Those that said that they cannot go on exit; those whose time has come start. */
 void members_tend(struct sim_members *m);
 /* The leader of the highest term, or -1. */

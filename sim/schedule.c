@@ -112,6 +112,19 @@ static void draw_knobs(struct schedule *s, struct rng *r)
     }
 }
 
+/* What a file of before does not name is off. */
+static void draw_features(struct schedule *s, struct rng *r)
+{
+    uint32_t *k = s->knobs;
+    bool snapshots = rng_chance(r, 1, 2);
+    uint32_t entries = PICK(r, 1, 3, 8, 20, 20, 50, 50, 150, 400, 1000);
+    k[KNOB_snapshot_entries] = snapshots ? entries : 0;
+    k[KNOB_churn] = rng_chance(r, 1, 2);
+    uint32_t spares = PICK(r, 0, 1, 2, 2, 4, 6);
+    uint32_t room = SIM_MEMBERS_MAX - k[KNOB_members];
+    k[KNOB_spares] = k[KNOB_churn] == 0 ? 0 : spares < room ? spares : room;
+}
+
 static uint32_t some_member(struct rng *r, const uint32_t *knobs)
 {
     switch (rng_below(r, 4)) {
@@ -192,7 +205,7 @@ static void draw_faults(struct schedule *s, struct rng *r)
 {
     bool on[CLASS_COUNT];
     for (int c = 0; c < CLASS_COUNT; c++) {
-        on[c] = c != CLASS_REQUEST && rng_chance(r, 1, 2);
+        on[c] = c != CLASS_REQUEST && c != CLASS_MEMBERSHIP && rng_chance(r, 1, 2);
     }
     uint32_t weights = 0;
     for (int k = 0; k < ITEM_COUNT; k++) {
@@ -324,11 +337,59 @@ static uint32_t draw_resets(struct schedule *s, struct rng *r, uint32_t at_ms)
     return at_ms;
 }
 
+/* A member is away until the others have thrown away the log that it needs; when it is back, links
+ * break and processes die while a snapshot comes. */
+static uint32_t draw_left_behind(struct schedule *s, struct rng *r, uint32_t at_ms)
+{
+    uint32_t e = s->knobs[KNOB_election_ms];
+    uint32_t away_ms = between(r, 2 * e, 6 * e);
+    add_fault(s, rng_chance(r, 1, 2) ? ITEM_isolate : ITEM_kill, at_ms, SIM_A_FOLLOWER, away_ms);
+    const struct item write = {.at_ms = at_ms, .b = REQUEST_put, .c = away_ms};
+    add_requests(s, r, between(r, 20, 120), &write);
+    at_ms += away_ms;
+    uint32_t breaks = between(r, 0, 6);
+    for (uint32_t i = 0; i < breaks; i++) {
+        at_ms += between(r, 0, e);
+        enum item_kind kind =
+            (enum item_kind)PICK(r, ITEM_isolate, ITEM_isolate_way, ITEM_kill, ITEM_power_in_write,
+                                 ITEM_kill_in_write, ITEM_freeze);
+        uint32_t whom = rng_chance(r, 3, 4) ? SIM_THE_SAME : SIM_THE_LEADER;
+        add_fault(s, kind, at_ms, whom, between(r, 1, e));
+    }
+    return at_ms + between(r, 0, 4 * e);
+}
+
+/* Members come and go every few election timeouts, or first come and then go. */
+static void draw_churn(struct schedule *s, struct rng *r)
+{
+    if (s->knobs[KNOB_churn] == 0) {
+        return;
+    }
+    uint32_t every_ms = s->knobs[KNOB_election_ms] * PICK(r, 1, 2, 4, 8);
+    bool grows = rng_chance(r, 1, 3);
+    uint32_t at_ms = between(r, 0, every_ms);
+    while (at_ms < s->knobs[KNOB_length_ms]) {
+        struct item item = {.at_ms = at_ms, .a = some_member(r, s->knobs)};
+        bool is_early = at_ms < s->knobs[KNOB_length_ms] / 2;
+        item.kind = (enum item_kind)PICK(r, ITEM_add, ITEM_add, ITEM_remove, ITEM_remove,
+                                         ITEM_promote, ITEM_replace);
+        if (grows && rng_chance(r, 3, 4)) {
+            item.kind = is_early ? ITEM_add : ITEM_remove;
+        }
+        if (item.a < SIM_MEMBERS_MAX) {
+            item.a = (uint32_t)rng_below(r, s->knobs[KNOB_members] + s->knobs[KNOB_spares]);
+        }
+        item.d = rng_chance(r, 1, 6);
+        schedule_add(s, item);
+        at_ms += between(r, 1, 2 * every_ms);
+    }
+}
+
 static void draw_plots(struct schedule *s, struct rng *r)
 {
     static uint32_t (*const plots[])(struct schedule *, struct rng *, uint32_t) = {
-        draw_divergence, draw_short_reigns, draw_stale_leader,    draw_lonely_term,
-        draw_resets,     draw_late_answers, draw_forgetful_voters};
+        draw_divergence, draw_short_reigns, draw_stale_leader, draw_lonely_term,
+        draw_resets,     draw_left_behind,  draw_late_answers, draw_forgetful_voters};
     enum { PLOTS = sizeof(plots) / sizeof(plots[0]) };
     bool on[PLOTS];
     bool any = false;
@@ -408,7 +469,11 @@ void schedule_draw(struct schedule *s, uint64_t seed)
     rng_init(&knobs, seed ^ 0x6b6e6f6273);
     rng_init(&faults, seed ^ 0x6661756c7473);
     draw_knobs(s, &knobs);
+    struct rng features;
+    rng_init(&features, seed ^ 0x66656174757265);
+    draw_features(s, &features);
     draw_faults(s, &faults);
+    draw_churn(s, &features);
     struct rng plots;
     rng_init(&plots, seed ^ 0x706c6f7473);
     draw_plots(s, &plots);

@@ -46,9 +46,12 @@
     X(keys)                                                                                        \
     X(value_bytes)                                                                                 \
     X(length_ms)                                                                                   \
-    X(early_faults) /* also while the cluster is founded */                                        \
-    X(audit_every)  /* one of so many writes: what would a power loss leave? */                    \
-    X(core)         /* seed of who is left when it must live again, and how the others are lost */
+    X(early_faults)     /* also while the cluster is founded */                                    \
+    X(audit_every)      /* one of so many writes: what would a power loss leave? */                \
+    X(spares)           /* members beside the founders, who may join later */                      \
+    X(churn)            /* members come and go */                                                  \
+    X(snapshot_entries) /* 0 = none in so short a story */                                         \
+    X(core) /* seed of who is left when it must live again, and how the others are lost */
 
 enum knob {
 #define KNOB_ENUM(name) KNOB_##name,
@@ -75,6 +78,7 @@ enum fault_class {
     CLASS_CLOCK,
     CLASS_WIPE,
     CLASS_LEADERSHIP,
+    CLASS_MEMBERSHIP,
     CLASS_COUNT
 };
 
@@ -107,7 +111,11 @@ enum fault_class {
     X(wipe, CLASS_WIPE, 1, "member", "", "down_ms", "")                                            \
     X(shut_down, CLASS_LEADERSHIP, 1, "member", "", "down_ms", "")                                 \
     X(step_down, CLASS_LEADERSHIP, 2, "member", "to", "", "anybody")                               \
-    X(campaign, CLASS_LEADERSHIP, 1, "member", "", "", "")
+    X(campaign, CLASS_LEADERSHIP, 1, "member", "", "", "")                                         \
+    X(add, CLASS_MEMBERSHIP, 0, "member", "", "", "learner")                                       \
+    X(remove, CLASS_MEMBERSHIP, 0, "member", "", "", "")                                           \
+    X(promote, CLASS_MEMBERSHIP, 0, "member", "", "", "")                                          \
+    X(replace, CLASS_MEMBERSHIP, 0, "member", "", "", "")
 
 enum item_kind {
 #define ITEM_ENUM(name, class, weight, a, b, c, d) ITEM_##name,

@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "clients.h"
+#include "configs.h"
 #include "coverage.h"
 #include "faults.h"
 #include "truth.h"
@@ -62,7 +63,7 @@ static struct story *begin(const struct schedule *s)
     members_open(&st->members, s, st->world);
     st->faults = faults_create(s, &st->members);
     st->clients = clients_create(s, &st->members);
-    for (uint32_t i = 0; i < st->members.count; i++) {
+    for (uint32_t i = 0; i < st->members.founders; i++) {
         st->members.items[i].back_ms = fake_world_now(st->world) + 1 + s->seed * (i + 3) % 100;
     }
     return st;
@@ -130,29 +131,37 @@ static void live(struct story *st)
 
 static bool is_usable(const struct story *st, int i)
 {
-    return !truth.members[i].is_stranger &&
-           !(truth.members[i].is_damaged && st->members.items[i].node == NULL);
+    const struct truth_member *t = &truth.members[i];
+    bool is_founded = members_are_founded(&st->members);
+    return !t->is_stranger && !(t->is_damaged && st->members.items[i].node == NULL) &&
+           !configs_is_removed(t) && (is_founded ? t->id != 0 : i < (int)st->members.founders);
 }
 
-/* A random majority of those that can. A cluster that is not founded needs everybody. */
+/* A random majority of those that can, whichever configuration that is under way comes to be. A
+ * cluster that is not founded needs everybody. */
 static void choose_core(struct story *st)
 {
     uint32_t count = st->members.count;
     uint32_t salt = st->s->knobs[KNOB_core];
-    uint32_t most = (count - 1) / 2;
+    uint32_t most = (st->members.founders - 1) / 2;
     uint32_t out = members_are_founded(&st->members) ? salt % (most + 1) : 0;
     st->core = 0;
     for (uint32_t i = 0; i < count; i++) {
         st->core |= is_usable(st, (int)i) ? 1u << i : 0;
-        out -= !is_usable(st, (int)i) && out > 0;
     }
     for (uint32_t i = 0; i < count && out > 0; i++) {
-        uint32_t one = (i + salt / 16) % count;
-        if ((st->core >> one & 1) != 0) {
-            st->core &= ~(1u << one);
+        uint32_t left = st->core & ~(1u << (i + salt / 16) % count);
+        if (left != st->core && configs_hold(left)) {
+            st->core = left;
             out--;
         }
     }
+}
+
+/* It is one of those that must live. */
+static bool must_live(const struct story *st, int i)
+{
+    return (st->core >> i & 1) != 0 && !configs_is_removed(&truth.members[i]);
 }
 
 /* Those outside the core are lost in one of several ways, for ever. */
@@ -160,7 +169,7 @@ static void lose(struct story *st, int i, uint32_t way)
 {
     struct sim_member *m = &st->members.items[i];
     m->back_ms = 0;
-    if (way == 0 || m->node == NULL) {
+    if (way == 0 || m->node == NULL || truth.members[i].is_stranger) {
         members_stop(&st->members, i, DEATH_KILL);
         coverage_hit(MARK_LIVE_WITH_DEAD_MINORITY);
         return;
@@ -195,7 +204,8 @@ static void heal(struct story *st)
             members_stop(&st->members, i, DEATH_KILL);
         }
         m->crash_calls = 0;
-        if (m->node == NULL && !(m->lost_for_good && truth.members[i].is_damaged)) {
+        if (m->node == NULL && members_is_born(&st->members, i) &&
+            !(m->lost_for_good && truth.members[i].is_damaged)) {
             members_start(&st->members, i);
         }
     }
@@ -208,12 +218,20 @@ static void heal(struct story *st)
     }
 }
 
+/* The last configuration is committed, and not a joint one. */
+static bool is_settled(const struct raft *leader)
+{
+    struct raft_config_view view;
+    raft_config_view(leader, &view);
+    return view.committed && view.config->outgoing_count == 0;
+}
+
 static bool has_converged(const struct story *st)
 {
     int leader = -1;
     for (int i = 0; i < (int)st->members.count; i++) {
         const struct raft *r = truth.members[i].raft;
-        if ((st->core >> i & 1) == 0) {
+        if (!must_live(st, i)) {
             continue;
         }
         if (r == NULL) {
@@ -221,12 +239,12 @@ static bool has_converged(const struct story *st)
         }
         leader = raft_role(r) == RAFT_LEADER ? i : leader;
     }
-    if (leader < 0) {
+    if (leader < 0 || !is_settled(truth.members[leader].raft)) {
         return false;
     }
     raft_index last = raft_last(truth.members[leader].raft).index;
     for (int i = 0; i < (int)st->members.count; i++) {
-        if ((st->core >> i & 1) != 0 && truth.members[i].applied != last) {
+        if (must_live(st, i) && truth.members[i].applied != last) {
             return false;
         }
     }
@@ -269,7 +287,7 @@ static void live_again(struct story *st)
 static void check_states(struct story *st)
 {
     for (int i = 0; i < (int)st->members.count; i++) {
-        if ((st->core >> i & 1) == 0) {
+        if (!must_live(st, i)) {
             continue;
         }
         const struct kv *kv = node_kv(st->members.items[i].node);
@@ -301,12 +319,12 @@ static void check_states(struct story *st)
 static void lose_power(struct story *st)
 {
     for (int i = 0; i < (int)st->members.count; i++) {
-        if ((st->core >> i & 1) != 0) {
+        if (must_live(st, i)) {
             members_stop(&st->members, i, DEATH_POWER_DESTROYS);
         }
     }
     for (int i = 0; i < (int)st->members.count; i++) {
-        if ((st->core >> i & 1) != 0) {
+        if (must_live(st, i)) {
             members_start(&st->members, i);
         }
     }

@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/crc32c.h"
 #include "base/mem.h"
+#include "configs.h"
 #include "coverage.h"
 #include "verdict.h"
 
@@ -15,8 +16,12 @@ struct truth truth;
 
 void truth_begin(const struct schedule *s)
 {
-    truth = (struct truth){
-        .member_count = s->knobs[KNOB_members], .knobs = s->knobs, .model = model_create()};
+    truth = (struct truth){.member_count = s->knobs[KNOB_members] + s->knobs[KNOB_spares],
+                           .knobs = s->knobs,
+                           .model = model_create()};
+    struct kv *empty = kv_create();
+    truth.empty_digest = kv_digest(empty);
+    kv_destroy(empty);
 }
 
 void truth_end(void)
@@ -93,14 +98,19 @@ void truth_on_stop(int member)
     m->role = RAFT_FOLLOWER;
     m->commit = 0;
     m->applied = 0;
+    m->restoring = 0;
 }
 
 void truth_on_wipe(int member)
 {
     struct truth_member *m = &truth.members[member];
-    CHECK_CMP(truth.lost_count, <, SIM_MEMBERS_MAX);
-    truth.lost[truth.lost_count++] =
-        (struct lost_disk){.id = m->id, .log = m->log, .last = m->last};
+    CHECK_CMP(truth.lost_count, <, LOST_DISKS_MAX);
+    if (m->id != 0) {
+        truth.lost[truth.lost_count++] =
+            (struct lost_disk){.id = m->id, .log = m->log, .last = m->last};
+    } else {
+        mem_free(m->log);
+    }
     m->log = NULL;
     m->log_capacity = 0;
     m->id = 0;
@@ -109,7 +119,16 @@ void truth_on_wipe(int member)
     m->last = 0;
     m->highest_sent = 0;
     m->unsure.is_there = false;
+    m->log_first = 0;
     m->is_stranger = true;
+    m->is_damaged = false;
+    m->was_counted = false;
+    for (uint32_t i = 0; i < truth.term_capacity; i++) { /* it is another voter */
+        truth.terms[i].votes[member] = 0;
+    }
+    for (uint32_t i = 0; i < truth.member_count; i++) {
+        truth.members[i].matches[member] = 0;
+    }
 }
 
 /* --- entries ---------------------------------------------------------------------------------- */
@@ -204,6 +223,14 @@ void truth_log_set(struct truth_member *m, uint64_t index, struct known_entry *e
     m->last = index;
 }
 
+void truth_log_restore(struct truth_member *m, uint64_t index)
+{
+    for (uint64_t i = 1; i <= index; i++) {
+        truth_log_set(m, i, (struct known_entry *)truth.committed[i].entry);
+    }
+    m->last = index;
+}
+
 struct term_truth *truth_term(raft_term term)
 {
     if (term >= TRUTH_TERMS_MAX) {
@@ -273,7 +300,11 @@ void truth_commit(const struct truth_member *m, uint64_t index, raft_term by)
         *c = (struct committed_entry){.entry = m->log[i], .by = by};
         if (c->entry->type == RAFT_ENTRY_COMMAND) {
             commit_command(i, c);
+        } else if (c->entry->type == RAFT_ENTRY_CONFIG) {
+            configs_on_commit(i, slice_of(c->entry->payload, c->entry->size));
         }
+        c->revision = model_revision(truth.model);
+        c->compacted = model_compacted(truth.model);
         truth.committed_last = i;
         verdict_trace("committed %" PRIu64 " of term %" PRIu64, i, c->entry->term);
     }

@@ -30,6 +30,7 @@ struct unsure_write {
     bool hard_state;
     uint64_t term;
     uint64_t vote;
+    uint64_t discard_to; /* != 0: the log is void and goes on behind the snapshot there (rule S3) */
     uint64_t truncate_from;
     uint64_t first;
     uint32_t count;
@@ -41,6 +42,14 @@ struct unsure_write {
 struct applied_command {
     uint64_t hash;
     struct kv_result result;
+    struct kv_digest digest; /* of the store after it */
+};
+
+/* A store that came out of a snapshot. */
+struct imported_store {
+    uint64_t revision;
+    uint64_t compacted;
+    struct kv_digest digest;
 };
 
 /* A member: its disk as it must be, and what it is made of while it runs. */
@@ -48,9 +57,12 @@ struct truth_member {
     node_id id;
     uint64_t term; /* durable, and so below */
     uint64_t vote;
-    struct known_entry **log; /* by index; [0] unused */
+    /* By index; [0] unused. A snapshot on the disk counts as all that it covers, which was
+     * committed. */
+    struct known_entry **log;
     uint64_t last;
     uint64_t log_capacity;
+    uint64_t log_first; /* of the entries that the log itself has, as it was last seen */
     struct unsure_write unsure;
     struct fake_disk *disk;
     struct wal_options wal_options;
@@ -59,9 +71,13 @@ struct truth_member {
     bool may_fail;     /* a failure of its disk was arranged for this run */
     bool is_damaged;   /* bytes on its disk were changed */
     bool is_stranger;  /* its disk was replaced by an empty one */
+    bool was_counted;  /* by a configuration that was committed */
     raft_term highest_sent;
-    raft_index commit; /* as this run of it believes */
+    raft_index commit;         /* as this run of it believes */
+    struct raft_config config; /* in force when its last turn ended */
     raft_index applied;
+    struct kv_digest digest; /* of its store at `applied` */
+    raft_index restoring;    /* its store becomes that of a snapshot here; 0 = no */
     enum raft_role role;
     raft_term role_term;
     raft_index role_last;                /* of its log, when it led a turn ago */
@@ -77,6 +93,10 @@ struct committed_entry {
     raft_term by;            /* of the leader that committed it */
     struct kv_result result; /* of a command: what it must answer */
     uint64_t command_hash;
+    uint64_t revision; /* of the store behind it */
+    uint64_t compacted;
+    bool has_digest; /* somebody has applied it */
+    struct kv_digest digest;
 };
 
 /* What one attempt to write came to, as its client knows it. */
@@ -86,6 +106,7 @@ struct attempt {
     raft_index committed_at; /* 0 = not committed */
 };
 
+#define LOST_DISKS_MAX  64
 #define TRUTH_TERMS_MAX (1u << 16)
 struct term_truth {
     node_id leader;
@@ -102,7 +123,7 @@ struct lost_disk {
 struct truth {
     uint32_t member_count;
     struct truth_member members[SIM_MEMBERS_MAX];
-    struct lost_disk lost[SIM_MEMBERS_MAX];
+    struct lost_disk lost[LOST_DISKS_MAX];
     uint32_t lost_count;
     int current;                  /* whose code runs */
     struct known_entry **entries; /* by index; a list of those of different terms */
@@ -110,7 +131,12 @@ struct truth {
     struct committed_entry *committed; /* by index */
     uint64_t committed_last;
     uint64_t committed_capacity;
-    struct model *model; /* of everything committed */
+    struct model *model;            /* of everything committed */
+    struct imported_store imported; /* the last one, whoever's */
+    struct kv_digest empty_digest;
+    bool has_config; /* the newest one that is committed */
+    uint64_t config_index;
+    struct raft_config config;
     struct attempt *attempts;
     uint32_t attempt_count;
     uint32_t attempt_capacity;
@@ -142,6 +168,8 @@ bool truth_disk_has(const struct truth_member *m, struct entry_id id);
 /* The same by raft id, also of a disk that was lost since. */
 bool truth_had(node_id id, struct entry_id entry);
 void truth_log_set(struct truth_member *m, uint64_t index, struct known_entry *entry);
+/* Everything up to `index` is what was committed, by a snapshot; nothing else is in the log. */
+void truth_log_restore(struct truth_member *m, uint64_t index);
 /* Everything in `m`'s log up to `index` is committed, by the leader of a term. */
 void truth_commit(const struct truth_member *m, uint64_t index, raft_term by);
 struct term_truth *truth_term(raft_term term);

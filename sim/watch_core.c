@@ -2,6 +2,7 @@
  *
  * Checked when a turn of a core ends: before any message of it can leave. */
 #include "base/check.h"
+#include "configs.h"
 #include "coverage.h"
 #include "truth.h"
 #include "verdict.h"
@@ -36,8 +37,25 @@ void __wrap_kv_apply(struct kv *kv, const struct kv_command *c, struct kv_result
         m->command_capacity = m->command_capacity * 2 + 64;
         m->commands = mem_realloc(m->commands, m->command_capacity * sizeof(*m->commands));
     }
-    m->commands[m->command_count++] =
-        (struct applied_command){.hash = truth_hash_command(c), .result = *result};
+    m->commands[m->command_count++] = (struct applied_command){
+        .hash = truth_hash_command(c), .result = *result, .digest = kv_digest(kv)};
+}
+
+/* The store of `m` is that of a snapshot at `index`. */
+static void take_import(struct truth_member *m, raft_index index)
+{
+    const struct imported_store *i = &truth.imported;
+    const struct committed_entry *c = &truth.committed[index];
+    if (index > truth.committed_last || i->revision != c->revision ||
+        i->compacted != c->compacted || !c->has_digest ||
+        memcmp(&i->digest, &c->digest, sizeof(i->digest)) != 0) {
+        verdict_fail("I16",
+                     "member %d takes a snapshot of entry %" PRIu64 " with revision "
+                     "%" PRIu64 ", which is %" PRIu64 " there (or their digests differ)",
+                     truth_index(m), index, i->revision, c->revision);
+    }
+    m->applied = index;
+    m->digest = i->digest;
 }
 
 static void check_result(const struct truth_member *m, uint64_t index,
@@ -59,6 +77,19 @@ static void check_result(const struct truth_member *m, uint64_t index,
     }
 }
 
+/* I16: who has applied the same has the same. */
+static void check_digest(struct truth_member *m, raft_index index)
+{
+    struct committed_entry *c = &truth.committed[index];
+    if (!c->has_digest) {
+        c->has_digest = true;
+        c->digest = m->digest;
+    } else if (memcmp(&c->digest, &m->digest, sizeof(m->digest)) != 0) {
+        verdict_fail("I16", "member %d has another state after entry %" PRIu64 " than others",
+                     truth_index(m), index);
+    }
+}
+
 /* I6: what was applied since is what is committed there, in order, once, and durable here. */
 static void check_applied(struct truth_member *m, raft_index to)
 {
@@ -77,13 +108,14 @@ static void check_applied(struct truth_member *m, raft_index to)
                          ", committed is one of term %" PRIu64,
                          truth_index(m), i, m->log[i]->term, entry->term);
         }
-        if (entry->type != RAFT_ENTRY_COMMAND) {
-            continue;
+        if (entry->type == RAFT_ENTRY_COMMAND) {
+            if (next == m->command_count) {
+                verdict_fail("I6", "member %d leaves out entry %" PRIu64, truth_index(m), i);
+            }
+            m->digest = m->commands[next].digest;
+            check_result(m, i, &m->commands[next++]);
         }
-        if (next == m->command_count) {
-            verdict_fail("I6", "member %d leaves out entry %" PRIu64, truth_index(m), i);
-        }
-        check_result(m, i, &m->commands[next++]);
+        check_digest(m, i);
     }
     if (next != m->command_count) {
         verdict_fail("I6", "member %d applies more than there is up to %" PRIu64, truth_index(m),
@@ -101,8 +133,13 @@ struct raft *__wrap_raft_create(const struct raft_options *options,
     struct truth_member *m = &truth.members[truth.current];
     m->id = options->self;
     m->applied = 0;
+    m->digest = truth.empty_digest;
     m->commit = restored->commit;
     m->role = RAFT_FOLLOWER;
+    if (restored->snapshot.index != 0) {
+        coverage_hit(MARK_RESTARTED_FROM_SNAPSHOT);
+        take_import(m, restored->snapshot.index);
+    }
     check_applied(m, restored->applied);
     struct raft_options small = *options;
     small.append_bytes_max = truth.knobs[KNOB_append_bytes];
@@ -111,13 +148,27 @@ struct raft *__wrap_raft_create(const struct raft_options *options,
     small.tail_bytes_max = truth.knobs[KNOB_tail_bytes];
     small.uncommitted_entries_max = truth.knobs[KNOB_uncommitted_entries];
     m->raft = __real_raft_create(&small, restored, now_ms);
+    m->config = *raft_active_config(m->raft);
+    if (restored->config_index == 0 && restored->config.voter_count > 0) {
+        configs_found(&restored->config);
+    }
+    m->was_counted |= truth.has_config; /* it was let in, perhaps long ago */
+    if (truth_index(m) >= (int)truth.knobs[KNOB_members] || m->is_stranger) {
+        coverage_hit(MARK_MEMBER_JOINED);
+    }
+    m->is_stranger = false;
     return m->raft;
 }
 
 enum status __wrap_raft_step(struct raft *r, const struct raft_input *input)
 {
     if (input->kind == RAFT_INPUT_APPLIED) {
-        check_applied(truth_by_raft(r), input->index);
+        struct truth_member *m = truth_by_raft(r);
+        if (m->restoring != 0) {
+            take_import(m, m->restoring);
+            m->restoring = 0;
+        }
+        check_applied(m, input->index);
     } else if (input->kind == RAFT_INPUT_LOADED) {
         coverage_hit(MARK_LOADED_FROM_DISK);
     } else if (input->kind == RAFT_INPUT_STALLED) {
@@ -137,12 +188,19 @@ static bool majority_holds(const node_id *ids, uint32_t count, struct entry_id e
     return 2 * holders > count;
 }
 
+static bool quorum_holds(const struct raft_config *config, struct entry_id entry)
+{
+    return majority_holds(config->voters, config->voter_count, entry) &&
+           (config->outgoing_count == 0 ||
+            majority_holds(config->outgoing, config->outgoing_count, entry));
+}
+
 static const struct truth_member *any_holder(const struct raft_config *config,
                                              struct entry_id entry)
 {
-    for (uint32_t i = 0; i < config->voter_count; i++) {
-        const struct truth_member *m = truth_by_id(config->voters[i]);
-        if (m != NULL && truth_disk_has(m, entry)) {
+    for (uint32_t i = 0; i < truth.member_count; i++) {
+        const struct truth_member *m = &truth.members[i];
+        if (m->id != 0 && configs_counts(config, m->id) && truth_disk_has(m, entry)) {
             return m;
         }
     }
@@ -183,10 +241,9 @@ static void check_commit(struct truth_member *m, bool has_led)
         }
         return;
     }
+    /* In force may be what came into the log after that: then the one before it decided. */
     const struct raft_config *config = raft_active_config(m->raft);
-    if (!majority_holds(config->voters, config->voter_count, entry) ||
-        (config->outgoing_count > 0 &&
-         !majority_holds(config->outgoing, config->outgoing_count, entry))) {
+    if (!quorum_holds(config, entry) && !quorum_holds(&m->config, entry)) {
         verdict_fail("I7",
                      "member %d commits %" PRIu64 " of term %" PRIu64 " without a durable quorum",
                      truth_index(m), entry.index, entry.term);
@@ -207,8 +264,8 @@ static void check_new_leader(struct truth_member *m, raft_term term)
 {
     struct term_truth *t = truth_term(term);
     if (t->leader != 0 && t->leader != m->id) {
-        verdict_fail("I1", "members %d and %d lead term %" PRIu64,
-                     truth_index(truth_by_id(t->leader)), truth_index(m), term);
+        verdict_fail("I1", "members %" PRIx64 " and %" PRIx64 " (%d) lead term %" PRIu64, t->leader,
+                     m->id, truth_index(m), term);
     }
     t->leader = m->id;
     raft_term own = 0;
@@ -216,7 +273,7 @@ static void check_new_leader(struct truth_member *m, raft_term term)
     while (last > 0 && truth.committed[last].by >= term) {
         last--; /* by a newer leader, of which this one need not know */
     }
-    if (last > 0 &&
+    if (last > 0 && last >= raft_first(m->raft) - 1 &&
         (!raft_term_at(m->raft, last, &own) || own != truth.committed[last].entry->term)) {
         verdict_fail("I5", "member %d leads term %" PRIu64 " without committed entry %" PRIu64,
                      truth_index(m), term, last);
@@ -227,6 +284,16 @@ static void check_new_leader(struct truth_member *m, raft_term term)
             coverage_hit(MARK_TWO_LEADERS_AT_ONCE);
         }
     }
+}
+
+/* Also of an entry that only its snapshot has. */
+static bool own_term_at(const struct truth_member *m, raft_index index, raft_term *term)
+{
+    if (index < raft_first(m->raft) && index <= truth.committed_last) {
+        *term = truth.committed[index].entry->term;
+        return true;
+    }
+    return raft_term_at(m->raft, index, term);
 }
 
 /* I8: what a leader believes of a follower is on that one's disk, unless a newer leader has
@@ -256,7 +323,7 @@ static void check_matches(struct truth_member *m, raft_term term)
             other->term > term || (other->raft != NULL && raft_term_now(other->raft) > term);
         struct entry_id match = {.index = view.match};
         if (!is_newer && !other->is_damaged && match.index > 0 &&
-            (!raft_term_at(m->raft, match.index, &match.term) || !truth_disk_has(other, match))) {
+            (!own_term_at(m, match.index, &match.term) || !truth_disk_has(other, match))) {
             verdict_fail("I8", "member %d believes that member %d holds %" PRIu64, truth_index(m),
                          truth_index(other), match.index);
         }
@@ -319,7 +386,7 @@ static void check_acknowledgement(const struct truth_member *m, const struct raf
         raft_term_now(to->raft) != msg->term) {
         return;
     }
-    if (!raft_term_at(to->raft, msg->match, &term) || term != m->log[msg->match]->term) {
+    if (!own_term_at(to, msg->match, &term) || term != m->log[msg->match]->term) {
         verdict_fail("I18", "member %d acknowledges %" PRIu64 ", where its log is not the leader's",
                      truth_index(m), msg->match);
     }
@@ -392,9 +459,18 @@ void __wrap_raft_turn(struct raft *r, uint64_t now_ms, struct raft_output *out)
     for (uint32_t i = 0; i < out->event_count; i++) {
         coverage_hit_event(out->events[i].kind);
     }
+    if (out->restore.index != 0) {
+        m->restoring = out->restore.index;
+    }
     bool has_led = m->role == RAFT_LEADER && m->role_term == raft_term_now(r);
     check_role(m, out);
     check_commit(m, has_led);
+    for (uint32_t i = 0; i < out->event_count; i++) {
+        if (out->events[i].kind == RAFT_EVENT_CONFIG) {
+            configs_check_log(m);
+        }
+    }
+    m->config = *raft_active_config(r);
     for (uint32_t i = 0; i < out->message_count; i++) {
         check_message(m, &out->messages[i]);
     }

@@ -14,6 +14,8 @@ enum status __real_wal_open(const struct wal_options *options, struct wal **wal,
 enum status __wrap_wal_open(const struct wal_options *options, struct wal **wal, char **detail);
 enum status __real_wal_append(struct wal *w, const struct wal_batch *batch);
 enum status __wrap_wal_append(struct wal *w, const struct wal_batch *batch);
+enum status __real_wal_compact(struct wal *w, uint64_t first, bool *more);
+enum status __wrap_wal_compact(struct wal *w, uint64_t first, bool *more);
 void __real_wal_close(struct wal *w);
 void __wrap_wal_close(struct wal *w);
 
@@ -23,6 +25,7 @@ struct found_log {
     const struct truth_member *m;
     struct known_entry **log; /* by index */
     uint64_t last;
+    struct wal_state state;
 };
 
 static bool take_entry(void *context, const struct wal_entry *e)
@@ -53,6 +56,9 @@ static const struct known_entry *expected_entry(const struct truth_member *m, bo
     if (arrived && u->is_there && u->count > 0 && i >= u->first) {
         return i < u->first + u->count ? u->entries[i - u->first] : NULL;
     }
+    if (arrived && u->is_there && u->discard_to != 0) {
+        return i <= u->discard_to ? truth.committed[i].entry : NULL;
+    }
     bool is_cut = arrived && u->is_there && u->truncate_from != 0 && i >= u->truncate_from;
     return !is_cut && i <= m->last ? m->log[i] : NULL;
 }
@@ -61,23 +67,57 @@ static const struct known_entry *expected_entry(const struct truth_member *m, bo
 static uint64_t expected_last(const struct truth_member *m, bool arrived)
 {
     const struct unsure_write *u = &m->unsure;
+    if (arrived && u->is_there && u->discard_to != 0) {
+        return u->discard_to;
+    }
     if (arrived && u->is_there && u->truncate_from != 0) {
         return u->truncate_from - 1;
     }
     return m->last;
 }
 
+/* A snapshot whose last entry the log does not have makes it void (rule S4). */
+static bool voids_log(const struct truth_member *m, const struct found_log *f, bool arrived)
+{
+    uint64_t index = f->state.snapshot_index;
+    return index > 0 && expected_entry(m, arrived, index) != truth.committed[index].entry;
+}
+
 static bool is_explained(const struct truth_member *m, const struct found_log *f, bool arrived)
 {
+    if (voids_log(m, f, arrived)) {
+        return f->last == f->state.snapshot_index;
+    }
     if (f->last < expected_last(m, arrived)) {
         return false;
     }
-    for (uint64_t i = 1; i <= f->last; i++) {
+    for (uint64_t i = f->state.first; i <= f->last; i++) {
         if (f->log[i] != expected_entry(m, arrived, i)) {
             return false;
         }
     }
     return true;
+}
+
+/* What a log that begins later stands on: a snapshot, of what was committed. */
+static void check_base(const struct truth_member *m, const struct found_log *f)
+{
+    const struct wal_state *state = &f->state;
+    uint64_t index = state->snapshot_index;
+    if (index > truth.committed_last ||
+        (index > 0 && truth.committed[index].entry->term != state->snapshot_term)) {
+        verdict_fail("I17",
+                     "member %d finds a snapshot of entry %" PRIu64 " of term %" PRIu64
+                     ", which is not committed",
+                     truth_index(m), index, state->snapshot_term);
+    }
+    uint64_t base = state->first - 1;
+    if (base > index || (base > 0 && truth.committed[base].entry->term != state->base_term)) {
+        verdict_fail("I17",
+                     "member %d finds a log from %" PRIu64 " on, after term %" PRIu64
+                     "; its snapshot is of %" PRIu64,
+                     truth_index(m), state->first, state->base_term, index);
+    }
 }
 
 static void check_hard_state(const struct truth_member *m, const struct wal_state *state)
@@ -100,7 +140,14 @@ static bool check_found(struct truth_member *m, struct wal *wal, struct found_lo
     struct wal_state state;
     wal_state(wal, &state);
     check_hard_state(m, &state);
-    *f = (struct found_log){.m = m, .log = mem_calloc(state.last + 2, sizeof(*f->log))};
+    *f = (struct found_log){.m = m,
+                            .log = mem_calloc(state.last + 2, sizeof(*f->log)),
+                            .last = state.first - 1,
+                            .state = state};
+    check_base(m, f);
+    for (uint64_t i = 1; i < state.first; i++) {
+        f->log[i] = (struct known_entry *)truth.committed[i].entry;
+    }
     if (state.last >= state.first) {
         enum status s = wal_read(wal, state.first, state.last, UINT64_MAX, take_entry, f);
         if (s != STATUS_OK && !m->may_fail) {
@@ -134,6 +181,7 @@ static void adopt(struct truth_member *m, const struct wal_state *state, const s
     m->term = state->term;
     m->vote = state->vote;
     m->last = 0;
+    m->log_first = state->first;
     for (uint64_t i = 1; i <= f->last; i++) {
         truth_log_set(m, i, f->log[i]);
     }
@@ -188,20 +236,47 @@ static void note_unsure(struct truth_member *m, const struct wal_batch *b)
     u->hard_state = b->hard_state;
     u->term = b->term;
     u->vote = b->vote;
+    u->discard_to = b->discard ? b->install_index : 0;
     u->truncate_from = b->truncate_from;
     u->count = b->count;
     u->first = b->count > 0 ? b->entries[0].index : 0;
-    uint64_t kept = b->truncate_from != 0 ? b->truncate_from - 1 : m->last;
+    uint64_t kept = u->discard_to != 0      ? u->discard_to
+                    : b->truncate_from != 0 ? b->truncate_from - 1
+                                            : m->last;
     if (b->count > 0 && u->first != kept + 1) {
         verdict_fail("I3", "member %d writes entry %" PRIu64 " after %" PRIu64, truth_index(m),
                      u->first, kept);
     }
-    const struct known_entry *previous = b->count > 0 && kept > 0 ? m->log[kept] : NULL;
+    const struct known_entry *previous = NULL;
+    if (b->count > 0 && kept > 0) {
+        previous = u->discard_to != 0 ? truth.committed[kept].entry : m->log[kept];
+    }
     for (uint32_t i = 0; i < b->count; i++) {
         const struct wal_entry *e = &b->entries[i];
         u->entries[i] =
             truth_entry(e->index, previous, e->term, (enum raft_entry_type)e->type, e->payload);
         previous = u->entries[i];
+    }
+}
+
+/* Rule S3: only what was committed is installed, and nothing that was is thrown away. */
+static void check_install(const struct truth_member *m, const struct wal_batch *b)
+{
+    uint64_t index = b->install_index;
+    if (index > truth.committed_last || truth.committed[index].entry->term != b->install_term) {
+        verdict_fail("I6",
+                     "member %d installs a snapshot of entry %" PRIu64 " of term %" PRIu64
+                     ", which is not committed",
+                     truth_index(m), index, b->install_term);
+    }
+    coverage_hit(b->discard ? MARK_INSTALL_DISCARDED : MARK_INSTALL_KEPT);
+    for (uint64_t i = index + 1; b->discard && i <= m->last && i <= truth.committed_last; i++) {
+        if (m->log[i] == truth.committed[i].entry) {
+            verdict_fail("I10",
+                         "member %d installs a snapshot of %" PRIu64 " and drops entry "
+                         "%" PRIu64 ", which is committed",
+                         truth_index(m), index, i);
+        }
     }
 }
 
@@ -213,6 +288,9 @@ static void check_batch(const struct truth_member *m, const struct wal_batch *b)
     }
     if (b->hard_state && b->term == m->term && m->vote != 0 && b->vote != m->vote) {
         verdict_fail("I1b", "member %d changes its vote of term %" PRIu64, truth_index(m), m->term);
+    }
+    if (b->install_index != 0) {
+        check_install(m, b);
     }
     if (b->truncate_from == 0) {
         return;
@@ -233,6 +311,10 @@ static void make_sure(struct truth_member *m)
     if (u->hard_state) {
         m->term = u->term;
         m->vote = u->vote;
+    }
+    if (u->discard_to != 0) {
+        truth_log_restore(m, u->discard_to);
+        m->log_first = u->discard_to + 1;
     }
     if (u->truncate_from != 0 && u->truncate_from <= m->last) {
         m->last = u->truncate_from - 1;
@@ -273,11 +355,30 @@ enum status __wrap_wal_append(struct wal *w, const struct wal_batch *batch)
     enum status s = __real_wal_append(w, batch);
     if (s == STATUS_OK) {
         make_sure(m);
-        if (++m->writes_seen % truth.knobs[KNOB_audit_every] == 0) {
+        if (++m->writes_seen % truth.knobs[KNOB_audit_every] == 0 || batch->discard) {
             audit(m);
         }
     } else if (!m->may_fail) {
         verdict_fail("SIM", "member %d cannot write: %s", truth_index(m), status_name(s));
+    }
+    return s;
+}
+
+enum status __wrap_wal_compact(struct wal *w, uint64_t first, bool *more)
+{
+    struct truth_member *m = truth_by_wal(w);
+    truth_enter(truth_index(m));
+    enum status s = __real_wal_compact(w, first, more);
+    struct wal_state state;
+    wal_state(w, &state);
+    if (s == STATUS_OK && state.first > m->log_first) {
+        m->log_first = state.first;
+        coverage_hit(MARK_LOG_COMPACTED);
+        if (++m->writes_seen % 4 == 0) {
+            audit(m);
+        }
+    } else if (s != STATUS_OK && !m->may_fail && !m->is_damaged) {
+        verdict_fail("SIM", "member %d cannot compact its log: %s", truth_index(m), status_name(s));
     }
     return s;
 }

@@ -124,6 +124,15 @@ static bool is_foreign(const struct api *api, const struct http_request *r)
     return origin.data != NULL && !is_own_origin(r, origin) && !is_listed_origin(api, origin);
 }
 
+/* Rule K6: its client may have given up, and nothing was proposed yet. A read does no harm. */
+static bool is_overdue(const struct api *api, const struct http_request *r)
+{
+    struct loop *loop = api->options.loop;
+    uint32_t timeout_ms = api->options.request_timeout_ms;
+    bool reads = r->method == HTTP_GET || r->method == HTTP_HEAD;
+    return !reads && timeout_ms > 0 && loop->ops->now_ms(loop) - r->arrived_ms >= timeout_ms;
+}
+
 /* --- what the HTTP server calls --------------------------------------------------------------- */
 
 static void on_request(void *context, struct http_request *r)
@@ -141,6 +150,11 @@ static void on_request(void *context, struct http_request *r)
     if ((route->flags & ROUTE_ADMIN) != 0 && is_foreign(api, r)) {
         answer_error_reason(api, r, 403, "Foreign origin",
                             "a web page of another origin may not administer");
+        return;
+    }
+    if (is_overdue(api, r)) {
+        answer_error_reason(api, r, 503, "Waited too long",
+                            "requests before it on its connection took all of its time");
         return;
     }
     struct query q;

@@ -28,6 +28,9 @@ struct api_options {
     /* One origin, "*" or "none"; NULL = "*". Copied. Only an origin given by its name may also
      * administer. */
     const char *cors_origin;
+    /* A change that has waited for so long before it could be begun is refused (rule K6); 0 = none
+     * is. */
+    uint32_t request_timeout_ms;
     /* A longer body of a PUT is 413. */
     uint64_t value_bytes_max;
     /* Share of time that the loop works, for /status; NULL = unknown, shown as 0. */

@@ -1,5 +1,6 @@
-/* rest_snapshot.c - GET /snapshot: a verified backup of the whole state, streamed (wal/snapshot_file.h
- * has its bytes). A backup that broke off is never taken for a whole one: the stream is cut. */
+/* rest_snapshot.c - GET /snapshot: a verified backup of the whole state, streamed
+ * (wal/snapshot_file.h has its bytes). A backup that broke off is never taken for a whole one:
+ * the stream is cut. */
 #include "api/rest.h"
 
 #include "base/mem.h"

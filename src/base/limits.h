@@ -18,15 +18,18 @@
 #define LIMIT_JSON_DEPTH          64
 
 /* HTTP/1. URL beyond: 414. Headers beyond: 431. Body beyond: 413. Idle or slow: 408 or close. */
-#define LIMIT_URL_LINE_BYTES      (16u * KIB)
-#define LIMIT_HEADERS_BYTES       (32u * KIB)
-#define LIMIT_HEADERS_COUNT       100
-#define LIMIT_PIPELINED           64    /* further requests wait in the kernel's socket buffer */
-#define LIMIT_HTTP_IDLE_MS        75000 /* keep-alive without a request: closed */
-#define LIMIT_HTTP_REQUEST_MS     10000 /* from the first byte of a request to its last: 408 */
-#define LIMIT_HTTP_WRITE_STALL_MS 30000 /* a reader that takes nothing: closed */
-#define LIMIT_CONN_UNSENT_BYTES   (1u * MIB) /* a streamed answer pauses; pipelining stops */
-#define LIMIT_CONNECTIONS         16384      /* beyond: accepted and closed with 503 */
+#define LIMIT_URL_LINE_BYTES        (16u * KIB)
+#define LIMIT_HEADERS_BYTES         (32u * KIB)
+#define LIMIT_HEADERS_COUNT         100
+#define LIMIT_PIPELINED             64    /* further requests wait in the kernel's socket buffer */
+#define LIMIT_HTTP_IDLE_MS          75000 /* keep-alive without a request: closed */
+#define LIMIT_HTTP_REQUEST_MS       10000 /* from the first byte of a request to its last: 408 */
+#define LIMIT_HTTP_WRITE_STALL_MS   30000 /* a reader that takes nothing: closed */
+/* While the member leaves, both are shorter: the grace of idle ones, and of requests begun. */
+#define LIMIT_HTTP_DRAIN_IDLE_MS    200
+#define LIMIT_HTTP_DRAIN_REQUEST_MS 2000
+#define LIMIT_CONN_UNSENT_BYTES     (1u * MIB) /* a streamed answer pauses; pipelining stops */
+#define LIMIT_CONNECTIONS           16384      /* beyond: accepted and closed with 503 */
 
 #define LIMIT_PIPELINED_BODY_BYTES (1u * MIB)  /* of requests in progress: no more are read */
 #define LIMIT_CONNECTIONS_REFUSED  256         /* being told so at a time; beyond: reset */
@@ -36,6 +39,8 @@
  * until its FIN: an answer that a reset overtakes is lost. Beyond: reset. */
 #define LIMIT_CONN_LINGER_MS    3000
 #define LIMIT_CONN_LINGER_BYTES (16u * MIB)
+/* Acknowledged, and nothing came or went for so long: has arrived, and is not waited for. */
+#define LIMIT_CONN_SETTLED_MS   500
 #define LIMIT_READ_BYTES        (64u * KIB) /* of one connection before the next one's turn */
 #define LIMIT_ACCEPT_BACKLOG    1024        /* the kernel's queue; beyond: clients try again */
 /* Descriptors that accepted connections leave to the log and to dials; of a limit below twice that,
@@ -47,7 +52,7 @@
 #define LIMIT_UNCOMMITTED_ENTRIES 65536
 #define LIMIT_SURVEYS             256 /* members asked for their state at once: then 429 */
 #define LIMIT_WAITING_REQUESTS    65536
-#define LIMIT_FORWARDS            4096 /* writes that other members handed to this leader: then 429 */
+#define LIMIT_FORWARDS            4096 /* writes that others handed to this leader: then 429 */
 
 /* The log (rules R7, R14; architecture rule 6). */
 #define LIMIT_LOG_TAIL_BYTES                                                                       \
@@ -60,8 +65,8 @@
 #define LIMIT_LOAD_BYTES        (1u * MIB) /* read back from disk at a time for a slow follower */
 #define LIMIT_ENTRY_BYTES       (LIMIT_VALUE_BYTES_MAX + LIMIT_KEY_BYTES + 1024u)
 
-/* Rule P12. When the next segment can't be made and less than this is left of the log's room, writes
- * are refused: what is left is for deletes, compactions and terms. */
+/* Rule P12. When the next segment can't be made and less than this is left of the log's room,
+ * writes are refused: what is left is for deletes, compactions and terms. */
 #define LIMIT_LOG_RESERVE_BYTES (2u * MIB)
 
 /* One batch in the log is one record: more in one wal_append is a bug of the caller. */
@@ -131,7 +136,8 @@
 /* Rule S0: a snapshot is due when the log since the last one is this long, unless set otherwise. */
 #define LIMIT_SNAPSHOT_LOG_BYTES    (64u * MIB)
 #define LIMIT_SNAPSHOT_LOG_ENTRIES  1000000u
-/* Rule S2: a member that lags holds back the log to so many times that; beyond, it gets a snapshot. */
+/* Rule S2: a member that lags holds back the log to so many times that; beyond, it gets a
+ * snapshot. */
 #define LIMIT_LOG_KEPT_TIMES        4
 #define LIMIT_SNAPSHOTS_KEPT        4             /* on disk: what holds an older one is ended */
 #define LIMIT_SNAPSHOT_TRANSFERS    2             /* being sent at once; more followers wait */

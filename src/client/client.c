@@ -163,6 +163,7 @@ static enum status call_any(struct client *c, struct call *call)
             last = status;
         }
         bool may_repeat = is_definitely_not_done(status) || (!r->is_write && is_transport(status));
+        may_repeat = may_repeat && !call->answer->is_sunk;
         if (!may_repeat || left_ms(call) == 0 || !choose_next(c, call, status, was_hint) ||
             left_ms(call) == 0) {
             return last;
@@ -294,6 +295,9 @@ static enum status classify_unavailable(const struct client_answer *a, bool is_w
     if (error_is(a, "Not the leader")) {
         return STATUS_NOT_LEADER;
     }
+    if (error_is(a, "Busy")) {
+        return STATUS_OVERLOADED;
+    }
     return error_is(a, "Behind") ? STATUS_BEHIND : STATUS_NO_QUORUM;
 }
 
@@ -357,25 +361,41 @@ static void read_answer(struct client_answer *a)
     snprintf(a->error, sizeof(a->error), "%s", error != NULL ? error : "");
 }
 
+/* Between the caller's sink and the connection: notes that something came. */
+struct watched_sink {
+    const struct http_sink *sink;
+    struct client_answer *answer;
+};
+
+static bool take_and_note(void *context, struct slice piece)
+{
+    struct watched_sink *w = context;
+    w->answer->is_sunk = true;
+    return w->sink->take(w->sink->context, piece);
+}
+
 /* A new connection for every request: an old one may have been closed by the other side meanwhile,
  * and a write that met this would have an unknown outcome for nothing. */
 static enum status exchange(const struct url *server, const struct client_request *r,
                             uint32_t timeout_ms, struct client_answer *a)
 {
     struct http_client *connection = http_client_create(server);
+    struct watched_sink watched = {.sink = r->sink, .answer = a};
+    const struct http_sink sink = {.take = take_and_note, .context = &watched};
     const struct http_call call = {.method = r->method,
                                    .target = r->target,
                                    .headers = r->headers,
                                    .body = r->body,
                                    .timeout_ms = timeout_ms > 0 ? timeout_ms : 1,
-                                   .answer_bytes_max = LIMIT_CLIENT_ANSWER_BYTES};
+                                   .answer_bytes_max = LIMIT_CLIENT_ANSWER_BYTES,
+                                   .sink = r->sink != NULL ? &sink : NULL};
     struct http_reply reply;
     enum status status = http_client_call(connection, &call, &reply);
     if (status == STATUS_OK) {
         a->http_status = reply.http_status;
         a->revision = revision_of(&reply);
         buf_append_slice(&a->body, reply.body);
-    } else if (status != STATUS_UNREACHABLE && status != STATUS_TIMEOUT) {
+    } else if (status != STATUS_UNREACHABLE && status != STATUS_TIMEOUT && status != STATUS_IO) {
         status = STATUS_CLOSED; /* sent, and no answer that can be understood */
     }
     http_client_destroy(connection);
@@ -490,8 +510,14 @@ char *client_explain(enum status status, const struct client_request *r,
     case STATUS_CONFLICT:
         return explain_conflict(a);
     case STATUS_TIMEOUT:
-        return mem_printf("no answer in time; %s was asked last", a->url);
+        return mem_printf(a->is_sunk ? "the answer of %s broke off"
+                                     : "no answer in time; %s was asked last",
+                          a->url);
     case STATUS_OVERLOADED:
+        if (a->http_status == 503) {
+            return explain_answer(status, a);
+        }
+        return mem_printf("%s%s", status_text(status), nothing);
     case STATUS_NO_SPACE:
         return mem_printf("%s%s", status_text(status), nothing);
     default:

@@ -17,6 +17,7 @@
 #include "base/limits.h"
 #include "base/slice.h"
 #include "base/status.h"
+#include "net/http_client.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -37,6 +38,10 @@ struct client_request {
     const char *headers; /* further header lines, CRLF after each, or NULL */
     struct slice body;
     bool is_write; /* changes something: never repeated when its outcome is unknown */
+    /* NULL = none. Takes the body of a 2xx answer, however long (net/http_client.h); then the
+     * timeout is that of a silence. An answer that broke off after its first piece is not asked for
+     * again: TIMEOUT, or IO when the sink wanted no more. */
+    const struct http_sink *sink;
 };
 
 /* What came back last; zero-initialised is empty and valid, freed by client_answer_deinit. */
@@ -47,6 +52,7 @@ struct client_answer {
     char url[LIMIT_URL_BYTES]; /* who was asked last */
     char error[256];           /* the answer's "error", or what the connection met; may be empty */
     json_t *json;              /* the body, when it is JSON; NULL otherwise */
+    bool is_sunk;              /* the sink got something */
 };
 void client_answer_deinit(struct client_answer *a);
 /* A string member of the answer, or NULL. Borrowed from the answer. */

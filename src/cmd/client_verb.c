@@ -31,7 +31,12 @@ enum output_format client_verb_format(const struct options *o)
 int client_verb_call(const struct options *o, struct client *c, const struct client_request *r,
                      struct client_answer *a)
 {
-    enum status status = client_call(c, r, a);
+    return client_verb_judge(o, client_call(c, r, a), r, a);
+}
+
+int client_verb_judge(const struct options *o, enum status status, const struct client_request *r,
+                      const struct client_answer *a)
+{
     if (status == STATUS_OK) {
         return EXIT_DONE;
     }

@@ -9,7 +9,8 @@
 /* The first rows of every client verb's table of flags; a verb's own rows start at CLIENT_ROWS. */
 enum { CLIENT_ENDPOINTS, CLIENT_TIMEOUT, CLIENT_OUTPUT, CLIENT_ROWS };
 
-#define CLIENT_OPTION_ROWS                                                                         \
+/* With another `fallback` for --timeout and other words for what it means. */
+#define CLIENT_OPTION_ROWS_WITH(timeout_meaning, timeout_fallback)                                 \
     [CLIENT_ENDPOINTS] = {.name = "endpoints",                                                     \
                           .type = OPTION_URLS,                                                     \
                           .unit = "URL,URL",                                                       \
@@ -18,8 +19,8 @@ enum { CLIENT_ENDPOINTS, CLIENT_TIMEOUT, CLIENT_OUTPUT, CLIENT_ROWS };
     [CLIENT_TIMEOUT] = {.name = "timeout",                                                         \
                         .type = OPTION_DURATION,                                                   \
                         .unit = "DURATION",                                                        \
-                        .meaning = "give up after this time",                                      \
-                        .fallback = "5s",                                                          \
+                        .meaning = timeout_meaning,                                                \
+                        .fallback = timeout_fallback,                                              \
                         .min = 1,                                                                  \
                         .max = 3600000},                                                           \
     [CLIENT_OUTPUT] = {.name = "output",                                                           \
@@ -29,6 +30,7 @@ enum { CLIENT_ENDPOINTS, CLIENT_TIMEOUT, CLIENT_OUTPUT, CLIENT_ROWS };
                        .meaning = "how to print: table, json or raw",                              \
                        .choices = OUTPUT_CHOICES,                                                  \
                        .fallback = "table"}
+#define CLIENT_OPTION_ROWS CLIENT_OPTION_ROWS_WITH("give up after this time", "5s")
 
 /* A client for the verb's flags; freed by client_destroy. */
 struct client *client_verb_open(const struct options *o);
@@ -38,6 +40,9 @@ enum output_format client_verb_format(const struct options *o);
  * only by the code and one line. */
 int client_verb_call(const struct options *o, struct client *c, const struct client_request *r,
                      struct client_answer *a);
+/* The second half of it. */
+int client_verb_judge(const struct options *o, enum status status, const struct client_request *r,
+                      const struct client_answer *a);
 
 /* Check a key (1-4096 bytes of UTF-8) and append "/key/<encoded>"; EXIT_USAGE with a message if it
  * is none. */

@@ -1,5 +1,5 @@
-/* cmd/cluster_change.c - `cluster add` and `cluster remove`: a cluster on this machine that grows and
- * shrinks while it runs. */
+/* cmd/cluster_change.c - `cluster add` and `cluster remove`: a cluster on this machine that
+ * grows and shrinks while it runs. */
 #include "base/mem.h"
 #include "client/client.h"
 #include "cmd/cluster_verb.h"

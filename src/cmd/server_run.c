@@ -83,6 +83,7 @@ static void on_signal(void *context, int signal_number)
     log_info("stopping signal=%s", signal_number == SIGINT ? "SIGINT" : "SIGTERM");
     s->patience_timer = (struct timer){.fire = on_patience_timer, .context = s};
     s->loop->ops->timer_start(s->loop, &s->patience_timer, s->loop->ops->now_ms(s->loop) + STOP_MS);
+    http_server_announce_end(s->http);
     node_shutdown(s->node, on_node_finished, s);
 }
 
@@ -148,6 +149,7 @@ static int open_member(struct server *s)
         .ack = s->settings->ack,
         .on_follower = s->settings->on_follower,
         .cors_origin = s->settings->cors_origin,
+        .request_timeout_ms = s->settings->node.request_timeout_ms,
         .value_bytes_max = s->settings->node.value_bytes_max,
         .loop_utilisation = uv_loop_utilisation,
     };
@@ -159,6 +161,7 @@ static int open_member(struct server *s)
 
 static void close_member(struct server *s)
 {
+    s->stopping = true; /* a signal finds nothing to stop any more */
     s->loop->ops->on_turn(s->loop, NULL, NULL);
     if (s->http != NULL) {
         api_set_server(s->api, NULL);

@@ -12,5 +12,6 @@ extern const struct verb verb_ls;
 extern const struct verb verb_status;
 extern const struct verb verb_members;
 extern const struct verb verb_member;
+extern const struct verb verb_snapshot;
 extern const struct verb verb_step_down;
 extern const struct verb verb_version;

@@ -46,7 +46,9 @@ struct http_request {
     uint32_t header_count;
     struct slice body;
     struct conn
-        *conn;  /* whose address is for logs; not for writing; NULL when the client is gone */
+        *conn; /* whose address is for logs; not for writing; NULL when the client is gone */
+    /* When its last bytes came, as the loop counts; it may have waited for others since. */
+    uint64_t arrived_ms;
     void *user; /* the handler's, NULL at first */
     /* Set by a handler that waits: the client went away before the answer was complete. The request
      * dies on return. */
@@ -87,7 +89,13 @@ struct http_server *http_server_create(struct loop *loop, const struct http_hand
                                        const struct http_options *options);
 /* Take over an accepted connection. */
 void http_server_accept(struct http_server *s, struct conn *c);
-/* No new requests; idle connections are closed, busy ones after their answers. */
+/* The end is near, in two steps. From this one on an answer says `Connection: close`, and ends its
+ * connection, when no further request of it has begun; requests are still taken, new connections
+ * too. Whoever asks and hears is told before the connection goes. */
+void http_server_announce_end(struct http_server *s);
+/* Then: connections without a request are closed after LIMIT_HTTP_DRAIN_IDLE_MS, which is for
+ * requests on their way, and from then on any request is the last of its connection. One that has
+ * begun has LIMIT_HTTP_DRAIN_REQUEST_MS from its first byte. Done when no connections are left. */
 void http_server_drain(struct http_server *s);
 /* Not from inside one of the handler's calls. Requests that wait get their on_gone. */
 void http_server_destroy(struct http_server *s);

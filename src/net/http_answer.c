@@ -156,11 +156,11 @@ static bool has_no_body(int http_status)
     return http_status == 204 || http_status == 304;
 }
 
-static void close_if_draining(struct exchange *e)
+static void close_if_ending(struct exchange *e)
 {
     struct http_connection *c = e->connection;
-    if (e->server->is_draining && c != NULL && c->exchanges.prev == &e->link &&
-        c->reading == NULL && c->stash.size == 0) {
+    if (e->server->is_ending && c != NULL && c->exchanges.prev == &e->link && c->reading == NULL &&
+        c->unread == 0 && c->stash.size == 0) {
         e->keep_alive = false; /* the last one: say so */
         c->is_last = true;
     }
@@ -182,7 +182,7 @@ static void answer_whole(struct exchange *e, int http_status, const char *conten
                          const char *headers, struct slice body, const struct http_request *seen)
 {
     CHECK(e->stage == ANSWER_NONE);
-    close_if_draining(e);
+    close_if_ending(e);
     struct buf *b = &e->server->scratch;
     buf_clear(b);
     append_status_line(b, http_status);
@@ -226,7 +226,7 @@ void http_answer_begin(struct http_request *r, int http_status, const char *cont
 {
     struct exchange *e = exchange_of_request(r);
     CHECK(e->stage == ANSWER_NONE);
-    close_if_draining(e);
+    close_if_ending(e);
     e->stage = ANSWER_STREAMS;
     e->is_chunked = !e->is_http_1_0;
     e->keep_alive = e->keep_alive && e->is_chunked;

@@ -73,7 +73,7 @@ static enum status wait_for(int fd, short what, uint64_t deadline_ms)
             return STATUS_OK;
         }
         if (ready < 0 && errno != EINTR) {
-            return STATUS_IO;
+            return STATUS_CLOSED;
         }
     }
 }
@@ -185,6 +185,23 @@ static void prepare_parser(struct http_client *c, const struct http_call *call)
     }
 }
 
+static bool goes_to_sink(const struct http_client *c, const struct http_call *call)
+{
+    return call->sink != NULL && http_parser_head(c->parser)->http_status / 100 == 2;
+}
+
+/* Hand on what has come of the body; false: no more is wanted. */
+static bool drain_body(struct http_client *c, const struct http_call *call)
+{
+    struct slice piece = http_parser_body(c->parser);
+    if (!goes_to_sink(c, call) || piece.size == 0) {
+        return true;
+    }
+    bool more = call->sink->take(call->sink->context, piece);
+    http_parser_drop_body(c->parser);
+    return more;
+}
+
 /* Feed what was read. OK: the answer is whole; BUSY: more is needed. */
 static enum status parse(struct http_client *c, const struct http_call *call, struct slice bytes)
 {
@@ -194,12 +211,15 @@ static enum status parse(struct http_client *c, const struct http_call *call, st
         bytes = slice_of(bytes.data + used, bytes.size - used);
         switch (parsed) {
         case HTTP_PARSED_PART:
-            return STATUS_BUSY;
+            return drain_body(c, call) ? STATUS_BUSY : STATUS_IO;
         case HTTP_PARSED_HEAD:
+            if (goes_to_sink(c, call)) {
+                http_parser_limit_body(c->parser, UINT64_MAX);
+            }
             break;
         case HTTP_PARSED_WHOLE:
             if (http_parser_head(c->parser)->http_status / 100 != 1) {
-                return STATUS_OK;
+                return drain_body(c, call) ? STATUS_OK : STATUS_IO;
             }
             prepare_parser(c, call); /* 100 Continue: the answer is still to come */
             break;
@@ -219,6 +239,7 @@ static enum status receive_reply(struct http_client *c, const struct http_call *
             if (status != STATUS_BUSY) {
                 return status;
             }
+            deadline_ms = call->sink != NULL ? now_ms() + call->timeout_ms : deadline_ms;
         } else if (n == 0) {
             bool whole = http_parser_end(c->parser) == HTTP_PARSED_WHOLE;
             return whole ? STATUS_OK : STATUS_CLOSED;

@@ -10,9 +10,17 @@
 #include "net/http_header.h"
 #include "net/url.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct http_client;
+
+/* Takes a body of any length, piece by piece; a piece is borrowed during the call. False: no more
+ * of it is wanted. */
+struct http_sink {
+    bool (*take)(void *context, struct slice piece);
+    void *context;
+};
 
 struct http_call {
     const char *method;  /* "GET" */
@@ -21,6 +29,9 @@ struct http_call {
     struct slice body;   /* sent with its length when it is not empty, or data != NULL */
     uint32_t timeout_ms; /* for everything, from connecting to the last byte; > 0 */
     uint64_t answer_bytes_max;
+    /* NULL = none. The body of a 2xx answer goes there and not into the reply, however long it is;
+     * with it, timeout_ms begins anew with every piece. */
+    const struct http_sink *sink;
 };
 
 /* Valid until the next call or the client's end. */
@@ -36,6 +47,7 @@ void http_client_destroy(struct http_client *c);
 /* OK: there is an answer, whatever its code says.
  * UNREACHABLE: no connection within the time; nothing was sent.
  * TIMEOUT, CLOSED: it may have been sent and even been carried out; no answer in time, or cut off.
- * TOO_LARGE, CORRUPT: there was an answer, but a longer one than asked for, or not HTTP. */
+ * TOO_LARGE, CORRUPT: there was an answer, but a longer one than asked for, or not HTTP.
+ * IO: the sink wanted no more. */
 enum status MUST_CHECK http_client_call(struct http_client *c, const struct http_call *call,
                                         struct http_reply *reply);

@@ -37,6 +37,8 @@ struct http_connection {
     struct conn *conn;
     struct list exchanges;
     struct exchange *reading;
+    uint64_t came_ms;     /* when the bytes that are looked at came */
+    size_t unread;        /* bytes that came along behind the request that is told right now */
     struct buf stash;     /* bytes read but not looked at: too much is in progress */
     uint32_t in_progress; /* length of `exchanges` */
     /* The last one, whole but not told to the handler: it must not overtake those before it. */
@@ -67,7 +69,10 @@ struct http_server {
     uint32_t spare_count;
     uint32_t connection_count;
     uint64_t request_count;
-    bool is_draining;
+    bool is_ending;        /* answers say so */
+    bool is_draining;      /* connections end, whether something is asked on them or not */
+    uint64_t last_call_ms; /* then any request is the last of its connection */
+    bool has_looked;       /* the sweep was due, and let what has come be read first */
     struct timer go_on;
     struct timer sweep;
     struct buf scratch;

@@ -118,6 +118,12 @@ struct slice http_parser_body(const struct http_parser *p)
     return buf_slice(&p->body);
 }
 
+void http_parser_drop_body(struct http_parser *p)
+{
+    buf_clear(&p->body);
+    p->framing_bytes = 0;
+}
+
 struct http_trouble http_parser_trouble(const struct http_parser *p)
 {
     return p->trouble;

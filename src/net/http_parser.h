@@ -65,7 +65,10 @@ void http_parser_expect_no_body(struct http_parser *p);
 bool http_parser_is_fresh(const struct http_parser *p);
 /* Valid from HEAD on. */
 const struct http_head *http_parser_head(const struct http_parser *p);
-/* What has come of the body; all of it after WHOLE. */
+/* What has come of the body; all of it after WHOLE, but for what was dropped. */
 struct slice http_parser_body(const struct http_parser *p);
+/* Forget what has come of the body, for a body that need not be in memory as a whole. Bounds count
+ * from there on. */
+void http_parser_drop_body(struct http_parser *p);
 /* Valid after BAD. */
 struct http_trouble http_parser_trouble(const struct http_parser *p);

@@ -10,7 +10,6 @@
 
 #define SPARE_EXCHANGES_MAX   256 /* kept for the next requests; beyond: freed */
 #define UNSENT_CHECK_BYTES    (64u * KIB)
-#define SETTLED_MS            1000 /* idle for so long: the last answer has arrived */
 #define DEFAULT(value, other) ((value) != 0 ? (value) : (other))
 
 static void on_data(struct conn *conn, struct slice data);
@@ -294,7 +293,8 @@ static void on_whole(struct http_connection *c)
     struct http_server *s = c->server;
     c->reading = NULL;
     e->request.body = http_parser_body(e->parser);
-    e->keep_alive = e->keep_alive && !s->is_draining;
+    e->request.arrived_ms = c->came_ms;
+    e->keep_alive = e->keep_alive && !(s->is_draining && http_now(s) >= s->last_call_ms);
     c->is_last = !e->keep_alive;
     bool waits = must_wait(c, e);
     append_exchange(c, e);
@@ -348,7 +348,9 @@ static bool read_some(struct http_connection *c, struct slice *data)
     case HTTP_PARSED_HEAD:
         return !on_head(c, *data);
     case HTTP_PARSED_WHOLE:
+        c->unread = data->size;
         on_whole(c);
+        c->unread = 0;
         return true;
     case HTTP_PARSED_BAD:
         break;
@@ -384,6 +386,7 @@ static void on_data(struct conn *conn, struct slice data)
         buf_append_slice(&c->stash, data); /* was on its way when we paused */
         return;
     }
+    c->came_ms = http_now(c->server);
     read_requests(c, data);
 }
 
@@ -513,7 +516,7 @@ void http_connection_advance(struct http_connection *c)
     http_sweep_by(c->server, now + http_sweep_idle_grain_ms(c->server));
     if (c->in_progress == 0) {
         c->idle_from_ms = now;
-        if (c->has_ended || (c->server->is_draining && c->reading == NULL && c->stash.size == 0)) {
+        if (c->has_ended) {
             http_connection_finish(c);
         }
     }
@@ -592,34 +595,26 @@ void http_server_accept(struct http_server *s, struct conn *conn)
         http_connection_abort(c);
     } else if (s->connection_count > s->options.connections_max) {
         http_connection_refuse(c, 503, "Too many connections");
-    } else if (s->is_draining) {
-        http_connection_finish(c);
     }
 }
 
-/* A client that keeps its connection for later may never look at our FIN. Nothing is on its way to
- * one that has been idle for long, so it is not waited for. */
-static void finish_idle(struct http_connection *c)
+void http_server_announce_end(struct http_server *s)
 {
-    bool is_settled = http_now(c->server) - c->idle_from_ms >= SETTLED_MS;
-    if (is_settled && c->conn->loop->ops->conn_unsent(c->conn) == 0) {
-        http_connection_abort(c);
-    } else {
-        http_connection_finish(c);
-    }
+    s->is_ending = true;
 }
 
 void http_server_drain(struct http_server *s)
 {
+    s->is_ending = true;
     s->is_draining = true;
-    struct list *link = s->connections.next;
-    while (link != &s->connections) {
-        struct http_connection *c = CONTAINER_OF(link, struct http_connection, link);
-        link = link->next;
-        if (c->in_progress == 0 && c->reading == NULL && c->stash.size == 0) {
-            finish_idle(c);
-        }
+    s->options.idle_ms = LIMIT_HTTP_DRAIN_IDLE_MS;
+    s->options.request_ms = LIMIT_HTTP_DRAIN_REQUEST_MS;
+    uint64_t now = http_now(s);
+    for (struct list *link = s->connections.next; link != &s->connections; link = link->next) {
+        CONTAINER_OF(link, struct http_connection, link)->idle_from_ms = now;
     }
+    s->last_call_ms = now + LIMIT_HTTP_DRAIN_IDLE_MS;
+    http_sweep_by(s, now);
 }
 
 static void ignore_close(struct conn *conn, enum status why)

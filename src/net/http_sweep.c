@@ -6,7 +6,7 @@
 
 uint32_t http_sweep_request_grain_ms(const struct http_server *s)
 {
-    return s->options.request_ms / 10 + 1;
+    return s->is_draining ? http_sweep_idle_grain_ms(s) : s->options.request_ms / 10 + 1;
 }
 
 uint32_t http_sweep_idle_grain_ms(const struct http_server *s)
@@ -61,7 +61,7 @@ static uint64_t look_at(struct http_connection *c, uint64_t now)
         }
         return earlier(next, c->started_ms + o->request_ms);
     }
-    if (c->in_progress == 0 && next == NEVER) {
+    if (c->in_progress == 0 && (next == NEVER || c->server->is_draining)) {
         if (now >= c->idle_from_ms + o->idle_ms) {
             http_connection_finish(c);
             return NEVER;
@@ -80,6 +80,11 @@ static void on_sweep(struct timer *t)
     struct http_server *s = t->context;
     uint64_t now = http_now(s);
     uint64_t next = NEVER;
+    s->has_looked = s->is_draining && !s->has_looked;
+    if (s->has_looked) {
+        http_sweep_by(s, now); /* a request that lies in the kernel is read before we close on it */
+        return;
+    }
     struct list *link = s->connections.next;
     while (link != &s->connections) {
         struct http_connection *c = CONTAINER_OF(link, struct http_connection, link);

@@ -89,7 +89,8 @@ struct loop_ops {
      * the one that was got is *bound_port. */
     enum status (*listen)(struct loop *l, const char *host, uint16_t port, uint16_t *bound_port,
                           void (*on_accept)(void *context, struct conn *c), void *context);
-    /* Stop accepting; the port is free afterwards. */
+    /* Stop accepting; the port is free afterwards. Who has connected already is still handed to
+     * `on_accept`, before this returns: closing the port would reset them. */
     void (*listen_stop)(struct loop *l);
     /* Copied; sent at the end of the turn. Ignored after conn_close. */
     void (*conn_write)(struct conn *c, struct slice bytes);
@@ -100,9 +101,9 @@ struct loop_ops {
     size_t (*conn_unsent)(const struct conn *c);
     /* Stop or go on reading. */
     void (*conn_pause)(struct conn *c, bool paused);
-    /* `flush`: after what was written is sent, and the other side has closed too; bounded by
-     * LIMIT_CONN_LINGER_MS. Otherwise at once and by a reset, so that the other side sees a broken
-     * stream. No events but on_close come afterwards. */
+    /* `flush`: after what was written is sent, and the other side has closed too or nothing can be
+     * lost any more; bounded by LIMIT_CONN_LINGER_MS. Otherwise at once and by a reset, so that the
+     * other side sees a broken stream. No events but on_close come afterwards. */
     void (*conn_close)(struct conn *c, bool flush);
     /* One hook. */
     void (*on_turn)(struct loop *l, void (*hook)(void *context), void *context);

@@ -3,7 +3,6 @@
 #include "base/check.h"
 #include "base/mem.h"
 
-#include <sys/socket.h>
 #include <sys/uio.h>
 
 #define SPARE_OUTBOX_BYTES (64u * KIB)
@@ -172,12 +171,10 @@ size_t uv_conn_unsent(const struct conn *conn)
     return unsent;
 }
 
-static void start_lingering(struct real_conn *c);
-
 static void on_all_sent(struct real_conn *c)
 {
     if (c->stage == CONN_FLUSHING) {
-        start_lingering(c);
+        uv_linger_start(c);
     } else if (c->owes_drain && c->stage == CONN_OPEN) {
         struct real_loop *l = loop_of_conn(c);
         c->owes_drain = false;
@@ -196,6 +193,7 @@ static void on_written(uv_write_t *request, int error)
     uv_turn_begin(l);
     release_outbox(l, c->in_flight);
     c->in_flight = NULL;
+    c->active_ms = l->now_ms;
     if (c->stage == CONN_CLOSING) {
         return;
     }
@@ -233,6 +231,7 @@ static void flush(struct real_conn *c)
         return; /* on_open, or on_written, comes back to it */
     }
     struct outbox *o = c->pending;
+    c->active_ms = o != NULL ? loop_of_conn(c)->now_ms : c->active_ms;
     while (o != NULL && o->sent < o->size) {
         uv_buf_t pieces[WRITE_SEGMENTS_MAX];
         unsigned count = list_pieces(o, pieces, WRITE_SEGMENTS_MAX);
@@ -317,6 +316,7 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
 {
     struct real_conn *c = stream->data;
     uv_turn_begin(loop_of_conn(c));
+    c->active_ms = loop_of_conn(c)->now_ms;
     if (size == UV_EOF) {
         on_end_of_stream(c);
     } else if (size < 0) {
@@ -375,7 +375,6 @@ struct real_conn *uv_conn_create(struct real_loop *l)
     c->base.loop = &l->base;
     list_init(&c->dirty);
     list_init(&c->drained);
-    list_init(&c->lingering);
     list_push_back(&l->conns, &c->link);
     l->open_handles++;
     CHECK(uv_tcp_init(&l->uv, &c->tcp) == 0);
@@ -435,7 +434,7 @@ static bool begin_closing(struct real_conn *c, enum status why)
     c->why = why;
     list_remove(&c->dirty);
     list_remove(&c->drained);
-    list_remove(&c->lingering);
+    timer_heap_stop(&loop_of_conn(c)->timers, &c->linger);
     return !retrying; /* between two addresses: the retry will find out */
 }
 
@@ -446,7 +445,7 @@ void uv_conn_destroy(struct real_conn *c, enum status why)
     }
 }
 
-static void reset(struct real_conn *c)
+void uv_conn_reset(struct real_conn *c)
 {
     bool connected = c->stage != CONN_DIALLING;
     if (begin_closing(c, STATUS_CLOSED)) {
@@ -456,53 +455,24 @@ static void reset(struct real_conn *c)
     }
 }
 
-/* Everything is sent: say so with a FIN, and wait for theirs. */
-static void start_lingering(struct real_conn *c)
-{
-    uv_os_fd_t fd;
-    if (c->has_ended || uv_fileno((uv_handle_t *)&c->tcp, &fd) != 0 || shutdown(fd, SHUT_WR) != 0) {
-        uv_conn_destroy(c, STATUS_CLOSED);
-        return;
-    }
-    c->stage = CONN_LINGERING;
-}
-
 void uv_conn_close(struct conn *conn, bool flush_first)
 {
     struct real_conn *c = real_conn_of(conn);
     struct real_loop *l = loop_of_conn(c);
     if (!flush_first || c->stage == CONN_DIALLING) {
-        reset(c);
+        uv_conn_reset(c);
         return;
     }
     if (c->stage != CONN_OPEN) {
         return;
     }
     c->stage = CONN_FLUSHING;
-    c->linger_until_ms = l->base.ops->now_ms(&l->base) + LIMIT_CONN_LINGER_MS;
-    list_push_back(&l->lingering, &c->lingering);
-    if (l->linger.slot == 0) {
-        timer_heap_start(&l->timers, &l->linger, c->linger_until_ms);
-    }
+    uv_linger_expect(c);
     if (list_is_empty(&c->dirty)) {
         list_push_back(&l->dirty, &c->dirty);
     }
     uv_turn_begin(l);
     uv_conn_start_reading(c);
-}
-
-/* The oldest of those that close are first; all have the same time. */
-void uv_conn_on_linger(struct timer *t)
-{
-    struct real_loop *l = t->context;
-    while (!list_is_empty(&l->lingering)) {
-        struct real_conn *c = CONTAINER_OF(l->lingering.next, struct real_conn, lingering);
-        if (c->linger_until_ms > l->now_ms) {
-            timer_heap_start(&l->timers, t, c->linger_until_ms);
-            return;
-        }
-        reset(c);
-    }
 }
 
 void uv_conn_close_all(struct real_loop *l)

@@ -46,10 +46,8 @@ struct real_loop {
     void (*hook)(void *context);
     void *hook_context;
     struct list conns;
-    struct list dirty;     /* conns with something to write */
-    struct list drained;   /* conns whose on_drain is owed */
-    struct list lingering; /* conns that close, in the order of their deadlines */
-    struct timer linger;
+    struct list dirty;   /* conns with something to write */
+    struct list drained; /* conns whose on_drain is owed */
     struct list listeners;
     struct list signals;
     struct list resolvers;
@@ -124,11 +122,12 @@ struct real_conn {
     struct list link;         /* loop->conns */
     struct list dirty;        /* loop->dirty, or alone */
     struct list drained;      /* loop->drained, or alone */
-    struct list lingering;    /* loop->lingering, or alone */
     struct outbox *pending;   /* written in this turn, or behind `in_flight` */
     struct outbox *in_flight; /* libuv has it; may not change */
     struct dial *dial;        /* while it dials */
+    struct timer linger;      /* runs from conn_close on */
     uint64_t linger_until_ms;
+    uint64_t active_ms; /* when bytes came or went last */
     uint32_t discarded_bytes;
     bool is_accepted; /* counted in loop->accepted */
     bool is_paused;
@@ -152,10 +151,11 @@ void uv_conn_opened(struct real_conn *c);
 void uv_conn_start_reading(struct real_conn *c);
 /* Close at once; on_close with `why` follows. */
 void uv_conn_destroy(struct real_conn *c, enum status why);
+/* The same by a reset. */
+void uv_conn_reset(struct real_conn *c);
 void uv_conn_flush_all(struct real_loop *l);
 void uv_conn_drain_all(struct real_loop *l);
 void uv_conn_close_all(struct real_loop *l);
-void uv_conn_on_linger(struct timer *t);
 void uv_conn_forget_spare(struct real_loop *l);
 enum status uv_conn_status(int uv_error);
 
@@ -165,6 +165,13 @@ void uv_conn_write_owned(struct conn *conn, struct slice bytes, void (*release)(
 size_t uv_conn_unsent(const struct conn *conn);
 void uv_conn_pause(struct conn *conn, bool paused);
 void uv_conn_close(struct conn *conn, bool flush);
+
+/* --- the last word (uv_linger.c) -------------------------------------------------------------- */
+
+/* The connection is to be closed when everything is sent: from here on its time is bounded. */
+void uv_linger_expect(struct real_conn *c);
+/* Everything is sent: say so with a FIN, and wait for theirs while something may yet be lost. */
+void uv_linger_start(struct real_conn *c);
 
 /* --- dialling (uv_dial.c) --------------------------------------------------------------------- */
 

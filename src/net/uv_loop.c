@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -232,6 +233,20 @@ void uv_uncount_accepted(struct real_loop *l)
     l->is_full = l->is_full && l->accepted > l->accepted_max / 2; /* once for each flood */
 }
 
+static void take_accepted(struct real_listener *listener, struct real_conn *c)
+{
+    struct real_loop *l = listener->loop;
+    c->stage = CONN_OPEN;
+    if (!count_accepted(l, c)) {
+        uv_conn_destroy(c, STATUS_OVERLOADED);
+        return;
+    }
+    uv_conn_opened(c);
+    listener->on_accept(listener->context, &c->base);
+    CHECK(c->base.events != NULL);
+    uv_conn_start_reading(c);
+}
+
 static void on_connection(uv_stream_t *stream, int error)
 {
     struct real_listener *listener = stream->data;
@@ -248,15 +263,26 @@ static void on_connection(uv_stream_t *stream, int error)
         uv_conn_destroy(c, STATUS_CLOSED);
         return;
     }
-    c->stage = CONN_OPEN;
-    if (!count_accepted(l, c)) {
-        uv_conn_destroy(c, STATUS_OVERLOADED);
-        return;
+    take_accepted(listener, c);
+}
+
+/* Those that the kernel has queued, as libuv would take them in the next turn. */
+static void accept_queued(struct real_listener *listener)
+{
+    uv_os_fd_t listening;
+    CHECK(uv_fileno((const uv_handle_t *)&listener->tcp, &listening) == 0);
+    for (uint32_t i = 0; i <= LIMIT_ACCEPT_BACKLOG; i++) {
+        int fd = accept4(listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0 && (errno == ECONNABORTED || errno == EINTR)) {
+            continue;
+        }
+        if (fd < 0) {
+            return;
+        }
+        struct real_conn *c = uv_conn_create(listener->loop);
+        CHECK(uv_tcp_open(&c->tcp, fd) == 0);
+        take_accepted(listener, c);
     }
-    uv_conn_opened(c);
-    listener->on_accept(listener->context, &c->base);
-    CHECK(c->base.events != NULL);
-    uv_conn_start_reading(c);
 }
 
 static enum status resolve_here(struct real_loop *l, const char *host, uint16_t port,
@@ -336,12 +362,21 @@ static enum status start_listening(struct loop *loop, const char *host, uint16_t
     return STATUS_OK;
 }
 
-static void stop_listening(struct loop *loop)
+static void close_listeners(struct real_loop *l)
 {
-    struct real_loop *l = real_loop_of(loop);
     while (!list_is_empty(&l->listeners)) {
         close_listener(CONTAINER_OF(l->listeners.next, struct real_listener, link));
     }
+}
+
+static void stop_listening(struct loop *loop)
+{
+    struct real_loop *l = real_loop_of(loop);
+    uv_turn_begin(l);
+    for (struct list *link = l->listeners.next; link != &l->listeners; link = link->next) {
+        accept_queued(CONTAINER_OF(link, struct real_listener, link));
+    }
+    close_listeners(l);
 }
 
 /* --- signals ---------------------------------------------------------------------------------- */
@@ -398,7 +433,7 @@ static void stop(struct loop *loop)
 
 static void empty_loop(struct real_loop *l)
 {
-    stop_listening(&l->base);
+    close_listeners(l);
     uv_conn_close_all(l);
     uv_dial_cancel_all(l);
 }
@@ -476,12 +511,10 @@ struct loop *uv_loop_create(void)
     list_init(&l->conns);
     list_init(&l->dirty);
     list_init(&l->drained);
-    list_init(&l->lingering);
     list_init(&l->listeners);
     list_init(&l->signals);
     list_init(&l->resolvers);
     list_init(&l->spare_outboxes);
-    l->linger = (struct timer){.fire = uv_conn_on_linger, .context = l};
     CHECK(uv_loop_init(&l->uv) == 0);
     l->uv.data = l;
     CHECK(uv_prepare_init(&l->uv, &l->end_of_turn) == 0);

@@ -5,10 +5,12 @@
  *      +--------------- it could be made ----------+-----------------------------+
  *
  * Short of space, a member works on in the segment that it has. With no space a leader refuses
- * writes, lets deletes and compactions pass, which make room, and tries once to hand leadership to a
- * member that may have more. A batch for which there is no room at all waits; nothing of it is
- * written, so nothing is acknowledged, and the core sees a disk that hangs (rule E8). Every second
- * it is tried again, so that the member goes on by itself when there is room. */
+ * writes, lets deletes and compactions pass, which make room, and tries once to hand leadership to
+ * a member that may have more (also when it gets it later; only once, for when all are full
+ * somebody must lead, and each new term takes of the room). A batch for which there is no room at
+ * all waits; nothing of it is written, so nothing is acknowledged, and the core is told at once
+ * that the disk hangs (rule E8). Every second it is tried again, so that the member goes on by
+ * itself when there is room. */
 #include "base/log.h"
 #include "node/node_internal.h"
 
@@ -23,14 +25,21 @@ static void retry_later(struct node *n)
     }
 }
 
+/* Others may have room. */
+static void maybe_hand_over(struct node *n)
+{
+    if (n->no_space && !n->space_hand_over_tried && node_is_leader(n)) {
+        n->space_hand_over_tried = true;
+        node_step(n, &(struct raft_input){.now_ms = node_now(n), .kind = RAFT_INPUT_TRANSFER});
+    }
+}
+
 static void enter_no_space(struct node *n)
 {
     n->no_space = true;
     log_warn("no space for the log: writes are refused, deletes pass room_bytes=%" PRIu64,
              n->write.room_bytes);
-    if (node_is_leader(n)) {
-        node_step(n, &(struct raft_input){.now_ms = node_now(n), .kind = RAFT_INPUT_TRANSFER});
-    }
+    maybe_hand_over(n);
 }
 
 void node_space_on_written(struct node *n)
@@ -47,6 +56,7 @@ void node_space_on_full(struct node *n)
     if (!n->no_space) {
         enter_no_space(n);
     }
+    node_tell_stall(n);
     retry_later(n);
 }
 
@@ -58,6 +68,7 @@ void node_space_on_prepared(struct node *n, bool found_none)
             log_info("there is space for the log again");
             n->is_short_of_space = false;
             n->no_space = false;
+            n->space_hand_over_tried = false;
         }
         return;
     }
@@ -78,6 +89,7 @@ void node_on_space_timer(struct timer *t)
     } else if (n->is_short_of_space) {
         n->prepare_wanted = true; /* the turn that follows begins it */
     }
+    maybe_hand_over(n);
     if (n->is_short_of_space) {
         retry_later(n);
     }

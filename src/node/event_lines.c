@@ -79,6 +79,11 @@ bool node_tell_event(struct node *n, const struct raft_event *e)
                   "not start this member from it again",
                   e->b, e->a, n->options.data_dir);
         break;
+    case RAFT_EVENT_RECOVERED:
+        log_info("what the log had lost is here again: votes and acknowledgements count "
+                 "last=%" PRIu64 " term=%" PRIu64,
+                 e->a, e->b);
+        break;
     case RAFT_EVENT_CONFIG_ROLLED_BACK:
         log_info("a change of the members was undone index=%" PRIu64, e->b);
         break;

@@ -1,8 +1,8 @@
 /* node/forward.c - a write that came to a follower, taken by the leader (rule R15).
  *
- * One hop: who is asked and does not lead refuses. Sent once: it is never repeated, so that it needs
- * no tag to be applied at most once, and when the link ends before the answer its outcome is
- * unknown (rule K1). A refusal of the leader is a refusal: nothing was written. */
+ * One hop: who is asked and does not lead refuses. Sent once: it is never repeated, so that it
+ * needs no tag to be applied at most once, and when the link ends before the answer its outcome
+ * is unknown (rule K1). A refusal of the leader is a refusal: nothing was written. */
 #include "base/codec.h"
 #include "base/mem.h"
 #include "node/node_internal.h"

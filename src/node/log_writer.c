@@ -6,6 +6,7 @@
 #include "node/node_internal.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 /* The core must stay able to lead when one write is slow; past this age it is told (rule E8), past
@@ -23,6 +24,9 @@ static void run_write(struct work *w)
     struct log_write *write = w->context;
     uint64_t begun_us = write->loop->ops->now_us(write->loop);
     write->status = wal_append(write->wal, &write->batch);
+    if (write->status == STATUS_OK && write->recovered) {
+        write->status = wal_recovered(write->wal); /* rule P4: behind what was lost */
+    }
     write->sync_us = write->loop->ops->now_us(write->loop) - begun_us;
     write->wants_prepare = write->status == STATUS_OK && wal_wants_prepare(write->wal);
     write->room_bytes = wal_room_bytes(write->wal);
@@ -91,6 +95,7 @@ void node_write_log(struct node *n, const struct raft_persist *p)
         .count = p->count,
         .commit = p->commit,
     };
+    write->recovered = p->recovered;
     write->wal = n->wal;
     write->loop = n->loop;
     write->in_flight = true;
@@ -104,24 +109,32 @@ void node_write_log_again(struct node *n)
 {
     if (n->write.waits_for_space) {
         n->write.waits_for_space = false;
+        n->write.started_ms = node_now(n); /* how long there was no room says nothing of the disk */
         n->loop->ops->submit(n->loop, &n->write.work);
+    }
+}
+
+void node_tell_stall(struct node *n)
+{
+    if (!n->write.stall_told) {
+        n->write.stall_told = true;
+        node_step(n, &(struct raft_input){.now_ms = node_now(n), .kind = RAFT_INPUT_STALLED});
     }
 }
 
 void node_check_stall(struct node *n)
 {
-    if (!n->write.in_flight) {
+    if (!n->write.in_flight || n->write.waits_for_space) {
         return;
     }
     uint64_t age_ms = node_now(n) - n->write.started_ms;
-    if (age_ms > STALL_HARD_LIMIT_MS && !n->no_space) {
+    if (age_ms > STALL_HARD_LIMIT_MS) {
         node_fail(n, 1, "the disk has not answered for %d s", STALL_HARD_LIMIT_MS / 1000);
     } else if (age_ms > STALL_ELECTION_TIMEOUTS * n->options.election_timeout_ms &&
                !n->write.stall_told) {
-        n->write.stall_told = true;
         n->figures.stalls++;
         log_warn("the disk does not answer age_ms=%" PRIu64, age_ms);
-        node_step(n, &(struct raft_input){.now_ms = node_now(n), .kind = RAFT_INPUT_STALLED});
+        node_tell_stall(n);
     }
 }
 
@@ -150,10 +163,17 @@ static void done_load(struct work *w)
     struct node *n = CONTAINER_OF(w, struct node, load.work);
     struct log_load *load = &n->load;
     load->in_flight = false;
-    if (load->status != STATUS_OK) {
+    if (load->status == STATUS_CORRUPT) {
+        char what[DAMAGE_TEXT_SIZE];
+        snprintf(what, sizeof(what), "entries from %" PRIu64 " on cannot be read back",
+                 load->first + load->count);
+        node_on_damage(n, what);
+    }
+    if (load->status != STATUS_OK && load->status != STATUS_CORRUPT) {
         node_fail(n, 1, "cannot read the log at entry %" PRIu64 ": %s", load->first,
                   status_text(load->status));
     } else {
+        /* What was read before the damage is sound; the core asks again for the rest. */
         struct raft_input input = {.now_ms = node_now(n), .kind = RAFT_INPUT_LOADED};
         input.loaded.first = load->first;
         input.loaded.entries = load->entries;

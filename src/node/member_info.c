@@ -17,6 +17,9 @@ const char *node_role_name(const struct node *n)
     if (n->raft == NULL) {
         return NULL;
     }
+    if (n->agreement.is_quarantined) {
+        return "quarantined";
+    }
     if (!membership_votes(&n->config, n->self) && raft_role(n->raft) != RAFT_LEADER) {
         return "learner"; /* also when it is not named: it has no vote */
     }
@@ -120,6 +123,8 @@ void node_status_get(const struct node *n, struct node_status *status)
     status->applied_index = n->applied;
     status->last_index = raft_last(n->raft).index;
     status->no_quorum = node_lacks_quorum(n);
+    status->recovering = raft_is_recovering(n->raft);
+    status->no_space = n->no_space;
     if (node_is_leader(n)) {
         status->leader_contact_ms = 0;
     } else if (n->leader_contact_ms != 0) {
@@ -186,7 +191,11 @@ uint32_t node_ready_checks(const struct node *n, struct node_check checks[NODE_C
     add_check(checks, &count, "caught-up", caught_up, text);
     add_check(checks, &count, "disk-space", !n->no_space,
               "no space for the log: writes are refused, deletes pass");
-    bool disk_ok = !n->write.stall_told || !n->write.in_flight;
+    add_check(checks, &count, "recovered", n->raft == NULL || !raft_is_recovering(n->raft),
+              "the log was damaged: what was lost comes from the others");
+    add_check(checks, &count, "agreement", !n->agreement.is_quarantined,
+              "quarantined: its state differs from that of the others");
+    bool disk_ok = !n->write.stall_told || !n->write.in_flight || n->write.waits_for_space;
     add_check(checks, &count, "disk", disk_ok, "the disk does not answer");
     return count;
 }

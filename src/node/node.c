@@ -229,6 +229,12 @@ static void on_note(void *context, struct uuid from, enum peer_note kind, struct
     case PEER_NOTE_OLD_COPY:
         node_on_accused(n, body);
         break;
+    case PEER_NOTE_DIGEST:
+        node_digest_on_told(n, from, body);
+        break;
+    case PEER_NOTE_ODD:
+        node_digest_on_odd(n, from, body);
+        break;
     }
 }
 
@@ -335,6 +341,9 @@ static void apply_committed(struct node *n, raft_index to)
         CHECK(entry != NULL);
         apply_entry(n, n->applied + 1, entry);
         n->applied++;
+        if (n->applied % DIGEST_EVERY == 0) {
+            node_digest_on_applied(n);
+        }
     }
     struct raft_input input = {.now_ms = node_now(n), .kind = RAFT_INPUT_APPLIED};
     input.index = n->applied;
@@ -454,7 +463,9 @@ static void turn_raft(struct node *n)
     n->turn_wanted |= kv_compact_step(n->kv, COMPACTION_STEP);
     node_maybe_prepare_log(n);
     node_snapshots_on_turn(n);
+    node_rebuild_on_turn(n);
     node_update_hello(n);
+    node_damage_on_turn(n);
 }
 
 void node_turn(struct node *n)
@@ -511,6 +522,7 @@ void node_start_raft(struct node *n, const struct raft_restored *restored)
     }
     n->raft = raft_create(&options, &with_config, node_now(n));
     node_members_on_turn(n);
+    node_scrub_start(n);
     node_snapshots_start(n);
 }
 
@@ -588,6 +600,7 @@ static void init_timers(struct node *n)
     n->compaction_timer = (struct timer){.fire = on_compaction_timer, .context = n};
     n->seal_timer = (struct timer){.fire = node_on_seal_timer, .context = n};
     n->space_timer = (struct timer){.fire = node_on_space_timer, .context = n};
+    n->damage_timer = (struct timer){.fire = node_on_damage_timer, .context = n};
 }
 
 /* Once founded, the roster counts and not --peers (contract); a difference is worth a word. */
@@ -686,7 +699,7 @@ static void stop_timers(struct node *n)
 {
     struct timer *const timers[] = {&n->raft_timer,     &n->request_timer,  &n->compaction_timer,
                                     &n->founding_timer, &n->shutdown_timer, &n->seal_timer,
-                                    &n->joining.timer,  &n->space_timer};
+                                    &n->joining.timer,  &n->space_timer,    &n->damage_timer};
     for (size_t i = 0; i < sizeof(timers) / sizeof(timers[0]); i++) {
         n->loop->ops->timer_stop(n->loop, timers[i]);
     }
@@ -707,6 +720,8 @@ void node_destroy(struct node *n)
         return;
     }
     stop_timers(n);
+    node_scrub_destroy(n);
+    node_rebuild_destroy(n);
     node_forwards_destroy(n);
     if (n->peers != NULL) {
         peers_destroy(n->peers);

@@ -48,8 +48,8 @@ struct node_options {
     /* The other founding members; own URL among them is dropped. */
     const char *const *peers;
     uint32_t peer_count;
-    /* Any members of the cluster that this one wants to join; excludes `peers`. Ignored once it is a
-     * member. */
+    /* Any members of the cluster that this one wants to join; excludes `peers`. Ignored once it
+     * is a member. */
     const char *const *join;
     uint32_t join_count;
     /* The cluster's secret, any bytes; empty = none. */
@@ -181,7 +181,8 @@ struct node_status {
     char url[LIMIT_URL_BYTES]; /* own, advertised */
     bool founding;
     struct uuid cluster; /* zero while founding */
-    /* "leader", "follower", "candidate", "learner", "quarantined"; NULL while founding or joining */
+    /* "leader", "follower", "candidate", "learner", "quarantined"; NULL while founding or
+     * joining */
     const char *role;
     bool joining;    /* not a member yet: --join */
     bool recovering; /* rule P4: what its disk lost comes from the others */
@@ -194,8 +195,8 @@ struct node_status {
     uint64_t applied_index;
     uint64_t last_index;
     uint64_t uptime_ms;
-    /* voters and learners of the active configuration, self first, then by name; while founding: self
-     * and those reached */
+    /* voters and learners of the active configuration, self first, then by name; while founding:
+     * self and those reached */
     uint32_t member_count;
     struct node_member members[LIMIT_MEMBERS];
     bool shutting_down;
@@ -253,16 +254,16 @@ struct node_membership {
 void node_membership_get(const struct node *n, struct node_membership *m);
 
 enum node_change_kind {
-    /* `name` may join as `url` (by --join), as a learner first; promoted when it has caught up unless
-     * `learner`. OK as soon as the invitation is committed. */
+    /* `name` may join as `url` (by --join), as a learner first; promoted when it has caught up
+     * unless `learner`. OK as soon as the invitation is committed. */
     NODE_CHANGE_ADD,
     /* Whatever it is: voter, learner, invited; also the leader (rule C5). OK once the configuration
      * without it is committed. */
     NODE_CHANGE_REMOVE,
     /* A learner becomes a voter. BEHIND: it has not caught up (rule C4). */
     NODE_CHANGE_PROMOTE,
-    /* Its disk is lost: a new incarnation of the name may join, at `url` (empty = the same), and takes
-     * its place in one joint change once it has caught up (rules C4b, C7). */
+    /* Its disk is lost: a new incarnation of the name may join, at `url` (empty = the same), and
+     * takes its place in one joint change once it has caught up (rules C4b, C7). */
     NODE_CHANGE_REPLACE,
 };
 struct node_change {
@@ -388,6 +389,6 @@ struct node_check {
     bool ok;
     char detail[256];
 };
-#define NODE_CHECKS_MAX 10
+#define NODE_CHECKS_MAX 12
 /* Every readiness check; returns how many. */
 uint32_t node_ready_checks(const struct node *n, struct node_check checks[NODE_CHECKS_MAX]);

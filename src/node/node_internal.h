@@ -2,7 +2,7 @@
  *
  * Reading order: restart.c (what the disk says), forming.c (founding), joining.c, node.c (the
  * turn), log_writer.c (the log thread), snapshots.h (the state as files), write_queue.c and
- * read_queue.c (who waits for what), leadership.c, members.c (who belongs to the cluster),
+ * read_queue.c (who waits for what), leadership.c, active_members.c (who belongs to the cluster),
  * changes.c, admission.c, old_copy.c, survey.c, member_info.c (what is told about it). */
 #pragma once
 
@@ -14,12 +14,16 @@
 #include "node/peers.h"
 #include "node/roster.h"
 #include "node/snapshots.h"
+#include "node/state_check.h"
 #include "raft/raft.h"
 #include "wal/disk.h"
 #include "wal/wal.h"
 
 /* The record (wal.h) that holds struct identity. */
 #define IDENTITY_RECORD "identity"
+
+/* What was found, and where. */
+#define DAMAGE_TEXT_SIZE 256
 
 /* One write of the log under way on the log thread. */
 struct log_write {
@@ -35,6 +39,7 @@ struct log_write {
     uint64_t disk_bytes;
     bool in_flight;
     bool waits_for_space; /* in flight, and handed to the log again when there may be room */
+    bool recovered;       /* rule P4: with it, what the log had lost is here again */
     uint64_t started_ms;
     uint64_t sync_us; /* of the last one, by the log thread's clock */
     bool stall_told;  /* rule E8: the core knows */
@@ -174,6 +179,13 @@ struct node {
     bool is_short_of_space; /* the next segment could not be made */
     bool no_space;          /* and little is left of this one */
     struct timer space_timer;
+    bool space_hand_over_tried; /* since then */
+    /* Rule P13: found while running; leadership goes, then this member. Empty = none. */
+    char damage[DAMAGE_TEXT_SIZE];
+    struct timer damage_timer;
+    struct scrub scrub;
+    struct agreement agreement;
+    struct rebuild rebuild;
     struct identity_save save;
 
     struct timer raft_timer;
@@ -264,7 +276,7 @@ void node_joining_text(const struct node *n, char *text, size_t size);
 /* --- admission.c: those that let it in, by the leader */
 void node_admission_on_ask(struct node *n, struct uuid from, struct slice body);
 
-/* --- members.c */
+/* --- active_members.c */
 /* Take over the configuration in force, if it changed; every turn. */
 void node_members_on_turn(struct node *n);
 /* Dial whom it names. */
@@ -311,6 +323,38 @@ void node_on_seal_timer(struct timer *t);
 void node_write_log_again(struct node *n);
 /* Rules P17, E8: tell the core when a write hangs. */
 void node_check_stall(struct node *n);
+/* Tell it now, once for each write. */
+void node_tell_stall(struct node *n);
+
+/* --- disk_damage.c: rules P4, P6, P13 */
+/* wal_open; a damaged log of a founded member is salvaged, in the hope for the others. */
+enum status MUST_CHECK node_open_log(struct node *n, const struct wal_options *options,
+                                     char **detail);
+/* The core was made from a log that is recovering: CORRUPT when there is nobody to recover from. */
+enum status MUST_CHECK node_check_recovery(const struct node *n, char **detail);
+/* What must not be started any more: a new string for *detail, with what is there in it. */
+void node_explain_lost_promise(const struct node *n, char **detail);
+/* Damage was found while running, and `what` says where: hand leadership over, then end. */
+void node_on_damage(struct node *n, const char *what);
+/* The end, when the time has come. */
+void node_damage_on_turn(struct node *n);
+void node_on_damage_timer(struct timer *t);
+
+/* --- scrub.c */
+void node_scrub_start(struct node *n);
+void node_scrub_destroy(struct node *n);
+
+/* --- agreement.c */
+/* Requires: n->applied is a multiple of DIGEST_EVERY. */
+void node_digest_on_applied(struct node *n);
+void node_digest_on_told(struct node *n, struct uuid from, struct slice body);
+void node_digest_on_odd(struct node *n, struct uuid from, struct slice body);
+/* The state is another one, and right: made anew, or that of a leader's snapshot. */
+void node_quarantine_end(struct node *n);
+
+/* --- rebuild.c */
+void node_rebuild_on_turn(struct node *n);
+void node_rebuild_destroy(struct node *n);
 
 /* --- disk_space.c */
 /* Making the next segment succeeded, or found no space. */

@@ -23,6 +23,10 @@ void node_words_of_end(const struct node *n, char *text, size_t size)
             ", and %s is of no use any more. To come back as a new member: an empty --data and "
             "--join",
             n->name, n->identity.end_index, n->options.data_dir);
+    } else if (n->identity.end == IDENTITY_UNFINISHED) {
+        snprintf(text, size,
+                 "%s holds a backup whose restoring was broken off: empty it and restore again",
+                 n->options.data_dir);
     } else {
         snprintf(
             text, size,
@@ -39,7 +43,7 @@ enum status node_count_boot(struct node *n, char **detail)
         char words[1024];
         node_words_of_end(n, words, sizeof(words));
         *detail = mem_strdup(words);
-        return n->identity.end == IDENTITY_REMOVED ? STATUS_CONFLICT : STATUS_CORRUPT;
+        return n->identity.end == IDENTITY_OLD_COPY ? STATUS_CORRUPT : STATUS_CONFLICT;
     }
     n->identity.boots++;
     buf_clear(&n->scratch);

@@ -493,6 +493,9 @@ void peers_set_hello(struct peers *p, const struct peer_hello *hello)
             send_hello(l);
         }
     }
+    for (uint32_t i = 0; changed && i < p->peer_count; i++) {
+        maybe_dial_bulk(p->table[i]); /* from now on this member may have one */
+    }
     dial_all(p);
 }
 

@@ -49,8 +49,10 @@ enum peer_note {
     PEER_NOTE_JOIN_REPLY,
     PEER_NOTE_REMOVED,
     PEER_NOTE_OLD_COPY,
-    PEER_NOTE_FORWARD_ASK, /* rule R15: a write for the leader; of any size, see peers_send_long_note */
+    PEER_NOTE_FORWARD_ASK, /* rule R15: a write for the leader, by peers_send_long_note */
     PEER_NOTE_FORWARD_REPLY,
+    PEER_NOTE_DIGEST, /* rule P15b: agreement.c has both */
+    PEER_NOTE_ODD,
 };
 
 struct peers_events {
@@ -100,8 +102,8 @@ void peers_send_note(struct peers *p, struct uuid to, enum peer_note kind, struc
 /* A note of up to LIMIT_ENTRY_BYTES, in order behind appends. False: it was not taken, nothing
  * leaves. */
 bool peers_send_long_note(struct peers *p, struct uuid to, enum peer_note kind, struct slice body);
-/* A message of type FRAME_SNAPSHOT_*, on the bulk link; those that are no pieces go on the raft link
- * when that is the only one. False: there is no link for it, or too much waits; it is gone. */
+/* A message of type FRAME_SNAPSHOT_*, on the bulk link; those that are no pieces go on the raft
+ * link when that is the only one. False: there is no link for it, or too much waits; it is gone. */
 bool peers_send_snapshot(struct peers *p, struct uuid to, uint8_t type, struct slice body);
 
 bool peers_is_up(const struct peers *p, struct uuid peer);

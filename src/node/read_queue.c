@@ -40,6 +40,9 @@ static uint64_t leader_silence_ms(const struct node *n)
     if (node_is_leader(n)) {
         return 0;
     }
+    if (raft_is_recovering(n->raft)) {
+        return UINT64_MAX; /* it hears the leader, and may have lost what that had said */
+    }
     return n->leader_contact_ms == 0 ? UINT64_MAX : node_now(n) - n->leader_contact_ms;
 }
 
@@ -62,6 +65,10 @@ void node_read_start(struct node *n, struct node_read *r)
     if (n->raft == NULL || n->dead || n->stopped) {
         finish(r,
                r->consistency == NODE_STALE && r->max_lag_ms == 0 ? STATUS_OK : STATUS_NOT_LEADER);
+        return;
+    }
+    if (n->agreement.is_quarantined) {
+        finish(r, STATUS_BEHIND);
         return;
     }
     if (n->read_count >= LIMIT_WAITING_REQUESTS) {

@@ -69,6 +69,9 @@ enum status node_load_identity(struct node *n, char **detail)
             *detail = mem_strdup("the \"" IDENTITY_RECORD "\" file cannot be read");
         }
     }
+    if (s == STATUS_CORRUPT) {
+        node_explain_lost_promise(n, detail);
+    }
     blob_unref(content);
     n->self = uuid_short(n->identity.incarnation);
     return s == STATUS_OK ? node_count_boot(n, detail) : s;
@@ -295,7 +298,7 @@ enum status node_recover(struct node *n, char **detail)
                                   .first_segment_bytes = n->options.first_segment_bytes,
                                   .segment_bytes = n->options.segment_bytes,
                                   .must_exist = n->identity.phase != FOUNDING_FRESH};
-    enum status s = wal_open(&options, &n->wal, detail);
+    enum status s = node_open_log(n, &options, detail);
     if (s != STATUS_OK) {
         return s;
     }
@@ -316,7 +319,8 @@ enum status node_recover(struct node *n, char **detail)
     }
     if (s == STATUS_OK) {
         start_core(n, &state, &r);
-        if (state.last > 0) {
+        s = state.recovering ? node_check_recovery(n, detail) : STATUS_OK;
+        if (s == STATUS_OK && state.last > 0) {
             log_info("recovered term=%" PRIu64 " last=%" PRIu64 " applied=%" PRIu64
                      " snapshot=%" PRIu64 " in_ms=%" PRIu64,
                      state.term, state.last, n->applied, n->snapshots.newest.index,

@@ -230,7 +230,7 @@ enum status identity_decode(struct slice bytes, struct identity *id)
     id->end_index = get_u64(&in);
     roster_decode(&in, &id->joined);
     id->joined_index = get_u64(&in);
-    in.bad |= phase > FOUNDING_FOUNDED || end > IDENTITY_OLD_COPY;
+    in.bad |= phase > FOUNDING_FOUNDED || end > IDENTITY_UNFINISHED;
     id->phase = (enum founding_phase)(in.bad ? FOUNDING_FRESH : phase);
     id->end = (enum identity_end)(in.bad ? IDENTITY_GOES_ON : end);
     if (!reader_done(&in) || !identity_is_sound(id)) {

@@ -33,6 +33,8 @@ enum identity_end {
     IDENTITY_GOES_ON = 0,
     IDENTITY_REMOVED = 1,  /* rule C6: its member was removed from the cluster */
     IDENTITY_OLD_COPY = 2, /* rule C7: the others know a later state of it */
+    /* A backup was being restored into it (node/restore.h). */
+    IDENTITY_UNFINISHED = 3,
 };
 
 /* What rule G0 makes durable before any byte goes to a peer. */

@@ -4,7 +4,8 @@
  *   idle -> walking -> verifying -> finishing -> idle        (discarding: on failure, or aborted)
  *
  * walking: every turn takes a small step of the store's walk into `filling`; whole chunks go to the
- * log thread, one at a time, so that a write of the log waits for one chunk at most. */
+ * log thread, one at a time, so that a write of the log waits for one chunk at most, and while
+ * there are writes, half of the time for none. */
 #include "base/check.h"
 #include "base/log.h"
 #include "node/node_internal.h"
@@ -46,6 +47,7 @@ static void close_file(struct snapshot_take *t)
 static void run_take(struct work *w)
 {
     struct snapshot_take *t = w->context;
+    uint64_t begun_us = t->loop->ops->now_us(t->loop);
     t->status = STATUS_OK;
     switch (t->phase) {
     case TAKE_WALKING:
@@ -66,6 +68,7 @@ static void run_take(struct work *w)
     case TAKE_IDLE:
         break;
     }
+    t->took_us = t->loop->ops->now_us(t->loop) - begun_us;
 }
 
 /* --- on the loop ------------------------------------------------------------------------------ */
@@ -77,6 +80,7 @@ static void submit(struct node *n, enum take_phase phase)
     struct snapshot_take *t = &n->snapshots.take;
     CHECK(!t->in_flight);
     t->phase = phase;
+    t->loop = n->loop;
     t->in_flight = true;
     t->work = (struct work){.run = run_take, .done = done_take, .context = t};
     n->loop->ops->submit(n->loop, &t->work);
@@ -117,6 +121,21 @@ static void complete(struct node *n)
     node_snapshot_add(n, t->id);
 }
 
+static void on_pause_end(struct timer *timer)
+{
+    (void)timer; /* and a turn follows */
+}
+
+/* While clients write, the log thread is theirs for as long as a chunk took. */
+static void pause_for_writes(struct node *n)
+{
+    struct snapshot_take *t = &n->snapshots.take;
+    if (t->took_us >= 500 && (n->write.in_flight || n->write_count > 0)) {
+        t->pause.fire = on_pause_end;
+        n->loop->ops->timer_start(n->loop, &t->pause, node_now(n) + (t->took_us + 500) / 1000);
+    }
+}
+
 static void done_take(struct work *w)
 {
     struct node *n = CONTAINER_OF(w, struct node, snapshots.take.work);
@@ -137,10 +156,10 @@ static void done_take(struct work *w)
         fail(n, t->status);
         return;
     }
-    if (t->phase == TAKE_VERIFYING) {
-        submit(n, t->verified ? TAKE_FINISHING : TAKE_VERIFYING);
-    } else if (t->phase == TAKE_FINISHING) {
+    if (t->phase == TAKE_FINISHING) {
         complete(n);
+    } else {
+        pause_for_writes(n);
     }
 }
 
@@ -216,7 +235,7 @@ static bool may_begin(const struct node *n)
     const struct snapshot_take *t = &n->snapshots.take;
     return t->phase == TAKE_IDLE && !t->in_flight && !n->shutting_down &&
            node_now(n) >= t->again_ms && !n->snapshots.compaction.files_wanted &&
-           !node_arrival_is_active(n);
+           !node_arrival_is_active(n) && !n->agreement.is_quarantined;
 }
 
 /* One small step of the walk; false: the log thread has to catch up first. */
@@ -259,12 +278,17 @@ void node_take_on_turn(struct node *n)
     if (may_begin(n) && is_due(n)) {
         begin(n);
     }
-    if (t->phase != TAKE_WALKING || t->aborted) {
+    if (t->aborted) {
         return;
     }
-    n->turn_wanted |= walk(t);
-    if (!t->in_flight) {
-        hand_over(n);
+    bool may_work = !t->in_flight && t->pause.slot == 0;
+    if (t->phase == TAKE_WALKING) {
+        n->turn_wanted |= walk(t);
+        if (may_work) {
+            hand_over(n);
+        }
+    } else if (t->phase == TAKE_VERIFYING && may_work) {
+        submit(n, t->verified ? TAKE_FINISHING : TAKE_VERIFYING);
     }
 }
 
@@ -292,6 +316,7 @@ void node_take_abort(struct node *n)
 void node_take_destroy(struct node *n)
 {
     struct snapshot_take *t = &n->snapshots.take;
+    n->loop->ops->timer_stop(n->loop, &t->pause);
     kv_export_end(t->export);
     close_file(t);
     buf_deinit(&t->meta);

@@ -66,6 +66,7 @@ bool node_snapshots_on_frame(struct node *n, struct uuid from, uint8_t type, str
 void node_snapshots_restore(struct node *n, struct entry_id id)
 {
     node_arrival_restore(n, id);
+    node_quarantine_end(n);
     struct raft_input input = {.now_ms = node_now(n), .kind = RAFT_INPUT_APPLIED};
     input.index = n->applied;
     node_step(n, &input);

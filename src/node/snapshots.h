@@ -64,9 +64,12 @@ struct snapshot_take {
     struct kv_export *export;
     bool walked;        /* the export is at its end */
     struct buf filling; /* from the walk */
+    struct timer pause; /* runs: the log thread is left to the writes */
     /* From here on the log thread's while in_flight. */
     bool in_flight;
     struct work work;
+    struct loop *loop; /* for its clock */
+    uint64_t took_us;
     struct disk *disk;
     struct uuid cluster;
     struct buf meta;

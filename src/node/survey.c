@@ -22,7 +22,8 @@ static void finish(struct node_survey *s)
     s->done(s);
 }
 
-static const char *const role_names[] = {"leader", "follower", "candidate", "learner"};
+static const char *const role_names[] = {"leader", "follower", "candidate", "learner",
+                                         "quarantined"};
 
 /* Roles travel as text; only those that we know become static strings. */
 static const char *known_role(struct slice text)

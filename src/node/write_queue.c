@@ -47,7 +47,7 @@ static enum status refuse(const struct node *n, const struct kv_command *c)
     if (n->shutting_down || !node_is_leader(n)) {
         return STATUS_NOT_LEADER;
     }
-    if (raft_is_transferring(n->raft)) {
+    if (raft_is_transferring(n->raft) || n->agreement.is_quarantined) {
         return STATUS_BUSY;
     }
     if (node_lacks_quorum(n)) {

@@ -17,6 +17,9 @@
 struct disk;
 struct disk_file;
 
+/* What `lock` leaves in the directory. */
+#define DISK_LOCK_FILE "LOCK"
+
 struct disk_ops {
     /* Open, and create when `create`; an existing file keeps its content. What is read from then on
      * is what the medium has: what a process before us wrote is synced first, and what it wrote in

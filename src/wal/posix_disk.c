@@ -21,7 +21,6 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define LOCK_FILE          "LOCK"
 #define DIR_MODE           0700
 #define FILE_MODE          0600
 #define WRITE_VECTORS_MAX  1024 /* IOV_MAX of Linux and macOS */
@@ -323,14 +322,14 @@ static enum status posix_lock(struct disk *d)
 {
     struct posix_disk *disk = disk_of(d);
     CHECK(disk->lock_fd < 0);
-    int fd = openat(disk->dir_fd, LOCK_FILE, O_RDWR | O_CREAT | O_CLOEXEC, FILE_MODE);
+    int fd = openat(disk->dir_fd, DISK_LOCK_FILE, O_RDWR | O_CREAT | O_CLOEXEC, FILE_MODE);
     if (fd < 0) {
-        return failed("open", disk->path, LOCK_FILE);
+        return failed("open", disk->path, DISK_LOCK_FILE);
     }
     char pid[PID_TEXT_SIZE] = "";
     if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
         bool is_busy = errno == EWOULDBLOCK;
-        enum status status = is_busy ? STATUS_BUSY : failed("flock", disk->path, LOCK_FILE);
+        enum status status = is_busy ? STATUS_BUSY : failed("flock", disk->path, DISK_LOCK_FILE);
         if (is_busy && pread(fd, pid, sizeof pid - 1, 0) >= 0) {
             pid[strcspn(pid, "\n")] = '\0';
             log_error("data directory is in use path=%s pid=%s", disk->path, pid);
@@ -340,7 +339,7 @@ static enum status posix_lock(struct disk *d)
     }
     int size = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
     if (ftruncate(fd, 0) != 0 || pwrite(fd, pid, (size_t)size, 0) != size) {
-        enum status status = failed("write", disk->path, LOCK_FILE);
+        enum status status = failed("write", disk->path, DISK_LOCK_FILE);
         (void)close(fd);
         return status;
     }

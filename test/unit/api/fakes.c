@@ -8,6 +8,7 @@
 
 struct api *fake_api;
 uint32_t fake_chunks_room;
+uint64_t fake_waited_ms;
 
 /* --- the loop: a clock ------------------------------------------------------------------------ */
 
@@ -144,6 +145,7 @@ static void restart(struct api_options options)
     }
     options.loop = &fake_loop;
     options.node = &fake_node;
+    options.request_timeout_ms = FAKE_TIMEOUT_MS;
     options.value_bytes_max = LIMIT_VALUE_BYTES_DEFAULT;
     options.loop_utilisation = utilisation;
     fake_api = api_create(&options);
@@ -165,6 +167,7 @@ int fake_setup(void **state)
     (void)state;
     fake_node_init();
     fake_chunks_room = UINT32_MAX;
+    fake_waited_ms = 0;
     clock_ms = 1000000;
     fake_restart(NULL, NODE_ACK_QUORUM);
     return 0;
@@ -226,6 +229,7 @@ struct asked *ask(const char *method, const char *target, const char *headers, s
     a->http.path = slice_of(target, path_size);
     a->http.query = mark != NULL ? slice_str(mark + 1) : slice_of(NULL, 0);
     a->http.body = body;
+    a->http.arrived_ms = clock_ms - fake_waited_ms;
     add_headers(a, headers);
     const struct http_handler *handler = api_handler(fake_api);
     handler->on_request(handler->context, &a->http);

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #define FAKE_HEADERS_MAX 8
+#define FAKE_TIMEOUT_MS  2000
 
 /* One request and what came back. */
 struct asked {
@@ -32,6 +33,8 @@ struct asked {
 extern struct api *fake_api;
 /* Streams are told to stop after so many chunks until fake_writable. */
 extern uint32_t fake_chunks_room;
+/* The next requests have waited so long, of FAKE_TIMEOUT_MS, before they are told. */
+extern uint64_t fake_waited_ms;
 
 int fake_setup(void **state);
 int fake_teardown(void **state);

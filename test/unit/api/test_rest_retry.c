@@ -1,4 +1,5 @@
-/* Retries (rule K2b) and writes at a follower (rule R15): Idempotency-Key, --on-follower. */
+/* Retries (rule K2b), changes that come too late (rule K6), and writes at a follower (rule R15):
+ * Idempotency-Key, --on-follower. */
 #include "rest_asserts.h"
 
 #define WRITTEN(key, value, revision)                                                              \
@@ -58,6 +59,29 @@ static void rule_k2b_what_is_no_key_is_refused(void **state)
     CHECK_EACH(rows);
 }
 
+#define TOO_LATE                                                                                   \
+    "{\"error\":\"Waited too long\",\"reason\":\"requests before it on its connection took all "   \
+    "of "                                                                                          \
+    "its time\"}"
+
+static void
+rule_k6_a_change_that_waited_past_its_deadline_is_refused_before_it_is_begun(void **state)
+{
+    (void)state;
+    fake_waited_ms = FAKE_TIMEOUT_MS - 1;
+    check((struct expect){"PUT", "/key/a", NULL, "1", 200, WRITTEN("a", "1", "2")});
+    fake_waited_ms = FAKE_TIMEOUT_MS;
+    static const struct expect rows[] = {
+        {"PUT", "/key/a", NULL, "2", 503, TOO_LATE},
+        {"DELETE", "/key/a", NULL, NULL, 503, TOO_LATE},
+        {"POST", "/step-down", NULL, NULL, 503, TOO_LATE},
+        {"DELETE", "/members/node-2", NULL, NULL, 503, TOO_LATE},
+    };
+    CHECK_EACH(rows);
+    check((struct expect){"GET", "/key/a", NULL, NULL, 200,
+                          "{\"key\":\"a\",\"value\":1,\"nodeRole\":\"leader\",\"revision\":2}"});
+}
+
 static void rule_r15_a_follower_refuses_by_default(void **state)
 {
     (void)state;
@@ -106,6 +130,7 @@ int main(void)
         REST_TEST(rule_k2b_a_retry_gets_the_first_answer_and_changes_nothing),
         REST_TEST(rule_k2b_the_same_key_with_another_request_is_422),
         REST_TEST(rule_k2b_what_is_no_key_is_refused),
+        REST_TEST(rule_k6_a_change_that_waited_past_its_deadline_is_refused_before_it_is_begun),
         REST_TEST(rule_r15_a_follower_refuses_by_default),
         REST_TEST(rule_r15_a_follower_redirects_where_the_leader_is_known),
         REST_TEST(rule_r15_a_follower_forwards_when_told_to),

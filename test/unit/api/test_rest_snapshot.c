@@ -1,4 +1,5 @@
-/* GET /snapshot: a backup streams at the reader's pace, and one that broke off is never a whole one. */
+/* GET /snapshot: a backup streams at the reader's pace, and one that broke off is never a whole
+ * one. */
 #include "rest_asserts.h"
 
 #include <stdlib.h>

@@ -22,7 +22,7 @@
 
 /* --- a scripted server ------------------------------------------------------------------------ */
 
-enum { ANSWER, CUT, CUT_HALF, SILENT };
+enum { ANSWER, CUT, CUT_HALF, CUT_IN_BODY, SILENT };
 
 /* What the server does with one connection. */
 struct scripted {
@@ -111,6 +111,8 @@ static void *serve(void *context)
         }
         if (step->action == CUT_HALF) {
             send_text(fd, "HTTP/1.1 200 OK\r\nContent-Le");
+        } else if (step->action == CUT_IN_BODY) {
+            send_text(fd, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhel");
         } else if (step->action == ANSWER) {
             send_answer(fd, s, step);
         }
@@ -367,6 +369,31 @@ static void a_read_is_repeated_after_anything(void **state)
     script_stop(&good);
 }
 
+static bool count_bytes(void *context, struct slice piece)
+{
+    *(size_t *)context += piece.size;
+    return true;
+}
+
+/* The sink has a part already: to send it all again would make nonsense of it. */
+static void a_stream_is_repeated_until_it_begins_and_not_after(void **state)
+{
+    (void)state;
+    size_t bytes = 0;
+    const struct http_sink sink = {.take = count_bytes, .context = &bytes};
+    const struct client_request r = {.method = "GET", .target = "/snapshot", .sink = &sink};
+    struct script s = {0};
+    SCRIPT(s, {ANSWER, 503, "{\"error\":\"Busy\"}"}, {CUT_HALF, 0, NULL}, GO_ON);
+    assert_int_equal(call(&r, 5000, s.url, NULL), STATUS_OK);
+    script_stop(&s);
+    assert_int_equal(bytes, strlen(OK_BODY));
+    struct script broken = {0};
+    SCRIPT(broken, {CUT_IN_BODY, 0, NULL}, GO_ON);
+    assert_int_equal(call(&r, 5000, broken.url, NULL), STATUS_TIMEOUT);
+    script_stop(&broken);
+    assert_int_equal(broken.request_count, 1);
+}
+
 static void a_read_at_a_frozen_member_goes_to_another(void **state)
 {
     (void)state;
@@ -506,6 +533,7 @@ int main(void)
         cmocka_unit_test(a_write_that_was_definitely_not_done_is_repeated),
         cmocka_unit_test(at_the_deadline_the_last_answer_counts),
         cmocka_unit_test(a_read_is_repeated_after_anything),
+        cmocka_unit_test(a_stream_is_repeated_until_it_begins_and_not_after),
         cmocka_unit_test(a_read_at_a_frozen_member_goes_to_another),
         cmocka_unit_test(rule_k1_k3_a_write_of_unknown_outcome_is_never_sent_again),
         cmocka_unit_test(rule_k3_a_write_cut_off_is_not_sent_to_another_endpoint_either),

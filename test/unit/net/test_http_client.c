@@ -1,6 +1,7 @@
 /* The waiting client, against servers of one canned answer and against our own server. */
 #include "base/check.h"
 #include "base/limits.h"
+#include "base/mem.h"
 #include "net/http.h"
 #include "net/http_client.h"
 #include "net/loop.h"
@@ -150,6 +151,102 @@ static void nothing_sent_and_no_answer_are_told_apart(void **state)
     http_client_destroy(c);
     pthread_join(silent.thread, NULL);
     close(silent.listener);
+}
+
+/* --- bodies that go to a sink ----------------------------------------------------------------- */
+
+struct gathered {
+    size_t bytes;
+    size_t pieces;
+    size_t bytes_max; /* wants no more then; 0 = takes all */
+    bool is_right;
+};
+
+/* Byte i of the long body is 'a' + i % 23. */
+static bool gather(void *context, struct slice piece)
+{
+    struct gathered *g = context;
+    for (size_t i = 0; i < piece.size; i++) {
+        g->is_right = g->is_right && piece.data[i] == 'a' + (g->bytes + i) % 23;
+    }
+    g->bytes += piece.size;
+    g->pieces++;
+    return g->bytes_max == 0 || g->bytes < g->bytes_max;
+}
+
+static char *long_answer(const char *head, size_t body_bytes)
+{
+    size_t head_size = strlen(head);
+    char *text = mem_alloc(head_size + body_bytes + 1);
+    memcpy(text, head, head_size);
+    for (size_t i = 0; i < body_bytes; i++) {
+        text[head_size + i] = (char)('a' + i % 23);
+    }
+    text[head_size + body_bytes] = 0;
+    return text;
+}
+
+static enum status call_with_sink(char *answer, struct gathered *g, struct http_reply *reply)
+{
+    struct canned s = {.answer = answer};
+    struct url u = listen_here(&s.listener);
+    assert_int_equal(pthread_create(&s.thread, NULL, serve_once, &s), 0);
+    struct http_client *c = http_client_create(&u);
+    const struct http_sink sink = {.take = gather, .context = g};
+    const struct http_call call = {.method = "GET",
+                                   .target = "/",
+                                   .timeout_ms = LONG_MS,
+                                   .answer_bytes_max = 1000,
+                                   .sink = &sink};
+    g->is_right = true;
+    enum status status = http_client_call(c, &call, reply);
+    reply->body.size = status == STATUS_OK ? reply->body.size : 0;
+    http_client_destroy(c);
+    pthread_join(s.thread, NULL);
+    close(s.listener);
+    mem_free(answer);
+    return status;
+}
+
+static void a_sink_takes_a_body_beyond_every_bound_in_pieces(void **state)
+{
+    (void)state;
+    struct http_reply reply;
+    struct gathered g = {0};
+    assert_int_equal(
+        call_with_sink(long_answer("HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n", 300000), &g,
+                       &reply),
+        STATUS_OK);
+    assert_int_equal(g.bytes, 300000);
+    assert_true(g.is_right && g.pieces > 1);
+    assert_int_equal(reply.body.size, 0);
+    /* What is no success goes where it always goes. */
+    g = (struct gathered){0};
+    assert_int_equal(
+        call_with_sink(long_answer("HTTP/1.1 503 No\r\nContent-Length: 10\r\n\r\n", 10), &g,
+                       &reply),
+        STATUS_OK);
+    assert_int_equal(reply.http_status, 503);
+    assert_int_equal(reply.body.size, 10);
+    assert_int_equal(g.pieces, 0);
+}
+
+static void a_sink_that_was_cut_off_or_has_enough_is_told_apart(void **state)
+{
+    (void)state;
+    struct http_reply reply;
+    struct gathered g = {0};
+    assert_int_equal(
+        call_with_sink(long_answer("HTTP/1.1 200 OK\r\nContent-Length: 30000\r\n\r\n", 20000), &g,
+                       &reply),
+        STATUS_CLOSED);
+    assert_int_equal(g.bytes, 20000);
+    g = (struct gathered){.bytes_max = 1};
+    assert_int_equal(
+        call_with_sink(long_answer("HTTP/1.1 200 OK\r\nContent-Length: 3000\r\n\r\n", 3000), &g,
+                       &reply),
+        STATUS_IO);
+    assert_int_equal(g.pieces, 1);
 }
 
 /* --- our own server --------------------------------------------------------------------------- */
@@ -336,6 +433,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_the_server_says_comes_back_or_why_not),
         cmocka_unit_test(nothing_sent_and_no_answer_are_told_apart),
+        cmocka_unit_test(a_sink_takes_a_body_beyond_every_bound_in_pieces),
+        cmocka_unit_test(a_sink_that_was_cut_off_or_has_enough_is_told_apart),
         cmocka_unit_test(a_connection_is_kept_and_renewed_when_it_was_lost),
         cmocka_unit_test(row_a23_a_refused_body_is_an_answer_and_not_a_broken_connection),
         cmocka_unit_test(addresses_are_read_as_people_write_them),

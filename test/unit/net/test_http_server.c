@@ -112,6 +112,29 @@ static void answers_leave_in_the_order_of_the_requests(void **state)
     http_world_finish(&w);
 }
 
+static void rule_k6_a_request_that_waits_for_others_keeps_the_time_of_its_arrival(void **state)
+{
+    (void)state;
+    struct world w;
+    http_world_start(&w);
+    struct fake_conn *c = http_world_connect(&w);
+    uint64_t came_ms = w.loop.now_ms;
+    feed(c, "GET /later HTTP/1.1\r\n" HOST "\r\nPUT /later HTTP/1.1\r\n" HOST
+            "Content-Length: 0\r\n\r\nGET /later HTTP/1.1\r\n" HOST "\r\n");
+    fake_loop_pass(&w.loop, 5000, 1000);
+    http_answer(w.waiting[0], 200, NULL, NULL, slice_str(""));
+    assert_int_equal(w.waiting_count, 2); /* the write, which was held back */
+    assert_int_equal(w.waiting[1]->arrived_ms, came_ms);
+    fake_loop_pass(&w.loop, 5000, 1000);
+    http_answer(w.waiting[1], 200, NULL, NULL, slice_str(""));
+    fake_loop_turn(&w.loop);
+    assert_int_equal(w.waiting_count, 3); /* this one was not even looked at */
+    assert_int_equal(w.waiting[2]->arrived_ms, came_ms);
+    feed(c, "GET /later HTTP/1.1\r\n" HOST "\r\n");
+    assert_int_equal(w.waiting[3]->arrived_ms, w.loop.now_ms);
+    http_world_finish(&w);
+}
+
 static void only_so_many_requests_are_in_progress_and_the_rest_waits(void **state)
 {
     (void)state;
@@ -648,55 +671,6 @@ static void connections_beyond_the_limit_are_told_so(void **state)
     http_world_finish(&w);
 }
 
-static void row_f8_draining_closes_idle_connections_and_finishes_busy_ones(void **state)
-{
-    (void)state;
-    struct world w;
-    http_world_start(&w);
-    struct fake_conn *idle = http_world_connect(&w);
-    struct fake_conn *busy = http_world_connect(&w);
-    struct fake_conn *partial = http_world_connect(&w);
-    feed(busy, "GET /later HTTP/1.1\r\n" HOST "\r\n");
-    feed(partial, "GET /a HTTP");
-    http_server_drain(w.server);
-    assert_true(idle->is_closed && idle->was_flushed);
-    assert_false(busy->is_closed || partial->is_closed);
-    http_answer(w.waiting[0], 200, NULL, NULL, slice_str("x"));
-    expect_answers(busy, "200:x!");
-    assert_true(busy->is_closed && busy->was_flushed);
-    feed(partial, "/1.1\r\n" HOST "\r\n");
-    expect_answers(partial, "200:0 GET /a? !");
-    struct fake_conn *late = http_world_connect(&w);
-    assert_true(late->is_closed);
-    fake_loop_turn(&w.loop);
-    assert_int_equal(http_server_connections(w.server), 0);
-    http_world_finish(&w);
-}
-
-static void row_f8_draining_waits_only_for_clients_that_may_not_have_their_answer(void **state)
-{
-    (void)state;
-    struct world w;
-    http_world_start(&w);
-    struct fake_conn *settled = http_world_connect(&w);
-    struct fake_conn *slow = http_world_connect(&w);
-    struct fake_conn *fresh = http_world_connect(&w);
-    feed(settled, "GET /a HTTP/1.1\r\n" HOST "\r\n");
-    expect_answers(settled, "200:0 GET /a? ");
-    fake_loop_turn(&w.loop);
-    feed(slow, "GET /a HTTP/1.1\r\n" HOST "\r\n");
-    slow->taken = slow->sent.size - 1;
-    w.loop.now_ms += 1000;
-    slow->taken = slow->sent.size - 1;
-    feed(fresh, "GET /a HTTP/1.1\r\n" HOST "\r\n");
-    fresh->taken = fresh->sent.size;
-    http_server_drain(w.server);
-    assert_true(settled->is_closed && !settled->was_flushed);
-    assert_true(slow->is_closed && slow->was_flushed);
-    assert_true(fresh->is_closed && fresh->was_flushed);
-    http_world_finish(&w);
-}
-
 static void destroying_the_server_tells_those_who_wait(void **state)
 {
     (void)state;
@@ -717,6 +691,7 @@ int main(void)
         cmocka_unit_test(headers_are_found_whatever_their_case),
         cmocka_unit_test(row_a22_percent_decoding_is_done_once_and_refuses_broken_escapes),
         cmocka_unit_test(answers_leave_in_the_order_of_the_requests),
+        cmocka_unit_test(rule_k6_a_request_that_waits_for_others_keeps_the_time_of_its_arrival),
         cmocka_unit_test(only_so_many_requests_are_in_progress_and_the_rest_waits),
         cmocka_unit_test(a_client_that_takes_no_answers_gets_no_more_requests_read),
         cmocka_unit_test(expect_100_is_answered_before_the_body_and_after_what_came_before),
@@ -741,8 +716,6 @@ int main(void)
         cmocka_unit_test(an_upgrade_hands_the_connection_over_with_what_was_read),
         cmocka_unit_test(an_upgrade_behind_an_unanswered_request_is_a_request),
         cmocka_unit_test(connections_beyond_the_limit_are_told_so),
-        cmocka_unit_test(row_f8_draining_closes_idle_connections_and_finishes_busy_ones),
-        cmocka_unit_test(row_f8_draining_waits_only_for_clients_that_may_not_have_their_answer),
         cmocka_unit_test(destroying_the_server_tells_those_who_wait),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -104,6 +104,8 @@ struct fake_world {
     uint64_t slow_ms[FAKE_HOSTS_MAX][FAKE_HOSTS_MAX];
     void (*tamper)(void *context, struct loop *from, struct buf *piece);
     void *tamper_context;
+    void (*on_enter)(void *context, struct loop *process);
+    void *enter_context;
 };
 
 static inline struct fake_process *fake_of_loop(struct loop *l)

@@ -295,6 +295,13 @@ static bool shares_turn(struct fake_world *w, const struct fake_process *l)
            w->heap[0]->loop == l && rng_chance(&w->rng, w->options.coalesce_percent, 100);
 }
 
+static void enter(struct fake_world *w, struct fake_process *l)
+{
+    if (w->on_enter != NULL && l != NULL) {
+        w->on_enter(w->enter_context, &l->base);
+    }
+}
+
 static void run_event(struct fake_world *w, struct event *e)
 {
     if (is_held(w, e)) {
@@ -308,6 +315,7 @@ static void run_event(struct fake_world *w, struct event *e)
         fake_conn_arrived(e);
     }
     if (e->loop == NULL || !e->loop->dead) {
+        enter(w, e->loop);
         deliver(w, e);
     }
     if (e->loop != NULL && !e->loop->dead && e->kind != EVENT_WORK && !shares_turn(w, e->loop)) {
@@ -341,6 +349,7 @@ static void run_timer(struct fake_world *w, struct fake_process *l)
     w->events_done++;
     mix(w, w->now_ms << 16 ^ 0xff00 ^ l->host_index);
     timer_heap_stop(&l->timers, t);
+    enter(w, l);
     t->fire(t);
     end_turn(l);
 }
@@ -414,6 +423,13 @@ void fake_world_destroy(struct fake_world *w)
 uint64_t fake_world_now(const struct fake_world *w)
 {
     return w->now_ms;
+}
+
+void fake_world_on_enter(struct fake_world *w,
+                         void (*on_enter)(void *context, struct loop *process), void *context)
+{
+    w->on_enter = on_enter;
+    w->enter_context = context;
 }
 
 struct rng *fake_world_rng(struct fake_world *w)

@@ -64,6 +64,9 @@ void fake_world_slow(struct fake_world *w, const char *from, const char *to, uin
 void fake_world_tamper(struct fake_world *w,
                        void (*tamper)(void *context, struct loop *from, struct buf *piece),
                        void *context);
+/* Called whenever something of a process is about to run. */
+void fake_world_on_enter(struct fake_world *w,
+                         void (*on_enter)(void *context, struct loop *process), void *context);
 /* Reset every connection between the two hosts: both ends are told. */
 void fake_world_reset(struct fake_world *w, const char *a, const char *b);
 /* Only the ends on host `a` of its connections with `b` are told: half-open afterwards. */

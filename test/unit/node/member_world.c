@@ -145,7 +145,7 @@ static enum status open_node(struct cluster *c, int i, const char *name, char **
     return node_open(&options, m->loop, fake_disk_as_disk(m->disk), &m->node, detail);
 }
 
-enum status member_try_open(struct cluster *c, int i, const char *name)
+static enum status try_open(struct cluster *c, int i, const char *name, char **why)
 {
     char *detail = NULL;
     enum status s = open_node(c, i, name, &detail);
@@ -154,9 +154,23 @@ enum status member_try_open(struct cluster *c, int i, const char *name)
         node_destroy(c->members[i].node);
         c->members[i].node = NULL;
     }
-    mem_free(detail);
+    if (why != NULL) {
+        *why = detail;
+    } else {
+        mem_free(detail);
+    }
     fake_disk_restart(c->members[i].disk);
     return s;
+}
+
+enum status member_try_open(struct cluster *c, int i, const char *name)
+{
+    return try_open(c, i, name, NULL);
+}
+
+enum status member_refusal(struct cluster *c, int i, char **why)
+{
+    return try_open(c, i, member_names[i], why);
 }
 
 void member_start(struct cluster *c, int i)

@@ -64,6 +64,8 @@ int cluster_add(struct cluster *c, enum member_way way);
 void member_start(struct cluster *c, int i);
 /* Try to open its data directory under that name, and leave at once. */
 enum status member_try_open(struct cluster *c, int i, const char *name);
+/* The same under its own name; *why, which may be NULL, is a new string of what it said. */
+enum status member_refusal(struct cluster *c, int i, char **why);
 /* kill -9, and perhaps the power goes too. */
 void member_stop(struct cluster *c, int i, bool power_loss);
 /* Its data directory as it is now, to put back later: rule C7. Requires: stopped. */

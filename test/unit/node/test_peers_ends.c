@@ -314,6 +314,34 @@ static struct roster founded_by(const struct pair *p)
     return r;
 }
 
+/* Who dials it is settled before the last of the two is founded, or has joined. */
+static void the_link_for_bulk_comes_whoever_is_founded_last(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 8; seed++) {
+        struct fake_options options = narrow;
+        options.seed = seed;
+        pair_open(&pair, &options, "s", "s");
+        struct roster r = founded_by(&pair);
+        member_dial(&pair.a, &pair.b);
+        if (seed % 4 < 2) {
+            member_dial(&pair.b, &pair.a);
+        }
+        fake_world_run(pair.world, 4000);
+        assert_int_equal(fake_world_conns(pair.world, "a", "b"), 1);
+        struct member *order[] = {seed % 2 == 0 ? &pair.a : &pair.b,
+                                  seed % 2 == 0 ? &pair.b : &pair.a};
+        for (int i = 0; i < 2; i++) {
+            order[i]->hello.phase = FOUNDING_FOUNDED;
+            order[i]->hello.roster = r;
+            peers_set_hello(order[i]->peers, &order[i]->hello);
+            fake_world_run(pair.world, 1000);
+        }
+        assert_int_equal(fake_world_conns(pair.world, "a", "b"), 2);
+        pair_close(&pair);
+    }
+}
+
 static void founded_members_have_a_second_link_for_bulk(void **state)
 {
     (void)state;
@@ -370,6 +398,7 @@ int main(void)
         cmocka_unit_test(rule_o1_what_waits_for_a_stopped_member_is_bounded_and_drops_are_told),
         cmocka_unit_test(a_message_without_a_link_is_dropped_and_told),
         cmocka_unit_test(a_long_message_cut_in_the_middle_does_not_disturb_the_next_link),
+        cmocka_unit_test(the_link_for_bulk_comes_whoever_is_founded_last),
         cmocka_unit_test(founded_members_have_a_second_link_for_bulk),
     };
     return cmocka_run_group_tests(tests, quieten_log, NULL);

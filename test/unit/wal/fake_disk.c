@@ -5,12 +5,13 @@
 
 #include <string.h>
 
-#define PAGE_BYTES     4096u
-#define NAME_BYTES     64u
-#define FILES_MAX      256u
-#define INODES_MAX     4096u
-#define FREE_BYTES     (UINT64_C(1) << 40)
-#define DESTROY_CHANCE 2u
+#define PAGE_BYTES      4096u
+#define NAME_BYTES      64u
+#define FILES_MAX       256u
+#define DIR_CHANGES_MAX 1024u
+#define INODES_MAX      4096u
+#define FREE_BYTES      (UINT64_C(1) << 40)
+#define DESTROY_CHANCE  2u
 
 struct image {
     uint8_t *data;
@@ -60,11 +61,12 @@ struct fake_disk {
     struct fake_fault fault;
     bool has_failed;
     struct fake_disk_stats stats;
+    uint64_t capacity; /* 0 = no bound */
     bool locked;
 
     struct directory cache;
     struct directory durable;
-    struct dir_change dir_changes[FILES_MAX];
+    struct dir_change dir_changes[DIR_CHANGES_MAX];
     size_t dir_change_count;
     struct inode *inodes[INODES_MAX];
     size_t inode_count;
@@ -240,7 +242,7 @@ static void apply_dir_change(struct directory *d, const struct dir_change *chang
 static void add_dir_change(struct fake_disk *f, const char *from, const char *to,
                            struct inode *inode)
 {
-    CHECK_CMP(f->dir_change_count, <, FILES_MAX);
+    CHECK_CMP(f->dir_change_count, <, DIR_CHANGES_MAX);
     struct dir_change *change = &f->dir_changes[f->dir_change_count++];
     *change = (struct dir_change){.inode = inode};
     memcpy(change->from, from, strlen(from));
@@ -356,6 +358,18 @@ static void write_bytes(struct inode *inode, uint64_t offset, uint8_t *data, siz
     add_change(inode, offset, data, size);
 }
 
+/* NO_SPACE, with *end cut to what the file may have, when it would grow beyond the disk. */
+static enum status find_room(const struct fake_disk *f, const struct inode *inode, uint64_t *end)
+{
+    uint64_t taken = fake_disk_used_bytes(f);
+    if (f->capacity == 0 || *end <= inode->cache.size ||
+        taken + *end - inode->cache.size <= f->capacity) {
+        return STATUS_OK;
+    }
+    *end = inode->cache.size + (taken < f->capacity ? f->capacity - taken : 0);
+    return STATUS_NO_SPACE;
+}
+
 static enum status fake_write(struct disk_file *file, uint64_t offset, const struct slice *parts,
                               size_t count)
 {
@@ -375,6 +389,11 @@ static enum status fake_write(struct disk_file *file, uint64_t offset, const str
     enum status status = enter(f);
     if (status == STATUS_OK || is_fault(f)) {
         size = status == STATUS_OK ? size : (size_t)rng_below(&f->rng, size + 1);
+        uint64_t end = offset + size;
+        if (find_room(f, inode_of(file), &end) != STATUS_OK) {
+            status = status == STATUS_OK ? STATUS_NO_SPACE : status;
+            size = end > offset ? (size_t)(end - offset) : 0;
+        }
         write_bytes(inode_of(file), offset, bytes, size);
         f->stats.writes++;
         f->stats.written_bytes += size;
@@ -418,6 +437,10 @@ static enum status fake_sync(struct disk_file *file)
 static enum status fake_truncate(struct disk_file *file, uint64_t size)
 {
     enum status status = enter(fake_of(file->disk));
+    uint64_t end = size;
+    if (status == STATUS_OK) {
+        status = find_room(fake_of(file->disk), inode_of(file), &end);
+    }
     if (status == STATUS_OK) {
         add_change(inode_of(file), 0, NULL, (size_t)size);
     }
@@ -491,7 +514,9 @@ static enum status fake_list(struct disk *d, void (*each)(void *context, const c
 
 static enum status fake_free_bytes(struct disk *d, uint64_t *bytes)
 {
-    *bytes = FREE_BYTES;
+    const struct fake_disk *f = fake_of(d);
+    uint64_t taken = fake_disk_used_bytes(f);
+    *bytes = f->capacity == 0 ? FREE_BYTES : taken < f->capacity ? f->capacity - taken : 0;
     return enter(fake_of(d));
 }
 
@@ -568,6 +593,11 @@ void fake_disk_destroy(struct fake_disk *f)
 struct disk *fake_disk_as_disk(struct fake_disk *f)
 {
     return &f->base;
+}
+
+void fake_disk_set_capacity(struct fake_disk *f, uint64_t bytes)
+{
+    f->capacity = bytes;
 }
 
 uint64_t fake_disk_calls(const struct fake_disk *f)

@@ -54,6 +54,10 @@ void fake_disk_fail_at(struct fake_disk *f, struct fake_fault fault);
 /* The fault has happened. */
 bool fake_disk_has_failed(const struct fake_disk *f);
 
+/* What all files take together may not grow beyond it; 0 = no bound. A file that is removed, or cut
+ * short, makes room. */
+void fake_disk_set_capacity(struct fake_disk *f, uint64_t bytes);
+
 struct fake_disk_stats {
     uint64_t writes;
     uint64_t written_bytes;

@@ -1,5 +1,5 @@
-/* node/members.c - follows the configuration in force: whom the links are kept with, who is heard
- * (rule E11), who is told that it was removed (rule C6), who is preferred (rule E10). */
+/* node/active_members.c - follows the configuration in force: whom the links are kept with, who
+ * is heard (rule E11), who is told that it was removed (rule C6), who is preferred (rule E10). */
 #include "node/membership_annex.h"
 
 #include "base/codec.h"

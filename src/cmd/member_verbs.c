@@ -1,5 +1,5 @@
-/* cmd/members.c - who takes part: `members` lists them, `member add|remove|promote|replace` changes
- * them (rules C1 to C9). */
+/* cmd/member_verbs.c - who takes part: `members` lists them, `member add|remove|promote|replace`
+ * changes them (rules C1 to C9). */
 #include "client/json_text.h"
 #include "cmd/client_verb.h"
 #include "cmd/verbs.h"

@@ -1,0 +1,130 @@
+"""SIGTERM of a member with clients: rows F8 and F17."""
+import contextlib
+import http.client
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+from harness import Client, wait_for
+
+CUT = (http.client.HTTPException, OSError)
+
+
+class Writer(threading.Thread):
+    """Writes without a pause on a keep-alive connection, and connects again when it is told to.
+
+    Every request has an outcome: `answers` by status, `refused` before anything was sent, or, what
+    must not happen, `cuts` afterwards. Ends at the first refused dial.
+    """
+
+    def __init__(self, port, name, pause=0.0):
+        super().__init__(daemon=True)
+        self.port, self.label, self.pause = port, name, pause
+        self.answers, self.cuts, self.refused, self.kept = {}, [], 0, 0
+        self.stopping = False
+
+    def run(self):
+        n = 0
+        while self.refused == 0 and not self.stopping:
+            client = Client(self.port)
+            try:
+                client.connection.connect()
+            except OSError:
+                self.refused += 1
+                return
+            with contextlib.closing(client):
+                while not self.stopping:
+                    n += 1
+                    try:
+                        answer = client.request("PUT", f"/key/{self.label}-{n}", str(n))
+                    except CUT as e:
+                        self.cuts.append(repr(e))
+                        break
+                    self.answers[answer.status] = self.answers.get(answer.status, 0) + 1
+                    if answer.headers.get("Connection") == "close":
+                        break
+                    self.kept += 1
+                    time.sleep(self.pause)
+
+
+@pytest.mark.parametrize("pause", [0, 0.05])
+def test_row_f8_every_request_of_a_busy_leader_is_answered_when_it_is_told_to_stop(make_cluster,
+                                                                                  pause):
+    c = make_cluster(3)
+    leader = c.wait_leader()
+    writers = [Writer(leader.port, f"w{i}", pause) for i in range(6)]
+    for w in writers:
+        w.start()
+    wait_for(lambda: all(w.kept > 10 for w in writers), "they write")
+    started = time.monotonic()
+    assert leader.terminate() == 0
+    assert time.monotonic() - started < 3
+    for w in writers:
+        w.join(5)
+    assert [w.cuts for w in writers] == [[]] * len(writers)
+    assert all(set(w.answers) <= {200, 503} for w in writers), [w.answers for w in writers]
+    assert all(w.refused == 1 for w in writers)
+
+
+def test_row_f8_who_asks_during_the_hand_over_hears_that_the_connection_ends(make_cluster):
+    """Nobody takes leadership, so that the hand-over lasts for an election timeout."""
+    c = make_cluster(3, arguments=["--heartbeat-ms", "100", "--election-timeout-ms", "2000"])
+    leader = c.wait_leader()
+    kept = Client(leader.port)
+    assert kept.request("GET", "/ping").headers.get("Connection") is None
+    for m in c.followers(leader):
+        m.freeze()
+    leader.signal(signal.SIGTERM)
+    leader.wait_log("stopping signal=SIGTERM")
+    for client in [kept, Client(leader.port)]:
+        answer = client.request("PUT", "/key/k", "1")
+        assert (answer.status, answer.headers.get("Connection")) == (503, "close")
+        client.close()
+    assert leader.wait_exit(5.0) == 0
+
+
+def test_row_f8_the_same_for_a_follower_that_is_read_from(make_cluster):
+    c = make_cluster(3)
+    follower = c.followers()[0]
+    readers = [Writer(follower.port, f"r{i}") for i in range(6)]
+    for r in readers:
+        r.start()
+    wait_for(lambda: all(r.kept > 10 for r in readers), "they are answered")
+    assert follower.terminate() == 0
+    for r in readers:
+        r.join(5)
+    assert [r.cuts for r in readers] == [[]] * len(readers)
+
+
+@pytest.mark.parametrize("idle_s", [0, 1.5])
+def test_row_f8_connections_that_nobody_uses_are_not_waited_for(make_cluster, idle_s):
+    c = make_cluster(3)
+    leader = c.wait_leader()
+    clients = [Client(leader.port) for _ in range(20)]
+    silent = [socket.create_connection(("127.0.0.1", leader.port)) for _ in range(20)]
+    for client in clients:
+        assert client.request("GET", "/ping").status == 200
+    time.sleep(idle_s)
+    started = time.monotonic()
+    assert leader.terminate() == 0
+    assert time.monotonic() - started < 1
+    for s in [*clients, *silent]:
+        s.close()
+
+
+def test_row_f8_a_client_that_reads_nothing_does_not_hold_a_member_that_stops(make_cluster):
+    c = make_cluster(1)
+    m = c.wait_leader()
+    m.put("big", "x" * 1_000_000)
+    s = socket.create_connection(("127.0.0.1", m.port))
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    s.sendall(b"GET /key/big HTTP/1.1\r\nHost: x\r\n\r\n" * 60)
+    time.sleep(0.3)
+    started = time.monotonic()
+    m.signal(signal.SIGTERM)
+    assert m.wait_exit(5.0) == 0
+    assert time.monotonic() - started < 5
+    s.close()
