@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "lease_plots.h"
 #include "requests.h"
 
 #include <inttypes.h>
@@ -387,8 +388,8 @@ static void draw_churn(struct schedule *s, struct rng *r)
 static void draw_plots(struct schedule *s, struct rng *r)
 {
     static uint32_t (*const plots[])(struct schedule *, struct rng *, uint32_t) = {
-        draw_divergence,  draw_short_reigns, draw_stale_leader,
-        draw_lonely_term, draw_resets,       draw_left_behind};
+        draw_divergence, draw_short_reigns, draw_stale_leader, draw_lonely_term,
+        draw_resets,     draw_left_behind,  draw_late_answers, draw_forgetful_voters};
     enum { PLOTS = sizeof(plots) / sizeof(plots[0]) };
     bool on[PLOTS];
     bool any = false;
