@@ -117,6 +117,7 @@ enum status node_change_start(struct node *n, struct node_change *c)
     }
     c->node = n;
     c->index = 0;
+    c->is_committed = false;
     c->deadline_ms = node_now(n) + n->options.request_timeout_ms;
     n->change_count++;
     list_push_back(&n->changes, &c->link);
@@ -173,15 +174,20 @@ static enum status propose(struct node *n, struct node_change *c)
 }
 
 /* BUSY: not known yet. */
-static enum status outcome(const struct node *n, const struct node_change *c)
+static enum status outcome(const struct node *n, struct node_change *c)
 {
-    raft_term term;
-    bool known = raft_term_at(n->raft, c->index, &term);
     if (raft_commit(n->raft) < c->index) {
         return STATUS_BUSY;
     }
-    if (known && term != c->term) {
-        return STATUS_NOT_LEADER; /* another entry was committed in its place */
+    if (!c->is_committed) {
+        raft_term term;
+        if (!raft_term_at(n->raft, c->index, &term)) {
+            return STATUS_UNKNOWN; /* a snapshot covers it, of whichever entry there */
+        }
+        if (term != c->term) {
+            return STATUS_NOT_LEADER; /* another entry was committed in its place */
+        }
+        c->is_committed = true;
     }
     bool left_joint = n->config_is_committed && n->config_id.index >= c->index &&
                       !membership_is_joint(&n->config);

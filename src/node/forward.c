@@ -131,8 +131,29 @@ void node_forward_on_reply(struct node *n, struct uuid from, struct slice body)
     }
 }
 
+static void forget(struct forwarded *f)
+{
+    list_remove(&f->link);
+    f->node->forwards_in_count--;
+    mem_free(f);
+}
+
+/* Its process may be gone, and the next one counts anew: an answer must not reach that. */
+static void forget_asked_by(struct node *n, struct uuid peer)
+{
+    for (struct list *at = n->forwards_in.next, *next; at != &n->forwards_in; at = next) {
+        next = at->next;
+        struct forwarded *f = CONTAINER_OF(at, struct forwarded, link);
+        if (uuid_equal(f->from, peer)) {
+            node_write_cancel(&f->write);
+            forget(f);
+        }
+    }
+}
+
 void node_forward_on_down(struct node *n, struct uuid peer)
 {
+    forget_asked_by(n, peer);
     struct list lost; /* apart, since a `done` may begin or cancel others */
     list_init(&lost);
     for (struct list *at = n->forwards_out.next, *next; at != &n->forwards_out; at = next) {
@@ -181,13 +202,6 @@ static void reply(struct node *n, struct uuid to, uint64_t number, const struct 
     }
     peers_send_note(n->peers, to, PEER_NOTE_FORWARD_REPLY, buf_slice(&body));
     buf_deinit(&body);
-}
-
-static void forget(struct forwarded *f)
-{
-    list_remove(&f->link);
-    f->node->forwards_in_count--;
-    mem_free(f);
 }
 
 static void on_written(struct node_write *w)

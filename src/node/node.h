@@ -285,6 +285,7 @@ struct node_change {
     uint64_t deadline_ms;
     uint64_t index;
     uint64_t term;
+    bool is_committed; /* the entry; a joint configuration is still to be left */
 };
 /* On the leader. `done` is called later, never inside; or NOT_LEADER, OVERLOADED, INVALID (name or
  * url), and it is not. */

@@ -386,7 +386,7 @@ enum status MUST_CHECK node_forward_start(struct node *n, struct node_write *w,
                                           const struct kv_command *command);
 void node_forward_on_ask(struct node *n, struct uuid from, struct slice body);
 void node_forward_on_reply(struct node *n, struct uuid from, struct slice body);
-/* What was asked of it has an unknown outcome from now on. */
+/* What was asked of it has an unknown outcome from now on; what it asked of us is not answered. */
 void node_forward_on_down(struct node *n, struct uuid peer);
 void node_forwards_expire(struct node *n, uint64_t now_ms);
 uint64_t node_forwards_deadline(const struct node *n);

@@ -438,8 +438,9 @@ static void on_raft_hello(struct link *l)
         refuse(l, "too many members");
         return;
     }
-    if (peer_is_up(peer) && !uuid_equal(peer->hello.boot, l->hello.boot)) {
-        /* It was started anew; what is left of its former life only looks alive. */
+    if ((peer_is_up(peer) || peer->announced) && !uuid_equal(peer->hello.boot, l->hello.boot)) {
+        /* It was started anew; what is left of its former life only looks alive, and what waits was
+         * meant for that. */
         drop_raft_links(peer, 0);
     }
     if (!put_in_place(peer, l)) {

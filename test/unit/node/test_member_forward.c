@@ -141,6 +141,39 @@ static void rule_k1_silence_ends_in_an_unknown_outcome_at_the_deadline(void **st
     cluster_destroy(c);
 }
 
+/* Its process dies with a write on the way, and the next one asks for another. */
+static void rule_k1_an_answer_is_for_the_process_that_asked(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_settled(29, 3);
+    int leader = cluster_find_leader(c);
+    int follower = follower_of(c);
+    fake_process_stall(c->members[leader].loop, true); /* nothing is answered yet */
+    struct writing first;
+    assert_int_equal(put(c, follower, &first), STATUS_OK);
+    fake_world_run(c->world, 20);
+    node_write_cancel(&first.write);
+    member_stop(c, follower, false);
+    member_start(c, follower);
+    struct writing second;
+    enum status s = STATUS_NOT_LEADER;
+    for (int i = 0; i < ELECTION_MS && s == STATUS_NOT_LEADER; i++) {
+        fake_world_run(c->world, 1);
+        s = put_value(c, follower, &second, slice_str("\"another\""));
+    }
+    assert_int_equal(s, STATUS_OK);
+    fake_world_run(c->world, 20);
+    assert_int_equal(second.answers, 0);
+    fake_process_stall(c->members[leader].loop, false);
+    run_until_answered(c, &second);
+    assert_int_equal(second.write.status, STATUS_OK);
+    struct kv_item item;
+    assert_int_equal(kv_get(node_kv(c->members[leader].node), slice_str("k"), 0, &item), STATUS_OK);
+    assert_int_equal(item.revision, second.write.result.revision);
+    assert_true(slice_equal(item.value, slice_str("\"another\"")));
+    cluster_destroy(c);
+}
+
 static void rule_r15_one_hop_only(void **state)
 {
     (void)state;
@@ -214,6 +247,7 @@ int main(void)
         cmocka_unit_test(without_a_known_leader_nothing_is_sent),
         cmocka_unit_test(rule_k1_the_outcome_is_unknown_when_the_leader_dies_before_its_answer),
         cmocka_unit_test(rule_k1_silence_ends_in_an_unknown_outcome_at_the_deadline),
+        cmocka_unit_test(rule_k1_an_answer_is_for_the_process_that_asked),
         cmocka_unit_test(rule_r15_one_hop_only),
         cmocka_unit_test(a_client_that_goes_away_is_not_answered),
         cmocka_unit_test(rule_o1_a_leader_takes_so_many_forwarded_writes_and_refuses_more),

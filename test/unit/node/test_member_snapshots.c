@@ -465,6 +465,58 @@ static void rule_k1_a_write_that_a_snapshot_covers_has_an_unknown_outcome(void *
     cluster_destroy(c);
 }
 
+static void on_changed(struct node_change *change)
+{
+    *(bool *)change->context = true;
+}
+
+static struct node_change invite(const char *name, bool *done)
+{
+    struct node_change change = {.kind = NODE_CHANGE_ADD, .done = on_changed, .context = done};
+    snprintf(change.name, sizeof(change.name), "%s", name);
+    snprintf(change.url, sizeof(change.url), "http://%s:4000", name);
+    return change;
+}
+
+/* The members did change at that place of the log or after it, but not as was asked. */
+static void rule_k1_a_change_that_a_snapshot_covers_has_an_unknown_outcome(void **state)
+{
+    (void)state;
+    struct cluster *c = settled(62, 3, 8);
+    int old = cluster_find_leader(c);
+    for (int i = 0; i < 3; i++) {
+        if (i != old) {
+            fake_world_cut(c->world, member_hosts[old], member_hosts[i], true);
+        }
+    }
+    bool first_done = false; /* as above, its place is seen to be taken */
+    bool lost_done = false;
+    bool other_done = false;
+    struct node_write first = {.ack = NODE_ACK_QUORUM, .done = on_written, .context = &first_done};
+    struct kv_command command = {.op = KV_PUT, .key = slice_str("k"), .value = slice_str("1")};
+    assert_int_equal(node_write_start(c->members[old].node, &first, &command), STATUS_OK);
+    struct node_change lost = invite("lost", &lost_done);
+    struct node_change other = invite("other", &other_done);
+    assert_int_equal(node_change_start(c->members[old].node, &lost), STATUS_OK);
+    uint64_t before_ms = fake_world_now(c->world);
+    while (cluster_find_leader(c) == old) {
+        fake_world_run(c->world, 10);
+    }
+    put_numbered(c, 0, 1, 10);
+    assert_int_equal(node_change_start(c->members[cluster_find_leader(c)].node, &other), STATUS_OK);
+    put_numbered(c, 1, 80, 10);
+    assert_true(other_done && other.status == STATUS_OK);
+    fake_world_run(c->world, 100);
+    assert_false(lost_done);
+    cluster_heal(c);
+    await_installed(c, old);
+    assert_true(fake_world_now(c->world) - before_ms < REQUEST_TIMEOUT_MS);
+    assert_true(first_done && lost_done);
+    assert_int_equal(lost.status, STATUS_UNKNOWN);
+    cluster_settle(c);
+    cluster_destroy(c);
+}
+
 /* --- a disk that fails ------------------------------------------------------------------------ */
 
 /* Rule S8: whatever call fails, what was acknowledged is there after a restart. */
@@ -700,6 +752,7 @@ int main(void)
         cmocka_unit_test(rule_s6_heartbeats_never_wait_for_a_snapshot),
         cmocka_unit_test(rule_s7_the_file_that_is_sent_stays_while_newer_ones_are_taken),
         cmocka_unit_test(rule_k1_a_write_that_a_snapshot_covers_has_an_unknown_outcome),
+        cmocka_unit_test(rule_k1_a_change_that_a_snapshot_covers_has_an_unknown_outcome),
         cmocka_unit_test(rule_s8_a_snapshot_that_cannot_be_written_loses_nothing),
         cmocka_unit_test(rule_s8_the_next_snapshot_is_tried_after_a_pause),
         cmocka_unit_test(a_backup_has_all_that_was_written_before_it),

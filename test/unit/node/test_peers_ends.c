@@ -127,6 +127,53 @@ static void rule_e6b_the_same_member_started_anew_says_so_in_its_hello(void **st
     pair_close(&pair);
 }
 
+static void lose(void *context, struct loop *from, struct buf *piece)
+{
+    if (from == context) {
+        buf_clear(piece);
+    }
+}
+
+/* B closed the only link that A has up, for a better one, and dies before its hello on that is
+ * heard: what waits then is for the process that is gone. */
+static bool started_anew_between_two_links(uint64_t seed)
+{
+    pair_open(&pair, &(struct fake_options){.seed = seed, .delay_ms_max = 40}, "", "");
+    member_dial(&pair.a, &pair.b);
+    member_dial(&pair.b, &pair.a);
+    bool is_between = false;
+    for (int i = 0; i < 500 && !is_between; i++) {
+        fake_world_run(pair.world, 1);
+        is_between = pair.a.hellos > 0 && pair.a.downs == 0 && !member_is_up(&pair.a, &pair.b);
+    }
+    if (is_between) {
+        fake_world_tamper(pair.world, lose, pair.b.loop); /* as an RST does */
+        member_send_beat(&pair.a, &pair.b, 1);
+        peers_send_note(pair.a.peers, pair.b.hello.incarnation, PEER_NOTE_SURVEY_ASK,
+                        slice_str("question"));
+        member_kill(&pair.b);
+        member_boot(&pair.b, pair.world, "b", 20, "");
+        member_dial(&pair.b, &pair.a);
+        fake_world_run(pair.world, 5000);
+        assert_true(member_is_up(&pair.a, &pair.b) && member_is_up(&pair.b, &pair.a));
+        assert_int_equal(pair.b.taken_count, 0);
+        assert_int_equal(pair.b.notes, 0);
+        assert_int_equal(pair.a.downs, 1);
+    }
+    pair_close(&pair);
+    return is_between;
+}
+
+static void nothing_that_waits_for_a_process_reaches_the_next_one(void **state)
+{
+    (void)state;
+    uint32_t found = 0;
+    for (uint64_t seed = 0; seed < 200; seed++) {
+        found += started_anew_between_two_links(seed) ? 1 : 0;
+    }
+    assert_true(found >= 5);
+}
+
 static void rule_e6b_a_member_that_came_by_itself_is_dialled_where_it_says(void **state)
 {
     (void)state;
@@ -388,6 +435,7 @@ int main(void)
         cmocka_unit_test(a_half_open_link_is_replaced),
         cmocka_unit_test(rule_e6b_another_incarnation_at_the_address_means_lost),
         cmocka_unit_test(rule_e6b_the_same_member_started_anew_says_so_in_its_hello),
+        cmocka_unit_test(nothing_that_waits_for_a_process_reaches_the_next_one),
         cmocka_unit_test(rule_e6b_a_member_that_came_by_itself_is_dialled_where_it_says),
         cmocka_unit_test(a_partition_is_no_loss_and_heals_soon_after_its_end),
         cmocka_unit_test(an_idle_link_stays_up),
