@@ -84,6 +84,20 @@ static void field_founding(struct json_writer *w, const struct api *api)
     json_field_text(w, "founding", text);
 }
 
+/* Told only when so. */
+static void field_trouble(struct json_writer *w, const struct node_status *s)
+{
+    if (s->joining) {
+        json_field_bool(w, "joining", true);
+    }
+    if (s->recovering) {
+        json_field_bool(w, "recovering", true);
+    }
+    if (s->no_space) {
+        json_field_bool(w, "outOfSpace", true);
+    }
+}
+
 void rest_status(struct api *api, struct http_request *r, struct query *q)
 {
     (void)q;
@@ -111,6 +125,7 @@ void rest_status(struct api *api, struct http_request *r, struct query *q)
     if (s->founding) {
         field_founding(&w, api);
     }
+    field_trouble(&w, s);
     answer_send(r, 200, NULL, &w);
 }
 

@@ -201,6 +201,24 @@ static void row_a4_status_says_who_and_what(void **state)
         ",\"uptimeMs\":5000,\"version\":\"" CONCLAVE_VERSION "\"}"});
 }
 
+static void rules_p4_p12_status_says_what_is_wrong_and_only_then(void **state)
+{
+    (void)state;
+    static const char *const words[] = {"\"joining\":true", "\"recovering\":true",
+                                        "\"outOfSpace\":true"};
+    bool *const flags[] = {&fake_node.status.joining, &fake_node.status.recovering,
+                           &fake_node.status.no_space};
+    for (size_t i = 0; i < 3; i++) {
+        for (int is = 0; is < 2; is++) {
+            *flags[i] = is != 0;
+            struct asked *a = ask("GET", "/status", NULL, slice_of(NULL, 0));
+            buf_append_byte(&a->body, 0);
+            assert_int_equal(strstr((const char *)a->body.data, words[i]) != NULL, is);
+            forget(a);
+        }
+    }
+}
+
 static void status_answers_while_founding(void **state)
 {
     (void)state;
@@ -451,6 +469,7 @@ int main(void)
         REST_TEST(what_the_server_refuses_has_the_same_form),
         REST_TEST(members_are_taken_over_on_the_peer_path_only),
         REST_TEST(row_a4_status_says_who_and_what),
+        REST_TEST(rules_p4_p12_status_says_what_is_wrong_and_only_then),
         REST_TEST(status_answers_while_founding),
         REST_TEST(status_shows_the_first_thousand_keys),
         REST_TEST(load_counts_requests_per_second),
