@@ -158,7 +158,8 @@ static void choose_core(struct story *st)
     }
     for (uint32_t i = 0; i < count && out > 0; i++) {
         uint32_t left = st->core & ~(1u << (i + salt / 16) % count);
-        if (left != st->core && configs_hold(left & ~voiceless)) {
+        if (left != st->core && configs_hold(left & ~voiceless) &&
+            configs_hold_with_learners(left & ~voiceless)) {
             st->core = left;
             out--;
         }

@@ -199,6 +199,7 @@ struct known_entry *truth_entry(uint64_t index, const struct known_entry *previo
                               .chain = chain,
                               .type = type,
                               .size = (uint32_t)payload.size,
+                              .previous = previous,
                               .next = truth.entries[index]};
     if (payload.size > 0) {
         memcpy(e->payload, payload.data, payload.size);

@@ -20,7 +20,8 @@ struct known_entry {
     uint64_t chain; /* over it and everything before it */
     enum raft_entry_type type;
     uint32_t size;
-    struct known_entry *next; /* another one at the same index */
+    const struct known_entry *previous; /* what it follows */
+    struct known_entry *next;           /* another one at the same index */
     uint8_t payload[];
 };
 
