@@ -55,6 +55,9 @@
     X(WRITE_BY_ACK_ALL)                                                                            \
     X(WRITE_NOT_CONFIRMED_BY_ALL)                                                                  \
     X(WRITE_UNKNOWN)                                                                               \
+    X(WRITE_FORWARDED)                                                                             \
+    X(COMMITTED_AGAIN)                                                                             \
+    X(WRITE_REPLAYED)                                                                              \
     X(WRITE_SUPERSEDED)                                                                            \
     X(WRITE_ABANDONED)                                                                             \
     X(CONDITION_FAILED)                                                                            \

@@ -389,7 +389,7 @@ static void change_clock(const struct faults *f, const struct item *item, struct
     bool leases = f->schedule->knobs[KNOB_lease_reads] != 0;
     uint32_t permille = item->b > 0 ? item->b : 1000;
     if (leases) {
-        permille = permille < 1000 ? 993 : permille > 1000 ? 1007 : 1000;
+        permille = permille < 1000 ? 990 : permille > 1000 ? 1010 : 1000;
     }
     coverage_hit(MARK_CLOCK_CHANGED);
     fake_process_clock(m->loop, permille, leases ? 0 : item->c);

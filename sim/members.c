@@ -120,6 +120,8 @@ static enum status open_node(struct sim_members *all_members, int i, char **deta
         .first_segment_bytes = k[KNOB_first_segment_bytes],
         .segment_bytes = k[KNOB_segment_bytes],
         .snapshot_log_entries = k[KNOB_snapshot_entries],
+        .election_policy = (enum node_election_policy)k[KNOB_policy],
+        .priority = ((uint32_t)i * 5 + k[KNOB_core]) % 4,
         .lease_reads = k[KNOB_lease_reads] != 0,
         .on_fatal = on_fatal,
         .context = m,

@@ -15,6 +15,7 @@
 /* Founding asks again every half second, links are dialled anew within seconds. */
 #define FOUNDING_MS_MAX 60000
 #define LINKS_MS_MAX    20000
+#define CALM_ELECTIONS  15
 /* One turn of simulated events beyond this: something runs in circles. */
 #define EVENTS_MAX      2000000
 
@@ -158,7 +159,8 @@ static void choose_core(struct story *st)
     }
     for (uint32_t i = 0; i < count && out > 0; i++) {
         uint32_t left = st->core & ~(1u << (i + salt / 16) % count);
-        if (left != st->core && configs_hold(left & ~voiceless)) {
+        if (left != st->core && configs_hold(left & ~voiceless) &&
+            configs_hold_with_learners(left & ~voiceless)) {
             st->core = left;
             out--;
         }
@@ -290,6 +292,27 @@ static void live_again(struct story *st)
     }
 }
 
+/* Nothing happens any more: nobody takes over from a leader that does its work, whoever is still
+ * out there (rules E4, E6, C6), but for those who are preferred (E10). */
+static void stay_calm(struct story *st)
+{
+    int leader = members_leader(&st->members);
+    raft_term term = truth.members[leader].term;
+    uint32_t changes = 0;
+    for (uint32_t i = 0; i < CALM_ELECTIONS * 10; i++) {
+        advance(st, st->s->knobs[KNOB_election_ms] / 10);
+        int now_leads = members_leader(&st->members);
+        if (now_leads >= 0 && truth.members[now_leads].term != term) {
+            changes++;
+            term = truth.members[now_leads].term;
+        }
+    }
+    if (changes > (st->s->knobs[KNOB_policy] != 0 ? 2 : 0)) {
+        verdict_fail("E6", "the leader changes %" PRIu32 " times, and nothing is wrong with it",
+                     changes);
+    }
+}
+
 /* Every member of the core has what the log says, and all of it. */
 static void check_states(struct story *st)
 {
@@ -346,6 +369,7 @@ void story_run(const struct schedule *s, struct verdict *v)
     live(st);
     heal(st);
     live_again(st);
+    stay_calm(st);
     check_states(st);
     lose_power(st);
     live_again(st);

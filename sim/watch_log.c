@@ -85,12 +85,12 @@ static bool voids_log(const struct truth_member *m, const struct found_log *f, b
     return index > 0 && expected_entry(m, arrived, index) != truth.committed[index].entry;
 }
 
-/* Rule P4: what is left is what was there, up to some place. */
-static bool is_salvaged(const struct truth_member *m, const struct found_log *f, bool arrived)
+/* Rule P4: what is left was a log once. Perhaps one that was overwritten since: when the damage hit
+ * what said so, entries that were void are there again. */
+static bool is_salvaged(const struct found_log *f)
 {
-    bool is_void = voids_log(m, f, arrived);
     for (uint64_t i = f->state.first; i <= f->last; i++) {
-        if (is_void || f->log[i] != expected_entry(m, arrived, i)) {
+        if (f->log[i]->previous != f->log[i - 1]) {
             return false;
         }
     }
@@ -100,7 +100,7 @@ static bool is_salvaged(const struct truth_member *m, const struct found_log *f,
 static bool is_explained(const struct truth_member *m, const struct found_log *f, bool arrived)
 {
     if (f->state.recovering && m->is_damaged) {
-        return is_salvaged(m, f, arrived);
+        return is_salvaged(f);
     }
     if (voids_log(m, f, arrived)) {
         return f->last == f->state.snapshot_index;
