@@ -218,6 +218,32 @@ static void rule_c4_a_crash_of_the_joiner_at_any_step_is_made_up_for(void **stat
 }
 
 /* It is let in through a follower, and without one that is always there. */
+/* What is not committed may be undone: whoever was let in by that would belong to nobody. */
+static void rule_c4_one_that_joins_is_not_let_in_before_that_is_committed(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_settled(5, 3);
+    int leader = cluster_find_leader(c);
+    for (int k = 0; k < 3; k++) {
+        fake_process_stall(c->members[k].loop, k != leader); /* they follow, and take nothing */
+    }
+    int i = member_join(c);
+    bool is_proposed = false;
+    for (int waited = 0; waited < 3000; waited += 10) {
+        fake_world_run(c->world, 10);
+        assert_true(member_status(c, i).joining);
+        is_proposed = is_proposed || member_list(c, leader)->count == 4;
+    }
+    assert_true(is_proposed);
+    assert_int_equal(cluster_find_leader(c), leader);
+    for (int k = 0; k < 3; k++) {
+        fake_process_stall(c->members[k].loop, false);
+    }
+    cluster_wait_for_voters(c, 4);
+    cluster_settle(c);
+    cluster_destroy(c);
+}
+
 static void rule_c4_any_member_shows_the_way_to_the_leader(void **state)
 {
     (void)state;
@@ -520,6 +546,7 @@ int main(void)
         cmocka_unit_test(rule_c5_a_leader_that_is_removed_hands_over_and_ends),
         cmocka_unit_test(rule_c4_one_joins_while_the_leader_dies),
         cmocka_unit_test(rule_c4_a_crash_of_the_joiner_at_any_step_is_made_up_for),
+        cmocka_unit_test(rule_c4_one_that_joins_is_not_let_in_before_that_is_committed),
         cmocka_unit_test(rule_c4_any_member_shows_the_way_to_the_leader),
         cmocka_unit_test(one_that_joins_says_so),
         cmocka_unit_test(an_invited_learner_stays_one_until_it_is_promoted),

@@ -279,6 +279,44 @@ static void rule_c6_a_member_that_knows_better_does_not_believe_that_it_was_remo
     end(&s);
 }
 
+static void say_forward(struct stranger *s, uint8_t ack, const struct kv_command *command,
+                        size_t cut_off)
+{
+    struct buf body = {0};
+    put_u64(&body, 1);
+    put_u8(&body, ack);
+    kv_command_encode(command, &body);
+    body.size -= cut_off;
+    peers_send_note(s->peers, s->target.incarnation, PEER_NOTE_FORWARD_ASK, buf_slice(&body));
+    buf_deinit(&body);
+    fake_world_run(s->cluster->world, WAIT_MS);
+}
+
+static void rule_r15_a_leader_takes_only_what_a_member_can_hand_on(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_settled(5, 3);
+    int leader = cluster_find_leader(c);
+    int absent = other_than(c, leader);
+    struct stranger s = {.cluster = c, .at = leader};
+    take_identity(&s, absent);
+    member_stop(c, absent, false);
+    come(&s);
+    assert_true(is_linked(&s));
+    uint64_t applied = status_of(c, leader).applied_index;
+    const struct kv_command put = {
+        .op = KV_PUT, .key = slice_str("k"), .value = slice_str("\"v\"")};
+    const struct kv_command compact = {.op = KV_COMPACT, .revision = 1};
+    say_forward(&s, NODE_ACK_ALL + 1, &put, 0);
+    say_forward(&s, NODE_ACK_QUORUM, &put, 2);
+    say_forward(&s, NODE_ACK_QUORUM, &compact, 0);
+    assert_int_equal(status_of(c, leader).applied_index, applied);
+    say_forward(&s, NODE_ACK_QUORUM, &put, 0);
+    assert_int_equal(status_of(c, leader).applied_index, applied + 1);
+    cluster_expect_no_fatal(c);
+    end(&s);
+}
+
 /* Rule E6b: what answers in the leader's name does not lead its term. */
 static void rule_e6b_a_leader_that_came_back_without_its_office_is_lost_at_once(void **state)
 {
@@ -328,6 +366,7 @@ int main(void)
         cmocka_unit_test(rule_g5_a_member_that_forgot_what_it_promised_is_not_heard),
         cmocka_unit_test(rule_c7_a_member_believes_only_what_is_said_of_its_present_hello),
         cmocka_unit_test(rule_c6_a_member_that_knows_better_does_not_believe_that_it_was_removed),
+        cmocka_unit_test(rule_r15_a_leader_takes_only_what_a_member_can_hand_on),
         cmocka_unit_test(rule_e6b_a_leader_that_came_back_without_its_office_is_lost_at_once),
         cmocka_unit_test(rule_e6b_a_leader_that_came_back_and_leads_is_not_lost),
     };
