@@ -90,18 +90,22 @@ static void settle(struct node *n, struct node_change *c, enum status s, struct 
     list_push_back(settled, &c->link);
 }
 
-static bool is_valid(const struct node_change *c)
+/* What nobody can do, whatever the members are; NULL when it can be asked. */
+static const char *what_is_wrong(const struct node_change *c)
 {
     struct url parsed;
     bool url_wanted = c->kind == NODE_CHANGE_ADD;
     bool url_allowed = url_wanted || c->kind == NODE_CHANGE_REPLACE;
     if (!member_name_is_valid(c->name)) {
-        return false;
+        return "a name is 1 to 64 of A-Z a-z 0-9 . _ - and does not begin with a dot";
     }
     if (c->url[0] == '\0') {
-        return !url_wanted;
+        return url_wanted ? "the URL is missing" : NULL;
     }
-    return url_allowed && url_parse(c->url, &parsed, NULL) == STATUS_OK;
+    if (!url_allowed || url_parse(c->url, &parsed, NULL) != STATUS_OK) {
+        return "the URL is none like http://127.0.0.1:4001";
+    }
+    return NULL;
 }
 
 enum status node_change_start(struct node *n, struct node_change *c)
@@ -109,7 +113,9 @@ enum status node_change_start(struct node *n, struct node_change *c)
     if (!node_is_leader(n) || n->shutting_down) {
         return STATUS_NOT_LEADER;
     }
-    if (!is_valid(c)) {
+    const char *wrong = what_is_wrong(c);
+    if (wrong != NULL) {
+        snprintf(c->why, sizeof(c->why), "%s", wrong);
         return STATUS_INVALID;
     }
     if (n->change_count >= LIMIT_CHANGES) {

@@ -151,6 +151,17 @@ def test_a_change_without_a_majority_is_refused_and_changes_nothing(cluster):
         assert "node-9" not in members(cluster.wait_leader())
 
 
+def test_a_bad_name_or_url_is_refused_with_its_reason(single):
+    for method, path, body, word in [
+            ("POST", "/members", {"name": "../x", "url": "http://h:1"}, "name"),
+            ("POST", "/members", {"name": "a", "url": "ftp://h:1"}, "URL"),
+            ("POST", "/members", {"name": "a", "url": "http://h:99999"}, "URL"),
+            ("DELETE", "/members/.hidden", None, "name")]:
+        answer = single.request(method, path, None if body is None else json.dumps(body))
+        assert (answer.status, answer.error) == (400, "Bad request"), answer.body
+        assert word in answer.json()["reason"], answer.body
+
+
 def test_the_last_voter_stays(single):
     kept = conclave("member", "remove", single.name, "--endpoints", single.url)
     assert kept.returncode == 2, kept
