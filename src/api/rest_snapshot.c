@@ -63,6 +63,9 @@ static void on_ready(struct node_backup *b)
         if (status == STATUS_BUSY) {
             answer_error_reason(s->call.api, s->call.http, 503, "Busy",
                                 "another snapshot is being taken; try again");
+        } else if (status == STATUS_CLOSED) {
+            answer_error_reason(s->call.api, s->call.http, 503, "Not ready",
+                                "this member is founding, joining or stopping");
         } else {
             answer_status(s->call.api, s->call.http, status);
         }

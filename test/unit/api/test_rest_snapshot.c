@@ -80,6 +80,8 @@ static void what_cannot_begin_is_said(void **state)
     } rows[] = {
         {STATUS_BUSY, 503,
          "{\"error\":\"Busy\",\"reason\":\"another snapshot is being taken; try again\"}"},
+        {STATUS_CLOSED, 503,
+         "{\"error\":\"Not ready\",\"reason\":\"this member is founding, joining or stopping\"}"},
         {STATUS_NO_SPACE, 507, "{\"error\":\"Out of space\"}"},
         {STATUS_TIMEOUT, 504, "{\"error\":\"timed out\"}"},
     };
