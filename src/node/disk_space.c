@@ -25,10 +25,12 @@ static void retry_later(struct node *n)
     }
 }
 
-/* Others may have room. */
+/* Others may have room. A lone voter has nobody to ask: it would only step down, and with the log
+ * full nobody could vote it back. */
 static void maybe_hand_over(struct node *n)
 {
-    if (n->no_space && !n->space_hand_over_tried && node_is_leader(n)) {
+    bool has_others = raft_active_config(n->raft)->voter_count > 1;
+    if (n->no_space && !n->space_hand_over_tried && node_is_leader(n) && has_others) {
         n->space_hand_over_tried = true;
         node_step(n, &(struct raft_input){.now_ms = node_now(n), .kind = RAFT_INPUT_TRANSFER});
     }
