@@ -118,6 +118,7 @@ static enum status open_node(struct cluster *c, int i, const char *name, char **
         .listen_port = PORT,
         .election_policy = c->policy,
         .priority = m->priority,
+        .lease_reads = c->lease_reads,
         .secret = c->secret,
         .heartbeat_ms = ELECTION_MS / 10,
         .election_timeout_ms = ELECTION_MS,

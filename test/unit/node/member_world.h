@@ -43,6 +43,7 @@ struct cluster {
     struct slice secret;
     enum node_election_policy policy;
     /* Of members started from now on. */
+    bool lease_reads;
     uint64_t quota_bytes;
     uint64_t history_ms;
     uint64_t history_bytes;

@@ -101,6 +101,39 @@ static void rule_c7_a_log_without_its_identity_is_not_begun_anew(void **state)
 
 /* --- the disk --------------------------------------------------------------------------------- */
 
+/* The leader is gone and the others were started anew: how long nobody leads, although one of them
+ * is asked to campaign at once. */
+static int leaderless_ms(bool lease_reads)
+{
+    struct cluster *c = cluster_create(7, 3);
+    c->lease_reads = lease_reads;
+    cluster_heal(c);
+    cluster_settle(c);
+    int leader = cluster_find_leader(c);
+    for (int i = 0; i < 3; i++) {
+        member_stop(c, i, true);
+    }
+    member_start(c, (leader + 1) % 3);
+    member_start(c, (leader + 2) % 3);
+    int waited = 0;
+    for (; cluster_find_leader(c) < 0; waited++) {
+        assert_true(waited < 10 * ELECTION_MS);
+        if (waited == ELECTION_MS / 4) {
+            node_campaign(c->members[(leader + 1) % 3].node);
+        }
+        fake_world_run(c->world, 1);
+    }
+    cluster_destroy(c);
+    return waited;
+}
+
+static void rule_q6b_a_promise_to_a_leader_outlives_the_process(void **state)
+{
+    (void)state;
+    assert_true(leaderless_ms(false) < ELECTION_MS); /* shows that it is the promise */
+    assert_true(leaderless_ms(true) >= ELECTION_MS);
+}
+
 static void rule_e8_a_leader_whose_disk_hangs_gives_leadership_away(void **state)
 {
     (void)state;
@@ -223,6 +256,7 @@ int main(void)
         cmocka_unit_test(rule_q4_a_restarted_member_has_what_it_knew_to_be_committed_and_no_more),
         cmocka_unit_test(a_data_directory_of_another_member_is_refused),
         cmocka_unit_test(rule_c7_a_log_without_its_identity_is_not_begun_anew),
+        cmocka_unit_test(rule_q6b_a_promise_to_a_leader_outlives_the_process),
         cmocka_unit_test(rule_e8_a_leader_whose_disk_hangs_gives_leadership_away),
         cmocka_unit_test(rule_p3_a_log_at_rest_is_sealed_once_and_then_left_alone),
         cmocka_unit_test(rule_p18_history_is_compacted_by_the_leader_on_all_alike),
