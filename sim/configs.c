@@ -46,8 +46,9 @@ static bool config_holds(const struct raft_config *c, uint32_t members, bool lea
                  (c->outgoing_count == 0 ||
                   2 * count_in(c->outgoing, c->outgoing_count, members) > c->outgoing_count);
     if (holds && learners) {
-        voters += count_in(c->learners, c->learner_count, members);
-        holds = 2 * voters > c->voter_count + c->learner_count;
+        /* At worst, just those are made voters that are lost. */
+        uint32_t lost = c->learner_count - count_in(c->learners, c->learner_count, members);
+        holds = 2 * voters > c->voter_count + lost;
     }
     return holds;
 }
