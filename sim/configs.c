@@ -27,6 +27,12 @@ bool configs_is_removed(const struct truth_member *m)
     return truth.has_config && m->was_counted && !configs_counts(&truth.config, m->id);
 }
 
+bool configs_votes(const struct truth_member *m)
+{
+    return has(truth.config.voters, truth.config.voter_count, m->id) ||
+           has(truth.config.outgoing, truth.config.outgoing_count, m->id);
+}
+
 /* --- quorums ---------------------------------------------------------------------------------- */
 
 static uint32_t count_in(const node_id *ids, uint32_t count, uint32_t members)
