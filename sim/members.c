@@ -303,10 +303,11 @@ bool members_is_born(const struct sim_members *all_members, int i)
     return i < (int)all_members->founders || all_members->items[i].joins;
 }
 
+/* A learner may be refused by a leader that is about to replace it. */
 static bool may_exit(const struct sim_member *m, const struct truth_member *t)
 {
     return t->may_fail || t->is_damaged || t->is_stranger ||
-           (m->fatal_code == 2 && configs_is_removed(t));
+           (m->fatal_code == 2 && (configs_is_removed(t) || (m->joins && !configs_votes(t))));
 }
 
 /* An exit must have a reason that the story gave it. */
