@@ -370,6 +370,7 @@ void story_run(const struct schedule *s, struct verdict *v)
     heal(st);
     live_again(st);
     stay_calm(st);
+    live_again(st); /* a compaction that was due may be on its way */
     check_states(st);
     lose_power(st);
     live_again(st);
