@@ -272,13 +272,13 @@ static void explain(const struct story *st, char *text, size_t size)
     }
 }
 
-static void live_again(struct story *st)
+/* I20. */
+static void await_life(struct story *st)
 {
     const uint32_t *k = st->s->knobs;
     uint64_t begun_ms = fake_world_now(st->world);
     uint64_t limit_ms =
         begun_ms + LINKS_MS_MAX + 40ull * k[KNOB_election_ms] + 6ull * k[KNOB_request_ms];
-    clients_finish(st->clients, st->core);
     while (!has_converged(st) || !clients_are_done(st->clients)) {
         if (fake_world_now(st->world) > limit_ms) {
             char state[256];
@@ -290,6 +290,12 @@ static void live_again(struct story *st)
         }
         advance(st, 10);
     }
+}
+
+static void live_again(struct story *st)
+{
+    clients_finish(st->clients, st->core);
+    await_life(st);
 }
 
 /* Nothing happens any more: nobody takes over from a leader that does its work, whoever is still
@@ -370,7 +376,7 @@ void story_run(const struct schedule *s, struct verdict *v)
     heal(st);
     live_again(st);
     stay_calm(st);
-    live_again(st); /* a compaction that was due may be on its way */
+    await_life(st); /* a compaction that was due may be on its way */
     check_states(st);
     lose_power(st);
     live_again(st);
