@@ -272,6 +272,13 @@ static void explain(const struct story *st, char *text, size_t size)
     }
 }
 
+static void wait_for_rest(struct story *st)
+{
+    for (uint64_t ms = 0; !has_converged(st) && ms < LINKS_MS_MAX; ms += 10) {
+        advance(st, 10);
+    }
+}
+
 static void live_again(struct story *st)
 {
     const uint32_t *k = st->s->knobs;
@@ -370,6 +377,7 @@ void story_run(const struct schedule *s, struct verdict *v)
     heal(st);
     live_again(st);
     stay_calm(st);
+    wait_for_rest(st); /* history was compacted meanwhile */
     check_states(st);
     lose_power(st);
     live_again(st);
