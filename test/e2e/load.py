@@ -121,7 +121,8 @@ class Load:
     def check(self):
         """All that was told is so, on every member that runs; how many writes were acknowledged."""
         assert not self.wrong, self.wrong[:5]
-        self.cluster.wait_leader()
+        # Confirmed by a majority: what was acknowledged is applied there, and soon everywhere.
+        dump(self.cluster.wait_leader(), "no key begins so", consistency="linearizable")
         self.cluster.wait_same(timeout=30)
         members = self.cluster.running()
         stores = {}

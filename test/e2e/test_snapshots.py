@@ -72,7 +72,7 @@ def test_a_member_restarts_from_its_snapshot(small):
         m.kill()
     for m in small:
         m.start(wait=False)
-    small.wait_leader()
+    dump(small.wait_leader(), consistency="linearizable")  # its first entry is committed
     small.wait_same()
     for m in small:
         recovered = re.findall(r"recovered .* snapshot=(\d+)", m.log())
