@@ -252,17 +252,21 @@ uint64_t truth_hash_command(const struct kv_command *command)
     return hash_bytes(buf_slice(&scratch));
 }
 
-static void commit_attempt(uint64_t index, const struct kv_command *command)
+/* Returns where the same write was committed before, with the same Idempotency-Key; 0 = nowhere. */
+static uint64_t commit_attempt(uint64_t index, const struct kv_command *command)
 {
     uint64_t number;
     if (command->op != KV_PUT) {
-        return;
+        return 0;
     }
     memcpy(&number, command->value.data, TRUTH_VALUE_MIN);
     if (number >= truth.attempt_count) {
         verdict_fail("I6", "entry %" PRIu64 " holds a value that nobody wrote", index);
     }
     struct attempt *a = &truth.attempts[number];
+    if (a->committed_at != 0 && command->retry_key.size > 0) {
+        return a->committed_at;
+    }
     if (a->committed_at != 0) {
         verdict_fail("I11", "one write is committed at %" PRIu64 " and %" PRIu64, a->committed_at,
                      index);
@@ -274,6 +278,7 @@ static void commit_attempt(uint64_t index, const struct kv_command *command)
                      index);
     }
     a->committed_at = index;
+    return 0;
 }
 
 static void commit_command(uint64_t index, struct committed_entry *c)
@@ -285,9 +290,14 @@ static void commit_command(uint64_t index, struct committed_entry *c)
     }
     c->command_hash = hash_bytes(payload);
     if (command.op != KV_COMPACT) {
-        commit_attempt(index, &command);
+        c->repeats = commit_attempt(index, &command);
     } else {
         coverage_hit(MARK_COMPACTED);
+    }
+    if (c->repeats != 0) { /* rule K2b: answered as the first time, and nothing is done */
+        coverage_hit(MARK_WRITE_REPEATED);
+        c->result = truth.committed[c->repeats].result;
+        return;
     }
     model_apply(truth.model, &command, &c->result);
 }
