@@ -37,6 +37,8 @@
     X(RECOVERED_UNACKNOWLEDGED)                                                                    \
     X(TORN_TAIL)                                                                                   \
     X(DAMAGE_REFUSED)                                                                              \
+    X(LOG_SALVAGED)                                                                                \
+    X(LOG_REPAIRED)                                                                                \
     X(ROT_HARMLESS)                                                                                \
     X(CRASH_IN_WRITE)                                                                              \
     X(CRASH_IN_RECOVERY)                                                                           \

@@ -184,8 +184,7 @@ static uint32_t intact_members(const struct faults *f)
 {
     uint32_t intact = 0;
     for (uint32_t i = 0; i < f->members->count; i++) {
-        const struct truth_member *t = &truth.members[i];
-        intact |= t->id != 0 && !t->is_damaged && !t->is_stranger ? 1u << i : 0;
+        intact |= truth_is_intact(&truth.members[i]) ? 1u << i : 0;
     }
     return intact;
 }
@@ -297,6 +296,7 @@ static void rot(struct faults *f, const struct item *item, int a)
     if (name[0] != '\0' && fake_disk_has_file(m->disk, name)) {
         rot_file(m->disk, name, item->d);
         truth.members[a].is_damaged = true;
+        truth.members[a].is_repaired = false;
     }
     m->back_ms = now(f) + item->c;
 }
@@ -343,9 +343,21 @@ static void kill_all(struct faults *f, const struct item *item)
     }
 }
 
+/* Founders whose disks are all empty know nothing of the cluster, and would found another one. */
+static bool has_witness(const struct faults *f, int a)
+{
+    for (int i = 0; i < (int)f->members->founders; i++) {
+        const struct truth_member *t = &truth.members[i];
+        if (i != a && t->id != 0 && !t->is_stranger && !configs_is_removed(t)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void wipe(struct faults *f, const struct item *item, int a)
 {
-    if (may_lose(f, a) && truth.members[a].id != 0) {
+    if (may_lose(f, a) && has_witness(f, a) && truth.members[a].id != 0) {
         members_stop(f->members, a, DEATH_KILL);
         members_wipe(f->members, a);
         f->members->items[a].back_ms = now(f) + item->c;
@@ -360,7 +372,8 @@ static void replace(struct faults *f, const struct item *item, int a)
             a = i;
         }
     }
-    if (!truth.members[a].is_stranger && may_lose(f, a) && truth.members[a].id != 0) {
+    if (!truth.members[a].is_stranger && may_lose(f, a) && has_witness(f, a) &&
+        truth.members[a].id != 0) {
         members_stop(f->members, a, DEATH_KILL);
         members_wipe(f->members, a);
     }

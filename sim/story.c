@@ -137,6 +137,11 @@ static bool is_usable(const struct story *st, int i)
            !configs_is_removed(t) && (is_founded ? t->id != 0 : i < (int)st->members.founders);
 }
 
+static bool recovers(int i)
+{
+    return truth.members[i].raft != NULL && raft_is_recovering(truth.members[i].raft);
+}
+
 /* A random majority of those that can, whichever configuration that is under way comes to be. A
  * cluster that is not founded needs everybody. */
 static void choose_core(struct story *st)
@@ -145,13 +150,16 @@ static void choose_core(struct story *st)
     uint32_t salt = st->s->knobs[KNOB_core];
     uint32_t most = (st->members.founders - 1) / 2;
     uint32_t out = members_are_founded(&st->members) ? salt % (most + 1) : 0;
+    uint32_t voiceless = 0;
     st->core = 0;
     for (uint32_t i = 0; i < count; i++) {
         st->core |= is_usable(st, (int)i) ? 1u << i : 0;
+        voiceless |= recovers((int)i) ? 1u << i : 0;
     }
     for (uint32_t i = 0; i < count && out > 0; i++) {
         uint32_t left = st->core & ~(1u << (i + salt / 16) % count);
-        if (left != st->core && configs_hold(left)) {
+        if (left != st->core && configs_hold(left & ~voiceless) &&
+            configs_hold_with_learners(left & ~voiceless)) {
             st->core = left;
             out--;
         }
@@ -244,7 +252,7 @@ static bool has_converged(const struct story *st)
     }
     raft_index last = raft_last(truth.members[leader].raft).index;
     for (int i = 0; i < (int)st->members.count; i++) {
-        if (must_live(st, i) && truth.members[i].applied != last) {
+        if (must_live(st, i) && (truth.members[i].applied != last || recovers(i))) {
             return false;
         }
     }

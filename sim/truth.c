@@ -122,6 +122,8 @@ void truth_on_wipe(int member)
     m->log_first = 0;
     m->is_stranger = true;
     m->is_damaged = false;
+    m->is_repaired = false;
+    m->recovers = false;
     m->was_counted = false;
     for (uint32_t i = 0; i < truth.term_capacity; i++) { /* it is another voter */
         truth.terms[i].votes[member] = 0;
@@ -129,6 +131,21 @@ void truth_on_wipe(int member)
     for (uint32_t i = 0; i < truth.member_count; i++) {
         truth.members[i].matches[member] = 0;
     }
+}
+
+void truth_on_salvage(struct truth_member *m)
+{
+    struct known_entry **copy = mem_calloc(m->last + 1, sizeof(struct known_entry *));
+    if (m->last > 0) {
+        memcpy(copy, m->log, (m->last + 1) * sizeof(struct known_entry *));
+    }
+    CHECK_CMP(truth.lost_count, <, LOST_DISKS_MAX);
+    truth.lost[truth.lost_count++] = (struct lost_disk){.id = m->id, .log = copy, .last = m->last};
+}
+
+bool truth_is_intact(const struct truth_member *m)
+{
+    return m->id != 0 && !m->is_stranger && !m->recovers && (!m->is_damaged || m->is_repaired);
 }
 
 /* --- entries ---------------------------------------------------------------------------------- */
@@ -182,6 +199,7 @@ struct known_entry *truth_entry(uint64_t index, const struct known_entry *previo
                               .chain = chain,
                               .type = type,
                               .size = (uint32_t)payload.size,
+                              .previous = previous,
                               .next = truth.entries[index]};
     if (payload.size > 0) {
         memcpy(e->payload, payload.data, payload.size);
@@ -204,13 +222,13 @@ bool truth_disk_has(const struct truth_member *m, struct entry_id id)
 bool truth_had(node_id id, struct entry_id entry)
 {
     const struct truth_member *m = truth_by_id(id);
-    if (m != NULL) {
-        return truth_disk_has(m, entry);
+    if (m != NULL && truth_disk_has(m, entry)) {
+        return true;
     }
     for (uint32_t i = 0; i < truth.lost_count; i++) {
         const struct lost_disk *d = &truth.lost[i];
-        if (d->id == id) {
-            return entry.index <= d->last && d->log[entry.index]->term == entry.term;
+        if (d->id == id && entry.index <= d->last && d->log[entry.index]->term == entry.term) {
+            return true;
         }
     }
     return false;

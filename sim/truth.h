@@ -20,7 +20,8 @@ struct known_entry {
     uint64_t chain; /* over it and everything before it */
     enum raft_entry_type type;
     uint32_t size;
-    struct known_entry *next; /* another one at the same index */
+    const struct known_entry *previous; /* what it follows */
+    struct known_entry *next;           /* another one at the same index */
     uint8_t payload[];
 };
 
@@ -70,6 +71,8 @@ struct truth_member {
     struct raft *raft; /* NULL = not running */
     bool may_fail;     /* a failure of its disk was arranged for this run */
     bool is_damaged;   /* bytes on its disk were changed */
+    bool is_repaired;  /* and what that cost came back from the others (rule P4) */
+    bool recovers;     /* it knows that it lost some of its log */
     bool is_stranger;  /* its disk was replaced by an empty one */
     bool was_counted;  /* by a configuration that was committed */
     raft_term highest_sent;
@@ -160,6 +163,10 @@ int truth_index(const struct truth_member *m);
 void truth_on_stop(int member);
 /* Its disk is another one, and so it is somebody else. */
 void truth_on_wipe(int member);
+/* It lost a part of its log; what it had counts for what was committed by it. */
+void truth_on_salvage(struct truth_member *m);
+/* Everything that it acknowledged is there, as far as is known. */
+bool truth_is_intact(const struct truth_member *m);
 
 /* I3. The entry that follows `previous` (NULL at index 1); fails when another one is known under
  * this index and term. */

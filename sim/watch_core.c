@@ -335,6 +335,9 @@ static void check_role(struct truth_member *m, const struct raft_output *out)
 {
     enum raft_role role = raft_role(m->raft);
     raft_term term = raft_term_now(m->raft);
+    if (m->recovers && role == RAFT_LEADER) {
+        verdict_fail("P4", "member %d leads with a log that lost entries", truth_index(m));
+    }
     if (role == RAFT_LEADER && (m->role != RAFT_LEADER || m->role_term != term)) {
         check_new_leader(m, term);
         memset(m->matches, 0, sizeof(m->matches));
@@ -417,6 +420,9 @@ static void check_message(struct truth_member *m, const struct raft_message *msg
         break;
     case RAFT_MSG_VOTE_REPLY:
         if (!msg->reject) {
+            if (m->recovers) {
+                verdict_fail("P4", "member %d votes with a log that lost entries", truth_index(m));
+            }
             check_vote(m, msg->term, msg->to);
         }
         break;

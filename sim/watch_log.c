@@ -16,6 +16,8 @@ enum status __real_wal_append(struct wal *w, const struct wal_batch *batch);
 enum status __wrap_wal_append(struct wal *w, const struct wal_batch *batch);
 enum status __real_wal_compact(struct wal *w, uint64_t first, bool *more);
 enum status __wrap_wal_compact(struct wal *w, uint64_t first, bool *more);
+enum status __real_wal_recovered(struct wal *w);
+enum status __wrap_wal_recovered(struct wal *w);
 void __real_wal_close(struct wal *w);
 void __wrap_wal_close(struct wal *w);
 
@@ -83,8 +85,23 @@ static bool voids_log(const struct truth_member *m, const struct found_log *f, b
     return index > 0 && expected_entry(m, arrived, index) != truth.committed[index].entry;
 }
 
+/* Rule P4: what is left was a log once. Perhaps one that was overwritten since: when the damage hit
+ * what said so, entries that were void are there again. */
+static bool is_salvaged(const struct found_log *f)
+{
+    for (uint64_t i = f->state.first; i <= f->last; i++) {
+        if (f->log[i]->previous != f->log[i - 1]) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool is_explained(const struct truth_member *m, const struct found_log *f, bool arrived)
 {
+    if (f->state.recovering && m->is_damaged) {
+        return is_salvaged(f);
+    }
     if (voids_log(m, f, arrived)) {
         return f->last == f->state.snapshot_index;
     }
@@ -150,7 +167,7 @@ static bool check_found(struct truth_member *m, struct wal *wal, struct found_lo
     }
     if (state.last >= state.first) {
         enum status s = wal_read(wal, state.first, state.last, UINT64_MAX, take_entry, f);
-        if (s != STATUS_OK && !m->may_fail) {
+        if (s != STATUS_OK && !m->may_fail && !m->is_damaged) {
             verdict_fail("I17", "member %d opens its log and cannot read it: %s", truth_index(m),
                          status_name(s));
         }
@@ -164,7 +181,7 @@ static bool check_found(struct truth_member *m, struct wal *wal, struct found_lo
                      " (or what it finds differs)",
                      truth_index(m), f->last, m->last);
     }
-    if (state.commit > f->last || state.commit > truth.committed_last) {
+    if ((state.commit > f->last && !state.recovering) || state.commit > truth.committed_last) {
         verdict_fail("I17",
                      "member %d finds commit index %" PRIu64 ", the log ends at %" PRIu64
                      ", committed is %" PRIu64,
@@ -175,6 +192,12 @@ static bool check_found(struct truth_member *m, struct wal *wal, struct found_lo
 
 static void adopt(struct truth_member *m, const struct wal_state *state, const struct found_log *f)
 {
+    m->recovers = state->recovering;
+    m->is_repaired = m->is_repaired && !state->recovering;
+    if (state->recovering) {
+        coverage_hit(MARK_LOG_SALVAGED);
+        truth_on_salvage(m);
+    }
     if (f->last > m->last) {
         coverage_hit(MARK_RECOVERED_UNACKNOWLEDGED);
     }
@@ -329,7 +352,12 @@ static void make_sure(struct truth_member *m)
 static void audit(struct truth_member *m)
 {
     struct fake_disk *copy = fake_disk_clone(m->disk);
+    if (m->is_damaged) {
+        fake_disk_destroy(copy);
+        return;
+    }
     struct wal_options options = m->wal_options;
+    options.salvage = false;
     options.disk = fake_disk_as_disk(copy);
     options.must_exist = true;
     struct wal *wal;
@@ -379,6 +407,18 @@ enum status __wrap_wal_compact(struct wal *w, uint64_t first, bool *more)
         }
     } else if (s != STATUS_OK && !m->may_fail && !m->is_damaged) {
         verdict_fail("SIM", "member %d cannot compact its log: %s", truth_index(m), status_name(s));
+    }
+    return s;
+}
+
+enum status __wrap_wal_recovered(struct wal *w)
+{
+    struct truth_member *m = truth_by_wal(w);
+    enum status s = __real_wal_recovered(w);
+    if (s == STATUS_OK && m != NULL) {
+        coverage_hit(MARK_LOG_REPAIRED);
+        m->recovers = false;
+        m->is_repaired = true;
     }
     return s;
 }
