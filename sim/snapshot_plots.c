@@ -61,6 +61,14 @@ uint32_t draw_worn_log(struct schedule *s, struct rng *r, uint32_t at_ms)
     for (uint32_t i = 0; i < blows; i++) {
         uint32_t then_ms = at_ms + between(r, for_ms / 2, for_ms);
         struct item item = {.at_ms = then_ms, .kind = ITEM_power, .a = SIM_A_FOLLOWER, .d = i};
+        if (rng_chance(r, 1, 2)) {
+            item.kind = ITEM_power_in_write;
+            item.b = between(r, 1, 6);
+        }
+        if (rng_chance(r, 1, 2)) {
+            item.kind = ITEM_power_in_write;
+            item.b = between(r, 1, 6);
+        }
         if (rng_chance(r, 1, 3)) {
             item = flip_first_record(r, then_ms);
         }
