@@ -33,7 +33,6 @@ struct request {
     uint64_t swap_revision; /* swap: what the read before it saw */
     bool has_read;
     uint32_t attempt;
-    uint32_t repeats; /* that were begun */
     struct node_write write;
     struct node_read read;
 };
@@ -113,23 +112,6 @@ static void see_revision(struct request *r, uint64_t revision, bool for_all)
     }
 }
 
-/* Some are asked again, long after they were answered: others are in between. */
-static void repeat_or_finish(struct request *r)
-{
-    const uint32_t *k = r->all->schedule->knobs;
-    uint32_t number = r->flags >> REQUEST_MARK_SHIFT;
-    if (r->kind == REQUEST_delete || r->must_succeed || number % 4 != 0 ||
-        r->repeats == k[KNOB_repeats]) {
-        finish(r);
-        return;
-    }
-    r->repeats++;
-    r->tries = 0;
-    r->state = STATE_WAITS;
-    r->again_ms =
-        fake_world_now(r->all->members->world) + number / 4 % 8 * k[KNOB_election_ms] / 2 + 1;
-}
-
 /* --- writes ----------------------------------------------------------------------------------- */
 
 /* I10: what is acknowledged is committed, and was answered as the log says. */
@@ -145,14 +127,11 @@ static void check_acknowledged(struct request *r)
     const struct kv_result *must = &truth.committed[w->index].result;
     if (must->status != w->result.status || must->revision != w->result.revision ||
         must->version != w->result.version || must->create_revision != w->result.create_revision) {
-        verdict_fail(truth.committed[w->index].repeats != 0 ? "I11" : "I12",
+        verdict_fail("I12",
                      "member %d answers entry %" PRIu64 " with revision %" PRIu64 " (%s), it "
                      "made %" PRIu64 " (%s)",
                      r->member, w->index, w->result.revision, status_name(w->result.status),
                      must->revision, status_name(must->status));
-    }
-    if (r->repeats > 0) {
-        return;
     }
     if (r->kind != REQUEST_delete && truth.attempts[r->attempt].committed_at != w->index) {
         verdict_fail("I12", "member %d acknowledges another's write at %" PRIu64, r->member,
@@ -203,14 +182,6 @@ static void check_ack_all(const struct request *r)
     coverage_hit(MARK_WRITE_BY_ACK_ALL);
 }
 
-/* Of a repeated one it is said that this time nothing was written. */
-static void refuse_attempt(const struct request *r)
-{
-    if (r->repeats == 0) {
-        truth_attempt_ended(r->attempt, ATTEMPT_REFUSED);
-    }
-}
-
 static void on_written(struct node_write *w)
 {
     struct request *r = CONTAINER_OF(w, struct request, write);
@@ -251,11 +222,11 @@ static void on_written(struct node_write *w)
         break;
     default: /* superseded */
         coverage_hit(MARK_WRITE_SUPERSEDED);
-        refuse_attempt(r);
+        truth_attempt_ended(r->attempt, ATTEMPT_REFUSED);
         try_again(r);
         return;
     }
-    repeat_or_finish(r);
+    finish(r);
 }
 
 static void fill_value(const struct request *r, struct buf *value)
@@ -292,14 +263,10 @@ static void ask_write(struct request *r, struct node *n)
     default:
         break;
     }
-    r->attempt = r->repeats > 0 ? r->attempt : truth_attempt();
+    r->attempt = truth_attempt();
     if (command.op == KV_PUT) {
         fill_value(r, &value);
         command.value = buf_slice(&value);
-    }
-    if (command.op == KV_PUT && r->all->schedule->knobs[KNOB_repeats] > 0) {
-        command.retry_key = slice_of(&r->attempt, sizeof(r->attempt));
-        command.retry_hash[0] = r->attempt;
     }
     r->write = (struct node_write){.done = on_written,
                                    .ack = r->flags & REQUEST_ACK_LEADER ? NODE_ACK_LEADER
@@ -309,7 +276,7 @@ static void ask_write(struct request *r, struct node *n)
     enum status s = node_write_start(n, &r->write, &command);
     buf_deinit(&value);
     if (s != STATUS_OK) {
-        refuse_attempt(r);
+        truth_attempt_ended(r->attempt, ATTEMPT_REFUSED);
         try_again(r);
     }
 }

@@ -55,7 +55,6 @@
     X(WRITE_BY_ACK_ALL)                                                                            \
     X(WRITE_NOT_CONFIRMED_BY_ALL)                                                                  \
     X(WRITE_UNKNOWN)                                                                               \
-    X(WRITE_REPEATED)                                                                              \
     X(WRITE_SUPERSEDED)                                                                            \
     X(WRITE_ABANDONED)                                                                             \
     X(CONDITION_FAILED)                                                                            \

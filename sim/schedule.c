@@ -122,7 +122,6 @@ static void draw_features(struct schedule *s, struct rng *r)
     uint32_t entries = PICK(r, 1, 3, 8, 20, 20, 50, 50, 150, 400, 1000);
     k[KNOB_snapshot_entries] = snapshots ? entries : 0;
     k[KNOB_churn] = rng_chance(r, 1, 2);
-    k[KNOB_repeats] = PICK(r, 0, 0, 1, 3);
     uint32_t spares = PICK(r, 0, 1, 2, 2, 4, 6);
     uint32_t room = SIM_MEMBERS_MAX - k[KNOB_members];
     k[KNOB_spares] = k[KNOB_churn] == 0 ? 0 : spares < room ? spares : room;

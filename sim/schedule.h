@@ -46,11 +46,10 @@
     X(keys)                                                                                        \
     X(value_bytes)                                                                                 \
     X(length_ms)                                                                                   \
-    X(early_faults) /* also while the cluster is founded */                                        \
-    X(audit_every)  /* one of so many writes: what would a power loss leave? */                    \
-    X(spares)       /* members beside the founders, who may join later */                          \
-    X(churn)        /* members come and go */                                                      \
-    X(repeats) /* so often some writes are asked again; 0 = nor do they have an Idempotency-Key */ \
+    X(early_faults)     /* also while the cluster is founded */                                    \
+    X(audit_every)      /* one of so many writes: what would a power loss leave? */                \
+    X(spares)           /* members beside the founders, who may join later */                      \
+    X(churn)            /* members come and go */                                                  \
     X(snapshot_entries) /* 0 = none in so short a story */                                         \
     X(core) /* seed of who is left when it must live again, and how the others are lost */
 

@@ -270,21 +270,17 @@ uint64_t truth_hash_command(const struct kv_command *command)
     return hash_bytes(buf_slice(&scratch));
 }
 
-/* Returns where the same write was committed before, with the same Idempotency-Key; 0 = nowhere. */
-static uint64_t commit_attempt(uint64_t index, const struct kv_command *command)
+static void commit_attempt(uint64_t index, const struct kv_command *command)
 {
     uint64_t number;
     if (command->op != KV_PUT) {
-        return 0;
+        return;
     }
     memcpy(&number, command->value.data, TRUTH_VALUE_MIN);
     if (number >= truth.attempt_count) {
         verdict_fail("I6", "entry %" PRIu64 " holds a value that nobody wrote", index);
     }
     struct attempt *a = &truth.attempts[number];
-    if (a->committed_at != 0 && command->retry_key.size > 0) {
-        return a->committed_at;
-    }
     if (a->committed_at != 0) {
         verdict_fail("I11", "one write is committed at %" PRIu64 " and %" PRIu64, a->committed_at,
                      index);
@@ -296,7 +292,6 @@ static uint64_t commit_attempt(uint64_t index, const struct kv_command *command)
                      index);
     }
     a->committed_at = index;
-    return 0;
 }
 
 static void commit_command(uint64_t index, struct committed_entry *c)
@@ -308,14 +303,9 @@ static void commit_command(uint64_t index, struct committed_entry *c)
     }
     c->command_hash = hash_bytes(payload);
     if (command.op != KV_COMPACT) {
-        c->repeats = commit_attempt(index, &command);
+        commit_attempt(index, &command);
     } else {
         coverage_hit(MARK_COMPACTED);
-    }
-    if (c->repeats != 0) { /* rule K2b: answered as the first time, and nothing is done */
-        coverage_hit(MARK_WRITE_REPEATED);
-        c->result = truth.committed[c->repeats].result;
-        return;
     }
     model_apply(truth.model, &command, &c->result);
 }

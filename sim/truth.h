@@ -96,7 +96,6 @@ struct committed_entry {
     raft_term by;            /* of the leader that committed it */
     struct kv_result result; /* of a command: what it must answer */
     uint64_t command_hash;
-    uint64_t repeats;  /* its Idempotency-Key is that of the entry here; 0 = of none */
     uint64_t revision; /* of the store behind it */
     uint64_t compacted;
     bool has_digest; /* somebody has applied it */

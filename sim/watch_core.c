@@ -69,7 +69,7 @@ static void check_result(const struct truth_member *m, uint64_t index,
     if (done->result.status != must->status || done->result.revision != must->revision ||
         done->result.create_revision != must->create_revision ||
         done->result.version != must->version) {
-        verdict_fail(c->repeats != 0 ? "I11" : "I16",
+        verdict_fail("I16",
                      "member %d applies entry %" PRIu64 " to revision %" PRIu64 " (%s), it is "
                      "%" PRIu64 " (%s)",
                      truth_index(m), index, done->result.revision, status_name(done->result.status),
