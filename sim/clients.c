@@ -33,6 +33,7 @@ struct request {
     uint64_t swap_revision; /* swap: what the read before it saw */
     bool has_read;
     uint32_t attempt;
+    bool has_attempt; /* keyed: the same one in every try */
     struct node_write write;
     struct node_read read;
 };
@@ -125,7 +126,9 @@ static void check_acknowledged(struct request *r)
                      r->member, w->index, w->term);
     }
     const struct kv_result *must = &truth.committed[w->index].result;
-    if (must->status != w->result.status || must->revision != w->result.revision ||
+    /* That not all have it is no matter of the store. */
+    enum status told = w->status == STATUS_NOT_CONFIRMED ? STATUS_OK : w->result.status;
+    if (must->status != told || must->revision != w->result.revision ||
         must->version != w->result.version || must->create_revision != w->result.create_revision) {
         verdict_fail("I12",
                      "member %d answers entry %" PRIu64 " with revision %" PRIu64 " (%s), it "
@@ -133,7 +136,17 @@ static void check_acknowledged(struct request *r)
                      r->member, w->index, w->result.revision, status_name(w->result.status),
                      must->revision, status_name(must->status));
     }
-    if (r->kind != REQUEST_delete && truth.attempts[r->attempt].committed_at != w->index) {
+    const struct attempt *a = &truth.attempts[r->attempt];
+    if (w->result.replayed) {
+        coverage_hit(MARK_WRITE_REPLAYED);
+        if (!a->is_keyed || a->committed_at >= w->index) {
+            verdict_fail("I11", "entry %" PRIu64 " is answered as one that was applied before",
+                         w->index);
+        }
+        see_revision(r, w->result.revision, true);
+        return;
+    }
+    if ((r->kind != REQUEST_delete || a->is_keyed) && a->committed_at != w->index) {
         verdict_fail("I12", "member %d acknowledges another's write at %" PRIu64, r->member,
                      w->index);
     }
@@ -144,10 +157,17 @@ static void check_acknowledged(struct request *r)
     see_revision(r, w->result.revision, true);
 }
 
+/* Who answers for a write. */
+static int taker_of(const struct request *r)
+{
+    return r->write.leader[0] != '\0' ? r->write.leader[5] - '1' : r->member; /* "node-3" */
+}
+
 static void check_ack_leader(const struct request *r)
 {
     struct entry_id id = {.term = r->write.term, .index = r->write.index};
-    if (!truth_disk_has(&truth.members[r->member], id)) {
+    const struct truth_member *taker = &truth.members[taker_of(r)];
+    if (!taker->is_stranger && !taker->is_damaged && !truth_disk_has(taker, id)) {
         verdict_fail("I10", "member %d acknowledges entry %" PRIu64 " and has not synced it",
                      r->member, id.index);
     }
@@ -157,7 +177,7 @@ static void check_ack_leader(const struct request *r)
 /* As whoever answers has it: one that is about to go does not count. */
 static bool is_voter(const struct truth_member *at, const struct truth_member *m)
 {
-    const struct raft_config *c = raft_active_config(at->raft);
+    const struct raft_config *c = at->raft != NULL ? raft_active_config(at->raft) : &truth.config;
     for (uint32_t i = 0; i < c->voter_count; i++) {
         if (c->voters[i] == m->id) {
             return configs_counts(&truth.config, m->id);
@@ -171,7 +191,7 @@ static void check_ack_all(const struct request *r)
     struct entry_id id = {.term = r->write.term, .index = r->write.index};
     for (uint32_t i = 0; i < truth.member_count; i++) {
         const struct truth_member *m = &truth.members[i];
-        if (!m->is_stranger && !m->is_damaged && is_voter(&truth.members[r->member], m) &&
+        if (!m->is_stranger && !m->is_damaged && is_voter(&truth.members[taker_of(r)], m) &&
             !truth_disk_has(m, id)) {
             verdict_fail("I10",
                          "a write is acknowledged by all, and member %" PRIu32
@@ -187,6 +207,9 @@ static void on_written(struct node_write *w)
     struct request *r = CONTAINER_OF(w, struct request, write);
     verdict_trace("client %" PRIu32 ": write %" PRIu32 " at member %d: %s, entry %" PRIu64,
                   r->client, r->attempt, r->member, status_name(w->status), w->index);
+    if (w->leader[0] != '\0') {
+        coverage_hit(MARK_WRITE_FORWARDED);
+    }
     switch (w->status) {
     case STATUS_OK:
         if (w->ack == NODE_ACK_LEADER) {
@@ -215,7 +238,7 @@ static void on_written(struct node_write *w)
     case STATUS_UNKNOWN:
         coverage_hit(MARK_WRITE_UNKNOWN);
         truth_attempt_ended(r->attempt, ATTEMPT_UNKNOWN);
-        if (r->must_succeed) {
+        if (r->must_succeed || r->flags & REQUEST_KEYED) {
             try_again(r);
             return;
         }
@@ -263,16 +286,29 @@ static void ask_write(struct request *r, struct node *n)
     default:
         break;
     }
-    r->attempt = truth_attempt();
+    if (!r->has_attempt) {
+        r->attempt = truth_attempt();
+        r->has_attempt = (r->flags & REQUEST_KEYED) != 0;
+        truth.attempts[r->attempt].is_keyed = r->has_attempt;
+    }
+    char retry_key[TRUTH_KEY_BYTES];
+    if (r->has_attempt) {
+        truth_retry_key(r->attempt, retry_key);
+        command.retry_key = slice_str(retry_key);
+        command.retry_hash[0] = r->attempt;
+    }
     if (command.op == KV_PUT) {
         fill_value(r, &value);
         command.value = buf_slice(&value);
     }
     r->write = (struct node_write){.done = on_written,
+                                   .forward = (r->flags & REQUEST_FORWARD) != 0,
                                    .ack = r->flags & REQUEST_ACK_LEADER ? NODE_ACK_LEADER
                                           : r->flags & REQUEST_ACK_ALL  ? NODE_ACK_ALL
                                                                         : NODE_ACK_QUORUM};
     r->state = STATE_ASKED;
+    verdict_trace("client %" PRIu32 ": asks member %d for write %" PRIu32 "%s", r->client,
+                  r->member, r->attempt, r->has_attempt ? ", keyed" : "");
     enum status s = node_write_start(n, &r->write, &command);
     buf_deinit(&value);
     if (s != STATUS_OK) {
@@ -511,7 +547,8 @@ static void give_up(struct request *r)
     } else if (r->state == STATE_ASKED) {
         node_read_cancel(&r->read);
     }
-    if (r->must_succeed) {
+    if (r->must_succeed ||
+        (is_write(r) && (r->flags & (REQUEST_KEYED | REQUEST_ABANDONED)) == REQUEST_KEYED)) {
         try_again(r);
     } else {
         finish(r);

@@ -27,6 +27,12 @@ bool configs_is_removed(const struct truth_member *m)
     return truth.has_config && m->was_counted && !configs_counts(&truth.config, m->id);
 }
 
+bool configs_votes(const struct truth_member *m)
+{
+    return has(truth.config.voters, truth.config.voter_count, m->id) ||
+           has(truth.config.outgoing, truth.config.outgoing_count, m->id);
+}
+
 /* --- quorums ---------------------------------------------------------------------------------- */
 
 static uint32_t count_in(const node_id *ids, uint32_t count, uint32_t members)
@@ -46,8 +52,9 @@ static bool config_holds(const struct raft_config *c, uint32_t members, bool lea
                  (c->outgoing_count == 0 ||
                   2 * count_in(c->outgoing, c->outgoing_count, members) > c->outgoing_count);
     if (holds && learners) {
-        voters += count_in(c->learners, c->learner_count, members);
-        holds = 2 * voters > c->voter_count + c->learner_count;
+        /* At worst, just those are made voters that are lost. */
+        uint32_t lost = c->learner_count - count_in(c->learners, c->learner_count, members);
+        holds = 2 * voters > c->voter_count + lost;
     }
     return holds;
 }

@@ -43,10 +43,10 @@
     X(CRASH_IN_WRITE)                                                                              \
     X(CRASH_IN_RECOVERY)                                                                           \
     X(POWER_LOST_WRITES)                                                                           \
-    X(SYNC_FAILED)                                                                                 \
+    X(DISK_CALL_FAILED)                                                                            \
     X(SPACE_RAN_OUT)                                                                               \
     X(STALL_TOLD)                                                                                  \
-    X(FRAME_REFUSED)                                                                               \
+    X(BYTE_CHANGED_UNDER_WAY)                                                                      \
     X(PARTITIONED)                                                                                 \
     X(CLOCK_CHANGED)                                                                               \
     X(WIPED_MEMBER_KEPT_OUT)                                                                       \
@@ -55,6 +55,9 @@
     X(WRITE_BY_ACK_ALL)                                                                            \
     X(WRITE_NOT_CONFIRMED_BY_ALL)                                                                  \
     X(WRITE_UNKNOWN)                                                                               \
+    X(WRITE_FORWARDED)                                                                             \
+    X(COMMITTED_AGAIN)                                                                             \
+    X(WRITE_REPLAYED)                                                                              \
     X(WRITE_SUPERSEDED)                                                                            \
     X(WRITE_ABANDONED)                                                                             \
     X(CONDITION_FAILED)                                                                            \

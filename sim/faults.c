@@ -38,6 +38,7 @@ struct faults {
     struct operators *operators;
     uint32_t corrupt_left[SIM_MEMBERS_MAX]; /* pieces that it sends */
     struct rng rng;
+    bool has_failed[SIM_MEMBERS_MAX];
     int same; /* SIM_THE_SAME */
 };
 
@@ -113,9 +114,11 @@ void faults_tend(struct faults *f)
     }
     for (uint32_t i = 0; i < f->members->count; i++) {
         struct sim_member *m = &f->members->items[i];
-        if (m->node != NULL && fake_disk_has_failed(m->disk)) {
-            coverage_hit(MARK_SYNC_FAILED);
+        bool has_failed = m->node != NULL && fake_disk_has_failed(m->disk);
+        if (has_failed && !f->has_failed[i]) {
+            coverage_hit(MARK_DISK_CALL_FAILED);
         }
+        f->has_failed[i] = has_failed;
     }
 }
 
@@ -389,7 +392,7 @@ static void change_clock(const struct faults *f, const struct item *item, struct
     bool leases = f->schedule->knobs[KNOB_lease_reads] != 0;
     uint32_t permille = item->b > 0 ? item->b : 1000;
     if (leases) {
-        permille = permille < 1000 ? 993 : permille > 1000 ? 1007 : 1000;
+        permille = permille < 1000 ? 990 : permille > 1000 ? 1010 : 1000;
     }
     coverage_hit(MARK_CLOCK_CHANGED);
     fake_process_clock(m->loop, permille, leases ? 0 : item->c);
@@ -507,7 +510,7 @@ static void tamper(void *context, struct loop *from, struct buf *piece)
         if (f->corrupt_left[i] > 0 && f->members->items[i].loop == from && piece->size > 0) {
             f->corrupt_left[i]--;
             piece->data[rng_below(&f->rng, piece->size)] ^= (uint8_t)(1u << rng_below(&f->rng, 8));
-            coverage_hit(MARK_FRAME_REFUSED);
+            coverage_hit(MARK_BYTE_CHANGED_UNDER_WAY);
             verdict_trace("a byte from member %" PRIu32 " changes under way", i);
         }
     }

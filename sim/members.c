@@ -120,6 +120,8 @@ static enum status open_node(struct sim_members *all_members, int i, char **deta
         .first_segment_bytes = k[KNOB_first_segment_bytes],
         .segment_bytes = k[KNOB_segment_bytes],
         .snapshot_log_entries = k[KNOB_snapshot_entries],
+        .election_policy = (enum node_election_policy)k[KNOB_policy],
+        .priority = ((uint32_t)i * 5 + k[KNOB_core]) % 4,
         .lease_reads = k[KNOB_lease_reads] != 0,
         .on_fatal = on_fatal,
         .context = m,
@@ -301,10 +303,11 @@ bool members_is_born(const struct sim_members *all_members, int i)
     return i < (int)all_members->founders || all_members->items[i].joins;
 }
 
+/* A learner may be refused by a leader that is about to replace it. */
 static bool may_exit(const struct sim_member *m, const struct truth_member *t)
 {
     return t->may_fail || t->is_damaged || t->is_stranger ||
-           (m->fatal_code == 2 && configs_is_removed(t));
+           (m->fatal_code == 2 && (configs_is_removed(t) || (m->joins && !configs_votes(t))));
 }
 
 /* An exit must have a reason that the story gave it. */

@@ -27,4 +27,6 @@ enum request_kind {
 #define REQUEST_OPEN_LOOP  4u  /* does not wait for the client's request before */
 #define REQUEST_ANYWHERE   8u  /* asked of whichever member, not of the one believed to lead */
 #define REQUEST_ABANDONED  16u /* the client goes away before the answer */
+#define REQUEST_KEYED      32u /* with an Idempotency-Key: asked again when nobody knows (K2b) */
+#define REQUEST_FORWARD    64u /* whoever does not lead hands it to the leader (R15) */
 #define REQUEST_MARK_SHIFT 8   /* from here: a number of the request */

@@ -124,6 +124,9 @@ static void draw_features(struct schedule *s, struct rng *r)
     k[KNOB_churn] = rng_chance(r, 1, 2);
     uint32_t spares = PICK(r, 0, 1, 2, 2, 4, 6);
     uint32_t room = SIM_MEMBERS_MAX - k[KNOB_members];
+    k[KNOB_keyed] = rng_chance(r, 1, 2);
+    k[KNOB_forwards] = rng_chance(r, 1, 2);
+    k[KNOB_policy] = PICK(r, 0, 0, 0, 1, 2, 3);
     k[KNOB_spares] = k[KNOB_churn] == 0 ? 0 : spares < room ? spares : room;
 }
 
@@ -444,6 +447,12 @@ static void draw_client(struct schedule *s, struct rng *r, uint32_t client, uint
         if (rng_chance(r, strange, 100)) {
             item.d |= PICK(r, REQUEST_ACK_LEADER, REQUEST_ACK_ALL, REQUEST_ANYWHERE,
                            REQUEST_ANYWHERE, REQUEST_ABANDONED);
+        }
+        if (s->knobs[KNOB_keyed] != 0 && rng_chance(r, 1, 2)) {
+            item.d |= REQUEST_KEYED;
+        }
+        if (s->knobs[KNOB_forwards] != 0 && rng_chance(r, 1, 3)) {
+            item.d |= REQUEST_FORWARD | REQUEST_ANYWHERE;
         }
         schedule_add(s, item);
         at_ms += between(r, 1, 2 * every_ms);

@@ -50,6 +50,9 @@
     X(audit_every)      /* one of so many writes: what would a power loss leave? */                \
     X(spares)           /* members beside the founders, who may join later */                      \
     X(churn)            /* members come and go */                                                  \
+    X(keyed)            /* some writes have an Idempotency-Key */                                  \
+    X(forwards)         /* some are handed on to the leader */                                     \
+    X(policy)           /* enum node_election_policy */                                            \
     X(snapshot_entries) /* 0 = none in so short a story */                                         \
     X(core) /* seed of who is left when it must live again, and how the others are lost */
 

@@ -15,6 +15,7 @@
 /* Founding asks again every half second, links are dialled anew within seconds. */
 #define FOUNDING_MS_MAX 60000
 #define LINKS_MS_MAX    20000
+#define CALM_ELECTIONS  15
 /* One turn of simulated events beyond this: something runs in circles. */
 #define EVENTS_MAX      2000000
 
@@ -271,6 +272,13 @@ static void explain(const struct story *st, char *text, size_t size)
     }
 }
 
+static void wait_for_rest(struct story *st)
+{
+    for (uint64_t ms = 0; !has_converged(st) && ms < LINKS_MS_MAX; ms += 10) {
+        advance(st, 10);
+    }
+}
+
 static void live_again(struct story *st)
 {
     const uint32_t *k = st->s->knobs;
@@ -288,6 +296,27 @@ static void live_again(struct story *st)
                          fake_world_now(st->world) - begun_ms, state, who);
         }
         advance(st, 10);
+    }
+}
+
+/* Nothing happens any more: nobody takes over from a leader that does its work, whoever is still
+ * out there (rules E4, E6, C6), but for those who are preferred (E10). */
+static void stay_calm(struct story *st)
+{
+    int leader = members_leader(&st->members);
+    raft_term term = truth.members[leader].term;
+    uint32_t changes = 0;
+    for (uint32_t i = 0; i < CALM_ELECTIONS * 10; i++) {
+        advance(st, st->s->knobs[KNOB_election_ms] / 10);
+        int now_leads = members_leader(&st->members);
+        if (now_leads >= 0 && truth.members[now_leads].term != term) {
+            changes++;
+            term = truth.members[now_leads].term;
+        }
+    }
+    if (changes > (st->s->knobs[KNOB_policy] != 0 ? 2 : 0)) {
+        verdict_fail("E6", "the leader changes %" PRIu32 " times, and nothing is wrong with it",
+                     changes);
     }
 }
 
@@ -347,6 +376,8 @@ void story_run(const struct schedule *s, struct verdict *v)
     live(st);
     heal(st);
     live_again(st);
+    stay_calm(st);
+    wait_for_rest(st); /* history was compacted meanwhile */
     check_states(st);
     lose_power(st);
     live_again(st);

@@ -8,6 +8,8 @@
 #include "verdict.h"
 
 #include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct truth truth;
@@ -270,17 +272,32 @@ uint64_t truth_hash_command(const struct kv_command *command)
     return hash_bytes(buf_slice(&scratch));
 }
 
-static void commit_attempt(uint64_t index, const struct kv_command *command)
+void truth_retry_key(uint32_t attempt, char key[TRUTH_KEY_BYTES])
+{
+    snprintf(key, TRUTH_KEY_BYTES, "r%" PRIu32, attempt);
+}
+
+/* NULL: of no attempt that must be told from others (a delete without a key). */
+static struct attempt *attempt_of(uint64_t index, const struct kv_command *command)
 {
     uint64_t number;
-    if (command->op != KV_PUT) {
-        return;
+    if (command->retry_key.size > 0) {
+        char text[TRUTH_KEY_BYTES] = {0};
+        memcpy(text, command->retry_key.data + 1, command->retry_key.size - 1);
+        number = strtoull(text, NULL, 10);
+    } else if (command->op == KV_PUT) {
+        memcpy(&number, command->value.data, TRUTH_VALUE_MIN);
+    } else {
+        return NULL;
     }
-    memcpy(&number, command->value.data, TRUTH_VALUE_MIN);
     if (number >= truth.attempt_count) {
         verdict_fail("I6", "entry %" PRIu64 " holds a value that nobody wrote", index);
     }
-    struct attempt *a = &truth.attempts[number];
+    return &truth.attempts[number];
+}
+
+static void commit_attempt(uint64_t index, struct attempt *a)
+{
     if (a->committed_at != 0) {
         verdict_fail("I11", "one write is committed at %" PRIu64 " and %" PRIu64, a->committed_at,
                      index);
@@ -302,12 +319,23 @@ static void commit_command(uint64_t index, struct committed_entry *c)
         verdict_fail("I6", "entry %" PRIu64 " is committed and is no command", index);
     }
     c->command_hash = hash_bytes(payload);
-    if (command.op != KV_COMPACT) {
-        commit_attempt(index, &command);
-    } else {
+    if (command.op == KV_COMPACT) {
         coverage_hit(MARK_COMPACTED);
     }
+    struct attempt *a = command.op != KV_COMPACT ? attempt_of(index, &command) : NULL;
+    if (a != NULL && a->is_keyed && a->committed_at != 0) {
+        coverage_hit(MARK_COMMITTED_AGAIN);
+        c->result = a->result; /* I11: not applied again */
+        c->result.replayed = true;
+        return;
+    }
+    if (a != NULL) {
+        commit_attempt(index, a);
+    }
     model_apply(truth.model, &command, &c->result);
+    if (a != NULL) {
+        a->result = c->result;
+    }
 }
 
 void truth_commit(const struct truth_member *m, uint64_t index, raft_term by)
@@ -341,6 +369,9 @@ uint32_t truth_attempt(void)
 void truth_attempt_ended(uint32_t attempt, enum attempt_state state)
 {
     struct attempt *a = &truth.attempts[attempt];
+    if (a->is_keyed) {
+        return; /* what one try came to says nothing of the others */
+    }
     a->state = state;
     if (state == ATTEMPT_REFUSED && a->committed_at != 0) {
         verdict_fail("K1", "a client is told that nothing was written; it is entry %" PRIu64,

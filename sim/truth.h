@@ -107,6 +107,8 @@ enum attempt_state { ATTEMPT_OPEN, ATTEMPT_OK, ATTEMPT_REFUSED, ATTEMPT_UNKNOWN 
 struct attempt {
     enum attempt_state state;
     raft_index committed_at; /* 0 = not committed */
+    bool is_keyed;           /* with an Idempotency-Key: it may be in the log several times */
+    struct kv_result result; /* of the first one of them */
 };
 
 #define LOST_DISKS_MAX  64
@@ -185,5 +187,8 @@ uint64_t truth_hash_command(const struct kv_command *command);
 /* A new attempt; its number is the beginning of what is written. */
 uint32_t truth_attempt(void);
 #define TRUTH_VALUE_MIN 8 /* bytes: the number */
+/* Its Idempotency-Key. */
+#define TRUTH_KEY_BYTES 16
+void truth_retry_key(uint32_t attempt, char key[TRUTH_KEY_BYTES]);
 /* Rule K1: its outcome, as the client was told; `index` and `term` with OK. */
 void truth_attempt_ended(uint32_t attempt, enum attempt_state state);

@@ -509,7 +509,7 @@ void founding_output(struct founding *f, struct founding_output *out)
     *out = (struct founding_output){
         .save = f->saving && !f->save_told && !f->is_fatal,
         .identity = &f->identity,
-        .note_count = f->note_count,
+        .note_count = f->notes_told ? 0 : f->note_count,
         .notes = f->notes,
         .founded = f->identity.phase == FOUNDING_FOUNDED && !f->saving,
         .fatal = f->is_fatal ? f->fatal : NULL,

@@ -675,6 +675,9 @@ enum status node_open(const struct node_options *options, struct loop *loop, str
     uint8_t random[16];
     loop->ops->random(loop, random, sizeof(random));
     n->boot = uuid_from_random(random);
+    /* Answers to a former life of this member must not be taken for answers to this one. */
+    n->forward_number = uuid_short(n->boot) >> 1;
+    n->survey_number = n->forward_number;
     n->started_ms = node_now(n);
     n->kv = kv_create();
 
