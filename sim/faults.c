@@ -18,7 +18,7 @@
 #define SEGMENTS_MAX     1000
 #define SEGMENT_FLAGS_AT 12 /* of a segment's first block */
 #define ROT_BLOCK_BYTES  4096u
-#define ROT_HEADER_BYTES 112u /* of a record */
+#define ROT_HEADER_BYTES WAL_RECORD_HEADER_BYTES
 
 /* Something that lasts. Beyond EFFECTS_MAX at a time: left out. */
 struct effect {

@@ -4,7 +4,9 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "lease_plots.h"
+#include "member_plots.h"
 #include "requests.h"
+#include "snapshot_plots.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -391,8 +393,9 @@ static void draw_churn(struct schedule *s, struct rng *r)
 static void draw_plots(struct schedule *s, struct rng *r)
 {
     static uint32_t (*const plots[])(struct schedule *, struct rng *, uint32_t) = {
-        draw_divergence, draw_short_reigns, draw_stale_leader, draw_lonely_term,
-        draw_resets,     draw_left_behind,  draw_late_answers, draw_forgetful_voters};
+        draw_divergence, draw_short_reigns,  draw_stale_leader, draw_lonely_term,
+        draw_resets,     draw_left_behind,   draw_late_answers, draw_forgetful_voters,
+        draw_worn_log,   draw_late_snapshot, draw_lost_change};
     enum { PLOTS = sizeof(plots) / sizeof(plots[0]) };
     bool on[PLOTS];
     bool any = false;

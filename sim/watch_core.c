@@ -455,6 +455,22 @@ static void trace_turn(const struct truth_member *m, const struct raft_output *o
     }
 }
 
+/* I9: the newest configuration of the log is in force (rule C2). */
+static void check_config(const struct truth_member *m)
+{
+    struct raft_config_view view;
+    raft_config_view(m->raft, &view);
+    const struct raft_config *a = raft_active_config(m->raft);
+    const struct raft_config *b = view.config;
+    if (a->voter_count != b->voter_count || a->outgoing_count != b->outgoing_count ||
+        a->learner_count != b->learner_count ||
+        memcmp(a->voters, b->voters, a->voter_count * sizeof(a->voters[0])) != 0 ||
+        memcmp(a->outgoing, b->outgoing, a->outgoing_count * sizeof(a->outgoing[0])) != 0) {
+        verdict_fail("I9", "member %d acts by another configuration than that of entry %" PRIu64,
+                     truth_index(m), view.id.index);
+    }
+}
+
 void __wrap_raft_turn(struct raft *r, uint64_t now_ms, struct raft_output *out)
 {
     __real_raft_turn(r, now_ms, out);
@@ -469,6 +485,7 @@ void __wrap_raft_turn(struct raft *r, uint64_t now_ms, struct raft_output *out)
         m->restoring = out->restore.index;
     }
     bool has_led = m->role == RAFT_LEADER && m->role_term == raft_term_now(r);
+    check_config(m);
     check_role(m, out);
     check_commit(m, has_led);
     for (uint32_t i = 0; i < out->event_count; i++) {

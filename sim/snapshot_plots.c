@@ -1,0 +1,110 @@
+#include "snapshot_plots.h"
+
+#include "requests.h"
+
+/* A log of small segments, of which many fall to snapshots. */
+#define SEGMENT_BYTES         32768u
+#define VALUE_BYTES           3000u
+/* `place` of a rot: a bit of the first record's header. */
+#define PLACE_OF_FIRST_RECORD 65u
+#define PLACE_PER_BYTE        4096u
+#define PLACE_PER_BIT         8u
+/* `file` of a rot: the oldest segment. */
+#define OLDEST_SEGMENT        2u
+
+static uint32_t between(struct rng *r, uint32_t low, uint32_t high)
+{
+    return (uint32_t)rng_between(r, low, high);
+}
+
+static void write_much(struct schedule *s, struct rng *r, uint32_t at_ms, uint32_t for_ms)
+{
+    uint32_t count = between(r, 40, 120);
+    for (uint32_t i = 0; i < count; i++) {
+        struct item item = {.at_ms = at_ms + between(r, 0, for_ms), .kind = ITEM_request};
+        item.a = (uint32_t)rng_below(r, s->knobs[KNOB_clients]);
+        item.b = REQUEST_put;
+        item.c = (uint32_t)rng_below(r, s->knobs[KNOB_keys]);
+        item.d = i << REQUEST_MARK_SHIFT | REQUEST_OPEN_LOOP;
+        schedule_add(s, item);
+    }
+}
+
+static void wear_logs(struct schedule *s, struct rng *r)
+{
+    s->knobs[KNOB_first_segment_bytes] = SEGMENT_BYTES;
+    s->knobs[KNOB_segment_bytes] = SEGMENT_BYTES;
+    s->knobs[KNOB_snapshot_entries] = between(r, 3, 20);
+}
+
+static struct item flip_first_record(struct rng *r, uint32_t at_ms)
+{
+    struct item item = {.at_ms = at_ms, .kind = ITEM_rot, .a = SIM_A_FOLLOWER};
+    uint32_t byte = between(r, 0, 200);
+    uint32_t bit = between(r, 0, 7);
+    item.b = OLDEST_SEGMENT;
+    item.d = PLACE_OF_FIRST_RECORD + byte * PLACE_PER_BYTE + bit * PLACE_PER_BIT;
+    return item;
+}
+
+uint32_t draw_worn_log(struct schedule *s, struct rng *r, uint32_t at_ms)
+{
+    uint32_t e = s->knobs[KNOB_election_ms];
+    uint32_t for_ms = between(r, 3 * e, 8 * e);
+    wear_logs(s, r);
+    s->knobs[KNOB_value_bytes] = VALUE_BYTES;
+    if (s->knobs[KNOB_kernel_bytes] > 0) { /* room for them, as schedule.c leaves it */
+        s->knobs[KNOB_kernel_bytes] += 20 * VALUE_BYTES;
+    }
+    write_much(s, r, at_ms, for_ms);
+    uint32_t blows = between(r, 2, 8);
+    for (uint32_t i = 0; i < blows; i++) {
+        uint32_t then_ms = at_ms + between(r, for_ms / 2, for_ms);
+        struct item item = {.at_ms = then_ms, .kind = ITEM_power, .a = SIM_A_FOLLOWER, .d = i};
+        if (rng_chance(r, 1, 2)) {
+            item.kind = ITEM_power_in_write;
+            item.b = between(r, 1, 6);
+        }
+        if (rng_chance(r, 1, 2)) {
+            item.kind = ITEM_power_in_write;
+            item.b = between(r, 1, 6);
+        }
+        if (rng_chance(r, 1, 3)) {
+            item = flip_first_record(r, then_ms);
+        }
+        item.c = between(r, 1, e);
+        schedule_add(s, item);
+    }
+    return at_ms + for_ms + between(r, e, 4 * e);
+}
+
+uint32_t draw_late_snapshot(struct schedule *s, struct rng *r, uint32_t at_ms)
+{
+    uint32_t e = s->knobs[KNOB_election_ms];
+    uint32_t away_ms = between(r, 2 * e, 5 * e);
+    uint32_t back_ms = at_ms + away_ms;
+    wear_logs(s, r);
+    /* Who is slow has thrown less of its log away. */
+    schedule_add(s, (struct item){.at_ms = at_ms,
+                                  .kind = ITEM_slow_disk,
+                                  .a = SIM_A_FOLLOWER,
+                                  .c = away_ms + 4 * e,
+                                  .d = e / 10 + 1});
+    schedule_add(
+        s,
+        (struct item){
+            .at_ms = at_ms + 1, .kind = ITEM_isolate, .a = SIM_A_FOLLOWER, .c = away_ms, .d = 1});
+    write_much(s, r, at_ms, away_ms);
+    schedule_add(s, (struct item){.at_ms = back_ms,
+                                  .kind = ITEM_slow_disk,
+                                  .a = SIM_THE_SAME,
+                                  .c = 4 * e,
+                                  .d = between(r, 1, e / 3)});
+    uint32_t reigns = between(r, 1, 4);
+    for (uint32_t i = 0; i < reigns; i++) {
+        back_ms += between(r, 1, e);
+        schedule_add(s, (struct item){
+                            .at_ms = back_ms, .kind = ITEM_step_down, .a = SIM_THE_LEADER, .d = 1});
+    }
+    return back_ms + between(r, e, 4 * e);
+}

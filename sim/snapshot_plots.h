@@ -1,0 +1,14 @@
+/* snapshot_plots.h - stories about logs that begin with a snapshot (rules S1 to S4). */
+#pragma once
+
+#include "base/rng.h"
+#include "schedule.h"
+
+/* Both add items from at_ms on and return when they are over. */
+
+/* Much is written and thrown away again; then the power fails here and there, or bits flip where a
+ * log begins. */
+uint32_t draw_worn_log(struct schedule *s, struct rng *r, uint32_t at_ms);
+/* A member that was away takes long to take a snapshot in; meanwhile others lead, who still have
+ * the log. */
+uint32_t draw_late_snapshot(struct schedule *s, struct rng *r, uint32_t at_ms);
