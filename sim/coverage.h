@@ -17,7 +17,7 @@
     X(SNAPSHOT_TAKEN)                                                                              \
     X(INSTALL_DISCARDED)                                                                           \
     X(INSTALL_KEPT)                                                                                \
-    X(TRANSFER_RESUMED)                                                                            \
+    X(TRANSFER_BEGUN)                                                                              \
     X(RESTARTED_FROM_SNAPSHOT)                                                                     \
     X(LOG_COMPACTED)                                                                               \
     X(MEMBER_JOINED)                                                                               \

@@ -69,8 +69,8 @@ enum status __wrap_snapshot_receiver_create(struct disk *disk, const struct snap
                                             struct snapshot_receiver **receiver, uint64_t *offset)
 {
     enum status s = __real_snapshot_receiver_create(disk, file, receiver, offset);
-    if (s == STATUS_OK && *offset > 0 && *offset < file->size_bytes) {
-        coverage_hit(MARK_TRANSFER_RESUMED);
+    if (s == STATUS_OK) {
+        coverage_hit(MARK_TRANSFER_BEGUN);
     }
     return s;
 }
