@@ -147,6 +147,26 @@ static void rule_s3_a_snapshot_in_the_log_with_the_same_term_keeps_the_suffix(vo
     expect_right_also_after_reopening(x);
 }
 
+static void rule_s3_a_log_that_is_kept_may_reach_the_snapshot_with_the_same_batch(void **state)
+{
+    struct fixture *x = *state;
+    expect_ok(x, APPEND(.term = 3, .vote = 1, .count = 4, .size = 10));
+    assert_int_equal(write_snapshot(x, 6, 3), STATUS_OK);
+    struct wal_entry entries[3];
+    for (uint64_t i = 0; i < 3; i++) {
+        entries[i] = (struct wal_entry){.index = 5 + i, .term = 3, .payload = slice_of("more", 4)};
+    }
+    const struct wal_batch batch = {
+        .entries = entries, .count = 3, .install_index = 6, .install_term = 3};
+    assert_int_equal(wal_append(x->wal, &batch), STATUS_OK);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(state_of(x).first, 1);
+        assert_int_equal(state_of(x).last, 7);
+        assert_int_equal(state_of(x).snapshot_index, 6);
+        reopen(x);
+    }
+}
+
 static void rule_s3_a_snapshot_in_the_log_with_another_term_discards_all_of_it(void **state)
 {
     struct fixture *x = *state;
@@ -527,6 +547,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(rule_s4_a_snapshot_newer_than_the_log_makes_it_void),
         TEST(rule_s3_a_snapshot_in_the_log_with_the_same_term_keeps_the_suffix),
+        TEST(rule_s3_a_log_that_is_kept_may_reach_the_snapshot_with_the_same_batch),
         TEST(rule_s3_a_snapshot_in_the_log_with_another_term_discards_all_of_it),
         TEST(rule_s4_a_damaged_snapshot_is_passed_over_when_the_log_reaches_an_older_one),
         TEST(rule_s4_a_log_that_no_sound_snapshot_reaches_is_corrupt),
