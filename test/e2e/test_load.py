@@ -27,7 +27,7 @@ class StubCluster:
 
 
 def a_load(monkeypatch, store, acked=(), deleted=(), refused=(), unknown=(), wrong=()):
-    monkeypatch.setattr(load, "dump", lambda member, prefix: dict(store))
+    monkeypatch.setattr(load, "dump", lambda member, prefix, **_: dict(store))
     made = Load(StubCluster(), writers=0)
     made.acked, made.deleted = list(acked), list(deleted)
     made.refused, made.unknown, made.wrong = list(refused), list(unknown), list(wrong)
@@ -70,6 +70,6 @@ def test_members_that_differ_are_found(monkeypatch):
     cluster.members = [Stub(), other]
     made = Load(cluster, writers=0)
     stores = {"node-1": STORE, "node-2": {"a": ("va", 2)}}
-    monkeypatch.setattr(load, "dump", lambda member, prefix: stores[member.name])
+    monkeypatch.setattr(load, "dump", lambda member, prefix, **_: stores[member.name])
     with pytest.raises(AssertionError, match="differs"):
         made.check()
