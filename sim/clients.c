@@ -34,6 +34,7 @@ struct request {
     bool has_read;
     uint32_t attempt;
     bool has_attempt; /* keyed: the same one in every try */
+    uint32_t voters;  /* bits of those that voted when it was asked */
     struct node_write write;
     struct node_read read;
 };
@@ -96,10 +97,12 @@ static void try_again(struct request *r)
         }
     }
     r->state = STATE_WAITS;
-    /* Ever slower: who must succeed must not be what keeps the cluster busy. */
+    /* Ever slower, and not all at the same moment: who must succeed must not be what keeps the
+     * cluster busy. */
     uint64_t wait_ms = c->schedule->knobs[KNOB_election_ms] / 5 + 1;
     if (r->must_succeed) {
         wait_ms <<= r->tries < 5 ? r->tries : 5;
+        wait_ms += wait_ms * (r->client % 8) / 8;
     }
     r->again_ms = fake_world_now(c->members->world) + wait_ms;
 }
@@ -189,13 +192,24 @@ static bool is_voter(const struct truth_member *at, const struct truth_member *m
     return false;
 }
 
+static uint32_t voters_now(void)
+{
+    uint32_t bits = 0;
+    for (uint32_t i = 0; i < truth.member_count; i++) {
+        bits |= configs_votes(&truth.members[i]) ? 1u << i : 0;
+    }
+    return bits;
+}
+
+/* While the answer of a forwarded write was under way, others may have become voters. */
 static void check_ack_all(const struct request *r)
 {
     struct entry_id id = {.term = r->write.term, .index = r->write.index};
+    uint32_t owing = r->write.leader[0] != '\0' ? r->voters : UINT32_MAX;
     for (uint32_t i = 0; i < truth.member_count; i++) {
         const struct truth_member *m = &truth.members[i];
-        if (!m->is_stranger && !m->is_damaged && is_voter(&truth.members[taker_of(r)], m) &&
-            !truth_disk_has(m, id)) {
+        if ((owing >> i & 1) != 0 && !m->is_stranger && !m->is_damaged &&
+            is_voter(&truth.members[taker_of(r)], m) && !truth_disk_has(m, id)) {
             verdict_fail("I10",
                          "a write is acknowledged by all, and member %" PRIu32
                          " does not have entry %" PRIu64,
@@ -310,6 +324,7 @@ static void ask_write(struct request *r, struct node *n)
                                           : r->flags & REQUEST_ACK_ALL  ? NODE_ACK_ALL
                                                                         : NODE_ACK_QUORUM};
     r->state = STATE_ASKED;
+    r->voters = voters_now();
     verdict_trace("client %" PRIu32 ": asks member %d for write %" PRIu32 "%s", r->client,
                   r->member, r->attempt, r->has_attempt ? ", keyed" : "");
     enum status s = node_write_start(n, &r->write, &command);
