@@ -206,7 +206,8 @@ static void send_append(struct raft *r, struct member *member, struct raft_span 
     m.bulk = bulk;
     raft_index end = m.last.index + count;
     p->commit_told = index_max(p->commit_told, index_min(r->commit, end));
-    progress_on_sent(p, &(struct inflight_slot){.last = end, .bytes = bytes, .sent_ms = r->now_ms});
+    progress_on_sent(p, &(struct inflight_slot){
+                            .last = end, .bytes = bytes, .sent_ms = r->now_ms, .bulk = bulk});
     outbox_send(r, &m);
 }
 
@@ -341,7 +342,7 @@ static bool send_next(struct raft *r, struct member *member)
     }
     uint64_t bytes = 0;
     uint32_t count = raft_span_fit(span, r->options.append_bytes_max, &bytes);
-    send_append(r, member, span, count, bulk);
+    send_append(r, member, span, count, count > 0 && (bulk || progress_is_bulk(p)));
     return true;
 }
 

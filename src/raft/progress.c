@@ -67,9 +67,17 @@ bool progress_is_paused(const struct progress *p)
     return p->probing ? p->probe_sent : inflight_is_full(&p->inflight);
 }
 
+bool progress_is_bulk(const struct progress *p)
+{
+    return p->bulk_last > p->match;
+}
+
 void progress_on_sent(struct progress *p, const struct inflight_slot *sent)
 {
     CHECK_CMP(sent->last + 1, >=, p->next);
+    if (sent->bulk) {
+        p->bulk_last = sent->last;
+    }
     if (p->probing) {
         p->probe_sent = true;
         p->probe = *sent;
@@ -110,6 +118,7 @@ void progress_on_accept(struct progress *p)
 static void to_probe(struct progress *p)
 {
     inflight_clear(&p->inflight);
+    p->bulk_last = 0;
     if (!p->probing) {
         p->probing = true;
         p->next = p->match + 1;

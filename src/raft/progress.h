@@ -23,6 +23,7 @@ struct inflight_slot {
     raft_index last; /* of its entries; next - 1: it had none */
     uint64_t bytes;
     uint64_t sent_ms;
+    bool bulk; /* by the slow lane */
 };
 
 struct inflight {
@@ -52,6 +53,7 @@ struct progress {
     uint64_t last_ack_ms;       /* when an answer last arrived, 0 = never */
     uint64_t nudged_ms;         /* when an empty append last asked whether a window was lost */
     uint64_t patience_ms;       /* what is not answered for so long may be lost */
+    raft_index bulk_last;       /* the last entry that left by the slow lane */
     struct inflight inflight;
 };
 
@@ -74,6 +76,9 @@ void progress_reset(struct progress *p, raft_index next, uint64_t now_ms);
 
 /* Nothing with entries may be sent now. */
 bool progress_is_paused(const struct progress *p);
+/* Entries are on their way by the slow lane. Those after them must not overtake them there: they
+ * would be refused, and both would be sent again, as fast as the network goes. */
+bool progress_is_bulk(const struct progress *p);
 /* An append left that starts at `next`. */
 void progress_on_sent(struct progress *p, const struct inflight_slot *sent);
 /* It holds everything up to `match` durably. True when that is news. */

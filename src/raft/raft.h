@@ -128,7 +128,7 @@ struct raft_message {
     /* Rule Q6b. APPEND, HEARTBEAT: for so long after its arrival the receiver grants no vote and no
      * pre-vote to anybody but the sender; 0 = no such promise is asked */
     uint32_t lease_ms;
-    bool bulk; /* APPEND: made of entries read back from disk; may take the slow lane */
+    bool bulk; /* APPEND: of entries read back from disk, or after such: may take the slow lane */
     uint32_t entry_count;
     const struct raft_entry *entries; /* APPEND: borrowed until the next raft_step */
 };

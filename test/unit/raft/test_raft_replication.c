@@ -685,6 +685,40 @@ static void entries_that_left_memory_are_read_back_for_a_slow_follower(void **st
     core_stop(&c);
 }
 
+/* Two lanes keep no common order: what overtakes is refused, and sent again at once, and again. */
+static void rule_r7_entries_do_not_overtake_those_on_the_slow_lane(void **state)
+{
+    (void)state;
+    struct one_core c;
+    establish(&c, (struct core_setup){.options = {.tail_bytes_max = 1}});
+    assert_int_equal(core_propose(&c, 8), STATUS_OK);
+    core_settle(&c);
+    core_acknowledge(&c, 2, 2);
+    struct raft_input applied = {.kind = RAFT_INPUT_APPLIED, .index = 2};
+    assert_int_equal(core_step(&c, &applied), STATUS_OK);
+    assert_null(raft_entry_at(c.raft, 2));
+    struct raft_input gone = {.kind = RAFT_INPUT_UNREACHABLE, .target = 3};
+    assert_int_equal(core_step(&c, &gone), STATUS_OK);
+    core_wait(&c, CORE_HEARTBEAT_MS);
+    core_echo(&c, 3);
+    core_acknowledge(&c, 3, 1);
+    assert_true(c.out.load.wanted);
+    const struct raft_entry read[] = {{.term = 1, .type = RAFT_ENTRY_COMMAND}};
+    struct raft_input loaded = {.kind = RAFT_INPUT_LOADED,
+                                .loaded = {.first = 2, .entries = read, .count = 1}};
+    assert_int_equal(core_step(&c, &loaded), STATUS_OK);
+    assert_true(core_sent(&c, RAFT_MSG_APPEND, 3)->bulk);
+    assert_int_equal(core_propose(&c, 8), STATUS_OK); /* this one is in memory */
+    assert_int_equal(core_sent(&c, RAFT_MSG_APPEND, 3)->last.index, 2);
+    assert_true(core_sent(&c, RAFT_MSG_APPEND, 3)->bulk);
+    assert_false(core_sent(&c, RAFT_MSG_APPEND, 2)->bulk);
+    core_acknowledge(&c, 3, 3);
+    assert_int_equal(core_propose(&c, 8), STATUS_OK);
+    assert_int_equal(core_sent(&c, RAFT_MSG_APPEND, 3)->last.index, 3);
+    assert_false(core_sent(&c, RAFT_MSG_APPEND, 3)->bulk);
+    core_stop(&c);
+}
+
 static void a_log_whose_term_is_newer_than_the_recovered_one_is_taken_over(void **state)
 {
     (void)state;
@@ -737,6 +771,7 @@ int main(void)
         cmocka_unit_test(a_follower_takes_no_proposals),
         cmocka_unit_test(rule_r11_persists_are_bounded_and_make_progress),
         cmocka_unit_test(entries_that_left_memory_are_read_back_for_a_slow_follower),
+        cmocka_unit_test(rule_r7_entries_do_not_overtake_those_on_the_slow_lane),
         cmocka_unit_test(a_log_whose_term_is_newer_than_the_recovered_one_is_taken_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
