@@ -1,5 +1,6 @@
 """GET /metrics: figures that Prometheus takes, and that are true."""
 import math
+import os
 import re
 import shutil
 import subprocess
@@ -90,9 +91,9 @@ def test_figures_follow_what_happens(shared):
 
 
 def test_promtool_has_nothing_to_say(shared):
-    promtool = shutil.which("promtool")
+    promtool = os.environ.get("PROMTOOL") or shutil.which("promtool")
     if promtool is None:
-        pytest.skip("there is no promtool")
+        pytest.skip("there is no promtool; tools/fetch-promtool gets it where apt-get does")
     text = shared.wait_leader().get("/metrics").body
     done = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True,
                           timeout=30, check=False)
