@@ -112,7 +112,7 @@ struct node_write {
      * committed in its place). UNKNOWN: proposed, and not known to be committed.
      * NOT_CONFIRMED: committed and applied, but not on all; `missing` has who. */
     enum status status;
-    struct kv_result result;
+    struct kv_result result; /* key_revision 0: an older leader, that did not say it */
     uint64_t index;
     uint64_t term;
     uint32_t missing_count;
