@@ -1,5 +1,5 @@
 /* How a membership begins and ends when something comes between: what a removed leader owes its
- * clients, what cannot be written down. Whole members in virtual time. */
+ * clients, what cannot be written down, who is refused too early. Whole members in virtual time. */
 #include "member_trouble.h"
 
 #include "base/log.h"
@@ -147,6 +147,52 @@ static void rule_c4_one_that_is_let_in_while_it_stops_begins_with_its_next_start
     cluster_destroy(c);
 }
 
+/* --- who is refused --------------------------------------------------------------------------- */
+
+/* Wait until the leader has proposed who joins. */
+static void wait_for_places(struct cluster *c, uint32_t count)
+{
+    int leader = cluster_find_leader(c);
+    for (int waited = 0; waited < PATIENCE_MS && member_list(c, leader)->count != count; waited++) {
+        fake_world_run(c->world, 1);
+    }
+    assert_int_equal(member_list(c, leader)->count, count);
+    assert_false(member_list(c, leader)->committed);
+}
+
+/* Its first disk was let in by nobody yet when it was lost, and what proposed that is undone. */
+static void rule_c4_nobody_is_refused_for_what_is_not_committed(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_settled(5, 3);
+    int leader = cluster_find_leader(c);
+    for (int k = 0; k < 3; k++) {
+        fake_process_stall(c->members[k].loop, k != leader); /* they follow, and take nothing */
+    }
+    int i = member_join(c);
+    wait_for_places(c, 4);
+    member_stop(c, i, true);
+    member_wipe(c, i);
+    member_start(c, i);
+    fake_world_run(c->world, 3000);
+    assert_int_equal(cluster_find_leader(c), leader);
+    assert_false(member_list(c, leader)->committed);
+    assert_null(c->members[i].fatal);
+    assert_true(member_status(c, i).joining);
+    for (int k = 0; k < 3; k++) {
+        member_stop(c, k, true);
+    }
+    for (int k = 0; k < 3; k++) {
+        if (k != leader) {
+            member_start(c, k);
+        }
+    }
+    cluster_wait_for_voters(c, 4);
+    member_start(c, leader);
+    cluster_settle(c);
+    cluster_destroy(c);
+}
+
 int main(void)
 {
     log_init(&(struct log_options){.level = getenv("MEMBER_LOG") != NULL ? LOG_DEBUG : LOG_ERROR,
@@ -156,6 +202,7 @@ int main(void)
         cmocka_unit_test(rule_p11_a_removal_that_cannot_be_written_ends_as_a_fault_of_the_disk),
         cmocka_unit_test(rule_p12_a_full_disk_does_not_hide_that_a_member_was_removed),
         cmocka_unit_test(rule_c4_one_that_is_let_in_while_it_stops_begins_with_its_next_start),
+        cmocka_unit_test(rule_c4_nobody_is_refused_for_what_is_not_committed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
