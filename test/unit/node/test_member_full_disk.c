@@ -167,6 +167,26 @@ static void rule_p12_a_batch_without_room_waits_and_leadership_goes(void **state
     cluster_destroy(c);
 }
 
+/* How long there is no room says nothing of the disk; that it does not answer does. */
+static void rule_p17_a_full_disk_that_hangs_ends_the_process_too(void **state)
+{
+    (void)state;
+    struct cluster *c = trouble_cluster(2, 3);
+    int full = cluster_find_leader(c);
+    fill_disk(c, full);
+    (void)trouble_put(c, full, "large", 2 * TROUBLE_SEGMENT_BYTES);
+    (void)trouble_wait_for_leader_but(c, full);
+    assert_true(member_status(c, full).no_space);
+    fake_process_stall(c->members[full].loop, true); /* the next try to write never comes back */
+    fake_world_run(c->world, 55000);
+    cluster_expect_no_fatal(c);
+    fake_world_run(c->world, 10000);
+    assert_non_null(c->members[full].fatal);
+    assert_int_equal(c->members[full].fatal_code, 1);
+    assert_non_null(strstr(c->members[full].fatal, "has not answered"));
+    cluster_destroy(c);
+}
+
 static void rule_p12_members_start_with_full_disks(void **state)
 {
     (void)state;
@@ -222,6 +242,7 @@ int main(void)
         cmocka_unit_test(fault_f11_a_leader_with_a_full_disk_hands_over),
         cmocka_unit_test(fault_f11_with_all_disks_full_reads_and_deletes_go_on),
         cmocka_unit_test(rule_p12_a_batch_without_room_waits_and_leadership_goes),
+        cmocka_unit_test(rule_p17_a_full_disk_that_hangs_ends_the_process_too),
         cmocka_unit_test(rule_p12_members_start_with_full_disks),
         cmocka_unit_test(rule_p12_alone_with_a_full_disk),
     };
