@@ -383,6 +383,11 @@ static void a_step_down_that_cannot_be_says_why(void **state)
         {"POST", "/step-down", NULL, "{", 400, "{\"error\":\"Invalid JSON\"}"},
         {"POST", "/step-down", NULL, "[]", 400, BAD_BODY},
         {"POST", "/step-down", NULL, "{\"to\":1}", 400, BAD_BODY},
+        {"POST", "/step-down", NULL, "null", 400, BAD_BODY},
+        {"POST", "/step-down", NULL, "{\"to\":\"node-2\\u0000\"}", 400, BAD_BODY},
+        {"POST", "/step-down", NULL, "{\"to\":\"node-2\",\"to\":\"node-3\"}", 400,
+         "{\"error\":\"Bad request\",\"reason\":\"a field is there twice; the body is {} or "
+         "{\\\"to\\\": NAME}\"}"},
         {"POST", "/step-down", NULL, "{\"too\":\"node-2\"}", 400, BAD_BODY},
         {"POST", "/step-down", NULL,
          "{\"to\":\"n23456789012345678901234567890123456789012345678901234567890123456\"}", 400,
