@@ -272,10 +272,10 @@ struct node_change {
     char url[LIMIT_URL_BYTES];
     bool learner;
     /* Once. OK: committed. NOT_FOUND: no such member; CONFLICT: it is there already, or is a voter
-     * already; INVALID: the last voter, or too many members; BUSY: another change was under way for
-     * as long as a request may wait;
-     * BEHIND; NO_QUORUM: the members that would be left, or that would decide, do not answer (C4);
-     * NOT_LEADER; UNKNOWN: proposed, and not known to be committed. `why` is for a person. */
+     * already, or another member has that url; INVALID: the last voter, or too many members; BUSY:
+     * another change was under way for as long as a request may wait; BEHIND; NO_QUORUM: the
+     * members that would be left, or that would decide, do not answer (C4); NOT_LEADER; UNKNOWN:
+     * proposed, and not known to be committed. `why` is for a person. */
     void (*done)(struct node_change *c);
     void *context;
     enum status status;
