@@ -5,7 +5,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-#include <jansson.h>
 #include <stdio.h>
 
 struct step_down_call {
@@ -43,14 +42,13 @@ static bool read_target(json_t *body, char to[LIMIT_NAME_BYTES + 1])
 
 /* False: answered. An empty body asks for nobody in particular. */
 static bool parse_target(struct api *api, struct http_request *r, char to[LIMIT_NAME_BYTES + 1])
-    static const char form[] = "the body is {} or {\"to\": NAME}";
 {
+    static const char form[] = "the body is {} or {\"to\": NAME}";
     if (r->body.size == 0) {
         return true;
     }
     json_t *body = json_body_take(api, r, form);
     if (body == NULL) {
-        answer_error(api, r, 400, "Invalid JSON");
         return false;
     }
     bool fine = read_target(body, to);
@@ -80,12 +78,12 @@ static void answer_step_down(struct step_down_call *s, enum status status)
         w = answer_begin(api);
         json_field_text(&w, "error", "No such voter");
         json_field_text(&w, "to", s->step_down.to);
+        answer_send(r, 400, NULL, &w);
+        break;
     case STATUS_CONFLICT:
         w = answer_begin(api);
         json_field_text(&w, "error", "Already leading");
         json_field_text(&w, "to", s->step_down.to);
-        answer_send(r, 400, NULL, &w);
-        break;
         answer_send(r, 400, NULL, &w);
         break;
     case STATUS_BUSY:

@@ -376,7 +376,8 @@ struct node_step_down {
     uint64_t deadline_ms;
     uint64_t term;
 };
-/* OK: `done` will be called. NOT_LEADER, NOT_FOUND (no such voter), BUSY (one is under way). */
+/* OK: `done` will be called. NOT_LEADER, NOT_FOUND (no such voter), CONFLICT (`to` is this one,
+ * which leads), BUSY (one is under way). */
 enum status MUST_CHECK node_step_down_start(struct node *n, struct node_step_down *d);
 void node_step_down_cancel(struct node_step_down *d);
 /* Ask the leader for leadership, or campaign by pre-vote when there is none; at most one per ten

@@ -400,6 +400,9 @@ static void a_step_down_that_cannot_be_says_why(void **state)
         "POST", "/step-down", NULL, NULL, 503,
         "{\"error\":\"Still leading\","
         "\"reason\":\"no other member was caught up within an election timeout\"}"});
+    fake_node.step_down_start = STATUS_CONFLICT;
+    check((struct expect){"POST", "/step-down", NULL, "{\"to\":\"node-1\"}", 400,
+                          "{\"error\":\"Already leading\",\"to\":\"node-1\"}"});
     fake_node.step_down_start = STATUS_NOT_FOUND;
     check((struct expect){"POST", "/step-down", NULL, "{\"to\":\"x\"}", 400,
                           "{\"error\":\"No such voter\",\"to\":\"x\"}"});
