@@ -215,6 +215,31 @@ static void rule_p12_members_start_with_full_disks(void **state)
     cluster_destroy(c);
 }
 
+/* With segments that are larger than the reserve. */
+static void rule_o1_writes_are_refused_while_the_reserve_is_still_there(void **state)
+{
+    (void)state;
+    const size_t value_bytes = 16 * 1024;
+    struct cluster *c = cluster_create(6, 1);
+    c->segment_bytes = 2ull * LIMIT_LOG_RESERVE_BYTES;
+    member_start(c, 0);
+    cluster_settle(c);
+    assert_int_equal(trouble_put(c, 0, "old", 10), STATUS_OK);
+    fill_disk(c, 0);
+    uint64_t room_bytes = 0;
+    enum status s = STATUS_OK;
+    for (int i = 0; i < 1000 && s == STATUS_OK; i++) {
+        room_bytes = trouble_metrics(c, 0).log_room_bytes;
+        s = trouble_put(c, 0, "k", value_bytes);
+    }
+    assert_int_equal(s, STATUS_NO_SPACE);
+    assert_in_range(room_bytes, LIMIT_LOG_RESERVE_BYTES - 2 * value_bytes,
+                    LIMIT_LOG_RESERVE_BYTES - 1);
+    assert_int_equal(trouble_delete(c, 0, "old"), STATUS_OK);
+    cluster_expect_no_fatal(c);
+    cluster_destroy(c);
+}
+
 static void rule_p12_alone_with_a_full_disk(void **state)
 {
     (void)state;
@@ -244,6 +269,7 @@ int main(void)
         cmocka_unit_test(rule_p12_a_batch_without_room_waits_and_leadership_goes),
         cmocka_unit_test(rule_p17_a_full_disk_that_hangs_ends_the_process_too),
         cmocka_unit_test(rule_p12_members_start_with_full_disks),
+        cmocka_unit_test(rule_o1_writes_are_refused_while_the_reserve_is_still_there),
         cmocka_unit_test(rule_p12_alone_with_a_full_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
