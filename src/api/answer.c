@@ -2,6 +2,9 @@
 
 #include "base/limits.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 /* A larger answer's memory is given back. */
 #define OUT_KEPT_BYTES (64u * KIB)
 
@@ -76,6 +79,17 @@ void answer_error_reason(struct api *api, struct http_request *r, int http_statu
     json_field_text(&w, "error", error);
     json_field_text(&w, "reason", reason);
     answer_send(r, http_status, NULL, &w);
+}
+
+void answer_later(struct api *api, struct http_request *r, const char *error, const char *reason,
+                  uint32_t seconds)
+{
+    char header[40];
+    snprintf(header, sizeof(header), "Retry-After: %" PRIu32 "\r\n", seconds);
+    struct json_writer w = answer_begin(api);
+    json_field_text(&w, "error", error);
+    json_field_text(&w, "reason", reason);
+    answer_send(r, 503, header, &w);
 }
 
 void answer_key_not_found(struct api *api, struct http_request *r, struct slice key)

@@ -73,6 +73,9 @@ void answer_send(struct http_request *r, int http_status, const char *headers,
 void answer_error(struct api *api, struct http_request *r, int http_status, const char *error);
 void answer_error_reason(struct api *api, struct http_request *r, int http_status,
                          const char *error, const char *reason);
+/* 503 for what will pass: a client is told when to ask again. */
+void answer_later(struct api *api, struct http_request *r, const char *error, const char *reason,
+                  uint32_t seconds);
 /* 404 of rows A8 and A10. */
 void answer_key_not_found(struct api *api, struct http_request *r, struct slice key);
 /* 400 for what query_* refused. */

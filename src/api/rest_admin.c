@@ -1,10 +1,10 @@
 /* rest_admin.c - who shall lead: POST /step-down and POST /election. */
+#include "api/json_body.h"
 #include "api/rest.h"
 
 #include "base/log.h"
 #include "base/mem.h"
 
-#include <jansson.h>
 #include <stdio.h>
 
 struct step_down_call {
@@ -27,13 +27,12 @@ static bool read_target(json_t *body, char to[LIMIT_NAME_BYTES + 1])
 {
     const char *name;
     json_t *value;
-    if (!json_is_object(body)) {
-        return false;
-    }
     json_object_foreach(body, name, value)
     {
         const char *text = json_string_value(value);
-        if (strcmp(name, "to") != 0 || text == NULL || strlen(text) > LIMIT_NAME_BYTES) {
+        if (strcmp(name, "to") != 0 || text == NULL ||
+            json_string_length(value) > LIMIT_NAME_BYTES ||
+            strlen(text) != json_string_length(value)) { /* a NUL in it */
             return false;
         }
         snprintf(to, LIMIT_NAME_BYTES + 1, "%s", text);
@@ -44,19 +43,18 @@ static bool read_target(json_t *body, char to[LIMIT_NAME_BYTES + 1])
 /* False: answered. An empty body asks for nobody in particular. */
 static bool parse_target(struct api *api, struct http_request *r, char to[LIMIT_NAME_BYTES + 1])
 {
+    static const char form[] = "the body is {} or {\"to\": NAME}";
     if (r->body.size == 0) {
         return true;
     }
-    json_error_t error;
-    json_t *body = json_loadb((const char *)r->body.data, r->body.size, 0, &error);
+    json_t *body = json_body_take(api, r, form);
     if (body == NULL) {
-        answer_error(api, r, 400, "Invalid JSON");
         return false;
     }
     bool fine = read_target(body, to);
     json_decref(body);
     if (!fine) {
-        answer_error_reason(api, r, 400, "Bad request", "the body is {} or {\"to\": NAME}");
+        answer_error_reason(api, r, 400, "Bad request", form);
     }
     return fine;
 }
@@ -79,6 +77,12 @@ static void answer_step_down(struct step_down_call *s, enum status status)
     case STATUS_NOT_FOUND:
         w = answer_begin(api);
         json_field_text(&w, "error", "No such voter");
+        json_field_text(&w, "to", s->step_down.to);
+        answer_send(r, 400, NULL, &w);
+        break;
+    case STATUS_CONFLICT:
+        w = answer_begin(api);
+        json_field_text(&w, "error", "Already leading");
         json_field_text(&w, "to", s->step_down.to);
         answer_send(r, 400, NULL, &w);
         break;

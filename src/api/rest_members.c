@@ -1,10 +1,10 @@
 /* rest_members.c - who takes part: GET and POST /members, DELETE /members/{name}, and
  * POST /members/{name}/promote and /replace (rules C1 to C9). */
+#include "api/json_body.h"
 #include "api/rest.h"
 
 #include "base/mem.h"
 
-#include <jansson.h>
 #include <stdio.h>
 
 #define MEMBERS_PATH "/members/"
@@ -168,7 +168,8 @@ static struct change_call *begin_change(struct api *api, struct http_request *r,
 static bool take_text(json_t *value, char *out, size_t size)
 {
     const char *text = json_string_value(value);
-    if (text == NULL || strlen(text) >= size) {
+    if (text == NULL || json_string_length(value) >= size ||
+        strlen(text) != json_string_length(value)) { /* a NUL in it */
         return false;
     }
     snprintf(out, size, "%s", text);
@@ -197,13 +198,11 @@ static bool parse_body(struct change_call *m, const char *form)
     if (r->body.size == 0) {
         return true;
     }
-    json_error_t error;
-    json_t *body = json_loadb((const char *)r->body.data, r->body.size, 0, &error);
+    json_t *body = json_body_take(m->call.api, r, form);
     if (body == NULL) {
-        answer_error(m->call.api, r, 400, "Invalid JSON");
         return false;
     }
-    bool fine = json_is_object(body);
+    bool fine = true;
     const char *name;
     json_t *value;
     json_object_foreach(body, name, value)

@@ -8,6 +8,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+/* One is sent at a time. A reader that takes nothing is given up after LIMIT_HTTP_WRITE_STALL_MS,
+ * and one that does takes seconds. */
+#define RETRY_AFTER_S 5
+
 struct snapshot_call {
     struct call call;
     struct node_backup backup;
@@ -61,8 +65,9 @@ static void on_ready(struct node_backup *b)
     if (b->status != STATUS_OK) {
         enum status status = b->status;
         if (status == STATUS_BUSY) {
-            answer_error_reason(s->call.api, s->call.http, 503, "Busy",
-                                "another snapshot is being taken; try again");
+            answer_later(s->call.api, s->call.http, "Busy",
+                         "another snapshot is being taken, or sent; ask another member, or again",
+                         RETRY_AFTER_S);
         } else if (status == STATUS_CLOSED) {
             answer_error_reason(s->call.api, s->call.http, 503, "Not ready",
                                 "this member is founding, joining or stopping");

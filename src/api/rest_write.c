@@ -208,15 +208,26 @@ static void answer_success(struct key_write *k)
     answer_send(k->call.http, 200, headers, &w);
 }
 
+/* As it was where the condition was looked at. A leader of an older version does not say it to who
+ * forwarded the write: then as it is here. */
+static uint64_t revision_of_conflict(const struct key_write *k)
+{
+    struct kv_item item;
+    const struct kv *kv = node_kv(k->call.api->options.node);
+    if (k->write.result.key_revision != 0) {
+        return k->write.result.key_revision;
+    }
+    return kv_get(kv, buf_slice(&k->key), 0, &item) == STATUS_OK ? item.revision : KV_NO_KEY;
+}
+
 static void answer_conflict(struct key_write *k)
 {
     struct api *api = k->call.api;
-    struct kv_item item;
-    bool exists = kv_get(node_kv(api->options.node), buf_slice(&k->key), 0, &item) == STATUS_OK;
+    static_assert(KV_NO_KEY == UINT64_MAX, "which is null in an answer");
     struct json_writer w = answer_begin(api);
     json_field_text(&w, "error", "Precondition failed");
     json_field_string(&w, "key", buf_slice(&k->key));
-    json_field_u64_or_null(&w, "revision", exists ? item.revision : UINT64_MAX);
+    json_field_u64_or_null(&w, "revision", revision_of_conflict(k));
     answer_send(k->call.http, 412, NULL, &w);
 }
 

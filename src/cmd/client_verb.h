@@ -14,6 +14,7 @@ enum { CLIENT_ENDPOINTS, CLIENT_TIMEOUT, CLIENT_OUTPUT, CLIENT_ROWS };
     [CLIENT_ENDPOINTS] = {.name = "endpoints",                                                     \
                           .type = OPTION_URLS,                                                     \
                           .unit = "URL,URL",                                                       \
+                          .min = 1,                                                                \
                           .meaning = "members to ask; if not given, 127.0.0.1:4000 to :4003",      \
                           .env = "CONCLAVE_ENDPOINTS"},                                            \
     [CLIENT_TIMEOUT] = {.name = "timeout",                                                         \

@@ -143,7 +143,7 @@ static bool normalise_url(char **text, char *why, size_t why_size)
     return true;
 }
 
-static bool parse_urls(struct option_value *v, char *why, size_t why_size)
+static bool parse_urls(const struct option *row, struct option_value *v, char *why, size_t why_size)
 {
     v->items = mem_calloc(LIMIT_MEMBERS, sizeof(*v->items));
     for (const char *at = v->text + strspn(v->text, ", "); *at != '\0'; at += strspn(at, ", ")) {
@@ -161,7 +161,8 @@ static bool parse_urls(struct option_value *v, char *why, size_t why_size)
         }
         at += size;
     }
-    return true;
+    snprintf(why, why_size, "names no address; write it as http://127.0.0.1:4000");
+    return v->item_count >= row->min;
 }
 
 static bool check_bounds(const struct option *row, uint64_t number, const char *kind, char *why,
@@ -222,7 +223,7 @@ bool option_value_parse(const struct option *row, struct option_value *v, char *
     case OPTION_URL:
         return normalise_url(&v->text, why, why_size);
     case OPTION_URLS:
-        return parse_urls(v, why, why_size);
+        return parse_urls(row, v, why, why_size);
     default:
         return parse_number(row, v, why, why_size);
     }

@@ -36,7 +36,7 @@ struct option {
     const char *meaning;  /* one line of help, without a full stop */
     const char *fallback; /* the default as text, or NULL for none */
     const char *env;     /* an environment variable of another name than CONCLAVE_<NAME>, or NULL */
-    uint64_t min, max;   /* of the number; max 0 = unbounded */
+    uint64_t min, max;   /* of the number; max 0 = unbounded. OPTION_URLS: min of them */
     const char *choices; /* "leader|quorum|all" */
     bool command_line_only;
 };

@@ -64,6 +64,12 @@ static bool condition_holds(const struct kv_command *c, const struct version *cu
     check_failed(__FILE__, __LINE__, "a condition that kv_command_decode lets through");
 }
 
+static void refuse_condition(const struct version *current, struct kv_result *result)
+{
+    result->status = STATUS_CONFLICT;
+    result->key_revision = current != NULL ? current->revision : KV_NO_KEY;
+}
+
 /* `made` is now the newest of `e`, in place of `current`, if that is not NULL. */
 static void record_change(struct kv *kv, struct btree_entry *e, struct version *made,
                           const struct version *current)
@@ -130,7 +136,7 @@ static void apply_put(struct kv *kv, const struct kv_command *c, struct kv_resul
     if (c->condition != KV_ALWAYS) {
         e = btree_find(&kv->tree, c->key);
         if (!condition_holds(c, kv_current_of(e))) {
-            result->status = STATUS_CONFLICT;
+            refuse_condition(kv_current_of(e), result);
             return;
         }
     }
@@ -146,7 +152,7 @@ static void apply_delete(struct kv *kv, const struct kv_command *c, struct kv_re
     struct btree_entry *e = btree_find(&kv->tree, c->key);
     const struct version *current = kv_current_of(e);
     if (!condition_holds(c, current)) {
-        result->status = STATUS_CONFLICT;
+        refuse_condition(current, result);
         return;
     }
     if (current == NULL) {
@@ -210,6 +216,9 @@ static void apply_keyed(struct kv *kv, const struct kv_command *c, struct kv_res
                                      .version = first->version,
                                      .replayed = true,
                                      .retry_origin = first->origin};
+        if (first->status == STATUS_CONFLICT) {
+            refuse_condition(kv_current_of(btree_find(&kv->tree, c->key)), result);
+        }
         return;
     }
     if (retry_table_is_full(&kv->retries, c->retry_key)) {

@@ -80,7 +80,10 @@ struct kv_result {
     uint64_t version;         /* of the key, after a put */
     bool replayed;            /* rule K2b: all of this is what the first one was answered */
     uint64_t retry_origin;    /* of the first one */
+    /* CONFLICT: of the key as it is now, also of a replayed one; KV_NO_KEY = there is none. */
+    uint64_t key_revision;
 };
+#define KV_NO_KEY UINT64_MAX
 /* With a retry key also: MISMATCH (the key was used for something else), OVERLOADED (the table is
  * full: LIMIT_RETRY_KEYS or LIMIT_RETRY_BYTES; nothing that has not expired makes room). Neither
  * changes anything. A result of CONFLICT or NOT_FOUND is kept and replayed like OK. */

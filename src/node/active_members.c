@@ -216,6 +216,15 @@ static void done_retire(struct work *w)
     n->identity = n->save.identity;
     char words[1024];
     node_words_of_end(n, words, sizeof(words));
+    node_answer_all(n); /* the clients of a leader that was removed, first of all */
+    if (n->save.status == STATUS_NO_SPACE) {
+        log_warn("this end cannot be written down, and is told again to the next start: %s",
+                 status_text(n->save.status));
+    } else if (n->save.status != STATUS_OK) {
+        node_fail(n, 1, "cannot write the data directory: %s. It was to say: %s",
+                  status_text(n->save.status), words); /* rule P11 */
+        return;
+    }
     node_fail(n, n->identity.end == IDENTITY_REMOVED ? 2 : 1, "%s", words);
 }
 

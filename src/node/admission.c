@@ -50,17 +50,15 @@ static void let_in(const struct node *n, struct join_reply *reply)
     }
 }
 
-/* It is in the configuration already. */
+/* It is in the configuration already, and that is committed. */
 static void answer_member(const struct node *n, struct uuid from, struct join_reply *reply)
 {
     if (!membership_learns(&n->config, uuid_short(from))) {
         say(reply, JOIN_REFUSED,
             "this data directory is an old copy: its member votes already. Remove it from the "
             "cluster, or replace it, and start with an empty --data and --join");
-    } else if (n->config_is_committed) {
-        let_in(n, reply);
     } else {
-        say(reply, JOIN_WAIT, "the cluster agrees on the new member");
+        let_in(n, reply);
     }
 }
 
@@ -112,6 +110,9 @@ void node_admission_on_ask(struct node *n, struct uuid from, struct slice body)
     struct join_reply reply = {0};
     if (!node_is_leader(n)) {
         name_leader(n, &reply);
+    } else if (!n->config_is_committed) {
+        /* It may be undone: neither a place in it nor the lack of one says anything yet. */
+        say(&reply, JOIN_WAIT, "the cluster agrees on a change of its members");
     } else if (membership_find(&n->membership, from) != NULL) {
         answer_member(n, from, &reply);
     } else {

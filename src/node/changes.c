@@ -10,6 +10,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 /* Promotions are tried so often per election timeout. */
 #define PROMOTIONS_PER_ELECTION_TIMEOUT  2
@@ -45,6 +46,44 @@ static void finish(struct node_change *c)
     c->done(c);
 }
 
+/* Two members at one address: one of them would never be met, and what is meant for it is heard by
+ * the other. As they are known now, not only as they were let in. */
+static bool is_taken_url(const struct node *n, const struct node_change *c)
+{
+    struct url wanted;
+    if (url_parse(c->url, &wanted, NULL) != STATUS_OK) {
+        return false;
+    }
+    for (uint32_t i = 0; i < n->membership.count; i++) {
+        const struct membership_place *p = &n->membership.places[i];
+        const struct roster_member *known = roster_find(&n->members, p->incarnation);
+        struct url theirs;
+        if (strcmp(p->name, c->name) != 0 &&
+            url_parse(known != NULL ? known->url : p->url, &theirs, NULL) == STATUS_OK &&
+            strcasecmp(theirs.host, wanted.host) == 0 && theirs.port == wanted.port) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static const char *explain_conflict(const struct node *n, const struct node_change *c)
+{
+    switch (c->kind) {
+    case NODE_CHANGE_ADD:
+    case NODE_CHANGE_REPLACE:
+        if (is_taken_url(n, c)) {
+            return "another member has that URL";
+        }
+        return c->kind == NODE_CHANGE_ADD ? "a member of that name is there already"
+                                          : "nobody has come under that name yet";
+    case NODE_CHANGE_PROMOTE:
+    case NODE_CHANGE_REMOVE:
+        break;
+    }
+    return "it votes already";
+}
+
 static void explain(const struct node *n, struct node_change *c)
 {
     const char *why = status_text(c->status);
@@ -53,9 +92,7 @@ static void explain(const struct node *n, struct node_change *c)
         why = "no member has that name";
         break;
     case STATUS_CONFLICT:
-        why = c->kind == NODE_CHANGE_ADD       ? "a member of that name is there already"
-              : c->kind == NODE_CHANGE_PROMOTE ? "it votes already"
-                                               : "nobody has come under that name yet";
+        why = explain_conflict(n, c);
         break;
     case STATUS_INVALID:
         why = c->kind == NODE_CHANGE_REMOVE ? "it is the last voter"
@@ -167,6 +204,9 @@ static enum status propose(struct node *n, struct node_change *c)
     }
     membership_edit_begin(&e, &n->membership, &n->config);
     enum status s = edit(&e, c);
+    if (s == STATUS_OK && is_taken_url(n, c)) {
+        s = STATUS_CONFLICT;
+    }
     if (s == STATUS_OK) {
         s = node_propose_members(n, &e);
     }

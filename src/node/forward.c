@@ -102,7 +102,7 @@ static bool take_reply(struct node_write *w, struct reader *in, enum status *sta
 {
     uint8_t code = get_u8(in);
     w->result.revision = get_u64(in);
-    w->result.create_revision = get_u64(in);
+    uint64_t key_or_create_revision = get_u64(in);
     w->result.version = get_u64(in);
     w->result.replayed = get_u8(in) != 0;
     w->result.retry_origin = get_u64(in);
@@ -114,6 +114,8 @@ static bool take_reply(struct node_write *w, struct reader *in, enum status *sta
     }
     *status = wire_statuses[code];
     w->result.status = *status;
+    w->result.create_revision = *status == STATUS_CONFLICT ? 0 : key_or_create_revision;
+    w->result.key_revision = *status == STATUS_CONFLICT ? key_or_create_revision : 0;
     return true;
 }
 
@@ -190,7 +192,8 @@ static void reply(struct node *n, struct uuid to, uint64_t number, const struct 
     put_u64(&body, number);
     put_u8(&body, wire_status(w->status));
     put_u64(&body, w->result.revision);
-    put_u64(&body, w->result.create_revision);
+    put_u64(&body,
+            w->status == STATUS_CONFLICT ? w->result.key_revision : w->result.create_revision);
     put_u64(&body, w->result.version);
     put_u8(&body, w->result.replayed ? 1 : 0);
     put_u64(&body, w->result.retry_origin);

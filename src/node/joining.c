@@ -114,6 +114,9 @@ static void done_save(struct work *w)
 {
     struct node *n = CONTAINER_OF(w, struct node, save.work);
     n->save.in_flight = false;
+    if (n->dead || n->stopped) {
+        return; /* it takes part from its next start on, if that was saved */
+    }
     if (n->save.status != STATUS_OK) {
         node_fail(n, 1, "cannot write the data directory: %s", status_text(n->save.status));
         return;

@@ -46,6 +46,9 @@ enum status node_step_down_start(struct node *n, struct node_step_down *d)
     if (!list_is_empty(&n->step_downs)) {
         return STATUS_BUSY;
     }
+    if (strcmp(d->to, n->name) == 0) {
+        return STATUS_CONFLICT;
+    }
     struct raft_input input = {.now_ms = node_now(n), .kind = RAFT_INPUT_TRANSFER};
     if (!find_voter(n, d->to, &input.target)) {
         return STATUS_NOT_FOUND;

@@ -490,16 +490,27 @@ static void on_raft_timer(struct timer *t)
     node_step(n, &(struct raft_input){.now_ms = node_now(n), .kind = RAFT_INPUT_TICK});
 }
 
-static void on_request_timer(struct timer *t)
+static void expire_requests(struct node *n, uint64_t now_ms)
 {
-    struct node *n = t->context;
-    uint64_t now_ms = node_now(n);
     node_writes_expire(n, now_ms);
     node_forwards_expire(n, now_ms);
     node_reads_expire(n, now_ms);
     node_surveys_expire(n, now_ms);
     node_leadership_expire(n, now_ms);
     node_changes_expire(n, now_ms);
+}
+
+static void on_request_timer(struct timer *t)
+{
+    struct node *n = t->context;
+    expire_requests(n, node_now(n));
+}
+
+void node_answer_all(struct node *n)
+{
+    n->shutting_down = true; /* what a client asks next is refused */
+    n->stopped = true;
+    expire_requests(n, UINT64_MAX);
 }
 
 /* --- birth and end ---------------------------------------------------------------------------- */

@@ -112,7 +112,7 @@ struct node_write {
      * committed in its place). UNKNOWN: proposed, and not known to be committed.
      * NOT_CONFIRMED: committed and applied, but not on all; `missing` has who. */
     enum status status;
-    struct kv_result result;
+    struct kv_result result; /* key_revision 0: an older leader, that did not say it */
     uint64_t index;
     uint64_t term;
     uint32_t missing_count;
@@ -272,10 +272,10 @@ struct node_change {
     char url[LIMIT_URL_BYTES];
     bool learner;
     /* Once. OK: committed. NOT_FOUND: no such member; CONFLICT: it is there already, or is a voter
-     * already; INVALID: the last voter, or too many members; BUSY: another change was under way for
-     * as long as a request may wait;
-     * BEHIND; NO_QUORUM: the members that would be left, or that would decide, do not answer (C4);
-     * NOT_LEADER; UNKNOWN: proposed, and not known to be committed. `why` is for a person. */
+     * already, or another member has that url; INVALID: the last voter, or too many members; BUSY:
+     * another change was under way for as long as a request may wait; BEHIND; NO_QUORUM: the
+     * members that would be left, or that would decide, do not answer (C4); NOT_LEADER; UNKNOWN:
+     * proposed, and not known to be committed. `why` is for a person. */
     void (*done)(struct node_change *c);
     void *context;
     enum status status;
@@ -376,7 +376,8 @@ struct node_step_down {
     uint64_t deadline_ms;
     uint64_t term;
 };
-/* OK: `done` will be called. NOT_LEADER, NOT_FOUND (no such voter), BUSY (one is under way). */
+/* OK: `done` will be called. NOT_LEADER, NOT_FOUND (no such voter), CONFLICT (`to` is this one,
+ * which leads), BUSY (one is under way). */
 enum status MUST_CHECK node_step_down_start(struct node *n, struct node_step_down *d);
 void node_step_down_cancel(struct node_step_down *d);
 /* Ask the leader for leadership, or campaign by pre-vote when there is none; at most one per ten

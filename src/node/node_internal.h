@@ -237,6 +237,9 @@ uint64_t node_now(const struct node *n);
 /* Stop for good: tell the owner once. */
 void node_fail(struct node *n, int exit_code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* The end is near: every request that waits gets the answer of its deadline, at once; no new ones
+ * are taken. */
+void node_answer_all(struct node *n);
 /* Feed the core an input whose refusal means nothing to the caller. */
 void node_step(struct node *n, const struct raft_input *input);
 /* The member with that raft id, or NULL. */

@@ -50,14 +50,15 @@ static void free_peer(struct peer *peer)
     mem_free(peer);
 }
 
-/* Make room: the one without a link that was heard the longest ago goes. */
+/* Make room: the one without a link that was heard the longest ago goes. One that is announced is
+ * waited for (on_raft_ended), and its owner was not told yet that it is down. */
 static bool evict(struct peers *p)
 {
     uint32_t oldest = p->peer_count;
     for (uint32_t i = 0; i < p->peer_count; i++) {
-        bool gone = !peer_is_up(p->table[i]) && p->table[i]->bulk_attempt == NULL;
-        if (gone &&
-            (oldest == p->peer_count || p->table[i]->heard_ms < p->table[oldest]->heard_ms)) {
+        const struct peer *peer = p->table[i];
+        bool gone = !peer_is_up(peer) && !peer->announced && peer->bulk_attempt == NULL;
+        if (gone && (oldest == p->peer_count || peer->heard_ms < p->table[oldest]->heard_ms)) {
             oldest = i;
         }
     }

@@ -383,6 +383,11 @@ static void a_step_down_that_cannot_be_says_why(void **state)
         {"POST", "/step-down", NULL, "{", 400, "{\"error\":\"Invalid JSON\"}"},
         {"POST", "/step-down", NULL, "[]", 400, BAD_BODY},
         {"POST", "/step-down", NULL, "{\"to\":1}", 400, BAD_BODY},
+        {"POST", "/step-down", NULL, "null", 400, BAD_BODY},
+        {"POST", "/step-down", NULL, "{\"to\":\"node-2\\u0000\"}", 400, BAD_BODY},
+        {"POST", "/step-down", NULL, "{\"to\":\"node-2\",\"to\":\"node-3\"}", 400,
+         "{\"error\":\"Bad request\",\"reason\":\"a field is there twice; the body is {} or "
+         "{\\\"to\\\": NAME}\"}"},
         {"POST", "/step-down", NULL, "{\"too\":\"node-2\"}", 400, BAD_BODY},
         {"POST", "/step-down", NULL,
          "{\"to\":\"n23456789012345678901234567890123456789012345678901234567890123456\"}", 400,
@@ -395,6 +400,9 @@ static void a_step_down_that_cannot_be_says_why(void **state)
         "POST", "/step-down", NULL, NULL, 503,
         "{\"error\":\"Still leading\","
         "\"reason\":\"no other member was caught up within an election timeout\"}"});
+    fake_node.step_down_start = STATUS_CONFLICT;
+    check((struct expect){"POST", "/step-down", NULL, "{\"to\":\"node-1\"}", 400,
+                          "{\"error\":\"Already leading\",\"to\":\"node-1\"}"});
     fake_node.step_down_start = STATUS_NOT_FOUND;
     check((struct expect){"POST", "/step-down", NULL, "{\"to\":\"x\"}", 400,
                           "{\"error\":\"No such voter\",\"to\":\"x\"}"});

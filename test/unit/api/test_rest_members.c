@@ -130,6 +130,36 @@ static void what_is_wrong_with_a_body_is_said(void **state)
     CHECK_EACH(rows);
 }
 
+static void what_is_json_is_not_called_invalid_json(void **state)
+{
+    (void)state;
+    static const struct expect rows[] = {
+        {"POST", "/members", NULL, "null", 400, BAD_BODY(ADD_FORM)},
+        {"POST", "/members", NULL, "7", 400, BAD_BODY(ADD_FORM)},
+        {"POST", "/members", NULL, "{\"name\":\"x\\u0000y\",\"url\":\"http://h:1\"}", 400,
+         BAD_BODY(ADD_FORM)},
+        {"POST", "/members", NULL, "{\"na\\u0000me\":\"x\",\"url\":\"http://h:1\"}", 400,
+         BAD_BODY(ADD_FORM)},
+        {"POST", "/members", NULL, "{\"name\":99999999999999999999,\"url\":\"http://h:1\"}", 400,
+         BAD_BODY(ADD_FORM)},
+        {"POST", "/members", NULL, "{\"name\":\"\\ud800\"}", 400, "{\"error\":\"Invalid JSON\"}"},
+    };
+    CHECK_EACH(rows);
+    assert_null(fake_node.change);
+}
+
+static void a_field_that_is_there_twice_is_refused(void **state)
+{
+    (void)state;
+    check((struct expect){"POST", "/members", NULL,
+                          "{\"name\":\"x\",\"url\":\"http://h:1\",\"url\":\"http://g:1\"}", 400,
+                          BAD_BODY("a field is there twice; " ADD_FORM)});
+    check((struct expect){
+        "POST", "/members/x/replace", NULL, "{\"url\":\"http://h:1\",\"url\":\"http://h:1\"}", 400,
+        BAD_BODY("a field is there twice; the body is {\\\"url\\\": URL} or empty")});
+    assert_null(fake_node.change);
+}
+
 static void rule_c4_refusals_say_why(void **state)
 {
     (void)state;
@@ -191,6 +221,8 @@ int main(void)
         REST_TEST(rule_c8_a_change_answers_once_it_is_committed),
         REST_TEST(each_path_asks_for_its_own_change),
         REST_TEST(what_is_wrong_with_a_body_is_said),
+        REST_TEST(what_is_json_is_not_called_invalid_json),
+        REST_TEST(a_field_that_is_there_twice_is_refused),
         REST_TEST(rule_c4_refusals_say_why),
         REST_TEST(a_follower_names_the_leader),
         REST_TEST(pages_of_other_origins_may_not_administer),

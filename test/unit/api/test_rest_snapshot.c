@@ -79,7 +79,8 @@ static void what_cannot_begin_is_said(void **state)
         const char *answer;
     } rows[] = {
         {STATUS_BUSY, 503,
-         "{\"error\":\"Busy\",\"reason\":\"another snapshot is being taken; try again\"}"},
+         "{\"error\":\"Busy\",\"reason\":\"another snapshot is being taken, or sent; ask another "
+         "member, or again\"}"},
         {STATUS_CLOSED, 503,
          "{\"error\":\"Not ready\",\"reason\":\"this member is founding, joining or stopping\"}"},
         {STATUS_NO_SPACE, 507, "{\"error\":\"Out of space\"}"},
@@ -94,6 +95,17 @@ static void what_cannot_begin_is_said(void **state)
     }
 }
 
+static void rule_o1_who_finds_it_busy_is_told_when_to_ask_again(void **state)
+{
+    (void)state;
+    fake_node.backup_start = STATUS_BUSY;
+    struct asked *a = ask("GET", "/snapshot", NULL, slice_of(NULL, 0));
+    assert_true(a->done); /* nobody waits for a reader that stalls */
+    assert_int_equal(a->status, 503);
+    assert_true(slice_equal(buf_slice(&a->extra), slice_str("Retry-After: 5\r\n")));
+    forget(a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -102,6 +114,7 @@ int main(void)
         REST_TEST(a_backup_that_cannot_be_read_on_is_cut),
         REST_TEST(a_client_that_goes_away_ends_the_backup),
         REST_TEST(what_cannot_begin_is_said),
+        REST_TEST(rule_o1_who_finds_it_busy_is_told_when_to_ask_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-enum { NAME, SIZE, WAIT, COUNT, HOW, PEERS, LOUD, ROWS };
+enum { NAME, SIZE, WAIT, COUNT, HOW, PEERS, ASKED, LOUD, ROWS };
 
 static const struct option table[ROWS] = {
     [NAME] = {.name = "name",
@@ -26,6 +26,7 @@ static const struct option table[ROWS] = {
     [COUNT] = {.name = "count", .type = OPTION_INTEGER, .unit = "N", .min = 1, .max = 9},
     [HOW] = {.name = "how", .type = OPTION_CHOICE, .unit = "HOW", .choices = "leader|quorum|all"},
     [PEERS] = {.name = "peers", .type = OPTION_URLS, .unit = "URLS", .env = "PEERS"},
+    [ASKED] = {.name = "asked", .type = OPTION_URLS, .unit = "URLS", .min = 1},
     [LOUD] = {.name = "loud", .type = OPTION_BOOL, .fallback = "false"},
 };
 
@@ -211,6 +212,19 @@ static void lists_drop_empty_items_and_put_addresses_in_one_form(void **state)
     assert_string_equal(o.values[PEERS].items[1], "http://b:2");
 }
 
+static void a_list_that_names_nobody_is_refused_where_somebody_is_needed(void **state)
+{
+    (void)state;
+    assert_int_equal(READ("--peers", "", "--asked", "a:1"), STATUS_OK);
+    assert_int_equal(o.values[PEERS].item_count, 0);
+    for (int i = 0; i < 2; i++) {
+        options_deinit(&o);
+        begin(NULL);
+        assert_int_equal(READ("--asked", i == 0 ? "" : " ,"), STATUS_INVALID);
+        assert_non_null(strstr(options_error(&o), "names no address"));
+    }
+}
+
 static void a_bad_address_in_a_list_is_named(void **state)
 {
     (void)state;
@@ -241,6 +255,7 @@ int main(void)
         TEST(an_error_names_the_variable_it_came_from),
         TEST(numbers_are_read_with_their_units_and_nothing_else),
         TEST(lists_drop_empty_items_and_put_addresses_in_one_form),
+        TEST(a_list_that_names_nobody_is_refused_where_somebody_is_needed),
         TEST(a_bad_address_in_a_list_is_named),
         TEST(variables_are_named_after_flags),
     };

@@ -230,6 +230,31 @@ static void conditions_hold_or_conflict(void **state)
     assert_int_equal(stats_of(kv).revision, 6);
 }
 
+static struct kv_result put_result(struct kv *kv, enum kv_condition condition, uint64_t revision)
+{
+    return apply(kv, (struct kv_command){.op = KV_PUT,
+                                         .condition = condition,
+                                         .condition_revision = revision,
+                                         .key = slice_str("k"),
+                                         .value = slice_str("1")});
+}
+
+static void a_conflict_tells_the_revision_of_the_key(void **state)
+{
+    struct kv *kv = *state;
+    assert_true(put_result(kv, KV_IF_EXISTS, 0).key_revision == KV_NO_KEY);
+    assert_int_equal(put_result(kv, KV_ALWAYS, 0).key_revision, 0);
+    apply(kv,
+          (struct kv_command){.op = KV_PUT, .key = slice_str("other"), .value = slice_str("1")});
+    assert_int_equal(put_result(kv, KV_IF_ABSENT, 0).key_revision, 2);
+    struct kv_command erase = {.op = KV_DELETE, .condition = KV_IF_REVISION, .key = slice_str("k")};
+    erase.condition_revision = 9;
+    assert_int_equal(apply(kv, erase).key_revision, 2);
+    erase.condition_revision = 2;
+    assert_int_equal(apply(kv, erase).key_revision, 0);
+    assert_true(apply(kv, erase).key_revision == KV_NO_KEY);
+}
+
 /* --- compaction ------------------------------------------------------------------------------- */
 
 static void rule_p18_compaction_keeps_what_was_current_at_its_revision(void **state)
@@ -599,6 +624,7 @@ int main(void)
         KV_TEST(a_put_without_a_lease_detaches_the_key),
         KV_TEST(reads_of_the_future_are_refused),
         KV_TEST(conditions_hold_or_conflict),
+        KV_TEST(a_conflict_tells_the_revision_of_the_key),
         KV_TEST(rule_p18_compaction_keeps_what_was_current_at_its_revision),
         KV_TEST(rule_p18_compaction_at_or_below_the_last_or_in_the_future_is_refused),
         KV_TEST(rule_p18_a_deleted_key_leaves_nothing_behind),

@@ -63,6 +63,24 @@ static void rule_o1_an_answer_that_waits_for_its_turn_grows_only_so_far(void **s
     http_world_finish(&w);
 }
 
+/* Looked at now and then, so that it may live a little longer; never shorter. */
+static void rule_o1_a_connection_without_a_request_is_kept_so_long_by_default(void **state)
+{
+    (void)state;
+    struct world w;
+    http_world_start(&w);
+    struct fake_conn *c = http_world_connect(&w);
+    fake_loop_pass(&w.loop, LIMIT_HTTP_IDLE_MS / 2, 500);
+    feed(c, "GET /a HTTP/1.1\r\n" HOST "\r\n");
+    fake_loop_pass(&w.loop, LIMIT_HTTP_IDLE_MS - 1, 1);
+    assert_false(c->is_closed);
+    fake_loop_pass(&w.loop, LIMIT_HTTP_IDLE_MS / 15 + 2, 1);
+    assert_true(c->is_closed);
+    expect_answers(c, "200:0 GET /a? ");
+    fake_loop_turn(&w.loop);
+    http_world_finish(&w);
+}
+
 static void rule_o1_so_many_connections_and_no_more_by_default(void **state)
 {
     (void)state;
@@ -80,6 +98,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rule_o1_no_request_is_read_behind_too_many_bytes_of_bodies),
         cmocka_unit_test(rule_o1_an_answer_that_waits_for_its_turn_grows_only_so_far),
+        cmocka_unit_test(rule_o1_a_connection_without_a_request_is_kept_so_long_by_default),
         cmocka_unit_test(rule_o1_so_many_connections_and_no_more_by_default),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,7 +8,7 @@
 #include "base/list.h"
 #include "net/timer_heap.h"
 
-#define FAKE_HOSTS_MAX    32
+#define FAKE_HOSTS_MAX    40
 #define FAKE_KERNEL_BYTES (1024 * 1024)
 
 struct fake_process {

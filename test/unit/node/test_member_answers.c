@@ -499,6 +499,8 @@ static void a_step_down_is_answered_when_another_member_leads(void **state)
     int old = cluster_find_leader(c);
     struct stepping t;
     assert_int_equal(step_down(c, other_than(c, old, old), &t), STATUS_NOT_LEADER);
+    snprintf(t.step_down.to, sizeof(t.step_down.to), "%s", member_names[old]);
+    assert_int_equal(node_step_down_start(c->members[old].node, &t.step_down), STATUS_CONFLICT);
     assert_int_equal(step_down(c, old, &t), STATUS_OK);
     struct writing w;
     assert_int_equal(put(c, old, &w, NODE_ACK_QUORUM), STATUS_BUSY);

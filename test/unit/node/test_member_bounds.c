@@ -1,6 +1,6 @@
 /* Bounds of a member that only very many requests reach (rule O1): explicit, before anything is
  * begun, and given back. */
-#include "member_moves.h"
+#include "member_trouble.h"
 
 #include "base/limits.h"
 #include "base/mem.h"
@@ -140,6 +140,27 @@ rule_o1_changes_beyond_the_bound_are_overloaded_and_the_bound_is_given_back(void
     cluster_destroy(c);
 }
 
+/* Not before; and soon after, by chance and because it leads (rule S0). */
+static void rule_o1_the_log_grows_so_long_before_a_snapshot_by_default(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_create(5, 1);
+    c->segment_bytes = 8ull * MIB;
+    member_start(c, 0);
+    cluster_settle(c);
+    uint32_t count = LIMIT_SNAPSHOT_LOG_BYTES / MIB;
+    for (uint32_t i = 0; i < count; i++) {
+        assert_int_equal(trouble_put(c, 0, "k", MIB - 1000), STATUS_OK);
+        assert_int_equal(trouble_metrics(c, 0).snapshots_taken, 0);
+    }
+    for (uint32_t i = 0; i < count && trouble_metrics(c, 0).snapshots_taken == 0; i++) {
+        assert_int_equal(trouble_put(c, 0, "k", MIB - 1000), STATUS_OK);
+        fake_world_run(c->world, 100);
+    }
+    assert_int_equal(trouble_metrics(c, 0).snapshots_taken, 1);
+    cluster_destroy(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -148,6 +169,7 @@ int main(void)
             rule_o1_writes_beyond_the_bound_are_overloaded_and_the_bound_is_given_back),
         cmocka_unit_test(
             rule_o1_changes_beyond_the_bound_are_overloaded_and_the_bound_is_given_back),
+        cmocka_unit_test(rule_o1_the_log_grows_so_long_before_a_snapshot_by_default),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

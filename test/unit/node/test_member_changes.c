@@ -443,6 +443,40 @@ static void a_change_is_refused_at_a_follower_and_for_what_is_no_name(void **sta
     cluster_destroy(c);
 }
 
+static enum status change_url(struct cluster *c, struct moved *t, enum node_change_kind kind, int i,
+                              const char *url)
+{
+    assert_int_equal(member_start_change(c, t, kind, i), STATUS_OK);
+    snprintf(t->change.url, sizeof(t->change.url), "%s", url);
+    fake_world_run(c->world, 300);
+    assert_int_equal(t->answers, 1);
+    return t->change.status;
+}
+
+static void one_url_is_of_one_member(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_settled(5, 3);
+    int leader = cluster_find_leader(c);
+    int other = (leader + 1) % 3;
+    char url[64];
+    struct moved t;
+    snprintf(url, sizeof(url), "http://%s:4000", member_hosts[leader]);
+    assert_int_equal(change_url(c, &t, NODE_CHANGE_ADD, 5, url), STATUS_CONFLICT);
+    assert_string_equal(t.change.why, "another member has that URL");
+    snprintf(url, sizeof(url), "http://%c:4000/", member_hosts[other][0] - 'a' + 'A');
+    assert_int_equal(change_url(c, &t, NODE_CHANGE_ADD, 5, url), STATUS_CONFLICT);
+    assert_int_equal(change_url(c, &t, NODE_CHANGE_REPLACE, leader, url), STATUS_CONFLICT);
+    assert_string_equal(t.change.why, "another member has that URL");
+    assert_int_equal(change_url(c, &t, NODE_CHANGE_REPLACE, 6, url), STATUS_NOT_FOUND);
+    /* Its own it may keep, and one that is invited has one too. */
+    assert_int_equal(change_url(c, &t, NODE_CHANGE_REPLACE, other, url), STATUS_OK);
+    assert_int_equal(change_url(c, &t, NODE_CHANGE_ADD, 5, "http://f:4000"), STATUS_OK);
+    assert_int_equal(change_url(c, &t, NODE_CHANGE_ADD, 6, "http://f:4000"), STATUS_CONFLICT);
+    assert_int_equal(change_url(c, &t, NODE_CHANGE_ADD, 6, "http://f:4001"), STATUS_OK);
+    cluster_destroy(c);
+}
+
 static void a_change_without_a_quorum_is_not_known_to_be_made(void **state)
 {
     (void)state;
@@ -556,6 +590,7 @@ int main(void)
         cmocka_unit_test(rule_c1_changes_wait_for_each_other),
         cmocka_unit_test(a_change_that_is_cancelled_is_not_answered),
         cmocka_unit_test(a_change_is_refused_at_a_follower_and_for_what_is_no_name),
+        cmocka_unit_test(one_url_is_of_one_member),
         cmocka_unit_test(a_change_without_a_quorum_is_not_known_to_be_made),
         cmocka_unit_test(rule_e10_leadership_goes_back_to_who_is_preferred),
         cmocka_unit_test(rule_e10_priorities_are_told_by_each_member),

@@ -95,6 +95,40 @@ static void a_large_value_goes_in_pieces(void **state)
     cluster_destroy(c);
 }
 
+static struct writing put_if(struct cluster *c, int i, enum kv_condition condition)
+{
+    static struct writing t;
+    t = (struct writing){0};
+    t.write = (struct node_write){
+        .ack = NODE_ACK_QUORUM, .forward = true, .done = on_written, .context = &t};
+    struct kv_command command = {
+        .op = KV_PUT, .condition = condition, .key = slice_str("k"), .value = slice_str("2")};
+    assert_int_equal(node_write_start(c->members[i].node, &t.write, &command), STATUS_OK);
+    run_until_answered(c, &t);
+    return t;
+}
+
+/* The follower that hands it on is behind: its disk takes nothing. */
+static void rule_r15_a_conflict_comes_with_the_revision_that_the_leader_has(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_settled(30, 3);
+    int follower = follower_of(c);
+    fake_process_stall(c->members[follower].loop, true);
+    struct writing t = put_if(c, follower, KV_IF_EXISTS);
+    assert_int_equal(t.write.status, STATUS_CONFLICT);
+    assert_true(t.write.result.key_revision == KV_NO_KEY);
+    assert_int_equal(t.write.result.create_revision, 0);
+    uint64_t revision = put_if(c, follower, KV_ALWAYS).write.result.revision;
+    t = put_if(c, follower, KV_IF_ABSENT);
+    assert_int_equal(t.write.status, STATUS_CONFLICT);
+    assert_int_equal(t.write.result.key_revision, revision);
+    struct kv_item item;
+    const struct kv *behind = node_kv(c->members[follower].node);
+    assert_int_equal(kv_get(behind, slice_str("k"), 0, &item), STATUS_NOT_FOUND);
+    cluster_destroy(c);
+}
+
 static void without_a_known_leader_nothing_is_sent(void **state)
 {
     (void)state;
@@ -244,6 +278,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rule_r15_a_follower_hands_a_write_to_the_leader),
         cmocka_unit_test(a_large_value_goes_in_pieces),
+        cmocka_unit_test(rule_r15_a_conflict_comes_with_the_revision_that_the_leader_has),
         cmocka_unit_test(without_a_known_leader_nothing_is_sent),
         cmocka_unit_test(rule_k1_the_outcome_is_unknown_when_the_leader_dies_before_its_answer),
         cmocka_unit_test(rule_k1_silence_ends_in_an_unknown_outcome_at_the_deadline),

@@ -167,6 +167,26 @@ static void rule_p12_a_batch_without_room_waits_and_leadership_goes(void **state
     cluster_destroy(c);
 }
 
+/* How long there is no room says nothing of the disk; that it does not answer does. */
+static void rule_p17_a_full_disk_that_hangs_ends_the_process_too(void **state)
+{
+    (void)state;
+    struct cluster *c = trouble_cluster(2, 3);
+    int full = cluster_find_leader(c);
+    fill_disk(c, full);
+    (void)trouble_put(c, full, "large", 2 * TROUBLE_SEGMENT_BYTES);
+    (void)trouble_wait_for_leader_but(c, full);
+    assert_true(member_status(c, full).no_space);
+    fake_process_stall(c->members[full].loop, true); /* the next try to write never comes back */
+    fake_world_run(c->world, 55000);
+    cluster_expect_no_fatal(c);
+    fake_world_run(c->world, 10000);
+    assert_non_null(c->members[full].fatal);
+    assert_int_equal(c->members[full].fatal_code, 1);
+    assert_non_null(strstr(c->members[full].fatal, "has not answered"));
+    cluster_destroy(c);
+}
+
 static void rule_p12_members_start_with_full_disks(void **state)
 {
     (void)state;
@@ -192,6 +212,31 @@ static void rule_p12_members_start_with_full_disks(void **state)
     cluster_settle(c);
     writer_expect(w);
     writer_end(w);
+    cluster_destroy(c);
+}
+
+/* With segments that are larger than the reserve. */
+static void rule_o1_writes_are_refused_while_the_reserve_is_still_there(void **state)
+{
+    (void)state;
+    const size_t value_bytes = 16 * 1024;
+    struct cluster *c = cluster_create(6, 1);
+    c->segment_bytes = 2ull * LIMIT_LOG_RESERVE_BYTES;
+    member_start(c, 0);
+    cluster_settle(c);
+    assert_int_equal(trouble_put(c, 0, "old", 10), STATUS_OK);
+    fill_disk(c, 0);
+    uint64_t room_bytes = 0;
+    enum status s = STATUS_OK;
+    for (int i = 0; i < 1000 && s == STATUS_OK; i++) {
+        room_bytes = trouble_metrics(c, 0).log_room_bytes;
+        s = trouble_put(c, 0, "k", value_bytes);
+    }
+    assert_int_equal(s, STATUS_NO_SPACE);
+    assert_in_range(room_bytes, LIMIT_LOG_RESERVE_BYTES - 2 * value_bytes,
+                    LIMIT_LOG_RESERVE_BYTES - 1);
+    assert_int_equal(trouble_delete(c, 0, "old"), STATUS_OK);
+    cluster_expect_no_fatal(c);
     cluster_destroy(c);
 }
 
@@ -222,7 +267,9 @@ int main(void)
         cmocka_unit_test(fault_f11_a_leader_with_a_full_disk_hands_over),
         cmocka_unit_test(fault_f11_with_all_disks_full_reads_and_deletes_go_on),
         cmocka_unit_test(rule_p12_a_batch_without_room_waits_and_leadership_goes),
+        cmocka_unit_test(rule_p17_a_full_disk_that_hangs_ends_the_process_too),
         cmocka_unit_test(rule_p12_members_start_with_full_disks),
+        cmocka_unit_test(rule_o1_writes_are_refused_while_the_reserve_is_still_there),
         cmocka_unit_test(rule_p12_alone_with_a_full_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -164,6 +164,56 @@ static bool started_anew_between_two_links(uint64_t seed)
     return is_between;
 }
 
+/* As many as are known at most come while the end of another one is waited for. */
+static void crowd_out(struct member *crowd)
+{
+    for (int i = 0; i < LIMIT_PEERS_KNOWN; i++) {
+        char host[16];
+        snprintf(host, sizeof(host), "c%d", i);
+        member_boot(&crowd[i], pair.world, host, (uint8_t)(100 + i), "");
+        member_dial(&crowd[i], &pair.a);
+    }
+    fake_world_run(pair.world, 600);
+}
+
+static bool crowded_out_between_two_links(uint64_t seed)
+{
+    static struct member crowd[LIMIT_PEERS_KNOWN];
+    pair_open(&pair, &(struct fake_options){.seed = seed, .delay_ms_max = 40}, "", "");
+    member_dial(&pair.a, &pair.b);
+    member_dial(&pair.b, &pair.a);
+    bool is_between = false;
+    for (int i = 0; i < 500 && !is_between; i++) {
+        fake_world_run(pair.world, 1);
+        is_between = pair.a.hellos > 0 && pair.a.downs == 0 && !member_is_up(&pair.a, &pair.b);
+    }
+    if (is_between) {
+        fake_world_tamper(pair.world, lose, pair.b.loop);
+        crowd_out(crowd);
+        assert_true(pair.a.hellos >= LIMIT_PEERS_KNOWN);
+        member_kill(&pair.b);
+        fake_world_run(pair.world, 2000);
+        assert_int_equal(pair.a.downs, 1);
+        for (int i = 0; i < LIMIT_PEERS_KNOWN; i++) {
+            member_kill(&crowd[i]);
+        }
+        member_boot(&pair.b, pair.world, "b", 20, "");
+    }
+    pair_close(&pair);
+    return is_between;
+}
+
+/* Its owner waits for that word: what was asked of it has no outcome before. */
+static void rule_o1_a_full_table_forgets_nobody_before_it_was_told_down(void **state)
+{
+    (void)state;
+    uint32_t found = 0;
+    for (uint64_t seed = 0; seed < 60; seed++) {
+        found += crowded_out_between_two_links(seed) ? 1 : 0;
+    }
+    assert_true(found > 0);
+}
+
 static void nothing_that_waits_for_a_process_reaches_the_next_one(void **state)
 {
     (void)state;
@@ -435,6 +485,7 @@ int main(void)
         cmocka_unit_test(a_half_open_link_is_replaced),
         cmocka_unit_test(rule_e6b_another_incarnation_at_the_address_means_lost),
         cmocka_unit_test(rule_e6b_the_same_member_started_anew_says_so_in_its_hello),
+        cmocka_unit_test(rule_o1_a_full_table_forgets_nobody_before_it_was_told_down),
         cmocka_unit_test(nothing_that_waits_for_a_process_reaches_the_next_one),
         cmocka_unit_test(rule_e6b_a_member_that_came_by_itself_is_dialled_where_it_says),
         cmocka_unit_test(a_partition_is_no_loss_and_heals_soon_after_its_end),

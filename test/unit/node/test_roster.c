@@ -270,6 +270,34 @@ static void names_follow_the_contract(void **state)
     assert_false(member_name_is_valid("n\xc3\xb6"));
 }
 
+static bool url_comes_back(size_t size)
+{
+    char url[LIMIT_URL_BYTES];
+    struct buf bytes = {0};
+    put_u16(&bytes, (uint16_t)size);
+    memset(buf_reserve(&bytes, size), 'u', size);
+    bytes.size += size;
+    struct reader in = reader_of(buf_slice(&bytes));
+    get_url(&in, url);
+    bool is_fine = reader_done(&in) && strlen(url) == size;
+    if (is_fine) {
+        struct buf again = {0};
+        put_url(&again, url);
+        assert_true(slice_equal(buf_slice(&again), buf_slice(&bytes)));
+        buf_deinit(&again);
+    }
+    buf_deinit(&bytes);
+    return is_fine;
+}
+
+static void rule_o1_an_url_is_so_long_and_no_longer(void **state)
+{
+    (void)state;
+    assert_true(url_comes_back(0));
+    assert_true(url_comes_back(LIMIT_URL_BYTES - 1));
+    assert_false(url_comes_back(LIMIT_URL_BYTES));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -282,6 +310,7 @@ int main(void)
         cmocka_unit_test(an_identity_of_another_format_is_named_and_a_wrong_one_refused),
         cmocka_unit_test(changed_bytes_never_give_what_the_encoder_would_not_write),
         cmocka_unit_test(names_follow_the_contract),
+        cmocka_unit_test(rule_o1_an_url_is_so_long_and_no_longer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

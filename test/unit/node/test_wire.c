@@ -291,6 +291,36 @@ static void hellos_come_back_and_broken_ones_are_refused(void **state)
     buf_deinit(&b);
 }
 
+static enum status decode_entry_of(size_t size)
+{
+    struct raft_entry entry = {.term = 1, .type = RAFT_ENTRY_COMMAND, .payload = blob_create(size)};
+    memset(entry.payload->data, 'x', size);
+    struct raft_message m = {.type = RAFT_MSG_APPEND,
+                             .from = 1,
+                             .to = 2,
+                             .term = 1,
+                             .entries = &entry,
+                             .entry_count = 1};
+    struct buf bytes = {0};
+    struct wire_decoder d = {0};
+    wire_encode_message(&m, &bytes);
+    enum status s = wire_decode_message(&d, buf_slice(&bytes));
+    if (s == STATUS_OK) {
+        assert_int_equal(blob_slice(d.message.entries[0].payload).size, size);
+    }
+    wire_decoder_deinit(&d);
+    buf_deinit(&bytes);
+    blob_unref(entry.payload);
+    return s;
+}
+
+static void rule_o1_an_entry_is_so_large_and_no_larger(void **state)
+{
+    (void)state;
+    assert_int_equal(decode_entry_of(LIMIT_ENTRY_BYTES), STATUS_OK);
+    assert_int_equal(decode_entry_of(LIMIT_ENTRY_BYTES + 1), STATUS_CORRUPT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -301,6 +331,7 @@ int main(void)
         cmocka_unit_test(too_many_entries_are_left_for_the_next_message),
         cmocka_unit_test(unknown_types_flags_and_senders_are_refused),
         cmocka_unit_test(hellos_come_back_and_broken_ones_are_refused),
+        cmocka_unit_test(rule_o1_an_entry_is_so_large_and_no_larger),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
