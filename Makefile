@@ -105,7 +105,7 @@ build-tsan/build.ninja:
 
 build-sim/build.ninja:
 	@./setup --if-needed
-	@meson setup build-sim --buildtype=debugoptimized >/dev/null
+	@meson setup build-sim -Doptimization=3 -Ddebug=true >/dev/null
 
 build-fuzz/build.ninja:
 	@./setup --if-needed --dev

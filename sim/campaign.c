@@ -6,6 +6,7 @@
 #include "watch_memory.h"
 
 #include <inttypes.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,6 +18,8 @@
 #define JOBS_MAX    64
 /* Real time that one schedule may take. */
 #define SECONDS_MAX 120
+/* What a worker does not give back to the kernel. */
+#define KEPT_BYTES  (256 << 20)
 
 /* What a worker tells; shared memory. */
 struct worker {
@@ -85,9 +88,18 @@ static uint64_t run_seed(uint64_t seed, struct verdict *v)
     return v->hash;
 }
 
+/* Asking the kernel for the same memory again in every story takes a fifth of the time. */
+static void keep_memory(void)
+{
+    mallopt(M_MMAP_THRESHOLD, KEPT_BYTES);
+    mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
+    mallopt(M_TOP_PAD, 1 << 20);
+}
+
 static void work(const struct campaign_options *o, struct worker *w, uint32_t number)
 {
     watch_signals();
+    keep_memory();
     coverage_begin(&w->coverage);
     for (uint64_t i = number; i < o->seeds; i += o->jobs) {
         uint64_t seed = o->first_seed + i;

@@ -272,11 +272,14 @@ static void on_written(struct node_write *w)
 static void fill_value(const struct request *r, struct buf *value)
 {
     uint64_t number = r->attempt;
-    buf_append(value, &number, TRUTH_VALUE_MIN);
-    uint32_t size = r->all->schedule->knobs[KNOB_value_bytes];
-    while (value->size < size) {
+    size_t least = r->all->schedule->knobs[KNOB_value_bytes];
+    uint8_t *bytes = buf_reserve(value, least + TRUTH_VALUE_MIN);
+    memcpy(bytes, &number, TRUTH_VALUE_MIN);
+    value->size = TRUTH_VALUE_MIN;
+    while (value->size < least) {
         number = number * 0x5851f42d4c957f2d + 0x14057b7ef767814f; /* nothing to compress */
-        buf_append(value, (const uint8_t *)&number + 4, 4);
+        memcpy(bytes + value->size, (const uint8_t *)&number + 4, 4);
+        value->size += 4;
     }
 }
 

@@ -117,7 +117,7 @@ bool fake_is_cut(struct fake_world *w, const char *from, const char *to)
 static uint64_t local_now(const struct fake_process *l)
 {
     uint64_t passed = l->world->now_ms - l->clock_world_ms;
-    return l->clock_local_ms + passed * l->permille / 1000;
+    return l->clock_local_ms + (l->permille == 1000 ? passed : passed * l->permille / 1000);
 }
 
 /* When its clock shows `local_ms`. */
@@ -127,7 +127,8 @@ static uint64_t world_time(const struct fake_process *l, uint64_t local_ms)
         return l->clock_world_ms;
     }
     uint64_t local = local_ms - l->clock_local_ms;
-    return l->clock_world_ms + (local * 1000 + l->permille - 1) / l->permille;
+    bool is_right = l->permille == 1000;
+    return l->clock_world_ms + (is_right ? local : (local * 1000 + l->permille - 1) / l->permille);
 }
 
 static uint64_t op_now(struct loop *l)

@@ -2,20 +2,14 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "fake_image.h"
 
 #include <string.h>
 
 #define PAGE_BYTES     4096u
 #define NAME_BYTES     64u
-#define FILES_MAX      256u
-#define INODES_MAX     4096u
 #define FREE_BYTES     (UINT64_C(1) << 40)
 #define DESTROY_CHANCE 2u
-
-struct image {
-    uint8_t *data;
-    size_t size;
-};
 
 /* One write, whose sectors may be lost one by one, or a new size when data == NULL. */
 struct change {
@@ -40,8 +34,9 @@ struct entry {
 };
 
 struct directory {
-    struct entry entries[FILES_MAX];
+    struct entry *entries;
     size_t count;
+    size_t capacity;
 };
 
 /* `from` vanishes and `to` appears; either may be empty. */
@@ -65,10 +60,12 @@ struct fake_disk {
 
     struct directory cache;
     struct directory durable;
-    struct dir_change dir_changes[INODES_MAX];
+    struct dir_change *dir_changes;
     size_t dir_change_count;
-    struct inode *inodes[INODES_MAX];
+    size_t dir_change_capacity;
+    struct inode **inodes;
     size_t inode_count;
+    size_t inode_capacity;
 };
 
 struct fake_file {
@@ -88,23 +85,14 @@ static struct inode *inode_of(struct disk_file *f)
     return ((struct fake_file *)f)->inode;
 }
 
-/* Images. */
-
-static void image_resize(struct image *image, size_t size)
+/* `array` with room for one more element of `size` bytes. */
+static void *with_room(void *array, size_t count, size_t *capacity, size_t size)
 {
-    image->data = mem_realloc(image->data, size + 1);
-    if (size > image->size) {
-        memset(image->data + image->size, 0, size - image->size);
+    if (count < *capacity) {
+        return array;
     }
-    image->size = size;
-}
-
-static void image_copy(struct image *to, const struct image *from)
-{
-    image_resize(to, from->size);
-    if (from->size > 0) {
-        memcpy(to->data, from->data, from->size);
-    }
+    *capacity = *capacity * 2 + 8;
+    return mem_realloc(array, *capacity * size);
 }
 
 /* What does not fit is lost: its size change did not arrive. */
@@ -112,10 +100,8 @@ static void image_apply(struct image *image, const struct change *change)
 {
     if (change->data == NULL) {
         image_resize(image, change->size);
-    } else if (change->offset < image->size) {
-        size_t room = image->size - (size_t)change->offset;
-        memcpy(image->data + change->offset, change->data,
-               change->size < room ? change->size : room);
+    } else {
+        image_write(image, change->offset, change->data, change->size);
     }
 }
 
@@ -123,8 +109,8 @@ static void image_apply(struct image *image, const struct change *change)
 
 static struct inode *inode_create(struct fake_disk *f)
 {
-    CHECK_CMP(f->inode_count, <, INODES_MAX);
     struct inode *inode = mem_calloc(1, sizeof *inode);
+    f->inodes = with_room(f->inodes, f->inode_count, &f->inode_capacity, sizeof(struct inode *));
     f->inodes[f->inode_count++] = inode;
     return inode;
 }
@@ -141,19 +127,16 @@ static void inode_destroy(struct inode *inode)
 {
     forget_changes(inode);
     mem_free(inode->changes);
-    mem_free(inode->cache.data);
-    mem_free(inode->durable.data);
+    image_drop(&inode->cache);
+    image_drop(&inode->durable);
     mem_free(inode);
 }
 
 /* Takes `data` over. */
 static void add_change(struct inode *inode, uint64_t offset, uint8_t *data, size_t size)
 {
-    if (inode->change_count == inode->change_capacity) {
-        inode->change_capacity = inode->change_capacity * 2 + 8;
-        inode->changes =
-            mem_realloc(inode->changes, inode->change_capacity * sizeof *inode->changes);
-    }
+    inode->changes = with_room(inode->changes, inode->change_count, &inode->change_capacity,
+                               sizeof *inode->changes);
     struct change *change = &inode->changes[inode->change_count++];
     *change = (struct change){.offset = offset, .size = size, .data = data};
     image_apply(&inode->cache, change);
@@ -219,13 +202,22 @@ static void set_name(struct directory *d, const char *name, struct inode *inode)
 {
     struct entry *entry = find_entry(d, name);
     if (entry == NULL) {
-        CHECK_CMP(d->count, <, FILES_MAX);
         CHECK_CMP(strlen(name), <, NAME_BYTES);
+        d->entries = with_room(d->entries, d->count, &d->capacity, sizeof *d->entries);
         entry = &d->entries[d->count++];
         *entry = (struct entry){.inode = inode};
         memcpy(entry->name, name, strlen(name));
     }
     entry->inode = inode;
+}
+
+static void directory_copy(struct directory *to, const struct directory *from)
+{
+    to->count = 0;
+    for (size_t i = 0; i < from->count; i++) {
+        to->entries = with_room(to->entries, to->count, &to->capacity, sizeof *to->entries);
+        to->entries[to->count++] = from->entries[i];
+    }
 }
 
 static void apply_dir_change(struct directory *d, const struct dir_change *change)
@@ -241,7 +233,8 @@ static void apply_dir_change(struct directory *d, const struct dir_change *chang
 static void add_dir_change(struct fake_disk *f, const char *from, const char *to,
                            struct inode *inode)
 {
-    CHECK_CMP(f->dir_change_count, <, INODES_MAX);
+    f->dir_changes = with_room(f->dir_changes, f->dir_change_count, &f->dir_change_capacity,
+                               sizeof *f->dir_changes);
     struct dir_change *change = &f->dir_changes[f->dir_change_count++];
     *change = (struct dir_change){.inode = inode};
     memcpy(change->from, from, strlen(from));
@@ -344,7 +337,7 @@ static enum status fake_read(struct disk_file *file, uint64_t offset, void *data
     }
     size_t left = image->size - (size_t)offset;
     *got = size < left ? size : left;
-    memcpy(data, image->data + offset, *got);
+    memcpy(data, image->bytes->data + offset, *got);
     return STATUS_OK;
 }
 
@@ -472,7 +465,7 @@ static enum status fake_sync_dir(struct disk *d)
     struct fake_disk *f = fake_of(d);
     enum status status = enter(f);
     if (status == STATUS_OK) {
-        f->durable = f->cache;
+        directory_copy(&f->durable, &f->cache);
         f->dir_change_count = 0;
         f->stats.dir_syncs++;
     }
@@ -567,7 +560,7 @@ struct fake_disk *fake_disk_clone(const struct fake_disk *f)
         image_copy(&inode->cache, &inode->durable);
         set_name(&clone->durable, f->durable.entries[i].name, inode);
     }
-    clone->cache = clone->durable;
+    directory_copy(&clone->cache, &clone->durable);
     return clone;
 }
 
@@ -577,6 +570,10 @@ void fake_disk_destroy(struct fake_disk *f)
         CHECK_CMP(f->inodes[i]->handles, ==, 0);
         inode_destroy(f->inodes[i]);
     }
+    mem_free(f->inodes);
+    mem_free(f->dir_changes);
+    mem_free(f->cache.entries);
+    mem_free(f->durable.entries);
     mem_free(f);
 }
 
@@ -648,7 +645,7 @@ static void destroy_page(struct fake_disk *f, struct inode *inode, uint64_t offs
 {
     uint64_t page = offset / PAGE_BYTES * PAGE_BYTES;
     for (uint64_t i = page; i < page + PAGE_BYTES && i < inode->durable.size; i++) {
-        inode->durable.data[i] = (uint8_t)rng_next(&f->rng);
+        image_own(&inode->durable)[i] = (uint8_t)rng_next(&f->rng);
     }
 }
 
@@ -694,7 +691,7 @@ void fake_disk_power_loss(struct fake_disk *f, struct fake_loss loss)
         lose_from(f, f->inodes[i], &loss, &at);
     }
     drop_nameless(f);
-    f->cache = f->durable;
+    directory_copy(&f->cache, &f->durable);
     fake_disk_restart(f);
 }
 
@@ -739,7 +736,7 @@ uint8_t fake_disk_byte(struct fake_disk *f, const char *name, uint64_t offset)
 {
     const struct inode *inode = existing(f, name);
     CHECK_CMP(offset, <, inode->durable.size);
-    return inode->durable.data[offset];
+    return inode->durable.bytes->data[offset];
 }
 
 void fake_disk_flip(struct fake_disk *f, const char *name, uint64_t offset, uint8_t mask)
@@ -760,8 +757,8 @@ void fake_disk_overwrite(struct fake_disk *f, const char *name, uint64_t offset,
 {
     struct inode *inode = existing(f, name);
     CHECK_CMP(offset + bytes.size, <=, inode->durable.size);
-    memcpy(inode->durable.data + offset, bytes.data, bytes.size);
-    memcpy(inode->cache.data + offset, bytes.data, bytes.size);
+    image_write(&inode->durable, offset, bytes.data, bytes.size);
+    image_write(&inode->cache, offset, bytes.data, bytes.size);
 }
 
 void fake_disk_resize(struct fake_disk *f, const char *name, uint64_t size)
@@ -785,7 +782,7 @@ void fake_disk_swap(struct fake_disk *f, const char *left, const char *right)
     struct inode *right_inode = existing(f, right);
     set_name(&f->durable, left, right_inode);
     set_name(&f->durable, right, left_inode);
-    f->cache = f->durable;
+    directory_copy(&f->cache, &f->durable);
 }
 
 void fake_disk_copy_from(struct fake_disk *f, struct fake_disk *other, const char *name)
@@ -795,6 +792,6 @@ void fake_disk_copy_from(struct fake_disk *f, struct fake_disk *other, const cha
     image_copy(&inode->durable, &existing(other, name)->durable);
     image_copy(&inode->cache, &inode->durable);
     set_name(&f->durable, name, inode);
-    f->cache = f->durable;
+    directory_copy(&f->cache, &f->durable);
     drop_nameless(f);
 }
