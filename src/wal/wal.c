@@ -38,24 +38,32 @@ static void note_name(void *context, const char *name)
     names->count++;
 }
 
-enum status wal_find_snapshot(struct disk *disk, bool thorough, struct snapshot_id *id)
+/* Every byte of one file. CORRUPT or UNSUPPORTED, with *detail when `detail` is not NULL. */
+static enum status check_snapshot(struct disk *disk, struct snapshot_id id, char **detail)
+{
+    struct snapshot_reader *r = NULL;
+    enum status status = snapshot_reader_open(disk, (struct uuid){{0}}, id, &r, detail);
+    for (bool done = false; status == STATUS_OK && !done;) {
+        status = snapshot_reader_check(r, &done, detail);
+    }
+    snapshot_reader_destroy(r);
+    return status;
+}
+
+enum status wal_find_snapshot(struct disk *disk, bool thorough, struct snapshot_id *id, char **why)
 {
     *id = (struct snapshot_id){0};
     struct snapshot_entry entries[SNAPSHOTS_MAX];
     uint32_t count = 0;
-    struct uuid any = {{0}};
-    enum status status = snapshot_list(disk, any, entries, &count);
+    enum status status = snapshot_list(disk, (struct uuid){{0}}, entries, &count);
     for (uint32_t i = count; status == STATUS_OK && i > 0 && id->index == 0; i--) {
         bool is_sound = entries[i - 1].sound;
-        struct snapshot_reader *r = NULL;
-        if (is_sound && thorough) {
-            status = snapshot_reader_open(disk, any, entries[i - 1].id, &r, NULL);
-            for (bool done = false; status == STATUS_OK && !done;) {
-                status = snapshot_reader_check(r, &done, NULL);
-            }
-            snapshot_reader_destroy(r);
+        if (thorough) {
+            bool is_newest = i == count;
+            status = check_snapshot(disk, entries[i - 1].id, is_newest ? why : NULL);
             is_sound = status == STATUS_OK;
-            status = status == STATUS_CORRUPT ? STATUS_OK : status;
+            bool is_unsound = status == STATUS_CORRUPT || status == STATUS_UNSUPPORTED;
+            status = is_unsound ? STATUS_OK : status;
         }
         if (is_sound) {
             *id = entries[i - 1].id;
@@ -168,18 +176,23 @@ static void make_void(struct wal *w)
 static enum status join_snapshot(struct wal *w, bool salvage, char **detail)
 {
     const struct snapshot_id *s = &w->snapshot;
-    enum status status = wal_find_snapshot(w->disk, true, &w->snapshot);
+    char *why = NULL;
+    enum status status = wal_find_snapshot(w->disk, true, &w->snapshot, &why);
+    bool has_gap = s->index + 1 < w->index.first;
+    if (status == STATUS_OK && s->index > 0 && w->hard.file == NULL) {
+        *detail = mem_printf("there is a snapshot, but %s is missing", HARD_STATE_FILE);
+        status = STATUS_CORRUPT;
+    } else if (status == STATUS_OK && has_gap) {
+        *detail =
+            mem_printf("the log begins with entry %" PRIu64 ", and the newest sound snapshot "
+                       "ends at %" PRIu64 "%s%s",
+                       w->index.first, s->index, why != NULL ? "; " : "", why != NULL ? why : "");
+    }
+    mem_free(why);
     if (status != STATUS_OK) {
         return status;
     }
-    if (s->index > 0 && w->hard.file == NULL) {
-        *detail = mem_printf("there is a snapshot, but %s is missing", HARD_STATE_FILE);
-        return STATUS_CORRUPT;
-    }
-    if (s->index + 1 < w->index.first) {
-        *detail = mem_printf("the log begins with entry %" PRIu64 ", and the newest sound snapshot "
-                             "ends at %" PRIu64,
-                             w->index.first, s->index);
+    if (has_gap) {
         if (!salvage) {
             return STATUS_CORRUPT;
         }
