@@ -267,7 +267,7 @@ static enum status open_log(struct wal *w, const struct wal_options *options, ch
     return status;
 }
 
-enum status wal_open(const struct wal_options *options, struct wal **wal, char **detail)
+static struct wal *create(const struct wal_options *options)
 {
     struct wal *w = mem_calloc(1, sizeof *w);
     w->disk = options->disk;
@@ -282,7 +282,12 @@ enum status wal_open(const struct wal_options *options, struct wal **wal, char *
     CHECK_CMP(w->segment_bytes, >=, 3 * WAL_BLOCK_BYTES);
     CHECK_CMP((w->first_segment_bytes | w->segment_bytes) % WAL_BLOCK_BYTES, ==, 0);
     wal_index_init(&w->index);
+    return w;
+}
 
+enum status wal_open(const struct wal_options *options, struct wal **wal, char **detail)
+{
+    struct wal *w = create(options);
     char *reason = NULL;
     enum status status = open_log(w, options, &reason);
     if (status != STATUS_OK) {
@@ -296,6 +301,36 @@ enum status wal_open(const struct wal_options *options, struct wal **wal, char *
     }
     *wal = w;
     return status;
+}
+
+enum status wal_look(const struct wal_options *options,
+                     bool (*each)(void *context, const struct wal_entry *entry), void *context)
+{
+    struct wal *w = create(options);
+    struct names names;
+    struct reading ignored;
+    char *why = NULL;
+    enum status status = list_segments(w, &names);
+    if (status == STATUS_OK) {
+        status = hard_state_open(&w->hard, w->disk, w->log_id, &why);
+        mem_free(why);
+        why = NULL;
+    }
+    if (status == STATUS_OK) {
+        status = read_segments(w, &names, false, &ignored, &why);
+        mem_free(why);
+    }
+    if (w->tail != NULL) { /* perhaps the damaged one: segments are opened by name, to be read */
+        (void)w->disk->ops->close(w->tail);
+        w->tail = NULL;
+    }
+    w->tail_header = (struct segment_header){0};
+    bool is_readable = status == STATUS_OK || status == STATUS_CORRUPT;
+    if (is_readable && w->index.last >= w->index.first) {
+        status = wal_read(w, w->index.first, w->index.last, UINT64_MAX, each, context);
+    }
+    wal_close(w);
+    return status == STATUS_IO ? status : STATUS_OK;
 }
 
 void wal_close(struct wal *w)

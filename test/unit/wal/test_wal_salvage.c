@@ -266,6 +266,33 @@ static void rule_p4_a_log_without_its_snapshot_falls_back_to_an_older_one(void *
     expect_goes_on(x->disk, w);
 }
 
+static bool count_entry(void *context, const struct wal_entry *e)
+{
+    uint64_t *last = context;
+    assert_int_equal(e->index, *last + 1);
+    *last = e->index;
+    return true;
+}
+
+static void rule_p4_a_damaged_log_can_be_looked_at_without_a_change(void **state)
+{
+    struct fixture *x = *state;
+    write_log(x, three_segments, COUNT_OF(three_segments));
+    for (size_t i = 0; i < COUNT_OF(damages); i++) {
+        const struct damage *d = &damages[i];
+        struct fake_disk *f = fake_disk_clone(x->disk);
+        fake_disk_flip(f, d->file, d->offset, 8);
+        struct fake_disk_stats before = fake_disk_stats(f);
+        struct wal_options options = wal_model_options(f);
+        uint64_t last = 0;
+        assert_int_equal(wal_look(&options, count_entry, &last), STATUS_OK);
+        assert_int_equal(last, d->last);
+        struct fake_disk_stats after = fake_disk_stats(f);
+        assert_memory_equal(&after, &before, sizeof after);
+        fake_disk_destroy(f);
+    }
+}
+
 static void rule_p4_a_log_without_any_snapshot_begins_anew(void **state)
 {
     struct fixture *x = *state;
@@ -438,6 +465,7 @@ int main(void)
         TEST(rule_p4_a_sound_log_is_left_alone),
         TEST(rule_p4_damage_before_the_snapshot_falls_back_to_the_snapshot),
         TEST(rule_p4_a_log_without_its_snapshot_falls_back_to_an_older_one),
+        TEST(rule_p4_a_damaged_log_can_be_looked_at_without_a_change),
         TEST(rule_p4_a_log_without_any_snapshot_begins_anew),
         TEST(rule_p6_damaged_term_and_vote_are_never_salvaged),
         TEST(rule_p4_few_damaged_files_are_kept),
