@@ -38,6 +38,8 @@
     X(TORN_TAIL)                                                                                   \
     X(DAMAGE_REFUSED)                                                                              \
     X(LOG_SALVAGED)                                                                                \
+    X(SNAPSHOT_ROTTED)                                                                             \
+    X(SALVAGED_WITHOUT_SNAPSHOT)                                                                   \
     X(LOG_REPAIRED)                                                                                \
     X(ROT_HARMLESS)                                                                                \
     X(CRASH_IN_WRITE)                                                                              \

@@ -8,6 +8,7 @@
 #include "operators.h"
 #include "truth.h"
 #include "verdict.h"
+#include "wal/snapshot_format.h"
 #include "wal/wal_format.h"
 
 #include <inttypes.h>
@@ -299,9 +300,65 @@ static void rot(struct faults *f, const struct item *item, int a)
     if (name[0] != '\0' && fake_disk_has_file(m->disk, name)) {
         rot_file(m->disk, name, item->d);
         truth.members[a].is_damaged = true;
+        truth.members[a].may_refuse = true;
         truth.members[a].is_repaired = false;
     }
     m->back_ms = now(f) + item->c;
+}
+
+struct rotting {
+    struct fake_disk *disk;
+    uint64_t from; /* the oldest that rots */
+    uint32_t place;
+};
+
+static void note_newest(void *context, const char *name)
+{
+    uint64_t *newest = context;
+    uint64_t index = 0;
+    if (snapshot_name_parse(name, SNAPSHOT_SUFFIX, &index)) {
+        *newest = index > *newest ? index : *newest;
+    }
+}
+
+static void flip_snapshot(void *context, const char *name)
+{
+    const struct rotting *r = context;
+    uint64_t index = 0;
+    if (snapshot_name_parse(name, SNAPSHOT_SUFFIX, &index) && index >= r->from) {
+        uint64_t at = r->place / 8 % fake_disk_file_size(r->disk, name);
+        verdict_trace("%s rots in byte %" PRIu64, name, at);
+        fake_disk_flip(r->disk, name, at, (uint8_t)(1u << r->place % 8));
+        coverage_hit(MARK_SNAPSHOT_ROTTED);
+    }
+}
+
+/* Anywhere in the newest snapshot of one member, or in each that it has. */
+static void rot_snapshot(struct faults *f, const struct item *item, int a)
+{
+    struct sim_member *m = &f->members->items[a];
+    struct truth_member *t = &truth.members[a];
+    if (!may_lose(f, a) || t->id == 0 || m->is_fatal || t->may_fail) {
+        return;
+    }
+    if ((item->b & ROT_AT_REST) == 0) {
+        members_stop(f->members, a, DEATH_ORDERLY);
+        fake_disk_power_loss(m->disk, (struct fake_loss){.kind = FAKE_LOSS_NONE});
+        m->back_ms = now(f) + item->c;
+    }
+    if (fake_disk_pending(m->disk) > 0) {
+        return; /* bytes rot that are at rest */
+    }
+    struct disk *disk = fake_disk_as_disk(m->disk);
+    uint64_t newest = 0;
+    if (disk->ops->list(disk, note_newest, &newest) == STATUS_OK && newest > 0) {
+        struct rotting r = {.disk = m->disk,
+                            .from = (item->b & ROT_ALL_SNAPSHOTS) != 0 ? 0 : newest,
+                            .place = item->d};
+        (void)disk->ops->list(disk, flip_snapshot, &r);
+        t->is_damaged = true;
+        t->is_repaired = false;
+    }
 }
 
 /* --- the table -------------------------------------------------------------------------------- */
@@ -441,6 +498,9 @@ static void take_process(struct faults *f, const struct item *item, int a, int b
         break;
     case ITEM_rot:
         rot(f, item, a);
+        break;
+    case ITEM_rot_snapshot:
+        rot_snapshot(f, item, a);
         break;
     default:
         operators_order(f->operators, item, a, b);

@@ -197,7 +197,11 @@ static void on_refused(struct sim_members *all_members, int i, enum status s, co
         m->back_ms = fake_world_now(all_members->world) + RETIRED_MS;
         return;
     }
-    if (!t->is_damaged) {
+    /* Rule P4: who is not alone starts without its snapshots, too. It may believe that it is: the
+     * one founder, or the last of those that it still knows of. */
+    const uint32_t *knobs = all_members->schedule->knobs;
+    bool is_never_alone = all_members->founders > 1 && knobs[KNOB_churn] == 0;
+    if (!t->is_damaged || (!t->may_refuse && is_never_alone)) {
         verdict_fail("I17", "member %d does not start: %s", i,
                      detail != NULL ? detail : status_name(s));
     }

@@ -196,6 +196,10 @@ static struct item draw_item(struct rng *r, const uint32_t *knobs, enum item_kin
         item.b = between(r, 0, 9);
         item.d = between(r, 0, 1u << 30);
         break;
+    case ITEM_rot_snapshot:
+        item.b = between(r, 0, ROT_ALL_SNAPSHOTS | ROT_AT_REST);
+        item.d = between(r, 0, 1u << 30);
+        break;
     case ITEM_clock:
         item.b = PICK(r, 990, 1010, 1000, 500, 2000, 900, 1100);
         item.c = rng_chance(r, 1, 2) ? 0 : item.c;
@@ -395,7 +399,7 @@ static void draw_plots(struct schedule *s, struct rng *r)
     static uint32_t (*const plots[])(struct schedule *, struct rng *, uint32_t) = {
         draw_divergence, draw_short_reigns,  draw_stale_leader, draw_lonely_term,
         draw_resets,     draw_left_behind,   draw_late_answers, draw_forgetful_voters,
-        draw_worn_log,   draw_late_snapshot, draw_lost_change};
+        draw_worn_log,   draw_late_snapshot, draw_lost_change,  draw_rotten_snapshot};
     enum { PLOTS = sizeof(plots) / sizeof(plots[0]) };
     bool on[PLOTS];
     bool any = false;

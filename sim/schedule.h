@@ -109,6 +109,7 @@ enum fault_class {
     X(slow_disk, CLASS_SLOW_DISK, 1, "member", "", "ms", "delay_ms")                               \
     X(fail_disk, CLASS_FAILING_DISK, 1, "member", "calls", "down_ms", "kind")                      \
     X(rot, CLASS_ROT, 1, "member", "file", "down_ms", "place")                                     \
+    X(rot_snapshot, CLASS_ROT, 1, "member", "which", "down_ms", "place")                           \
     X(clock, CLASS_CLOCK, 2, "member", "permille", "jump_ms", "")                                  \
     X(wall, CLASS_CLOCK, 1, "member", "back", "jump_ms", "")                                       \
     X(wipe, CLASS_WIPE, 1, "member", "", "down_ms", "")                                            \
@@ -126,6 +127,10 @@ enum item_kind {
 #undef ITEM_ENUM
         ITEM_COUNT
 };
+
+/* `which` of a rot_snapshot. */
+#define ROT_ALL_SNAPSHOTS 1u /* or only the newest */
+#define ROT_AT_REST       2u /* the member goes on */
 
 struct item {
     uint32_t at_ms;

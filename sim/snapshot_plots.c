@@ -108,3 +108,21 @@ uint32_t draw_late_snapshot(struct schedule *s, struct rng *r, uint32_t at_ms)
     }
     return back_ms + between(r, e, 4 * e);
 }
+
+uint32_t draw_rotten_snapshot(struct schedule *s, struct rng *r, uint32_t at_ms)
+{
+    uint32_t e = s->knobs[KNOB_election_ms];
+    uint32_t for_ms = between(r, 3 * e, 8 * e);
+    uint32_t away_ms = between(r, e, for_ms);
+    wear_logs(s, r);
+    write_much(s, r, at_ms, for_ms);
+    schedule_add(
+        s, (struct item){.at_ms = at_ms, .kind = ITEM_isolate, .a = SIM_A_FOLLOWER, .c = away_ms});
+    struct item item = {.at_ms = at_ms + away_ms - between(r, 0, e / 2), .kind = ITEM_rot_snapshot};
+    item.a = rng_chance(r, 1, 2) ? SIM_THE_LEADER : SIM_A_FOLLOWER;
+    item.b = between(r, 0, ROT_ALL_SNAPSHOTS | ROT_AT_REST);
+    item.c = between(r, 1, e);
+    item.d = between(r, 0, 1u << 30);
+    schedule_add(s, item);
+    return at_ms + for_ms + between(r, e, 4 * e);
+}

@@ -12,3 +12,6 @@ uint32_t draw_worn_log(struct schedule *s, struct rng *r, uint32_t at_ms);
 /* A member that was away takes long to take a snapshot in; meanwhile others lead, who still have
  * the log. */
 uint32_t draw_late_snapshot(struct schedule *s, struct rng *r, uint32_t at_ms);
+/* Snapshots rot on disks whose logs do not reach back any more, before a start or under a member
+ * that goes on, and others are left behind and need one of it. */
+uint32_t draw_rotten_snapshot(struct schedule *s, struct rng *r, uint32_t at_ms);

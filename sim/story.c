@@ -143,6 +143,13 @@ static bool recovers(int i)
     return truth.members[i].raft != NULL && raft_is_recovering(truth.members[i].raft);
 }
 
+/* It recovers, or may after its next start: a snapshot rotted under it. */
+static bool may_be_voiceless(int i)
+{
+    const struct truth_member *t = &truth.members[i];
+    return recovers(i) || (t->is_damaged && !t->is_repaired);
+}
+
 /* A random majority of those that can, whichever configuration that is under way comes to be. A
  * cluster that is not founded needs everybody. */
 static void choose_core(struct story *st)
@@ -155,7 +162,7 @@ static void choose_core(struct story *st)
     st->core = 0;
     for (uint32_t i = 0; i < count; i++) {
         st->core |= is_usable(st, (int)i) ? 1u << i : 0;
-        voiceless |= recovers((int)i) ? 1u << i : 0;
+        voiceless |= may_be_voiceless((int)i) ? 1u << i : 0;
     }
     for (uint32_t i = 0; i < count && out > 0; i++) {
         uint32_t left = st->core & ~(1u << (i + salt / 16) % count);

@@ -124,6 +124,7 @@ void truth_on_wipe(int member)
     m->log_first = 0;
     m->is_stranger = true;
     m->is_damaged = false;
+    m->may_refuse = false;
     m->is_repaired = false;
     m->recovers = false;
     m->was_counted = false;

@@ -71,6 +71,7 @@ struct truth_member {
     struct raft *raft; /* NULL = not running */
     bool may_fail;     /* a failure of its disk was arranged for this run */
     bool is_damaged;   /* bytes on its disk were changed */
+    bool may_refuse;   /* not only of snapshots: it may not start any more */
     bool is_repaired;  /* and what that cost came back from the others (rule P4) */
     bool recovers;     /* it knows that it lost some of its log */
     bool is_stranger;  /* its disk was replaced by an empty one */

@@ -196,6 +196,9 @@ static void adopt(struct truth_member *m, const struct wal_state *state, const s
     m->is_repaired = m->is_repaired && !state->recovering;
     if (state->recovering) {
         coverage_hit(MARK_LOG_SALVAGED);
+        if (strstr(state->damage, "newest sound snapshot") != NULL) {
+            coverage_hit(MARK_SALVAGED_WITHOUT_SNAPSHOT);
+        }
         truth_on_salvage(m);
     }
     if (f->last > m->last) {

@@ -128,6 +128,8 @@
 #define LIMIT_SNAPSHOT_META_BYTES (1u * MIB)
 /* Rule P4: segments set aside because they were damaged; beyond, the oldest goes. */
 #define LIMIT_DAMAGED_FILES       8
+/* The same of snapshots, each of which holds a whole state. */
+#define LIMIT_DAMAGED_SNAPSHOTS   2
 /* Incarnations that were removed, as the membership remembers them: the oldest goes (rule C6). */
 #define LIMIT_REMOVED             64
 /* Changes of the membership that wait for their turn: then OVERLOADED. */

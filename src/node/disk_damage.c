@@ -6,8 +6,9 @@
  * what was committed, a linearizable read waits for an index that the leader confirmed, and one of
  * a session for its revision. Only "no older than so many ms" it cannot say.
  *
- * Alone, a member has nobody to ask: it refuses to start. Term and vote are never guessed, nor who
- * it is: a member that lost either may have promised anything, and must be replaced.
+ * Alone, a member has nobody to ask: it refuses to start, and leaves the disk as it is. Term and
+ * vote are never guessed, nor who it is: a member that lost either may have promised anything, and
+ * must be replaced.
  *
  * Found while running: leadership is handed over, and the process ends, so that its next start does
  * the above. Going on would need another log to go on with. */
@@ -31,11 +32,87 @@ void node_explain_lost_promise(const struct node *n, char **detail)
     mem_free(found);
 }
 
+/* --- at the start ----------------------------------------------------------------------------- */
+
+static bool is_lone_voter(const struct node *n, const struct raft_config *c)
+{
+    bool is_joint = c->outgoing_count > 0;
+    return membership_votes(c, n->self) && c->voter_count <= 1 &&
+           (!is_joint || c->outgoing_count <= 1);
+}
+
+/* The newest configuration that is found. */
+struct last_config {
+    struct raft_config config;
+    raft_index index;
+};
+
+static bool note_config(void *context, const struct wal_entry *e)
+{
+    struct last_config *last = context;
+    struct raft_config config;
+    struct slice annex;
+    if (e->type == RAFT_ENTRY_CONFIG && e->index >= last->index &&
+        raft_config_decode(e->payload, &config, &annex) == STATUS_OK) {
+        *last = (struct last_config){.config = config, .index = e->index};
+    }
+    return true;
+}
+
+/* The description of the members may be right where the state is not. */
+static void note_config_of_snapshot(const struct node *n, struct snapshot_id id,
+                                    struct last_config *last)
+{
+    struct snapshot_reader *reader = NULL;
+    struct snapshot_meta meta;
+    enum status s = snapshot_reader_open(n->disk, n->identity.roster.cluster, id, &reader, NULL);
+    if (s == STATUS_OK && snapshot_meta_decode(snapshot_reader_meta(reader), &meta) == STATUS_OK &&
+        meta.config_index >= last->index) {
+        *last = (struct last_config){.config = meta.config, .index = meta.config_index};
+    }
+    snapshot_reader_destroy(reader);
+}
+
+/* By the newest configuration that a damaged log and its snapshots still have: before anything is
+ * changed on the disk. */
+static bool would_be_alone(const struct node *n, const struct wal_options *options)
+{
+    struct last_config last = {0};
+    struct membership founding;
+    membership_found(&n->identity.roster, &founding, &last.config);
+    struct snapshot_entry entries[SNAPSHOTS_MAX];
+    uint32_t count = 0;
+    enum status s = snapshot_list(n->disk, n->identity.roster.cluster, entries, &count);
+    for (uint32_t i = 0; s == STATUS_OK && i < count; i++) {
+        if (entries[i].sound) {
+            note_config_of_snapshot(n, entries[i].id, &last);
+        }
+    }
+    if (s == STATUS_OK) {
+        s = wal_look(options, note_config, &last);
+    }
+    return s == STATUS_OK && is_lone_voter(n, &last.config);
+}
+
+static void explain_alone(const struct node *n, char **detail)
+{
+    char *found = *detail;
+    *detail = mem_printf("the log is damaged: %s. %s is the only member that votes, so nobody else "
+                         "has what is lost: it does not start. Nothing was changed; restore a "
+                         "backup",
+                         found != NULL ? found : "unknown", n->name);
+    mem_free(found);
+}
+
 enum status node_open_log(struct node *n, const struct wal_options *options, char **detail)
 {
     enum status s = wal_open(options, &n->wal, detail);
     if (s != STATUS_CORRUPT || n->identity.phase != FOUNDING_FOUNDED) {
         return s;
+    }
+    if (would_be_alone(n, options)) {
+        explain_alone(n, detail);
+        return STATUS_CORRUPT;
     }
     mem_free(*detail);
     *detail = NULL;
@@ -55,18 +132,9 @@ enum status node_open_log(struct node *n, const struct wal_options *options, cha
     return s;
 }
 
-/* By the newest configuration that the log still has. */
-static bool is_alone(const struct node *n)
-{
-    const struct raft_config *c = &n->config;
-    bool is_joint = c->outgoing_count > 0;
-    return membership_votes(c, n->self) && c->voter_count <= 1 &&
-           (!is_joint || c->outgoing_count <= 1);
-}
-
 enum status node_check_recovery(const struct node *n, char **detail)
 {
-    if (!is_alone(n)) {
+    if (!is_lone_voter(n, &n->config)) {
         log_warn("recovering: no votes and no acknowledgements until what was lost is here again");
         return STATUS_OK;
     }
@@ -81,6 +149,8 @@ enum status node_check_recovery(const struct node *n, char **detail)
                          state.damage, state.last, n->name);
     return STATUS_CORRUPT;
 }
+
+/* --- while it runs ---------------------------------------------------------------------------- */
 
 void node_on_damage(struct node *n, const char *what)
 {

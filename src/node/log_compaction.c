@@ -155,7 +155,9 @@ static void done_compaction(struct work *w)
         return;
     }
     if (c->step == COMPACTION_LOG) {
-        c->wanted = c->status == STATUS_OK && c->more;
+        /* The snapshot that has it may have been lost meanwhile. */
+        bool is_covered = c->first <= n->snapshots.newest.index + 1;
+        c->wanted = c->status == STATUS_OK && c->more && is_covered;
         if (c->status == STATUS_CORRUPT || c->status == STATUS_NO_SPACE) {
             log_warn("the log is not cut behind the snapshot of index=%" PRIu64 ": %s",
                      n->snapshots.newest.index, status_text(c->status));

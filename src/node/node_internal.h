@@ -345,6 +345,8 @@ void node_on_damage_timer(struct timer *t);
 
 /* --- scrub.c */
 void node_scrub_start(struct node *n);
+/* A snapshot may be damaged: they are read now. */
+void node_scrub_suspect(struct node *n);
 void node_scrub_destroy(struct node *n);
 
 /* --- agreement.c */

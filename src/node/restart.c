@@ -90,6 +90,8 @@ struct replay {
     struct raft_entry *tail;
     uint32_t tail_count;
     uint32_t tail_capacity;
+    uint64_t damaged[SNAPSHOTS_MAX]; /* snapshots that cannot be read, by index */
+    uint32_t damaged_count;
     enum status status;
 };
 
@@ -155,7 +157,7 @@ static enum status load_newest(struct replay *r, const struct wal_state *state, 
     enum status s = snapshot_list(n->disk, n->identity.roster.cluster, entries, &count);
     while (s == STATUS_OK && count > 0 && n->applied == 0) {
         const struct snapshot_entry *e = &entries[--count];
-        if (!e->sound || e->id.index + 1 < state->first) {
+        if (e->id.index + 1 < state->first) {
             continue;
         }
         mem_free(*detail);
@@ -164,8 +166,10 @@ static enum status load_newest(struct replay *r, const struct wal_state *state, 
         if (s == STATUS_CORRUPT) {
             log_warn("the snapshot of index=%" PRIu64 " is damaged%s%s", e->id.index,
                      *detail != NULL ? ": " : "", *detail != NULL ? *detail : "");
-            s = STATUS_OK;
+            r->damaged[r->damaged_count++] = e->id.index;
         }
+        bool is_passed_over = s == STATUS_CORRUPT || (s == STATUS_UNSUPPORTED && !e->sound);
+        s = is_passed_over ? STATUS_OK : s;
     }
     if (s != STATUS_OK) {
         return s;
@@ -187,6 +191,17 @@ static enum status load_newest(struct replay *r, const struct wal_state *state, 
         }
     }
     return STATUS_OK;
+}
+
+/* Not before it is certain that this member starts. */
+static enum status set_aside_damaged(const struct replay *r)
+{
+    enum status s = STATUS_OK;
+    for (uint32_t i = 0; s == STATUS_OK && i < r->damaged_count; i++) {
+        s = snapshot_set_aside(r->n->disk, r->damaged[i]);
+        r->n->figures.damage_found++;
+    }
+    return s;
 }
 
 /* --- the log ---------------------------------------------------------------------------------- */
@@ -320,6 +335,7 @@ enum status node_recover(struct node *n, char **detail)
     if (s == STATUS_OK) {
         start_core(n, &state, &r);
         s = state.recovering ? node_check_recovery(n, detail) : STATUS_OK;
+        s = s == STATUS_OK ? set_aside_damaged(&r) : s;
         if (s == STATUS_OK && state.last > 0) {
             log_info("recovered term=%" PRIu64 " last=%" PRIu64 " applied=%" PRIu64
                      " snapshot=%" PRIu64 " in_ms=%" PRIu64,

@@ -158,8 +158,10 @@ static struct snapshot_id choose_file(const struct node *n)
 
 static void maybe_begin(struct node *n, struct snapshot_transfer *t)
 {
-    if (node_now(n) < t->again_ms || n->snapshots.newest.index == 0 ||
-        count_open(n) >= LIMIT_SNAPSHOT_TRANSFERS || !peers_is_up(n->peers, t->to)) {
+    bool has_one = n->snapshots.newest.index > 0 &&
+                   n->snapshots.newest.index + 1 >= raft_first(n->raft); /* one may be lost */
+    if (node_now(n) < t->again_ms || !has_one || count_open(n) >= LIMIT_SNAPSHOT_TRANSFERS ||
+        !peers_is_up(n->peers, t->to)) {
         return;
     }
     t->id = choose_file(n);
@@ -256,6 +258,7 @@ static void done_transfer(struct work *w)
     if (t->status != STATUS_OK) {
         log_warn("the snapshot of index=%" PRIu64 " could not be read: %s", t->id.index,
                  status_text(t->status));
+        node_scrub_suspect(n);
         end(n, t, false);
     }
 }
@@ -299,6 +302,9 @@ void node_transfer_on_want(struct node *n, struct uuid from, const struct snapsh
         end(n, t, true);
         return;
     case SNAPSHOT_REFUSED:
+        if (t->sent == t->file.size_bytes) {
+            node_scrub_suspect(n); /* it had all of it, and did not like it */
+        }
         end(n, t, false);
         return;
     }

@@ -3,9 +3,11 @@
 #include "node/snapshots.h"
 
 #include "base/check.h"
+#include "base/log.h"
 #include "node/frame.h"
 #include "node/node_internal.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 /* What depends on time alone (offers said again, a log that may be cut further) is looked at so
@@ -115,4 +117,35 @@ void node_snapshot_add(struct node *n, struct snapshot_id id)
     s->compaction.files_wanted = true;
     s->compaction.again_ms = 0;
     n->turn_wanted = true;
+}
+
+static bool forget_id(struct snapshots *s, raft_index index)
+{
+    for (uint32_t i = 0; i < s->count; i++) {
+        if (s->ids[i].index == index) {
+            s->count--;
+            memmove(&s->ids[i], &s->ids[i + 1], (s->count - i) * sizeof(s->ids[0]));
+            return true;
+        }
+    }
+    return false;
+}
+
+void node_snapshot_lost(struct node *n, struct snapshot_id id, const char *what)
+{
+    struct snapshots *s = &n->snapshots;
+    if (!forget_id(s, id.index)) {
+        return;
+    }
+    n->figures.damage_found++;
+    log_error("the snapshot of index=%" PRIu64 " is damaged: %s; it is set aside as *.damaged, "
+              "and another one is taken",
+              id.index, what);
+    s->newest = s->count > 0 ? s->ids[s->count - 1] : (struct snapshot_id){0};
+    /* What is not cut yet may be all that is left of it. */
+    s->compaction.wanted = s->compaction.wanted && s->compaction.first <= s->newest.index + 1;
+    s->compaction.files_wanted = s->compaction.files_wanted && s->count > 0;
+    node_transfers_end_old(n, id.index);
+    node_backup_end_old(n, id.index);
+    node_take_ask(n, n->applied);
 }

@@ -226,6 +226,9 @@ void node_snapshots_restore(struct node *n, struct entry_id id);
 void node_snapshots_destroy(struct node *n);
 /* A sound snapshot of that id is on the disk now, and was read back. */
 void node_snapshot_add(struct node *n, struct snapshot_id id);
+/* Rule P13: its file is damaged, or gone: nobody reads it any more, and another one is taken. One
+ * that was removed meanwhile is fine. `what` is for a person. */
+void node_snapshot_lost(struct node *n, struct snapshot_id id, const char *what);
 /* The oldest one that somebody reads; UINT64_MAX = none. */
 raft_index node_snapshots_pinned(const struct node *n);
 

@@ -1,7 +1,7 @@
 /* node/state_check.h - is the state what it should be? Read again in the background (rule P13), and
  * compared with that of the others (rules P15, P15b).
  *
- *   scrub.c       the log and the state in memory, a little at a time
+ *   scrub.c       the log, the snapshots and the state in memory, a little at a time
  *   agreement.c   digests at equal applied indexes; one odd against a majority is quarantined
  *   rebuild.c     the state of a quarantined member, made anew */
 #pragma once
@@ -17,17 +17,21 @@ struct wal;
 
 /* --- scrubbing -------------------------------------------------------------------------------- */
 
-enum scrub_phase { SCRUB_RESTS, SCRUB_LOG, SCRUB_MEMORY };
+enum scrub_phase { SCRUB_RESTS, SCRUB_LOG, SCRUB_SNAPSHOTS, SCRUB_MEMORY };
 
 struct scrub {
     enum scrub_phase phase;
     struct timer timer;
     uint64_t due_ms; /* of the step that is put off while writes wait */
     struct kv_digest_scan scan;
+    struct snapshot_id snapshot; /* that is read, or was read last in this round */
     /* The log thread's while in_flight. */
     bool in_flight;
     struct work work;
     struct wal *wal;
+    struct disk *disk;
+    struct uuid cluster;
+    struct snapshot_reader *reader; /* owned; NULL = none is half read */
     bool done;
     enum status status;
     char *detail;

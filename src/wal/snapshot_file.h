@@ -64,6 +64,9 @@ uint64_t snapshot_reader_state_bytes(const struct snapshot_reader *r);
 /* The next chunk, decompressed, borrowed until the next call. OK; NOT_FOUND at the end (all chunks
  * came, the footer agrees); CORRUPT; IO. */
 enum status MUST_CHECK snapshot_reader_next(struct snapshot_reader *r, struct slice *state);
+/* The same without the bytes: read on, about a MiB of state. OK, *done at the end when everything
+ * is sound; CORRUPT with *detail (a new string; may be NULL); IO. */
+enum status MUST_CHECK snapshot_reader_check(struct snapshot_reader *r, bool *done, char **detail);
 void snapshot_reader_destroy(struct snapshot_reader *r);
 
 /* --- streaming: the file as bytes ------------------------------------------------------------- */
@@ -117,3 +120,6 @@ enum status MUST_CHECK snapshot_list(struct disk *disk, struct uuid cluster,
  * 0 = none). */
 enum status MUST_CHECK snapshot_remove_old(struct disk *disk, struct uuid cluster, uint32_t keep,
                                            struct snapshot_id pinned);
+/* Rule P4: a damaged one gets the name *.damaged, of which LIMIT_DAMAGED_SNAPSHOTS stay; from then
+ * on it is none. Directory sync. One that is not there is fine. */
+enum status MUST_CHECK snapshot_set_aside(struct disk *disk, uint64_t index);

@@ -40,7 +40,7 @@ bool snapshot_name_parse(const char *name, const char *suffix, uint64_t *index)
     }
     /* One spelling of each number, so that two files never claim the same index. */
     char spelled[SNAPSHOT_NAME_SIZE];
-    if (strlen(at) >= sizeof SNAPSHOT_PART_SUFFIX || value == 0) {
+    if (strlen(at) >= sizeof SNAPSHOT_DAMAGED_SUFFIX || value == 0) {
         return false;
     }
     snapshot_name(value, suffix, spelled);

@@ -23,6 +23,7 @@
 #define SNAPSHOT_SUFFIX           ".snap"
 #define SNAPSHOT_TEMPORARY_SUFFIX ".snap.tmp"
 #define SNAPSHOT_PART_SUFFIX      ".snap.part"
+#define SNAPSHOT_DAMAGED_SUFFIX   ".snap.damaged"
 /* The small record of what is being received. */
 #define SNAPSHOT_PROGRESS_FILE    "receiving"
 
@@ -78,5 +79,3 @@ enum status MUST_CHECK snapshot_reader_of_file(struct disk_file *file, const cha
                                                struct snapshot_reader **reader, char **detail);
 /* What the footer says of the file. */
 struct snapshot_file snapshot_reader_file(const struct snapshot_reader *r);
-/* Read on, about a MiB. OK, *done at the end when everything is sound; CORRUPT with *detail, IO. */
-enum status MUST_CHECK snapshot_reader_check(struct snapshot_reader *r, bool *done, char **detail);

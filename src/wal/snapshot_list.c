@@ -1,5 +1,6 @@
 /* wal/snapshot_list.c - which snapshots are there, and which of them may go (rule S2). */
 #include "base/check.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "wal/snapshot_format.h"
 
@@ -13,6 +14,8 @@ struct names {
     size_t temporary_count;
     uint64_t *parts;
     size_t part_count;
+    uint64_t *damaged;
+    size_t damaged_count;
     bool has_progress;
 };
 
@@ -36,6 +39,8 @@ static void note_name(void *context, const char *name)
         push(&names->temporaries, &names->temporary_count, index);
     } else if (snapshot_name_parse(name, SNAPSHOT_PART_SUFFIX, &index)) {
         push(&names->parts, &names->part_count, index);
+    } else if (snapshot_name_parse(name, SNAPSHOT_DAMAGED_SUFFIX, &index)) {
+        push(&names->damaged, &names->damaged_count, index);
     } else if (strcmp(name, SNAPSHOT_PROGRESS_FILE) == 0) {
         names->has_progress = true;
     }
@@ -46,6 +51,7 @@ static void names_deinit(struct names *names)
     mem_free(names->snapshots);
     mem_free(names->temporaries);
     mem_free(names->parts);
+    mem_free(names->damaged);
 }
 
 /* Header, meta and footer of one file. OK also when it is damaged. */
@@ -158,4 +164,23 @@ enum status snapshot_remove_old(struct disk *disk, struct uuid cluster, uint32_t
     }
     names_deinit(&names);
     return status == STATUS_OK ? disk->ops->sync_dir(disk) : status;
+}
+
+enum status snapshot_set_aside(struct disk *disk, uint64_t index)
+{
+    struct names names = {0};
+    enum status status = disk->ops->list(disk, note_name, &names);
+    for (size_t i = 0; status == STATUS_OK && i + LIMIT_DAMAGED_SNAPSHOTS <= names.damaged_count;
+         i++) {
+        status = remove_file(disk, names.damaged[i], SNAPSHOT_DAMAGED_SUFFIX);
+    }
+    names_deinit(&names);
+    if (status == STATUS_OK) {
+        char name[SNAPSHOT_NAME_SIZE];
+        char aside[SNAPSHOT_NAME_SIZE];
+        snapshot_name(index, SNAPSHOT_SUFFIX, name);
+        snapshot_name(index, SNAPSHOT_DAMAGED_SUFFIX, aside);
+        status = disk->ops->rename(disk, name, aside);
+    }
+    return status == STATUS_OK || status == STATUS_NOT_FOUND ? disk->ops->sync_dir(disk) : status;
 }

@@ -38,24 +38,32 @@ static void note_name(void *context, const char *name)
     names->count++;
 }
 
-enum status wal_find_snapshot(struct disk *disk, bool thorough, struct snapshot_id *id)
+/* Every byte of one file. CORRUPT or UNSUPPORTED, with *detail when `detail` is not NULL. */
+static enum status check_snapshot(struct disk *disk, struct snapshot_id id, char **detail)
+{
+    struct snapshot_reader *r = NULL;
+    enum status status = snapshot_reader_open(disk, (struct uuid){{0}}, id, &r, detail);
+    for (bool done = false; status == STATUS_OK && !done;) {
+        status = snapshot_reader_check(r, &done, detail);
+    }
+    snapshot_reader_destroy(r);
+    return status;
+}
+
+enum status wal_find_snapshot(struct disk *disk, bool thorough, struct snapshot_id *id, char **why)
 {
     *id = (struct snapshot_id){0};
     struct snapshot_entry entries[SNAPSHOTS_MAX];
     uint32_t count = 0;
-    struct uuid any = {{0}};
-    enum status status = snapshot_list(disk, any, entries, &count);
+    enum status status = snapshot_list(disk, (struct uuid){{0}}, entries, &count);
     for (uint32_t i = count; status == STATUS_OK && i > 0 && id->index == 0; i--) {
         bool is_sound = entries[i - 1].sound;
-        struct snapshot_reader *r = NULL;
-        if (is_sound && thorough) {
-            status = snapshot_reader_open(disk, any, entries[i - 1].id, &r, NULL);
-            for (bool done = false; status == STATUS_OK && !done;) {
-                status = snapshot_reader_check(r, &done, NULL);
-            }
-            snapshot_reader_destroy(r);
+        if (thorough) {
+            bool is_newest = i == count;
+            status = check_snapshot(disk, entries[i - 1].id, is_newest ? why : NULL);
             is_sound = status == STATUS_OK;
-            status = status == STATUS_CORRUPT ? STATUS_OK : status;
+            bool is_unsound = status == STATUS_CORRUPT || status == STATUS_UNSUPPORTED;
+            status = is_unsound ? STATUS_OK : status;
         }
         if (is_sound) {
             *id = entries[i - 1].id;
@@ -168,18 +176,23 @@ static void make_void(struct wal *w)
 static enum status join_snapshot(struct wal *w, bool salvage, char **detail)
 {
     const struct snapshot_id *s = &w->snapshot;
-    enum status status = wal_find_snapshot(w->disk, true, &w->snapshot);
+    char *why = NULL;
+    enum status status = wal_find_snapshot(w->disk, true, &w->snapshot, &why);
+    bool has_gap = s->index + 1 < w->index.first;
+    if (status == STATUS_OK && s->index > 0 && w->hard.file == NULL) {
+        *detail = mem_printf("there is a snapshot, but %s is missing", HARD_STATE_FILE);
+        status = STATUS_CORRUPT;
+    } else if (status == STATUS_OK && has_gap) {
+        *detail =
+            mem_printf("the log begins with entry %" PRIu64 ", and the newest sound snapshot "
+                       "ends at %" PRIu64 "%s%s",
+                       w->index.first, s->index, why != NULL ? "; " : "", why != NULL ? why : "");
+    }
+    mem_free(why);
     if (status != STATUS_OK) {
         return status;
     }
-    if (s->index > 0 && w->hard.file == NULL) {
-        *detail = mem_printf("there is a snapshot, but %s is missing", HARD_STATE_FILE);
-        return STATUS_CORRUPT;
-    }
-    if (s->index + 1 < w->index.first) {
-        *detail = mem_printf("the log begins with entry %" PRIu64 ", and the newest sound snapshot "
-                             "ends at %" PRIu64,
-                             w->index.first, s->index);
+    if (has_gap) {
         if (!salvage) {
             return STATUS_CORRUPT;
         }
@@ -254,7 +267,7 @@ static enum status open_log(struct wal *w, const struct wal_options *options, ch
     return status;
 }
 
-enum status wal_open(const struct wal_options *options, struct wal **wal, char **detail)
+static struct wal *create(const struct wal_options *options)
 {
     struct wal *w = mem_calloc(1, sizeof *w);
     w->disk = options->disk;
@@ -269,7 +282,12 @@ enum status wal_open(const struct wal_options *options, struct wal **wal, char *
     CHECK_CMP(w->segment_bytes, >=, 3 * WAL_BLOCK_BYTES);
     CHECK_CMP((w->first_segment_bytes | w->segment_bytes) % WAL_BLOCK_BYTES, ==, 0);
     wal_index_init(&w->index);
+    return w;
+}
 
+enum status wal_open(const struct wal_options *options, struct wal **wal, char **detail)
+{
+    struct wal *w = create(options);
     char *reason = NULL;
     enum status status = open_log(w, options, &reason);
     if (status != STATUS_OK) {
@@ -283,6 +301,36 @@ enum status wal_open(const struct wal_options *options, struct wal **wal, char *
     }
     *wal = w;
     return status;
+}
+
+enum status wal_look(const struct wal_options *options,
+                     bool (*each)(void *context, const struct wal_entry *entry), void *context)
+{
+    struct wal *w = create(options);
+    struct names names;
+    struct reading ignored;
+    char *why = NULL;
+    enum status status = list_segments(w, &names);
+    if (status == STATUS_OK) {
+        status = hard_state_open(&w->hard, w->disk, w->log_id, &why);
+        mem_free(why);
+        why = NULL;
+    }
+    if (status == STATUS_OK) {
+        status = read_segments(w, &names, false, &ignored, &why);
+        mem_free(why);
+    }
+    if (w->tail != NULL) { /* perhaps the damaged one: segments are opened by name, to be read */
+        (void)w->disk->ops->close(w->tail);
+        w->tail = NULL;
+    }
+    w->tail_header = (struct segment_header){0};
+    bool is_readable = status == STATUS_OK || status == STATUS_CORRUPT;
+    if (is_readable && w->index.last >= w->index.first) {
+        status = wal_read(w, w->index.first, w->index.last, UINT64_MAX, each, context);
+    }
+    wal_close(w);
+    return status == STATUS_IO ? status : STATUS_OK;
 }
 
 void wal_close(struct wal *w)

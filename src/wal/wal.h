@@ -94,6 +94,11 @@ struct wal_state {
  * *detail may be NULL or a new string for the caller to free. The caller holds the directory's
  * lock. */
 enum status MUST_CHECK wal_open(const struct wal_options *options, struct wal **wal, char **detail);
+/* Rule P4. What can be read of a log that wal_open refused: `each` gets the entries before the
+ * damage, in order, as by wal_read. Changes nothing. OK, also when that is none; IO. */
+enum status MUST_CHECK wal_look(const struct wal_options *options,
+                                bool (*each)(void *context, const struct wal_entry *entry),
+                                void *context);
 /* Closes files; does not sync. NULL is fine. */
 void wal_close(struct wal *w);
 void wal_state(const struct wal *w, struct wal_state *state);

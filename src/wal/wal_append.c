@@ -199,7 +199,7 @@ static uint64_t last_after(const struct wal *w, const struct wal_batch *batch)
 static enum status check_install(struct wal *w, const struct wal_batch *batch)
 {
     struct snapshot_id id = {0};
-    enum status status = wal_find_snapshot(w->disk, false, &id);
+    enum status status = wal_find_snapshot(w->disk, false, &id, NULL);
     if (status != STATUS_OK) {
         return status;
     }

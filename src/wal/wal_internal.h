@@ -92,5 +92,7 @@ enum status MUST_CHECK salvage_begin(struct wal *w, const char *reason);
 enum status MUST_CHECK salvage_log(struct wal *w, uint64_t sequence, uint64_t offset,
                                    const struct log_end *end, const char *reason);
 
-/* The newest sound snapshot, checked to its last byte when `thorough`; 0, 0 = none. */
-enum status MUST_CHECK wal_find_snapshot(struct disk *disk, bool thorough, struct snapshot_id *id);
+/* The newest sound snapshot, checked to its last byte when `thorough`; 0, 0 = none. Then *why, when
+ * the newest file is not sound: a new string. `why` may be NULL. */
+enum status MUST_CHECK wal_find_snapshot(struct disk *disk, bool thorough, struct snapshot_id *id,
+                                         char **why);

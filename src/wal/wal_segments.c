@@ -244,7 +244,7 @@ enum status wal_compact(struct wal *w, uint64_t first, bool *more)
     if (w->snapshot.index + 1 < first) {
         enum status status = w->disk->ops->sync_dir(w->disk);
         if (status == STATUS_OK) {
-            status = wal_find_snapshot(w->disk, false, &w->snapshot);
+            status = wal_find_snapshot(w->disk, false, &w->snapshot, NULL);
         }
         if (status != STATUS_OK) {
             return wal_finish(w, status);

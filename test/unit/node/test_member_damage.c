@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "wal/wal.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -263,8 +264,23 @@ static void rule_p4_alone_a_damaged_log_is_refused(void **state)
     writer_run(w, 300);
     trouble_stop(c, 0);
     rot(c, 0);
+    struct trouble_files before;
+    struct trouble_files after;
+    trouble_list_log(c, 0, &before);
     expect_refusal(c, 0, "only member that votes", "offset");
-    /* For ever, and not only as long as the damage is to be seen. */
+    expect_refusal(c, 0, "only member that votes", "offset");
+    /* Nothing was set aside: where the damage can be undone, nothing is lost. */
+    trouble_list_log(c, 0, &after);
+    assert_int_equal(after.count, before.count);
+    rot(c, 0);
+    member_start(c, 0);
+    assert_int_equal(trouble_metrics(c, 0).damage_found, 0);
+    cluster_settle(c);
+    writer_expect(w);
+    /* A log that was cut stays refused, also when the damage is to be seen no more. */
+    trouble_stop(c, 0);
+    struct disk *disk = fake_disk_as_disk(c->members[0].disk);
+    assert_int_equal(record_save(disk, "recovering", slice_str("damage")), STATUS_OK);
     expect_refusal(c, 0, "only member that votes", "earlier start");
     writer_end(w);
     cluster_destroy(c);

@@ -378,6 +378,30 @@ static void rule_s2_the_newest_sound_ones_and_the_pinned_one_are_kept(void **sta
     assert_int_equal(fake_disk_pending(x->fake), 0);
 }
 
+static void rule_p4_a_snapshot_that_is_set_aside_is_none(void **state)
+{
+    struct fixture *x = *state;
+    assert_int_equal(write_three(x->disk), STATUS_OK);
+    assert_int_equal(snapshot_set_aside(x->disk, 12), STATUS_OK);
+    assert_int_equal(fake_disk_pending(x->fake), 0);
+    assert_true(fake_disk_has_file(x->fake, "snapshot-12.snap.damaged"));
+    struct snapshot_entry entries[SNAPSHOTS_MAX];
+    uint32_t count = 0;
+    assert_int_equal(snapshot_list(x->disk, kit_cluster(), entries, &count), STATUS_OK);
+    assert_int_equal(count, 2);
+    assert_int_equal(entries[1].id.index, 9);
+    /* It stays when old snapshots go, until there are more of its kind. */
+    assert_int_equal(snapshot_remove_old(x->disk, kit_cluster(), 1, (struct snapshot_id){0}),
+                     STATUS_OK);
+    assert_true(fake_disk_has_file(x->fake, "snapshot-12.snap.damaged"));
+    assert_int_equal(snapshot_set_aside(x->disk, 9), STATUS_OK);
+    write_one(x->disk, five, 1, 10);
+    assert_int_equal(snapshot_set_aside(x->disk, 5), STATUS_OK);
+    assert_false(fake_disk_has_file(x->fake, "snapshot-9.snap.damaged"));
+    assert_true(fake_disk_has_file(x->fake, "snapshot-12.snap.damaged"));
+    assert_int_equal(snapshot_set_aside(x->disk, 5), STATUS_OK); /* it is gone already */
+}
+
 static void a_list_has_the_newest_ones_in_order_of_their_numbers(void **state)
 {
     struct fixture *x = *state;
@@ -600,6 +624,7 @@ int main(void)
         TEST(rule_s2_p8_crash_at_every_call_of_a_writer),
         TEST(rule_s2_p8_crash_at_every_call_of_a_removal),
         TEST(rule_s2_the_newest_sound_ones_and_the_pinned_one_are_kept),
+        TEST(rule_p4_a_snapshot_that_is_set_aside_is_none),
         TEST(a_list_has_the_newest_ones_in_order_of_their_numbers),
         TEST(rule_s6_a_file_arrives_in_pieces_and_goes_on_where_it_was),
         TEST(rule_s6_bytes_of_another_place_are_refused),

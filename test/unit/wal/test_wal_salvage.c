@@ -266,6 +266,65 @@ static void rule_p4_a_log_without_its_snapshot_falls_back_to_an_older_one(void *
     expect_goes_on(x->disk, w);
 }
 
+static bool count_entry(void *context, const struct wal_entry *e)
+{
+    uint64_t *last = context;
+    assert_int_equal(e->index, *last + 1);
+    *last = e->index;
+    return true;
+}
+
+static void rule_p4_a_damaged_log_can_be_looked_at_without_a_change(void **state)
+{
+    struct fixture *x = *state;
+    write_log(x, three_segments, COUNT_OF(three_segments));
+    for (size_t i = 0; i < COUNT_OF(damages); i++) {
+        const struct damage *d = &damages[i];
+        struct fake_disk *f = fake_disk_clone(x->disk);
+        fake_disk_flip(f, d->file, d->offset, 8);
+        struct fake_disk_stats before = fake_disk_stats(f);
+        struct wal_options options = wal_model_options(f);
+        uint64_t last = 0;
+        assert_int_equal(wal_look(&options, count_entry, &last), STATUS_OK);
+        assert_int_equal(last, d->last);
+        struct fake_disk_stats after = fake_disk_stats(f);
+        assert_memory_equal(&after, &before, sizeof after);
+        fake_disk_destroy(f);
+    }
+}
+
+static void rule_p4_a_log_without_any_snapshot_begins_anew(void **state)
+{
+    struct fixture *x = *state;
+    static const struct step steps[] = {
+        {.kind = STEP_APPEND, .term = 1, .vote = 1, .count = 3, .size = 10},
+        {.kind = STEP_INSTALL, .snapshot = 9, .snapshot_term = 1, .count = 2, .size = 20},
+    };
+    write_log(x, steps, COUNT_OF(steps));
+    static const uint64_t places[] = {20, 130}; /* header, state */
+    for (size_t i = 0; i < COUNT_OF(places); i++) {
+        struct fake_disk *f = fake_disk_clone(x->disk);
+        fake_disk_flip(f, "snapshot-9.snap", places[i], 1);
+        struct wal_options options = wal_model_options(f);
+        struct wal *w = NULL;
+        char *detail = NULL;
+        assert_int_equal(wal_open(&options, &w, &detail), STATUS_CORRUPT);
+        assert_non_null(strstr(detail, "snapshot-9.snap"));
+        mem_free(detail);
+        assert_false(fake_disk_has_file(f, "recovering"));
+        assert_int_equal(open_salvaging(f, &w), STATUS_OK);
+        struct wal_state s;
+        wal_state(w, &s);
+        assert_int_equal(s.snapshot_index, 0);
+        assert_int_equal(s.first, 1);
+        assert_int_equal(s.last, 0);
+        assert_int_equal(s.commit, 0);
+        expect_recovering(w, "snapshot-9.snap");
+        expect_goes_on(f, w);
+        fake_disk_destroy(f);
+    }
+}
+
 static void rule_p6_damaged_term_and_vote_are_never_salvaged(void **state)
 {
     struct fixture *x = *state;
@@ -406,6 +465,8 @@ int main(void)
         TEST(rule_p4_a_sound_log_is_left_alone),
         TEST(rule_p4_damage_before_the_snapshot_falls_back_to_the_snapshot),
         TEST(rule_p4_a_log_without_its_snapshot_falls_back_to_an_older_one),
+        TEST(rule_p4_a_damaged_log_can_be_looked_at_without_a_change),
+        TEST(rule_p4_a_log_without_any_snapshot_begins_anew),
         TEST(rule_p6_damaged_term_and_vote_are_never_salvaged),
         TEST(rule_p4_few_damaged_files_are_kept),
         TEST(rule_p4_recycled_segments_go_before_sequences_are_used_again),
