@@ -15,7 +15,7 @@
 /* Founding asks again every half second, links are dialled anew within seconds. */
 #define FOUNDING_MS_MAX 60000
 #define LINKS_MS_MAX    20000
-#define CALM_ELECTIONS  15
+#define CALM_ELECTIONS  8
 /* One turn of simulated events beyond this: something runs in circles. */
 #define EVENTS_MAX      2000000
 
