@@ -127,12 +127,15 @@ static void on_changed(struct node_change *change)
     settle(c, is_done || change->status == STATUS_UNKNOWN);
 }
 
+/* Not of one that was frozen until all was healed: who must live is decided by the configurations
+ * that there were then. */
 static void ask(void *context)
 {
     struct change *c = context;
     struct node *n = c->operators->members->items[c->leader].node;
     if (c->operators->is_over) {
-        return; /* it came late: the member was frozen */
+        settle(c, false);
+        return;
     }
     c->is_asked = true;
     if (node_change_start(n, &c->change) != STATUS_OK) {

@@ -82,7 +82,7 @@ static void draw_knobs(struct schedule *s, struct rng *r)
     k[KNOB_election_ms] = PICK(r, 60, 100, 150, 200, 400);
     k[KNOB_heartbeat_ms] = k[KNOB_election_ms] / PICK(r, 3, 5, 10);
     k[KNOB_delay_ms] = PICK(r, 0, 1, 3, 3, 8, 20);
-    k[KNOB_piece_bytes] = PICK(r, 0, 0, 60, 700);
+    k[KNOB_piece_bytes] = PICK(r, 0, 0, 0, 0, 60, 700, 700);
     k[KNOB_kernel_bytes] = PICK(r, 0, 0, 0, 2000, 20000);
     k[KNOB_coalesce_percent] = PICK(r, 0, 50, 90);
     k[KNOB_late_done] = PICK(r, 0, 1);
@@ -101,7 +101,7 @@ static void draw_knobs(struct schedule *s, struct rng *r)
     k[KNOB_clients] = PICK(r, 1, 2, 4, 8, SIM_CLIENTS_MAX);
     k[KNOB_keys] = PICK(r, 1, 3, 10, SIM_KEYS_MAX);
     k[KNOB_value_bytes] = PICK(r, 8, 20, 100, 700, 3000);
-    k[KNOB_length_ms] = k[KNOB_election_ms] * between(r, 15, 40);
+    k[KNOB_length_ms] = k[KNOB_election_ms] * between(r, 11, 20);
     k[KNOB_lease_reads] = PICK(r, 0, 0, 1);
     k[KNOB_early_faults] = rng_chance(r, 1, 5);
     k[KNOB_audit_every] = PICK(r, 20, 80);
@@ -396,10 +396,12 @@ static void draw_churn(struct schedule *s, struct rng *r)
 
 static void draw_plots(struct schedule *s, struct rng *r)
 {
+    /* What comes of a late snapshot is rare, so that is there twice. */
     static uint32_t (*const plots[])(struct schedule *, struct rng *, uint32_t) = {
-        draw_divergence, draw_short_reigns,  draw_stale_leader, draw_lonely_term,
-        draw_resets,     draw_left_behind,   draw_late_answers, draw_forgetful_voters,
-        draw_worn_log,   draw_late_snapshot, draw_lost_change,  draw_rotten_snapshot};
+        draw_divergence, draw_short_reigns,  draw_stale_leader,  draw_lonely_term,
+        draw_resets,     draw_left_behind,   draw_late_answers,  draw_forgetful_voters,
+        draw_worn_log,   draw_late_snapshot, draw_late_snapshot, draw_lost_change,
+        draw_rotten_snapshot};
     enum { PLOTS = sizeof(plots) / sizeof(plots[0]) };
     bool on[PLOTS];
     bool any = false;
@@ -407,7 +409,7 @@ static void draw_plots(struct schedule *s, struct rng *r)
         on[i] = rng_chance(r, 1, 7);
         any |= on[i];
     }
-    uint32_t at_ms = between(r, 0, s->knobs[KNOB_length_ms] / 2);
+    uint32_t at_ms = between(r, 0, s->knobs[KNOB_length_ms] / 4);
     while (s->knobs[KNOB_members] >= 2 && any && at_ms < s->knobs[KNOB_length_ms]) {
         uint32_t which = (uint32_t)rng_below(r, PLOTS);
         if (on[which]) {
@@ -477,6 +479,15 @@ static int compare_items(const void *left, const void *right)
     return 0;
 }
 
+/* Large values in tiny pieces are the same event a hundred times over. */
+static void bound_pieces(struct schedule *s)
+{
+    uint32_t least = s->knobs[KNOB_value_bytes] / 6;
+    if (s->knobs[KNOB_piece_bytes] != 0 && s->knobs[KNOB_piece_bytes] < least) {
+        s->knobs[KNOB_piece_bytes] = least;
+    }
+}
+
 void schedule_draw(struct schedule *s, uint64_t seed)
 {
     *s = (struct schedule){.seed = seed};
@@ -493,8 +504,10 @@ void schedule_draw(struct schedule *s, uint64_t seed)
     struct rng plots;
     rng_init(&plots, seed ^ 0x706c6f7473);
     draw_plots(s, &plots);
-    /* So many requests in all, whatever the number of clients. */
-    uint32_t requests = between(&knobs, 40, 300);
+    bound_pieces(s);
+    /* So many requests in all, whatever the number of clients; more members have more of each. */
+    uint32_t members = s->knobs[KNOB_members];
+    uint32_t requests = between(&knobs, 30, 130) * 3 / (members > 3 ? members : 3);
     uint32_t every_ms = s->knobs[KNOB_length_ms] * s->knobs[KNOB_clients] / requests + 1;
     for (uint32_t client = 0; client < s->knobs[KNOB_clients]; client++) {
         struct rng r;
