@@ -398,9 +398,9 @@ static void draw_plots(struct schedule *s, struct rng *r)
 {
     /* What comes of a late snapshot is rare, so that is there twice. */
     static uint32_t (*const plots[])(struct schedule *, struct rng *, uint32_t) = {
-        draw_divergence, draw_short_reigns,  draw_stale_leader,  draw_lonely_term,
-        draw_resets,     draw_left_behind,   draw_late_answers,  draw_forgetful_voters,
-        draw_worn_log,   draw_late_snapshot, draw_late_snapshot, draw_lost_change,
+        draw_divergence,     draw_short_reigns,  draw_stale_leader,  draw_lonely_term,
+        draw_resets,         draw_left_behind,   draw_late_answers,  draw_forgetful_voters,
+        draw_worn_log,       draw_late_snapshot, draw_late_snapshot, draw_lost_change,
         draw_rotten_snapshot};
     enum { PLOTS = sizeof(plots) / sizeof(plots[0]) };
     bool on[PLOTS];
