@@ -132,7 +132,7 @@ static void ask(void *context)
     struct change *c = context;
     struct node *n = c->operators->members->items[c->leader].node;
     c->is_asked = true;
-    if (node_change_start(n, &c->change) != STATUS_OK) {
+    if (c->operators->is_over || node_change_start(n, &c->change) != STATUS_OK) {
         settle(c, false);
     }
 }
@@ -199,9 +199,20 @@ void operators_change(struct operators *o, const struct item *item, int a, uint3
     fake_process_post(o->members->items[leader].loop, ask, c);
 }
 
+/* A change that still waits for its turn is taken back: it could remove one of those who must live
+ * again, when the others that it would leave were lost since. */
 void operators_end(struct operators *o)
 {
     o->is_over = true;
+    for (int i = 0; i < CHANGES_MAX; i++) {
+        struct change *c = &o->changes[i];
+        const struct sim_member *m = &o->members->items[c->leader];
+        bool is_there = c->is_busy && m->node != NULL && m->starts == c->leader_starts;
+        if (is_there && c->is_asked && c->change.node != NULL && c->change.index == 0) {
+            node_change_cancel(&c->change);
+            settle(c, false);
+        }
+    }
 }
 
 bool operators_are_busy(const struct operators *o)
