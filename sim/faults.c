@@ -123,11 +123,6 @@ void faults_tend(struct faults *f)
     }
 }
 
-bool faults_change_is_open(const struct faults *f)
-{
-    return operators_are_busy(f->operators);
-}
-
 void faults_end_all(struct faults *f)
 {
     operators_end(f->operators);

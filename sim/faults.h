@@ -16,5 +16,3 @@ void faults_tend(struct faults *f);
 void faults_end_all(struct faults *f);
 /* From now on nothing goes from one to the other. */
 void faults_cut_for_good(struct faults *f, int from, int to);
-/* A change of members was asked for, and has no answer yet: it may still come to be. */
-bool faults_change_is_open(const struct faults *f);

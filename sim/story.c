@@ -151,15 +151,13 @@ static bool may_be_voiceless(int i)
 }
 
 /* A random majority of those that can, whichever configuration that is under way comes to be. A
- * cluster that is not founded needs everybody, and so may one whose next configuration is in no
- * log yet. */
+ * cluster that is not founded needs everybody. */
 static void choose_core(struct story *st)
 {
     uint32_t count = st->members.count;
     uint32_t salt = st->s->knobs[KNOB_core];
     uint32_t most = (st->members.founders - 1) / 2;
-    bool is_known = members_are_founded(&st->members) && !faults_change_is_open(st->faults);
-    uint32_t out = is_known ? salt % (most + 1) : 0;
+    uint32_t out = members_are_founded(&st->members) ? salt % (most + 1) : 0;
     uint32_t voiceless = 0;
     st->core = 0;
     for (uint32_t i = 0; i < count; i++) {
