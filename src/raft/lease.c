@@ -17,7 +17,9 @@
  *   - TIMEOUT_NOW, for the rest of the term: votes asked for by the leader's word pass all
  *     promises, and the word may be on its way for long;
  *   - step-down, since it belongs to the leadership;
- *   - a new configuration and a jump of the clock: only answers to what is sent from then on count.
+ *   - a new configuration: only answers to what is sent from then on count.
+ *
+ * A leader's clock that jumps ahead ends its lease by itself, for the lease is a point in time.
  *
  * A promise to a leader that was replaced is moot: its lease had ended, or its successor would not
  * have been elected. */

@@ -384,9 +384,6 @@ enum status raft_step(struct raft *r, const struct raft_input *input)
     case RAFT_INPUT_SNAPSHOT_SENT:
         snapshot_on_sent(r, input);
         break;
-    case RAFT_INPUT_CLOCK_JUMPED:
-        lease_void(r);
-        break;
     case RAFT_INPUT_CHANGE:
         return membership_change(r, input->change.config, input->change.annex);
     case RAFT_INPUT_BARRED:

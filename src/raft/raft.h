@@ -176,12 +176,12 @@ enum raft_input_kind {
     /* .barred: this member may not lead (quarantined, rule P15b): it neither campaigns nor takes
      * leadership, and hands it over when it has it. Its log and votes count as ever. */
     RAFT_INPUT_BARRED,
-    /* The host's clock jumped or the process was suspended: a lease is void (rule Q6) */
-    RAFT_INPUT_CLOCK_JUMPED,
 };
 
 struct raft_input {
-    uint64_t now_ms; /* monotonic; never smaller than before */
+    /* Monotonic, also while the machine is suspended: leases are measured with it (rule Q6). Never
+     * smaller than before */
+    uint64_t now_ms;
     enum raft_input_kind kind;
     union {
         const struct raft_message *message; /* payloads are taken by reference count */

@@ -462,9 +462,8 @@ static void disturb(struct world *w, const struct faults *f)
     }
     if (f->transfers && toss(w, 5)) {
         static const enum raft_input_kind kinds[] = {RAFT_INPUT_TRANSFER, RAFT_INPUT_CAMPAIGN,
-                                                     RAFT_INPUT_STALLED, RAFT_INPUT_UNREACHABLE,
-                                                     RAFT_INPUT_CLOCK_JUMPED};
-        struct raft_input input = {.kind = kinds[rng_below(&w->rng, 5)],
+                                                     RAFT_INPUT_STALLED, RAFT_INPUT_UNREACHABLE};
+        struct raft_input input = {.kind = kinds[rng_below(&w->rng, 4)],
                                    .target = rng_between(&w->rng, 0, w->node_count)};
         (void)!world_input(w, id, &input);
     }
