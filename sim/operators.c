@@ -131,6 +131,9 @@ static void ask(void *context)
 {
     struct change *c = context;
     struct node *n = c->operators->members->items[c->leader].node;
+    if (c->operators->is_over) {
+        return; /* it came late: the member was frozen */
+    }
     c->is_asked = true;
     if (node_change_start(n, &c->change) != STATUS_OK) {
         settle(c, false);
@@ -199,9 +202,18 @@ void operators_change(struct operators *o, const struct item *item, int a, uint3
     fake_process_post(o->members->items[leader].loop, ask, c);
 }
 
+/* Nothing is changed any more but what is in a log: by that it is decided who may be lost. */
 void operators_end(struct operators *o)
 {
     o->is_over = true;
+    for (int i = 0; i < CHANGES_MAX; i++) {
+        struct change *c = &o->changes[i];
+        const struct sim_member *m = &o->members->items[c->leader];
+        if (c->is_busy && c->is_asked && m->node != NULL && m->starts == c->leader_starts) {
+            node_change_cancel(&c->change);
+        }
+        c->is_busy = false;
+    }
 }
 
 bool operators_are_busy(const struct operators *o)

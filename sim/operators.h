@@ -13,7 +13,7 @@ void operators_order(struct operators *o, const struct item *item, int a, int b)
 /* add, remove, promote, replace: asked of the leader. `intact`: whose disks are sound, as bits;
  * nobody who is in his right mind removes one of the last of these. */
 void operators_change(struct operators *o, const struct item *item, int a, uint32_t intact);
-/* Nobody comes any more. */
+/* Nobody comes any more, and no change is begun. */
 void operators_end(struct operators *o);
 /* A change of the members is under way. */
 bool operators_are_busy(const struct operators *o);
