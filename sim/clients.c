@@ -219,6 +219,17 @@ static void check_ack_all(const struct request *r)
     coverage_hit(MARK_WRITE_BY_ACK_ALL);
 }
 
+/* Rule P12: refused for want of room are writes that take some, and only when there is none. */
+static void check_no_space(const struct request *r)
+{
+    const struct truth_member *m = &truth.members[taker_of(r)];
+    coverage_hit(MARK_WRITE_REFUSED_NO_SPACE);
+    if (r->kind == REQUEST_delete || (!m->was_full && !m->may_fail)) {
+        verdict_fail("P12", "member %d refuses a %s for want of room", truth_index(m),
+                     r->kind == REQUEST_delete ? "delete" : "write, and has room");
+    }
+}
+
 static void on_written(struct node_write *w)
 {
     struct request *r = CONTAINER_OF(w, struct request, write);
@@ -260,7 +271,10 @@ static void on_written(struct node_write *w)
             return;
         }
         break;
-    default: /* superseded */
+    default: /* superseded, or refused by the leader that was asked */
+        if (w->status == STATUS_NO_SPACE) {
+            check_no_space(r);
+        }
         coverage_hit(MARK_WRITE_SUPERSEDED);
         truth_attempt_ended(r->attempt, ATTEMPT_REFUSED);
         try_again(r);
@@ -329,6 +343,9 @@ static void ask_write(struct request *r, struct node *n)
                   r->member, r->attempt, r->has_attempt ? ", keyed" : "");
     enum status s = node_write_start(n, &r->write, &command);
     buf_deinit(&value);
+    if (s == STATUS_NO_SPACE) {
+        check_no_space(r);
+    }
     if (s != STATUS_OK) {
         truth_attempt_ended(r->attempt, ATTEMPT_REFUSED);
         try_again(r);

@@ -227,12 +227,23 @@ static void heal(struct story *st)
     }
 }
 
-/* The last configuration is committed, and not a joint one. */
+/* The last configuration is committed, and not a joint one; and it means to lead on. */
 static bool is_settled(const struct raft *leader)
 {
     struct raft_config_view view;
     raft_config_view(leader, &view);
-    return view.committed && view.config->outgoing_count == 0;
+    return view.committed && view.config->outgoing_count == 0 && !raft_is_transferring(leader);
+}
+
+/* Rule P12: it goes on by itself when there is room again. */
+static bool lacks_space(const struct story *st, int i)
+{
+    struct node_status status;
+    if (!truth.members[i].was_full) {
+        return false;
+    }
+    node_status_get(st->members.items[i].node, &status);
+    return status.no_space;
 }
 
 static bool has_converged(const struct story *st)
@@ -253,7 +264,8 @@ static bool has_converged(const struct story *st)
     }
     raft_index last = raft_last(truth.members[leader].raft).index;
     for (int i = 0; i < (int)st->members.count; i++) {
-        if (must_live(st, i) && (truth.members[i].applied != last || recovers(i))) {
+        if (must_live(st, i) &&
+            (truth.members[i].applied != last || recovers(i) || lacks_space(st, i))) {
             return false;
         }
     }

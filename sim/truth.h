@@ -70,6 +70,8 @@ struct truth_member {
     struct wal *wal;   /* NULL = none open */
     struct raft *raft; /* NULL = not running */
     bool may_fail;     /* a failure of its disk was arranged for this run */
+    bool is_full;      /* its disk has no room for more */
+    bool was_full;     /* once */
     bool is_damaged;   /* bytes on its disk were changed */
     bool is_repaired;  /* and what that cost came back from the others (rule P4) */
     bool recovers;     /* it knows that it lost some of its log */
@@ -83,7 +85,8 @@ struct truth_member {
     raft_index restoring;    /* its store becomes that of a snapshot here; 0 = no */
     enum raft_role role;
     raft_term role_term;
-    raft_index role_last;                /* of its log, when it led a turn ago */
+    raft_index role_last;  /* of its log, when it led a turn ago */
+    node_id asked_to_lead; /* by TIMEOUT_NOW of `role_term`, which did not arrive; 0 = nobody */
     raft_index matches[SIM_MEMBERS_MAX]; /* that it believed in, leading that term */
     struct applied_command *commands;
     uint32_t command_count;

@@ -160,6 +160,14 @@ struct raft *__wrap_raft_create(const struct raft_options *options,
     return m->raft;
 }
 
+static void note_arrival(const struct raft_message *msg)
+{
+    struct truth_member *from = truth_by_id(msg->from);
+    if (msg->type == RAFT_MSG_TIMEOUT_NOW && from != NULL && from->asked_to_lead == msg->to) {
+        from->asked_to_lead = 0;
+    }
+}
+
 enum status __wrap_raft_step(struct raft *r, const struct raft_input *input)
 {
     if (input->kind == RAFT_INPUT_APPLIED) {
@@ -173,6 +181,8 @@ enum status __wrap_raft_step(struct raft *r, const struct raft_input *input)
         coverage_hit(MARK_LOADED_FROM_DISK);
     } else if (input->kind == RAFT_INPUT_STALLED) {
         coverage_hit(MARK_STALL_TOLD);
+    } else if (input->kind == RAFT_INPUT_MESSAGE) {
+        note_arrival(input->message);
     }
     return __real_raft_step(r, input);
 }
@@ -357,6 +367,12 @@ static void check_role(struct truth_member *m, const struct raft_output *out)
             coverage_hit(MARK_ESTABLISHED_LEADER);
         }
     }
+    if (m->asked_to_lead != 0 && role == RAFT_LEADER && !raft_is_transferring(m->raft)) {
+        coverage_hit(MARK_TIMEOUT_NOW_LOST); /* it gave up waiting, and leads on */
+    }
+    if (role != RAFT_LEADER || !raft_is_transferring(m->raft)) {
+        m->asked_to_lead = 0;
+    }
     m->role = role;
     m->role_term = term;
     m->role_last = raft_last(m->raft).index;
@@ -432,6 +448,7 @@ static void check_message(struct truth_member *m, const struct raft_message *msg
         break;
     case RAFT_MSG_TIMEOUT_NOW:
         coverage_hit(MARK_TIMEOUT_NOW_SENT);
+        m->asked_to_lead = msg->to;
         break;
     default:
         break;
