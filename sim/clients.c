@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "configs.h"
 #include "coverage.h"
+#include "odd_state.h"
 #include "requests.h"
 #include "truth.h"
 #include "verdict.h"
@@ -118,6 +119,12 @@ static void see_revision(struct request *r, uint64_t revision, bool for_all)
 
 /* --- writes ----------------------------------------------------------------------------------- */
 
+/* Who answers for a write. */
+static int taker_of(const struct request *r)
+{
+    return r->write.leader[0] != '\0' ? r->write.leader[5] - '1' : r->member; /* "node-3" */
+}
+
 /* I10: what is acknowledged is committed, and was answered as the log says. */
 static void check_acknowledged(struct request *r)
 {
@@ -127,6 +134,11 @@ static void check_acknowledged(struct request *r)
                      "member %d acknowledges entry %" PRIu64 " of term %" PRIu64
                      ", which is not committed",
                      r->member, w->index, w->term);
+    }
+    const struct truth_member *taker = &truth.members[taker_of(r)];
+    bool is_late = w->leader[0] != '\0'; /* perhaps, and said when it was odd */
+    if (taker->is_odd || (is_late && taker->was_odd)) {
+        return; /* that it answers wrong things is known */
     }
     const struct kv_result *must = &truth.committed[w->index].result;
     /* That not all have it is no matter of the store. */
@@ -158,12 +170,6 @@ static void check_acknowledged(struct request *r)
                      w->result.revision, r->floor);
     }
     see_revision(r, w->result.revision, true);
-}
-
-/* Who answers for a write. */
-static int taker_of(const struct request *r)
-{
-    return r->write.leader[0] != '\0' ? r->write.leader[5] - '1' : r->member; /* "node-3" */
 }
 
 static void check_ack_leader(const struct request *r)
@@ -396,6 +402,10 @@ static void check_range(const struct request *r, const struct kv *kv, uint64_t r
 
 static void check_answer(struct request *r)
 {
+    if (truth.members[r->member].is_odd) {
+        odd_state_on_answer(r->member);
+        return;
+    }
     const struct kv *kv = node_kv(r->all->members->items[r->member].node);
     struct kv_stats stats;
     kv_stats(kv, &stats);

@@ -5,6 +5,7 @@
 #include "base/rng.h"
 #include "configs.h"
 #include "coverage.h"
+#include "odd_state.h"
 #include "operators.h"
 #include "truth.h"
 #include "verdict.h"
@@ -145,6 +146,7 @@ void faults_tend(struct faults *f)
         }
         f->has_failed[i] = has_failed;
         watch_space(f, i);
+        odd_state_watch(m, (int)i);
     }
 }
 
@@ -488,6 +490,9 @@ static void take_process(struct faults *f, const struct item *item, int a, int b
         break;
     case ITEM_wall:
         fake_process_wall(m->loop, item->b ? -(int64_t)item->c : (int64_t)item->c);
+        break;
+    case ITEM_odd_state:
+        odd_state_make(m, a, item);
         break;
     case ITEM_rot:
         rot(f, item, a);

@@ -236,6 +236,7 @@ void members_start(struct sim_members *all_members, int i)
         if (truth.members[i].is_damaged) {
             coverage_hit(MARK_ROT_HARMLESS);
         }
+        truth.members[i].kv = node_kv(m->node);
         listen_and_serve(m, i);
     }
     mem_free(detail);

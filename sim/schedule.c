@@ -5,6 +5,7 @@
 #include "base/rng.h"
 #include "lease_plots.h"
 #include "member_plots.h"
+#include "odd_state.h"
 #include "requests.h"
 #include "snapshot_plots.h"
 
@@ -182,6 +183,7 @@ static struct item draw_item(struct rng *r, const uint32_t *knobs, enum item_kin
         item.a = between(r, 1, (1u << knobs[KNOB_members]) - 1);
         break;
     case ITEM_isolate_way:
+    case ITEM_odd_state:
     case ITEM_wall:
         item.b = (uint32_t)rng_below(r, 2);
         break;
@@ -400,7 +402,8 @@ static void draw_plots(struct schedule *s, struct rng *r)
     static uint32_t (*const plots[])(struct schedule *, struct rng *, uint32_t) = {
         draw_divergence, draw_short_reigns,  draw_stale_leader, draw_lonely_term,
         draw_resets,     draw_left_behind,   draw_late_answers, draw_forgetful_voters,
-        draw_worn_log,   draw_late_snapshot, draw_lost_change,  draw_broken_transfer};
+        draw_worn_log,   draw_late_snapshot, draw_lost_change,  draw_broken_transfer,
+        draw_odd_state};
     enum { PLOTS = sizeof(plots) / sizeof(plots[0]) };
     bool on[PLOTS];
     bool any = false;

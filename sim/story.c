@@ -6,6 +6,7 @@
 #include "configs.h"
 #include "coverage.h"
 #include "faults.h"
+#include "odd_state.h"
 #include "truth.h"
 
 #include <inttypes.h>
@@ -209,7 +210,9 @@ static void heal(struct story *st)
         if (m->node != NULL && m->shutting_down) {
             members_stop(&st->members, i, DEATH_ORDERLY);
         }
-        if (m->node != NULL && truth.members[i].may_fail) {
+        const struct truth_member *t = &truth.members[i];
+        bool is_unseen = t->is_odd && !t->is_quarantined; /* until the next digest, perhaps never */
+        if (m->node != NULL && (t->may_fail || is_unseen)) {
             members_stop(&st->members, i, DEATH_KILL);
         }
         m->crash_calls = 0;
@@ -264,8 +267,8 @@ static bool has_converged(const struct story *st)
     }
     raft_index last = raft_last(truth.members[leader].raft).index;
     for (int i = 0; i < (int)st->members.count; i++) {
-        if (must_live(st, i) &&
-            (truth.members[i].applied != last || recovers(i) || lacks_space(st, i))) {
+        if (must_live(st, i) && (truth.members[i].applied != last || recovers(i) ||
+                                 lacks_space(st, i) || truth.members[i].is_odd)) {
             return false;
         }
     }
@@ -341,6 +344,7 @@ static void check_states(struct story *st)
         const struct kv *kv = node_kv(st->members.items[i].node);
         struct kv_stats stats;
         kv_check(kv);
+        odd_state_check_silence(&st->members.items[i], i);
         kv_stats(kv, &stats);
         if (stats.revision != model_revision(truth.model) ||
             stats.compact_revision != model_compacted(truth.model) ||

@@ -4,6 +4,7 @@
 #include "node/frame.h"
 #include "node/peers.h"
 #include "node/snapshot_wire.h"
+#include "odd_state.h"
 #include "truth.h"
 #include "verdict.h"
 #include "wal/snapshot_file.h"
@@ -59,6 +60,7 @@ void __wrap_kv_swap(struct kv *a, struct kv *b)
 {
     __real_kv_swap(a, b);
     check_import(a);
+    odd_state_on_swap(a);
 }
 
 enum status __wrap_snapshot_writer_finish(struct snapshot_writer *w, bool verify)
