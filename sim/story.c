@@ -8,6 +8,7 @@
 #include "faults.h"
 #include "odd_state.h"
 #include "truth.h"
+#include "watch_queues.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -19,6 +20,8 @@
 #define CALM_ELECTIONS  15
 /* One turn of simulated events beyond this: something runs in circles. */
 #define EVENTS_MAX      2000000
+/* The members' queues are looked at once in so many steps. */
+#define QUEUES_EVERY    16
 
 struct story {
     const struct schedule *s;
@@ -27,12 +30,22 @@ struct story {
     struct clients *clients;
     struct faults *faults;
     uint32_t core;
+    uint32_t advances;
 };
 
 static void on_stop(void *context, int member)
 {
     struct story *st = context;
     clients_on_stop(st->clients, member);
+}
+
+static void check_queues(const struct story *st)
+{
+    for (int i = 0; i < (int)st->members.count; i++) {
+        if (st->members.items[i].node != NULL) {
+            watch_queues_of_member(st->members.items[i].node, i);
+        }
+    }
 }
 
 static void advance(struct story *st, uint64_t ms)
@@ -42,6 +55,9 @@ static void advance(struct story *st, uint64_t ms)
     members_tend(&st->members);
     faults_tend(st->faults);
     clients_tend(st->clients);
+    if (++st->advances % QUEUES_EVERY == 0) {
+        check_queues(st);
+    }
     if (fake_world_events(st->world) > EVENTS_MAX) {
         verdict_fail("I20", "the cluster is busy without end");
     }
@@ -345,6 +361,7 @@ static void check_states(struct story *st)
         struct kv_stats stats;
         kv_check(kv);
         odd_state_check_silence(&st->members.items[i], i);
+        watch_queues_are_empty(st->members.items[i].node, i);
         kv_stats(kv, &stats);
         if (stats.revision != model_revision(truth.model) ||
             stats.compact_revision != model_compacted(truth.model) ||

@@ -6,6 +6,7 @@
 #include "coverage.h"
 #include "truth.h"
 #include "verdict.h"
+#include "watch_queues.h"
 
 #include "base/mem.h"
 
@@ -193,7 +194,11 @@ enum status __wrap_raft_step(struct raft *r, const struct raft_input *input)
     } else if (input->kind == RAFT_INPUT_MESSAGE) {
         note_arrival(input->message);
     }
-    return __real_raft_step(r, input);
+    enum status s = __real_raft_step(r, input);
+    if (input->kind == RAFT_INPUT_APPLIED) {
+        watch_queues_of_log(truth_by_raft(r));
+    }
+    return s;
 }
 
 /* --- a turn's end ----------------------------------------------------------------------------- */
@@ -514,6 +519,7 @@ void __wrap_raft_turn(struct raft *r, uint64_t now_ms, struct raft_output *out)
     check_config(m);
     check_role(m, out);
     check_commit(m, has_led);
+    watch_queues_of_core(m);
     for (uint32_t i = 0; i < out->event_count; i++) {
         if (out->events[i].kind == RAFT_EVENT_CONFIG) {
             configs_check_log(m);
