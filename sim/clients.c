@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "configs.h"
 #include "coverage.h"
+#include "odd_state.h"
 #include "requests.h"
 #include "truth.h"
 #include "verdict.h"
@@ -118,6 +119,12 @@ static void see_revision(struct request *r, uint64_t revision, bool for_all)
 
 /* --- writes ----------------------------------------------------------------------------------- */
 
+/* Who answers for a write. */
+static int taker_of(const struct request *r)
+{
+    return r->write.leader[0] != '\0' ? r->write.leader[5] - '1' : r->member; /* "node-3" */
+}
+
 /* I10: what is acknowledged is committed, and was answered as the log says. */
 static void check_acknowledged(struct request *r)
 {
@@ -127,6 +134,11 @@ static void check_acknowledged(struct request *r)
                      "member %d acknowledges entry %" PRIu64 " of term %" PRIu64
                      ", which is not committed",
                      r->member, w->index, w->term);
+    }
+    const struct truth_member *taker = &truth.members[taker_of(r)];
+    bool is_late = w->leader[0] != '\0'; /* perhaps, and said when it was odd */
+    if (taker->is_odd || (is_late && taker->was_odd)) {
+        return; /* that it answers wrong things is known */
     }
     const struct kv_result *must = &truth.committed[w->index].result;
     /* That not all have it is no matter of the store. */
@@ -158,12 +170,6 @@ static void check_acknowledged(struct request *r)
                      w->result.revision, r->floor);
     }
     see_revision(r, w->result.revision, true);
-}
-
-/* Who answers for a write. */
-static int taker_of(const struct request *r)
-{
-    return r->write.leader[0] != '\0' ? r->write.leader[5] - '1' : r->member; /* "node-3" */
 }
 
 static void check_ack_leader(const struct request *r)
@@ -219,6 +225,17 @@ static void check_ack_all(const struct request *r)
     coverage_hit(MARK_WRITE_BY_ACK_ALL);
 }
 
+/* Rule P12: refused for want of room are writes that take some, and only when there is none. */
+static void check_no_space(const struct request *r)
+{
+    const struct truth_member *m = &truth.members[taker_of(r)];
+    coverage_hit(MARK_WRITE_REFUSED_NO_SPACE);
+    if (r->kind == REQUEST_delete || (!m->was_full && !m->may_fail)) {
+        verdict_fail("P12", "member %d refuses a %s for want of room", truth_index(m),
+                     r->kind == REQUEST_delete ? "delete" : "write, and has room");
+    }
+}
+
 static void on_written(struct node_write *w)
 {
     struct request *r = CONTAINER_OF(w, struct request, write);
@@ -260,7 +277,10 @@ static void on_written(struct node_write *w)
             return;
         }
         break;
-    default: /* superseded */
+    default: /* superseded, or refused by the leader that was asked */
+        if (w->status == STATUS_NO_SPACE) {
+            check_no_space(r);
+        }
         coverage_hit(MARK_WRITE_SUPERSEDED);
         truth_attempt_ended(r->attempt, ATTEMPT_REFUSED);
         try_again(r);
@@ -332,6 +352,9 @@ static void ask_write(struct request *r, struct node *n)
                   r->member, r->attempt, r->has_attempt ? ", keyed" : "");
     enum status s = node_write_start(n, &r->write, &command);
     buf_deinit(&value);
+    if (s == STATUS_NO_SPACE) {
+        check_no_space(r);
+    }
     if (s != STATUS_OK) {
         truth_attempt_ended(r->attempt, ATTEMPT_REFUSED);
         try_again(r);
@@ -382,6 +405,10 @@ static void check_range(const struct request *r, const struct kv *kv, uint64_t r
 
 static void check_answer(struct request *r)
 {
+    if (truth.members[r->member].is_odd) {
+        odd_state_on_answer(r->member);
+        return;
+    }
     const struct kv *kv = node_kv(r->all->members->items[r->member].node);
     struct kv_stats stats;
     kv_stats(kv, &stats);

@@ -18,6 +18,7 @@
     X(INSTALL_DISCARDED)                                                                           \
     X(INSTALL_KEPT)                                                                                \
     X(TRANSFER_BEGUN)                                                                              \
+    X(TRANSFER_RESUMED)                                                                            \
     X(RESTARTED_FROM_SNAPSHOT)                                                                     \
     X(LOG_COMPACTED)                                                                               \
     X(MEMBER_JOINED)                                                                               \
@@ -32,6 +33,7 @@
     X(CHANGE_REFUSED)                                                                              \
     X(LOADED_FROM_DISK)                                                                            \
     X(WINDOW_FULL)                                                                                 \
+    X(TIMEOUT_NOW_LOST)                                                                            \
     X(TIMEOUT_NOW_SENT)                                                                            \
     X(VOTE_BY_TRANSFER)                                                                            \
     X(RECOVERED_UNACKNOWLEDGED)                                                                    \
@@ -47,6 +49,14 @@
     X(POWER_LOST_WRITES)                                                                           \
     X(DISK_CALL_FAILED)                                                                            \
     X(SPACE_RAN_OUT)                                                                               \
+    X(STATE_QUARANTINED)                                                                           \
+    X(LEADER_QUARANTINED)                                                                          \
+    X(STATE_MADE_ANEW)                                                                             \
+    X(LEADER_OUT_OF_SPACE)                                                                         \
+    X(FOLLOWER_OUT_OF_SPACE)                                                                       \
+    X(SPACE_CAME_BACK)                                                                             \
+    X(WRITE_REFUSED_NO_SPACE)                                                                      \
+    X(STARTED_WITHOUT_SPACE)                                                                       \
     X(STALL_TOLD)                                                                                  \
     X(BYTE_CHANGED_UNDER_WAY)                                                                      \
     X(PARTITIONED)                                                                                 \

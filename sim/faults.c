@@ -5,6 +5,7 @@
 #include "base/rng.h"
 #include "configs.h"
 #include "coverage.h"
+#include "odd_state.h"
 #include "operators.h"
 #include "truth.h"
 #include "verdict.h"
@@ -40,7 +41,8 @@ struct faults {
     uint32_t corrupt_left[SIM_MEMBERS_MAX]; /* pieces that it sends */
     struct rng rng;
     bool has_failed[SIM_MEMBERS_MAX];
-    int same; /* SIM_THE_SAME */
+    uint32_t no_space[SIM_MEMBERS_MAX]; /* it said so since this start of it; 0 = not */
+    int same;                           /* SIM_THE_SAME */
 };
 
 static uint64_t now(const struct faults *f)
@@ -91,8 +93,32 @@ static void end_effect(struct faults *f, const struct effect *e)
             fake_process_slow_disk(m->loop, 0);
         }
         break;
+    case ITEM_full_disk:
+        fake_disk_set_capacity(m->disk, 0);
+        truth.members[e->a].is_full = false;
+        break;
     default:
         break;
+    }
+}
+
+/* Rule P12: what the member says of its space. */
+static void watch_space(struct faults *f, uint32_t i)
+{
+    const struct sim_member *m = &f->members->items[i];
+    if (m->node == NULL || !truth.members[i].was_full) {
+        return;
+    }
+    struct node_status status;
+    node_status_get(m->node, &status);
+    bool was_told = f->no_space[i] == m->starts;
+    if (status.no_space && !was_told) {
+        bool leads = status.role != NULL && strcmp(status.role, "leader") == 0;
+        coverage_hit(leads ? MARK_LEADER_OUT_OF_SPACE : MARK_FOLLOWER_OUT_OF_SPACE);
+        f->no_space[i] = m->starts;
+    } else if (!status.no_space && was_told) {
+        coverage_hit(MARK_SPACE_CAME_BACK);
+        f->no_space[i] = 0;
     }
 }
 
@@ -120,6 +146,8 @@ void faults_tend(struct faults *f)
             coverage_hit(MARK_DISK_CALL_FAILED);
         }
         f->has_failed[i] = has_failed;
+        watch_space(f, i);
+        odd_state_watch(m, (int)i);
     }
 }
 
@@ -223,6 +251,30 @@ static void fail_disk(struct faults *f, const struct item *item, int a)
     fake_disk_fail_at(m->disk, fault);
     truth.members[a].may_fail = true;
     m->back_ms = now(f) + item->c;
+}
+
+/* For a time its files cannot grow by more than some room. Whoever is no member yet has nothing to
+ * go on with. */
+static void fill_disk(struct faults *f, const struct item *item, int a)
+{
+    struct sim_member *m = &f->members->items[a];
+    if (truth.members[a].id == 0 || truth.members[a].is_stranger) {
+        return;
+    }
+    uint64_t bytes = fake_disk_used_bytes(m->disk) + item->b * 1024ull;
+    fake_disk_set_capacity(m->disk, bytes);
+    truth.members[a].is_full = true;
+    truth.members[a].was_full = true;
+    add_effect(f, item, a, a);
+}
+
+static void fill_disks(struct faults *f, const struct item *item, int a)
+{
+    for (int i = 0; i < (int)f->members->count; i++) {
+        if (i == a || item->d != 0) {
+            fill_disk(f, item, i);
+        }
+    }
 }
 
 /* Blocks of the file up to the last one that begins with something. */
@@ -496,6 +548,9 @@ static void take_process(struct faults *f, const struct item *item, int a, int b
     case ITEM_wall:
         fake_process_wall(m->loop, item->b ? -(int64_t)item->c : (int64_t)item->c);
         break;
+    case ITEM_odd_state:
+        odd_state_make(m, a, item);
+        break;
     case ITEM_rot:
         rot(f, item, a);
         break;
@@ -542,6 +597,9 @@ void faults_take(struct faults *f, const struct item *item)
         return;
     case ITEM_corrupt:
         f->corrupt_left[a] += item->b;
+        return;
+    case ITEM_full_disk:
+        fill_disks(f, item, a);
         return;
     case ITEM_wipe:
         wipe(f, item, a);

@@ -185,8 +185,9 @@ static void on_refused(struct sim_members *all_members, int i, enum status s, co
     struct truth_member *t = &truth.members[i];
     verdict_trace("member %d does not start: %s", i, detail != NULL ? detail : status_name(s));
     fake_process_kill(m->loop);
-    if (t->may_fail && s != STATUS_CORRUPT) {
-        coverage_hit(MARK_CRASH_IN_RECOVERY);
+    bool lacks_space = t->is_full && s == STATUS_NO_SPACE;
+    if ((t->may_fail && s != STATUS_CORRUPT) || lacks_space) {
+        coverage_hit(lacks_space ? MARK_STARTED_WITHOUT_SPACE : MARK_CRASH_IN_RECOVERY);
         end_process(all_members, i, m->crash_power ? DEATH_POWER : DEATH_KILL);
         m->back_ms = fake_world_now(all_members->world) + SUPERVISOR_MS;
         return;
@@ -239,6 +240,7 @@ void members_start(struct sim_members *all_members, int i)
         if (truth.members[i].is_damaged) {
             coverage_hit(MARK_ROT_HARMLESS);
         }
+        truth.members[i].kv = node_kv(m->node);
         listen_and_serve(m, i);
     }
     mem_free(detail);

@@ -5,6 +5,7 @@
 #include "base/rng.h"
 #include "lease_plots.h"
 #include "member_plots.h"
+#include "odd_state.h"
 #include "requests.h"
 #include "snapshot_plots.h"
 
@@ -182,6 +183,7 @@ static struct item draw_item(struct rng *r, const uint32_t *knobs, enum item_kin
         item.a = between(r, 1, (1u << knobs[KNOB_members]) - 1);
         break;
     case ITEM_isolate_way:
+    case ITEM_odd_state:
     case ITEM_wall:
         item.b = (uint32_t)rng_below(r, 2);
         break;
@@ -191,6 +193,11 @@ static struct item draw_item(struct rng *r, const uint32_t *knobs, enum item_kin
     case ITEM_slow_link:
     case ITEM_slow_disk:
         item.d = between(r, 1, knobs[KNOB_election_ms] * PICK(r, 1, 1, 12) / 2 + 1);
+        break;
+    case ITEM_full_disk:
+        item.b = PICK(r, 0, 0, 0, 1, 40, 200);
+        item.c = between(r, 1, 12 * knobs[KNOB_election_ms]);
+        item.d = rng_chance(r, 1, 4);
         break;
     case ITEM_rot:
         item.b = between(r, 0, 9);
@@ -398,10 +405,10 @@ static void draw_plots(struct schedule *s, struct rng *r)
 {
     /* What comes of a late snapshot is rare, so that is there twice. */
     static uint32_t (*const plots[])(struct schedule *, struct rng *, uint32_t) = {
-        draw_divergence,     draw_short_reigns,  draw_stale_leader,  draw_lonely_term,
-        draw_resets,         draw_left_behind,   draw_late_answers,  draw_forgetful_voters,
-        draw_worn_log,       draw_late_snapshot, draw_late_snapshot, draw_lost_change,
-        draw_rotten_snapshot};
+        draw_divergence,      draw_short_reigns,    draw_stale_leader,  draw_lonely_term,
+        draw_resets,          draw_left_behind,     draw_late_answers,  draw_forgetful_voters,
+        draw_worn_log,        draw_late_snapshot,   draw_late_snapshot, draw_lost_change,
+        draw_rotten_snapshot, draw_broken_transfer, draw_odd_state};
     enum { PLOTS = sizeof(plots) / sizeof(plots[0]) };
     bool on[PLOTS];
     bool any = false;

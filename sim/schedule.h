@@ -77,7 +77,9 @@ enum fault_class {
     CLASS_CORRUPT,
     CLASS_SLOW_DISK,
     CLASS_FAILING_DISK,
+    CLASS_FULL_DISK,
     CLASS_ROT,
+    CLASS_ODD_STATE,
     CLASS_CLOCK,
     CLASS_WIPE,
     CLASS_LEADERSHIP,
@@ -108,8 +110,10 @@ enum fault_class {
     X(stall, CLASS_SLOW_DISK, 1, "member", "", "ms", "")                                           \
     X(slow_disk, CLASS_SLOW_DISK, 1, "member", "", "ms", "delay_ms")                               \
     X(fail_disk, CLASS_FAILING_DISK, 1, "member", "calls", "down_ms", "kind")                      \
+    X(full_disk, CLASS_FULL_DISK, 2, "member", "room_kib", "ms", "all")                            \
     X(rot, CLASS_ROT, 1, "member", "file", "down_ms", "place")                                     \
     X(rot_snapshot, CLASS_ROT, 1, "member", "which", "down_ms", "place")                           \
+    X(odd_state, CLASS_ODD_STATE, 1, "member", "kind", "", "")                                     \
     X(clock, CLASS_CLOCK, 2, "member", "permille", "jump_ms", "")                                  \
     X(wall, CLASS_CLOCK, 1, "member", "back", "jump_ms", "")                                       \
     X(wipe, CLASS_WIPE, 1, "member", "", "down_ms", "")                                            \

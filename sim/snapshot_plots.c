@@ -5,6 +5,9 @@
 /* A log of small segments, of which many fall to snapshots. */
 #define SEGMENT_BYTES         32768u
 #define VALUE_BYTES           3000u
+/* All of it is kept, so that a snapshot takes many pieces. */
+#define HISTORY_MS            600000u
+#define HISTORY_BYTES         1000000u
 /* `place` of a rot: a bit of the first record's header. */
 #define PLACE_OF_FIRST_RECORD 65u
 #define PLACE_PER_BYTE        4096u
@@ -47,15 +50,20 @@ static struct item flip_first_record(struct rng *r, uint32_t at_ms)
     return item;
 }
 
+static void write_large_values(struct schedule *s)
+{
+    s->knobs[KNOB_value_bytes] = VALUE_BYTES;
+    if (s->knobs[KNOB_kernel_bytes] > 0) { /* room for them, as schedule.c leaves it */
+        s->knobs[KNOB_kernel_bytes] += 20 * VALUE_BYTES;
+    }
+}
+
 uint32_t draw_worn_log(struct schedule *s, struct rng *r, uint32_t at_ms)
 {
     uint32_t e = s->knobs[KNOB_election_ms];
     uint32_t for_ms = between(r, 3 * e, 8 * e);
     wear_logs(s, r);
-    s->knobs[KNOB_value_bytes] = VALUE_BYTES;
-    if (s->knobs[KNOB_kernel_bytes] > 0) { /* room for them, as schedule.c leaves it */
-        s->knobs[KNOB_kernel_bytes] += 20 * VALUE_BYTES;
-    }
+    write_large_values(s);
     write_much(s, r, at_ms, for_ms);
     uint32_t blows = between(r, 2, 8);
     for (uint32_t i = 0; i < blows; i++) {
@@ -125,4 +133,36 @@ uint32_t draw_rotten_snapshot(struct schedule *s, struct rng *r, uint32_t at_ms)
     item.d = between(r, 0, 1u << 30);
     schedule_add(s, item);
     return at_ms + for_ms + between(r, e, 4 * e);
+}
+
+uint32_t draw_broken_transfer(struct schedule *s, struct rng *r, uint32_t at_ms)
+{
+    uint32_t e = s->knobs[KNOB_election_ms];
+    uint32_t away_ms = between(r, 2 * e, 5 * e);
+    uint32_t back_ms = at_ms + away_ms;
+    uint32_t whom = (uint32_t)rng_below(r, s->knobs[KNOB_members]);
+    wear_logs(s, r);
+    write_large_values(s);
+    s->knobs[KNOB_keys] = SIM_KEYS_MAX;
+    s->knobs[KNOB_snapshot_entries] = between(r, 50, 80);
+    s->knobs[KNOB_history_ms] = HISTORY_MS;
+    s->knobs[KNOB_history_bytes] = HISTORY_BYTES;
+    s->knobs[KNOB_kernel_bytes] = 20 * VALUE_BYTES; /* on its way at a time */
+    schedule_add(s, (struct item){.at_ms = at_ms, .kind = ITEM_isolate, .a = whom, .c = away_ms});
+    write_much(s, r, at_ms, away_ms);
+    write_much(s, r, at_ms, away_ms);
+    schedule_add(s, (struct item){.at_ms = back_ms,
+                                  .kind = ITEM_slow_link,
+                                  .a = SIM_THE_LEADER,
+                                  .b = whom,
+                                  .c = 10 * e,
+                                  .d = e / 8});
+    uint32_t breaks = between(r, 5, 30);
+    for (uint32_t i = 0; i < breaks; i++) {
+        struct item item = {.at_ms = back_ms, .kind = ITEM_reset, .a = whom};
+        item.b = SIM_THE_LEADER;
+        schedule_add(s, item);
+        back_ms += between(r, 1, e / 2);
+    }
+    return back_ms + between(r, e, 4 * e);
 }

@@ -6,7 +6,9 @@
 #include "configs.h"
 #include "coverage.h"
 #include "faults.h"
+#include "odd_state.h"
 #include "truth.h"
+#include "watch_queues.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -18,6 +20,8 @@
 #define CALM_ELECTIONS  8
 /* One turn of simulated events beyond this: something runs in circles. */
 #define EVENTS_MAX      2000000
+/* The members' queues are looked at once in so many steps. */
+#define QUEUES_EVERY    16
 
 struct story {
     const struct schedule *s;
@@ -26,12 +30,22 @@ struct story {
     struct clients *clients;
     struct faults *faults;
     uint32_t core;
+    uint32_t advances;
 };
 
 static void on_stop(void *context, int member)
 {
     struct story *st = context;
     clients_on_stop(st->clients, member);
+}
+
+static void check_queues(const struct story *st)
+{
+    for (int i = 0; i < (int)st->members.count; i++) {
+        if (st->members.items[i].node != NULL) {
+            watch_queues_of_member(st->members.items[i].node, i);
+        }
+    }
 }
 
 static void advance(struct story *st, uint64_t ms)
@@ -41,6 +55,9 @@ static void advance(struct story *st, uint64_t ms)
     members_tend(&st->members);
     faults_tend(st->faults);
     clients_tend(st->clients);
+    if (++st->advances % QUEUES_EVERY == 0) {
+        check_queues(st);
+    }
     if (fake_world_events(st->world) > EVENTS_MAX) {
         verdict_fail("I20", "the cluster is busy without end");
     }
@@ -216,7 +233,9 @@ static void heal(struct story *st)
         if (m->node != NULL && m->shutting_down) {
             members_stop(&st->members, i, DEATH_ORDERLY);
         }
-        if (m->node != NULL && truth.members[i].may_fail) {
+        const struct truth_member *t = &truth.members[i];
+        bool is_unseen = t->is_odd && !t->is_quarantined; /* until the next digest, perhaps never */
+        if (m->node != NULL && (t->may_fail || is_unseen)) {
             members_stop(&st->members, i, DEATH_KILL);
         }
         m->crash_calls = 0;
@@ -234,12 +253,23 @@ static void heal(struct story *st)
     }
 }
 
-/* The last configuration is committed, and not a joint one. */
+/* The last configuration is committed, and not a joint one; and it means to lead on. */
 static bool is_settled(const struct raft *leader)
 {
     struct raft_config_view view;
     raft_config_view(leader, &view);
-    return view.committed && view.config->outgoing_count == 0;
+    return view.committed && view.config->outgoing_count == 0 && !raft_is_transferring(leader);
+}
+
+/* Rule P12: it goes on by itself when there is room again. */
+static bool lacks_space(const struct story *st, int i)
+{
+    struct node_status status;
+    if (!truth.members[i].was_full) {
+        return false;
+    }
+    node_status_get(st->members.items[i].node, &status);
+    return status.no_space;
 }
 
 static bool has_converged(const struct story *st)
@@ -260,7 +290,8 @@ static bool has_converged(const struct story *st)
     }
     raft_index last = raft_last(truth.members[leader].raft).index;
     for (int i = 0; i < (int)st->members.count; i++) {
-        if (must_live(st, i) && (truth.members[i].applied != last || recovers(i))) {
+        if (must_live(st, i) && (truth.members[i].applied != last || recovers(i) ||
+                                 lacks_space(st, i) || truth.members[i].is_odd)) {
             return false;
         }
     }
@@ -336,6 +367,8 @@ static void check_states(struct story *st)
         const struct kv *kv = node_kv(st->members.items[i].node);
         struct kv_stats stats;
         kv_check(kv);
+        odd_state_check_silence(&st->members.items[i], i);
+        watch_queues_are_empty(st->members.items[i].node, i);
         kv_stats(kv, &stats);
         if (stats.revision != model_revision(truth.model) ||
             stats.compact_revision != model_compacted(truth.model) ||

@@ -98,6 +98,10 @@ void truth_on_stop(int member)
     m->may_fail = false;
     m->command_count = 0;
     m->role = RAFT_FOLLOWER;
+    m->asked_to_lead = 0;
+    m->kv = NULL;
+    m->is_odd = false; /* it makes its state from its log again */
+    m->is_quarantined = false;
     m->commit = 0;
     m->applied = 0;
     m->restoring = 0;

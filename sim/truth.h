@@ -67,15 +67,21 @@ struct truth_member {
     struct unsure_write unsure;
     struct fake_disk *disk;
     struct wal_options wal_options;
-    struct wal *wal;   /* NULL = none open */
-    struct raft *raft; /* NULL = not running */
-    bool may_fail;     /* a failure of its disk was arranged for this run */
-    bool is_damaged;   /* bytes on its disk were changed */
-    bool may_refuse;   /* not only of snapshots: it may not start any more */
-    bool is_repaired;  /* and what that cost came back from the others (rule P4) */
-    bool recovers;     /* it knows that it lost some of its log */
-    bool is_stranger;  /* its disk was replaced by an empty one */
-    bool was_counted;  /* by a configuration that was committed */
+    struct wal *wal;     /* NULL = none open */
+    struct raft *raft;   /* NULL = not running */
+    bool may_fail;       /* a failure of its disk was arranged for this run */
+    bool is_full;        /* its disk has no room for more */
+    bool was_full;       /* once */
+    const struct kv *kv; /* its store, while it runs */
+    bool is_odd;         /* something else was put into that (rule P15b) */
+    bool was_odd;        /* once */
+    bool is_quarantined; /* it knows */
+    bool is_damaged;     /* bytes on its disk were changed */
+    bool may_refuse;     /* not only of snapshots: it may not start any more */
+    bool is_repaired;    /* and what that cost came back from the others (rule P4) */
+    bool recovers;       /* it knows that it lost some of its log */
+    bool is_stranger;    /* its disk was replaced by an empty one */
+    bool was_counted;    /* by a configuration that was committed */
     raft_term highest_sent;
     raft_index commit;         /* as this run of it believes */
     struct raft_config config; /* in force when its last turn ended */
@@ -84,7 +90,8 @@ struct truth_member {
     raft_index restoring;    /* its store becomes that of a snapshot here; 0 = no */
     enum raft_role role;
     raft_term role_term;
-    raft_index role_last;                /* of its log, when it led a turn ago */
+    raft_index role_last;  /* of its log, when it led a turn ago */
+    node_id asked_to_lead; /* by TIMEOUT_NOW of `role_term`, which did not arrive; 0 = nobody */
     raft_index matches[SIM_MEMBERS_MAX]; /* that it believed in, leading that term */
     struct applied_command *commands;
     uint32_t command_count;
@@ -149,6 +156,7 @@ struct truth {
     struct term_truth *terms;
     uint32_t term_capacity;
     const uint32_t *knobs;
+    bool has_odd; /* some member's state was made odd */
 };
 
 extern struct truth truth;

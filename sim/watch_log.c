@@ -242,7 +242,7 @@ enum status __wrap_wal_open(const struct wal_options *options, struct wal **wal,
     } else if (s != STATUS_IO && s != STATUS_NO_SPACE && !m->is_damaged) {
         verdict_fail("I17", "member %d refuses a sound log: %s", truth_index(m),
                      words != NULL ? words : status_name(s));
-    } else if (s != STATUS_CORRUPT && !m->may_fail) {
+    } else if (s != STATUS_CORRUPT && !m->may_fail && !(m->is_full && s == STATUS_NO_SPACE)) {
         verdict_fail("SIM", "member %d cannot open its log: %s", truth_index(m), status_name(s));
     }
     mem_free(own);
@@ -389,6 +389,8 @@ enum status __wrap_wal_append(struct wal *w, const struct wal_batch *batch)
         if (++m->writes_seen % truth.knobs[KNOB_audit_every] == 0 || batch->discard) {
             audit(m);
         }
+    } else if (s == STATUS_NO_SPACE && m->is_full) {
+        m->unsure.is_there = false; /* rule P12: nothing was written */
     } else if (!m->may_fail) {
         verdict_fail("SIM", "member %d cannot write: %s", truth_index(m), status_name(s));
     }

@@ -1,6 +1,10 @@
 /* watch_snapshot.c - snapshots, watched: what comes out of one is what went in (I16). */
 #include "coverage.h"
 #include "kv/kv_image.h"
+#include "node/frame.h"
+#include "node/peers.h"
+#include "node/snapshot_wire.h"
+#include "odd_state.h"
 #include "truth.h"
 #include "verdict.h"
 #include "wal/snapshot_file.h"
@@ -17,6 +21,8 @@ enum status __real_snapshot_receiver_create(struct disk *disk, const struct snap
                                             struct snapshot_receiver **receiver, uint64_t *offset);
 enum status __wrap_snapshot_receiver_create(struct disk *disk, const struct snapshot_file *file,
                                             struct snapshot_receiver **receiver, uint64_t *offset);
+bool __real_peers_send_snapshot(struct peers *p, struct uuid to, uint8_t type, struct slice body);
+bool __wrap_peers_send_snapshot(struct peers *p, struct uuid to, uint8_t type, struct slice body);
 
 /* I16: a store out of a snapshot is what the model was at that revision. */
 static void check_import(const struct kv *kv)
@@ -54,6 +60,7 @@ void __wrap_kv_swap(struct kv *a, struct kv *b)
 {
     __real_kv_swap(a, b);
     check_import(a);
+    odd_state_on_swap(a);
 }
 
 enum status __wrap_snapshot_writer_finish(struct snapshot_writer *w, bool verify)
@@ -73,4 +80,15 @@ enum status __wrap_snapshot_receiver_create(struct disk *disk, const struct snap
         coverage_hit(MARK_TRANSFER_BEGUN);
     }
     return s;
+}
+
+/* A follower says where the pieces are to go on. */
+bool __wrap_peers_send_snapshot(struct peers *p, struct uuid to, uint8_t type, struct slice body)
+{
+    struct snapshot_want want;
+    if (type == FRAME_SNAPSHOT_WANT && snapshot_want_decode(body, &want) == STATUS_OK &&
+        want.answer == SNAPSHOT_FROM && want.offset > 0) {
+        coverage_hit(MARK_TRANSFER_RESUMED);
+    }
+    return __real_peers_send_snapshot(p, to, type, body);
 }
