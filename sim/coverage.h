@@ -50,7 +50,6 @@
     X(DISK_CALL_FAILED)                                                                            \
     X(SPACE_RAN_OUT)                                                                               \
     X(STATE_QUARANTINED)                                                                           \
-    X(LEADER_QUARANTINED)                                                                          \
     X(STATE_MADE_ANEW)                                                                             \
     X(LEADER_OUT_OF_SPACE)                                                                         \
     X(FOLLOWER_OUT_OF_SPACE)                                                                       \
