@@ -54,6 +54,7 @@
     X(forwards)         /* some are handed on to the leader */                                     \
     X(policy)           /* enum node_election_policy */                                            \
     X(snapshot_entries) /* 0 = none in so short a story */                                         \
+    X(snapshot_spread)  /* so many times more of them for each next of three members */            \
     X(core)         /* seed of who is left when it must live again, and how the others are lost */ \
     X(crash_member) /* the power of this one fails */                                              \
     X(crash_call)   /* at this call to its disk; 0 = never */                                      \
