@@ -9,6 +9,10 @@
 #define PLACE_OF_FIRST_RECORD 65u
 #define PLACE_PER_BYTE        4096u
 #define PLACE_PER_BIT         8u
+/* In a record's header. Where a log begins nothing but the record's own checksum covers it; in all
+ * others the record before must agree. Terms of a story are small. */
+#define PREVIOUS_TERM_AT      112u
+#define TERM_BITS             3u
 /* `file` of a rot: the oldest segment. */
 #define OLDEST_SEGMENT        2u
 
@@ -42,6 +46,10 @@ static struct item flip_first_record(struct rng *r, uint32_t at_ms)
     struct item item = {.at_ms = at_ms, .kind = ITEM_rot, .a = SIM_A_FOLLOWER};
     uint32_t byte = between(r, 0, 200);
     uint32_t bit = between(r, 0, 7);
+    if (rng_chance(r, 1, 2)) {
+        byte = PREVIOUS_TERM_AT;
+        bit %= TERM_BITS;
+    }
     item.b = OLDEST_SEGMENT;
     item.d = PLACE_OF_FIRST_RECORD + byte * PLACE_PER_BYTE + bit * PLACE_PER_BIT;
     return item;
