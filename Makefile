@@ -9,7 +9,7 @@ SIM_SEEDS ?= 3000
 SIM_GATE_SEEDS = 30000
 SIM_LONG_SEEDS = 1000000
 
-.PHONY: build run test unit e2e chaos asan tsan sim sim-gate sim-long sim-build sim-hash mutants fuzz tidy analyze format install clean setup
+.PHONY: build run test unit e2e chaos asan tsan sim sim-gate sim-long crash-points sim-build sim-hash mutants fuzz tidy analyze format install clean setup
 
 # Progress on a terminal, silence elsewhere. Only the program: the tests are built when they are run.
 build: $(BUILD)/build.ninja
@@ -56,6 +56,10 @@ sim-gate: sim-build
 # From another first seed every time.
 sim-long: sim-build
 	@build-sim/sim/sim --seeds $(SIM_LONG_SEEDS) --first $$(date +%s)000
+
+# Every crash point of the workloads in sim/crash_points.
+crash-points: sim-build
+	@build-sim/sim/sim --crash-points sim/crash_points/*.schedule
 
 # One story is the same in every build.
 sim-hash:

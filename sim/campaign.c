@@ -25,6 +25,7 @@
 struct worker {
     pid_t pid;
     uint64_t seeds_done;
+    uint64_t stories;
     uint64_t events;
     uint64_t hash;
     struct verdict verdict; /* of the schedule that it runs */
@@ -69,16 +70,13 @@ static void note_death(struct verdict *v, int status)
 
 /* --- one worker ------------------------------------------------------------------------------- */
 
-static uint64_t run_seed(uint64_t seed, struct verdict *v)
+uint64_t campaign_play(const struct schedule *s, uint64_t number, struct verdict *v)
 {
-    struct schedule s;
     int64_t before = watch_memory_blocks();
-    schedule_draw(&s, seed);
-    verdict_begin(v, seed, false);
+    verdict_begin(v, number, false);
     alarm(SECONDS_MAX);
-    story_run(&s, v);
+    story_run(s, v);
     alarm(0);
-    schedule_deinit(&s);
     int64_t left = watch_memory_blocks() - before;
     static bool is_warm; /* the first story makes a buffer that stays */
     if (is_warm && v->leaks == 0 && left > 0) {
@@ -96,6 +94,20 @@ static void keep_memory(void)
     mallopt(M_TOP_PAD, 1 << 20);
 }
 
+static uint64_t run_number(const struct campaign_options *o, uint64_t number, struct verdict *v,
+                           uint64_t *stories)
+{
+    if (o->play != NULL) {
+        return o->play(o->context, number, v, stories);
+    }
+    struct schedule s;
+    schedule_draw(&s, number);
+    uint64_t hash = campaign_play(&s, number, v);
+    schedule_deinit(&s);
+    *stories += 1;
+    return hash;
+}
+
 static void work(const struct campaign_options *o, struct worker *w, uint32_t number)
 {
     watch_signals();
@@ -103,10 +115,11 @@ static void work(const struct campaign_options *o, struct worker *w, uint32_t nu
     coverage_begin(&w->coverage);
     for (uint64_t i = number; i < o->seeds; i += o->jobs) {
         uint64_t seed = o->first_seed + i;
-        uint64_t hash = run_seed(seed, &w->verdict);
+        uint64_t hash = run_number(o, seed, &w->verdict, &w->stories);
         w->events += w->verdict.events;
         w->hash += hash * (2 * seed + 1);
-        if ((o->twice || seed % 100 == 0) && run_seed(seed, &w->verdict) != hash) {
+        uint64_t again = 0;
+        if ((o->twice || seed % 100 == 0) && run_number(o, seed, &w->verdict, &again) != hash) {
             verdict_fail("HASH", "the same seed went another way the second time");
         }
         w->seeds_done++;
@@ -126,9 +139,9 @@ static void show_progress(const struct campaign_options *o, const struct worker 
     }
     double seconds = (double)(real_ms() - begun_ms + 1) / 1000;
     if (!o->quiet && (is_end || isatty(STDOUT_FILENO))) {
-        printf("\r%" PRIu64 " of %" PRIu64 " schedules, %.0f a second, %.0f events each%s", done,
-               o->seeds, (double)done / seconds, done > 0 ? (double)events / (double)done : 0.0,
-               is_end ? "\n" : "   ");
+        printf("\r%" PRIu64 " of %" PRIu64 " %s, %.0f a second, %.0f events each%s", done, o->seeds,
+               o->play != NULL ? "crash points" : "schedules", (double)done / seconds,
+               done > 0 ? (double)events / (double)done : 0.0, is_end ? "\n" : "   ");
         fflush(stdout);
     }
 }
@@ -177,6 +190,7 @@ static void gather(const struct campaign_options *o, const struct worker *worker
     for (uint32_t i = 0; i < o->jobs; i++) {
         const struct worker *w = &workers[i];
         result->seeds_done += w->seeds_done;
+        result->stories += w->stories;
         result->events += w->events;
         result->hash += w->hash;
         coverage_add(&result->coverage, &w->coverage);

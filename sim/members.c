@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "configs.h"
+#include "crash_points.h"
 #include "coverage.h"
 #include "net/http.h"
 #include "truth.h"
@@ -100,6 +101,12 @@ static struct fake_disk *create_disk(const struct schedule *s, uint32_t i, uint3
     return fake_disk_create(&options);
 }
 
+/* Who takes them seldom keeps a longer log. */
+static uint32_t snapshot_entries(const uint32_t *k, uint32_t i)
+{
+    return k[KNOB_snapshot_entries] * (1 + k[KNOB_snapshot_spread] * ((i + k[KNOB_core]) % 3));
+}
+
 static enum status open_node(struct sim_members *all_members, int i, char **detail)
 {
     struct sim_member *m = &all_members->items[i];
@@ -119,7 +126,7 @@ static enum status open_node(struct sim_members *all_members, int i, char **deta
         .value_bytes_max = 1u << 20,
         .first_segment_bytes = k[KNOB_first_segment_bytes],
         .segment_bytes = k[KNOB_segment_bytes],
-        .snapshot_log_entries = k[KNOB_snapshot_entries],
+        .snapshot_log_entries = snapshot_entries(k, (uint32_t)i),
         .election_policy = (enum node_election_policy)k[KNOB_policy],
         .priority = ((uint32_t)i * 5 + k[KNOB_core]) % 4,
         .lease_reads = k[KNOB_lease_reads] != 0,
@@ -161,10 +168,45 @@ static void listen_and_serve(struct sim_member *m, int i)
 
 /* --- the table of processes ------------------------------------------------------------------- */
 
+/* Its disk refused the call of the crash point. */
+static bool is_at_crash_point(const struct sim_members *all_members, int i)
+{
+    const struct sim_member *m = &all_members->items[i];
+    return m->has_crash_point &&
+           fake_disk_calls(m->disk) >= all_members->schedule->knobs[KNOB_crash_call];
+}
+
+static void arm_crash_point(struct sim_members *all_members, int i)
+{
+    struct sim_member *m = &all_members->items[i];
+    const uint32_t *k = all_members->schedule->knobs;
+    m->has_crash_point = (uint32_t)i == k[KNOB_crash_member] && !all_members->has_crashed &&
+                         fake_disk_calls(m->disk) < k[KNOB_crash_call];
+    if (m->has_crash_point) {
+        fake_disk_halt_at(m->disk, k[KNOB_crash_call]);
+        truth.members[i].may_fail = true;
+    }
+}
+
+static void lose_at_crash_point(struct sim_members *all_members, int i)
+{
+    struct sim_member *m = &all_members->items[i];
+    uint32_t code = all_members->schedule->knobs[KNOB_crash_loss];
+    struct fake_loss loss = {.kind = FAKE_LOSS_ONE, .which = code - CRASH_LOSES_ONE};
+    if (code < CRASH_LOSES_ONE) {
+        loss.kind = code == CRASH_LOSES_ALL ? FAKE_LOSS_ALL : FAKE_LOSS_NONE;
+    }
+    all_members->has_crashed = true;
+    all_members->unsynced = fake_disk_pending(m->disk);
+    fake_disk_power_loss(m->disk, loss);
+}
+
 static void end_process(struct sim_members *all_members, int i, enum sim_death death)
 {
     struct sim_member *m = &all_members->items[i];
-    if (death == DEATH_POWER || death == DEATH_POWER_DESTROYS) {
+    if (death == DEATH_CRASH_POINT) {
+        lose_at_crash_point(all_members, i);
+    } else if (death == DEATH_POWER || death == DEATH_POWER_DESTROYS) {
         if (fake_disk_pending(m->disk) > 0) {
             coverage_hit(MARK_POWER_LOST_WRITES);
         }
@@ -186,9 +228,13 @@ static void on_refused(struct sim_members *all_members, int i, enum status s, co
     verdict_trace("member %d does not start: %s", i, detail != NULL ? detail : status_name(s));
     fake_process_kill(m->loop);
     bool lacks_space = t->is_full && s == STATUS_NO_SPACE;
-    if ((t->may_fail && s != STATUS_CORRUPT) || lacks_space) {
+    bool was_hurt = m->has_crash_point ? is_at_crash_point(all_members, i) : t->may_fail;
+    if ((was_hurt && s != STATUS_CORRUPT) || lacks_space) {
         coverage_hit(lacks_space ? MARK_STARTED_WITHOUT_SPACE : MARK_CRASH_IN_RECOVERY);
-        end_process(all_members, i, m->crash_power ? DEATH_POWER : DEATH_KILL);
+        end_process(all_members, i,
+                    m->has_crash_point ? DEATH_CRASH_POINT
+                    : m->crash_power   ? DEATH_POWER
+                                       : DEATH_KILL);
         m->back_ms = fake_world_now(all_members->world) + SUPERVISOR_MS;
         return;
     }
@@ -231,6 +277,7 @@ void members_start(struct sim_members *all_members, int i)
         truth.members[i].may_fail = true;
         m->crash_calls = 0;
     }
+    arm_crash_point(all_members, i);
     char *detail = NULL;
     enum status s = open_node(all_members, i, &detail);
     if (s != STATUS_OK) {
@@ -312,7 +359,7 @@ bool members_is_born(const struct sim_members *all_members, int i)
 /* A learner may be refused by a leader that is about to replace it. */
 static bool may_exit(const struct sim_member *m, const struct truth_member *t)
 {
-    return t->may_fail || t->is_damaged || t->is_stranger ||
+    return (t->may_fail && !m->has_crash_point) || t->is_damaged || t->is_stranger ||
            (m->fatal_code == 2 && (configs_is_removed(t) || (m->joins && !configs_votes(t))));
 }
 
@@ -346,6 +393,10 @@ void members_tend(struct sim_members *all_members)
     uint64_t now_ms = fake_world_now(all_members->world);
     for (int i = 0; i < (int)all_members->count; i++) {
         struct sim_member *m = &all_members->items[i];
+        if (m->node != NULL && is_at_crash_point(all_members, i)) {
+            members_stop(all_members, i, DEATH_CRASH_POINT);
+            m->back_ms = now_ms + SUPERVISOR_MS;
+        }
         if (m->node != NULL && m->is_fatal) {
             exit_fatal(all_members, i);
         }

@@ -26,6 +26,7 @@ struct sim_member {
     bool shutting_down;
     uint32_t crash_calls; /* the next start dies at this call to the disk */
     bool crash_power;
+    bool has_crash_point; /* this run of it ends at KNOB_crash_call */
 };
 
 struct sim_members {
@@ -37,7 +38,9 @@ struct sim_members {
     /* A member ends: what was asked of it is never answered. */
     void (*on_stop)(void *context, int member);
     void *context;
-    uint32_t leaks; /* deaths that lose memory by the nature of a simulated kill */
+    uint32_t leaks;   /* deaths that lose memory by the nature of a simulated kill */
+    bool has_crashed; /* at the crash point */
+    size_t unsynced;  /* what that could lose */
 };
 
 extern const char *const sim_hosts[SIM_MEMBERS_MAX];
@@ -45,7 +48,13 @@ extern const char *const sim_hosts[SIM_MEMBERS_MAX];
 void members_open(struct sim_members *m, const struct schedule *s, struct fake_world *world);
 void members_close(struct sim_members *m);
 void members_start(struct sim_members *m, int i);
-enum sim_death { DEATH_KILL, DEATH_POWER, DEATH_POWER_DESTROYS, DEATH_ORDERLY };
+enum sim_death {
+    DEATH_KILL,
+    DEATH_POWER,
+    DEATH_POWER_DESTROYS,
+    DEATH_CRASH_POINT, /* a power loss as KNOB_crash_loss says */
+    DEATH_ORDERLY
+};
 void members_stop(struct sim_members *m, int i, enum sim_death death);
 void members_freeze(struct sim_members *m, int i, bool frozen);
 void members_wipe(struct sim_members *m, int i);

@@ -47,14 +47,18 @@
     X(value_bytes)                                                                                 \
     X(length_ms)                                                                                   \
     X(early_faults)     /* also while the cluster is founded */                                    \
-    X(audit_every)      /* one of so many writes: what would a power loss leave? */                \
+    X(audit_every)      /* one of so many writes: what would a power loss leave? 0 = not asked */  \
     X(spares)           /* members beside the founders, who may join later */                      \
     X(churn)            /* members come and go */                                                  \
     X(keyed)            /* some writes have an Idempotency-Key */                                  \
     X(forwards)         /* some are handed on to the leader */                                     \
     X(policy)           /* enum node_election_policy */                                            \
     X(snapshot_entries) /* 0 = none in so short a story */                                         \
-    X(core) /* seed of who is left when it must live again, and how the others are lost */
+    X(snapshot_spread)  /* so many times more of them for each next of three members */            \
+    X(core)         /* seed of who is left when it must live again, and how the others are lost */ \
+    X(crash_member) /* the power of this one fails */                                              \
+    X(crash_call)   /* at this call to its disk; 0 = never */                                      \
+    X(crash_loss)   /* of what was not synced: see crash_points.h */
 
 enum knob {
 #define KNOB_ENUM(name) KNOB_##name,

@@ -4,6 +4,8 @@
  *   sim [--seeds N] [--first SEED] [--jobs N] [--quiet] [--twice]   a campaign
  *   sim --seed SEED [--trace]                                       one story
  *   sim --replay FILE... [--trace]                                  saved ones
+ *   sim --crash-points FILE... [--jobs N] [--quiet]                 every crash point of saved ones
+ *   sim --replay FILE --crash MEMBER.CALL.LOSS [--trace]            one of them
  *   sim --save SEED                                                 its schedule, to stdout
  *   sim --shrink SEED|FILE [--out FILE]                             make a failing one small
  *
@@ -11,6 +13,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "campaign.h"
+#include "crash_points.h"
 #include "schedule.h"
 #include "shrink.h"
 
@@ -78,19 +81,82 @@ static int run_one(struct schedule *s, bool trace, const char *program, const ch
     return v.failed ? 1 : 0;
 }
 
-static int replay_files(char **paths, int count, bool trace, const char *program)
+static bool set_crash(struct schedule *s, const char *crash)
+{
+    uint32_t member;
+    uint32_t call;
+    uint32_t loss;
+    if (crash == NULL) {
+        return true;
+    }
+    if (sscanf(crash, "%" SCNu32 ".%" SCNu32 ".%" SCNu32, &member, &call, &loss) != 3) {
+        fprintf(stderr, "sim: --crash MEMBER.CALL.LOSS, not %s\n", crash);
+        return false;
+    }
+    crash_points_set(s, member, call, loss);
+    return true;
+}
+
+static int replay_files(char **paths, int count, const char *crash, bool trace, const char *program)
 {
     int failed = 0;
     for (int i = 0; i < count; i++) {
         struct schedule s;
         char what[512];
-        snprintf(what, sizeof(what), "--replay %s", paths[i]);
-        if (!load(&s, paths[i])) {
+        snprintf(what, sizeof(what), "--replay %s%s%s", paths[i], crash != NULL ? " --crash " : "",
+                 crash != NULL ? crash : "");
+        if (!load(&s, paths[i]) || !set_crash(&s, crash)) {
             return 2;
         }
         failed |= run_one(&s, trace, program, what);
     }
     return failed;
+}
+
+/* Of each member; the states that passed, or -1. */
+static int64_t crash_members(const struct schedule *s, const char *path,
+                             const struct campaign_options *o, const char *program)
+{
+    int64_t states = 0;
+    for (uint32_t i = 0; i < s->knobs[KNOB_members] + s->knobs[KNOB_spares]; i++) {
+        struct crash_points_result r;
+        char what[512];
+        crash_points_run(s, i, o->jobs, o->quiet, &r);
+        if (r.failure.failed) {
+            snprintf(what, sizeof(what), "--replay %s --crash %" PRIu32 ".%" PRIu32 ".%" PRIu32,
+                     path, r.member, r.call, r.loss);
+            tell_failure(&r.failure, program, what);
+            return -1;
+        }
+        printf("%s: member %" PRIu32 ": %" PRIu64 " calls to its disk, %" PRIu64 " states passed\n",
+               path, i, r.calls, r.states);
+        states += (int64_t)r.states;
+    }
+    return states;
+}
+
+static int crash_files(char **paths, int count, const struct campaign_options *o,
+                       const char *program)
+{
+    int64_t states = 0;
+    for (int i = 0; i < count; i++) {
+        struct schedule s;
+        if (!load(&s, paths[i])) {
+            return 2;
+        }
+        int64_t passed = crash_members(&s, paths[i], o, program);
+        schedule_deinit(&s);
+        if (passed < 0) {
+            return 1;
+        }
+        states += passed;
+    }
+    if (count == 0) {
+        fprintf(stderr, "sim: --crash-points needs schedules\n");
+        return 2;
+    }
+    printf("sim: crash points of %d workloads, %" PRId64 " states passed\n", count, states);
+    return 0;
 }
 
 static bool is_number(const char *text)
@@ -130,7 +196,21 @@ static int shrink_one(const char *what, const char *out_path)
     return 0;
 }
 
-enum choice { SEEDS = 1, FIRST, JOBS, QUIET, TWICE, SEED, TRACE, REPLAY, SAVE, SHRINK, OUT };
+enum choice {
+    SEEDS = 1,
+    FIRST,
+    JOBS,
+    QUIET,
+    TWICE,
+    SEED,
+    TRACE,
+    REPLAY,
+    CRASH_POINTS,
+    CRASH,
+    SAVE,
+    SHRINK,
+    OUT
+};
 
 static const struct option options[] = {
     {"seeds", required_argument, NULL, SEEDS}, {"first", required_argument, NULL, FIRST},
@@ -138,7 +218,8 @@ static const struct option options[] = {
     {"twice", no_argument, NULL, TWICE},       {"seed", required_argument, NULL, SEED},
     {"trace", no_argument, NULL, TRACE},       {"replay", no_argument, NULL, REPLAY},
     {"save", required_argument, NULL, SAVE},   {"shrink", required_argument, NULL, SHRINK},
-    {"out", required_argument, NULL, OUT},     {0},
+    {"out", required_argument, NULL, OUT},     {"crash-points", no_argument, NULL, CRASH_POINTS},
+    {"crash", required_argument, NULL, CRASH}, {0},
 };
 
 struct arguments {
@@ -147,8 +228,10 @@ struct arguments {
     const char *save;
     const char *shrink;
     const char *out;
+    const char *crash;
     bool trace;
     bool replay;
+    bool crash_points;
 };
 
 static bool parse(struct arguments *a, int argc, char **argv)
@@ -179,6 +262,12 @@ static bool parse(struct arguments *a, int argc, char **argv)
             break;
         case REPLAY:
             a->replay = true;
+            break;
+        case CRASH_POINTS:
+            a->crash_points = true;
+            break;
+        case CRASH:
+            a->crash = optarg;
             break;
         case SAVE:
             a->save = optarg;
@@ -211,7 +300,10 @@ int main(int argc, char **argv)
         return shrink_one(a.shrink, a.out);
     }
     if (a.replay) {
-        return replay_files(argv + optind, argc - optind, a.trace, argv[0]);
+        return replay_files(argv + optind, argc - optind, a.crash, a.trace, argv[0]);
+    }
+    if (a.crash_points) {
+        return crash_files(argv + optind, argc - optind, &a.campaign, argv[0]);
     }
     struct schedule s;
     if (a.save != NULL) {

@@ -12,6 +12,10 @@
 #define PLACE_OF_FIRST_RECORD 65u
 #define PLACE_PER_BYTE        4096u
 #define PLACE_PER_BIT         8u
+/* In a record's header. Where a log begins nothing but the record's own checksum covers it; in all
+ * others the record before must agree. Terms of a story are small. */
+#define PREVIOUS_TERM_AT      112u
+#define TERM_BITS             3u
 /* `file` of a rot: the oldest segment. */
 #define OLDEST_SEGMENT        2u
 
@@ -45,6 +49,10 @@ static struct item flip_first_record(struct rng *r, uint32_t at_ms)
     struct item item = {.at_ms = at_ms, .kind = ITEM_rot, .a = SIM_A_FOLLOWER};
     uint32_t byte = between(r, 0, 200);
     uint32_t bit = between(r, 0, 7);
+    if (rng_chance(r, 1, 2)) {
+        byte = PREVIOUS_TERM_AT;
+        bit %= TERM_BITS;
+    }
     item.b = OLDEST_SEGMENT;
     item.d = PLACE_OF_FIRST_RECORD + byte * PLACE_PER_BYTE + bit * PLACE_PER_BIT;
     return item;
@@ -92,29 +100,30 @@ uint32_t draw_late_snapshot(struct schedule *s, struct rng *r, uint32_t at_ms)
     uint32_t away_ms = between(r, 2 * e, 5 * e);
     uint32_t back_ms = at_ms + away_ms;
     wear_logs(s, r);
-    /* Who is slow has thrown less of its log away. */
+    s->knobs[KNOB_snapshot_spread] = between(r, 1, 5);
     schedule_add(s, (struct item){.at_ms = at_ms,
-                                  .kind = ITEM_slow_disk,
+                                  .kind = ITEM_isolate,
                                   .a = SIM_A_FOLLOWER,
-                                  .c = away_ms + 4 * e,
-                                  .d = e / 10 + 1});
-    schedule_add(
-        s,
-        (struct item){
-            .at_ms = at_ms + 1, .kind = ITEM_isolate, .a = SIM_A_FOLLOWER, .c = away_ms, .d = 1});
+                                  .c = away_ms,
+                                  .d = between(r, 0, 5)});
     write_much(s, r, at_ms, away_ms);
+    /* It opens, checks and reads what comes one after the other, and writes its log meanwhile. */
     schedule_add(s, (struct item){.at_ms = back_ms,
                                   .kind = ITEM_slow_disk,
                                   .a = SIM_THE_SAME,
-                                  .c = 4 * e,
-                                  .d = between(r, 1, e / 3)});
-    uint32_t reigns = between(r, 1, 4);
+                                  .c = 12 * e,
+                                  .d = between(r, e / 10, 2 * e)});
+    uint32_t reigns = between(r, 2, 6);
     for (uint32_t i = 0; i < reigns; i++) {
-        back_ms += between(r, 1, e);
+        back_ms += between(r, 1, 2 * e);
         schedule_add(s, (struct item){
                             .at_ms = back_ms, .kind = ITEM_step_down, .a = SIM_THE_LEADER, .d = 1});
     }
-    return back_ms + between(r, e, 4 * e);
+    back_ms += between(r, e, 4 * e);
+    if (s->knobs[KNOB_length_ms] < back_ms) {
+        s->knobs[KNOB_length_ms] = back_ms;
+    }
+    return back_ms;
 }
 
 uint32_t draw_rotten_snapshot(struct schedule *s, struct rng *r, uint32_t at_ms)

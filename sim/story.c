@@ -98,6 +98,8 @@ static void end(struct story *st, struct verdict *v)
     v->events = fake_world_events(st->world);
     members_close(&st->members);
     v->leaks = st->members.leaks;
+    v->has_crashed = st->members.has_crashed;
+    v->unsynced = st->members.unsynced;
     clients_destroy(st->clients);
     faults_destroy(st->faults);
     truth_end();
@@ -413,6 +415,9 @@ void story_run(const struct schedule *s, struct verdict *v)
         found(st);
     }
     live(st);
+    for (uint32_t i = 0; i < st->members.count; i++) {
+        v->disk_calls[i] = fake_disk_calls(st->members.items[i].disk);
+    }
     heal(st);
     live_again(st);
     stay_calm(st);

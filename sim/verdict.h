@@ -4,7 +4,10 @@
  * so the verdict lies in memory that is shared with the process that waits for it. */
 #pragma once
 
+#include "schedule.h"
+
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct verdict {
@@ -17,6 +20,9 @@ struct verdict {
     uint64_t events;
     uint32_t
         leaks; /* kills that lose memory by their nature: of work that had run and was not told */
+    uint64_t disk_calls[SIM_MEMBERS_MAX]; /* of each member, until it was healed */
+    bool has_crashed;                     /* at the crash point of the schedule */
+    size_t unsynced;                      /* what that could lose */
 };
 
 #define SIM_EXIT_FAILED 3

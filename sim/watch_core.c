@@ -178,8 +178,20 @@ static void note_arrival(const struct raft_message *msg)
     }
 }
 
+/* Rule S3: a snapshot of what is committed already would take the state back. */
+static void check_taken_in(const struct raft *r, raft_index commit, struct entry_id id)
+{
+    if (id.index <= commit) {
+        verdict_fail("I6",
+                     "member %d takes in a snapshot of entry %" PRIu64 ", and knows that %" PRIu64
+                     " is committed",
+                     truth_index(truth_by_raft(r)), id.index, commit);
+    }
+}
+
 enum status __wrap_raft_step(struct raft *r, const struct raft_input *input)
 {
+    raft_index commit = raft_commit(r);
     if (input->kind == RAFT_INPUT_APPLIED) {
         struct truth_member *m = truth_by_raft(r);
         if (m->restoring != 0) {
@@ -197,6 +209,9 @@ enum status __wrap_raft_step(struct raft *r, const struct raft_input *input)
     enum status s = __real_raft_step(r, input);
     if (input->kind == RAFT_INPUT_APPLIED) {
         watch_queues_of_log(truth_by_raft(r));
+    }
+    if (input->kind == RAFT_INPUT_INSTALL && s == STATUS_OK) {
+        check_taken_in(r, commit, input->install.id);
     }
     return s;
 }

@@ -354,11 +354,10 @@ static void make_sure(struct truth_member *m)
 /* What would be there if the power failed now, and nothing that was not synced arrived? */
 static void audit(struct truth_member *m)
 {
-    struct fake_disk *copy = fake_disk_clone(m->disk);
     if (m->is_damaged) {
-        fake_disk_destroy(copy);
         return;
     }
+    struct fake_disk *copy = fake_disk_clone(m->disk);
     struct wal_options options = m->wal_options;
     options.salvage = false;
     options.disk = fake_disk_as_disk(copy);
@@ -377,6 +376,11 @@ static void audit(struct truth_member *m)
     fake_disk_destroy(copy);
 }
 
+static bool is_audited(struct truth_member *m, uint32_t every, bool always)
+{
+    return truth.knobs[KNOB_audit_every] != 0 && (++m->writes_seen % every == 0 || always);
+}
+
 enum status __wrap_wal_append(struct wal *w, const struct wal_batch *batch)
 {
     struct truth_member *m = truth_by_wal(w);
@@ -386,7 +390,7 @@ enum status __wrap_wal_append(struct wal *w, const struct wal_batch *batch)
     enum status s = __real_wal_append(w, batch);
     if (s == STATUS_OK) {
         make_sure(m);
-        if (++m->writes_seen % truth.knobs[KNOB_audit_every] == 0 || batch->discard) {
+        if (is_audited(m, truth.knobs[KNOB_audit_every], batch->discard)) {
             audit(m);
         }
     } else if (s == STATUS_NO_SPACE && m->is_full) {
@@ -407,7 +411,7 @@ enum status __wrap_wal_compact(struct wal *w, uint64_t first, bool *more)
     if (s == STATUS_OK && state.first > m->log_first) {
         m->log_first = state.first;
         coverage_hit(MARK_LOG_COMPACTED);
-        if (++m->writes_seen % 4 == 0) {
+        if (is_audited(m, 4, false)) {
             audit(m);
         }
     } else if (s != STATUS_OK && !m->may_fail && !m->is_damaged) {
