@@ -318,8 +318,14 @@ static void rot_file(struct fake_disk *disk, const char *name, uint32_t place)
     }
 }
 
-/* One of its log segments; of the newest ones only what was never another one before, where rot and
- * old records can be told apart here (rot_file). Empty: none. */
+/* Made ahead of time, and not begun. */
+static bool is_spare(struct fake_disk *disk, const char *name)
+{
+    return !is_recycled(disk, name) && used_blocks(disk, name) == 1;
+}
+
+/* One of its log segments; of the newest that is used only what was never another one before, where
+ * rot and old records can be told apart here (rot_file). Empty: none. */
 static void pick_segment(struct fake_disk *disk, uint32_t which, char name[32])
 {
     char names[SEGMENTS_MAX][32];
@@ -328,7 +334,7 @@ static void pick_segment(struct fake_disk *disk, uint32_t which, char name[32])
         snprintf(names[count], sizeof(names[count]), "%08" PRIu32 ".log", i);
         count += fake_disk_has_file(disk, names[count]);
     }
-    while (count > 0 && is_recycled(disk, names[count - 1])) {
+    while (count > 0 && (is_recycled(disk, names[count - 1]) || is_spare(disk, names[count - 1]))) {
         count--;
     }
     snprintf(name, 32, "%s", count > 0 ? names[which % count] : "");
