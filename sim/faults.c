@@ -247,6 +247,7 @@ static void fail_disk(struct faults *f, const struct item *item, int a)
                                .shows_lost_pages = item->d == 2};
     if (item->d == 1) {
         coverage_hit(MARK_SPACE_RAN_OUT);
+        truth.members[a].was_full = true;
     }
     fake_disk_fail_at(m->disk, fault);
     truth.members[a].may_fail = true;

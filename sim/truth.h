@@ -71,7 +71,7 @@ struct truth_member {
     struct raft *raft;   /* NULL = not running */
     bool may_fail;       /* a failure of its disk was arranged for this run */
     bool is_full;        /* its disk has no room for more */
-    bool was_full;       /* once */
+    bool was_full;       /* once; an answer of then may be heard later */
     const struct kv *kv; /* its store, while it runs */
     bool is_odd;         /* something else was put into that (rule P15b) */
     bool was_odd;        /* once */
