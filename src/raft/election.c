@@ -194,12 +194,14 @@ bool election_is_sticky(const struct raft *r)
 void election_on_prevote(struct raft *r, const struct raft_message *m)
 {
     struct raft_message reply = message_to(r, RAFT_MSG_PREVOTE_REPLY, m->from);
+    bool is_new = log_is_as_new(r, m->last);
     if (m->term > r->term && !election_is_sticky(r) && !lease_forbids(r, m->from) &&
-        !raft_is_recovering(r) && log_is_as_new(r, m->last)) {
+        !raft_is_recovering(r) && is_new) {
         reply.term = m->term;
         outbox_send_now(r, &reply);
         return;
     }
+    r->election.wanted |= !is_new && !election_is_sticky(r);
     reply.reject = true;
     outbox_send(r, &reply);
 }
@@ -315,6 +317,7 @@ bool election_on_contact(struct raft *r, node_id leader)
         become_follower(r, r->term, leader);
     }
     CHECK(r->role == RAFT_FOLLOWER);
+    r->election.wanted = false;
     r->election.contact_ms = r->now_ms;
     r->election.started_ms = r->now_ms;
     r->election.deadline_ms = r->now_ms + r->election.timeout_ms;

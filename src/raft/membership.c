@@ -138,11 +138,16 @@ bool membership_is_settled(const struct raft *r)
 }
 
 /* Rule E14: while the entry that takes its vote away is not committed, a voter still campaigns,
- * though it may not count itself: it may be the only one that holds what is committed. */
+ * though it may not count itself: it may be the only one that holds what is committed. So does a
+ * learner whose vote a candidate needs, by a configuration that is not known here, and cannot have:
+ * the newer log may be here alone. It hands over as soon as it is established (rule C5). */
 bool membership_may_lead(const struct raft *r)
 {
     if (r->barred || r->config.voter_count == 0) {
         return false;
+    }
+    if (r->election.wanted && config_has_learner(&r->config, r->options.self)) {
+        return true;
     }
     const struct config_log *log = &r->configs;
     const struct config_item *committed = config_log_at(log, r->commit);

@@ -42,6 +42,7 @@ struct election {
     uint64_t contact_ms;  /* the leader's last message; counts while `leader` is known (rule E6) */
     bool asked;           /* a candidate: the votes are asked for, the own one counts */
     bool by_transfer;     /* a candidate: the leader told it to (rule E9) */
+    bool wanted;          /* a candidate needs this vote, and the log here is newer (rule E14) */
     /* Rule E6b. `lost_leader` != 0 while quick rounds run. */
     node_id lost_leader;
     uint32_t lost_rounds;

@@ -577,6 +577,39 @@ static void rule_e14_one_that_is_to_become_a_learner_campaigns_until_that_is_com
     core_stop(&c);
 }
 
+static void
+rule_e14_a_learner_campaigns_when_a_candidate_needs_it_and_its_log_is_newer(void **state)
+{
+    (void)state;
+    struct core_setup setup = {
+        .self = 3,
+        .voters = 3,
+        .terms = {1, 2},
+        .commit = 2,
+        .last_config = {.voter_count = 2, .voters = {1, 2}, .learner_count = 1, .learners = {3}}};
+    struct one_core c;
+    core_start(&c, &setup);
+    struct raft_message m = core_message(&c, RAFT_MSG_PREVOTE, 1, 3);
+    m.last = (struct entry_id){.term = 2, .index = 2};
+    core_deliver(&c, &m); /* as new: granted, and nothing is in its way */
+    core_wait(&c, 2 * CORE_ELECTION_MS);
+    assert_int_equal(raft_role(c.raft), RAFT_FOLLOWER);
+    m.last = (struct entry_id){.term = 1, .index = 9};
+    core_deliver(&c, &m);
+    core_wait(&c, 2 * CORE_ELECTION_MS);
+    assert_int_equal(raft_role(c.raft), RAFT_PRECANDIDATE);
+    assert_int_equal(core_sent_count(&c, RAFT_MSG_PREVOTE), 2); /* those who vote */
+    core_stop(&c);
+    /* A leader that is heard takes the need away. */
+    core_start(&c, &setup);
+    core_deliver(&c, &m);
+    struct raft_message heartbeat = core_message(&c, RAFT_MSG_HEARTBEAT, 1, 3);
+    core_deliver(&c, &heartbeat);
+    core_wait(&c, 3 * CORE_ELECTION_MS);
+    assert_int_equal(raft_role(c.raft), RAFT_FOLLOWER);
+    core_stop(&c);
+}
+
 static void a_lone_voter_leads_at_once_and_needs_nobody(void **state)
 {
     (void)state;
@@ -634,6 +667,8 @@ int main(void)
         cmocka_unit_test(rule_e14_one_that_a_committed_configuration_leaves_out_is_quiet),
         cmocka_unit_test(
             rule_e14_one_that_is_to_become_a_learner_campaigns_until_that_is_committed),
+        cmocka_unit_test(
+            rule_e14_a_learner_campaigns_when_a_candidate_needs_it_and_its_log_is_newer),
         cmocka_unit_test(a_lone_voter_leads_at_once_and_needs_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
