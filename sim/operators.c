@@ -101,13 +101,23 @@ void operators_order(struct operators *o, const struct item *item, int a, int b)
 
 /* --- membership ------------------------------------------------------------------------------- */
 
-/* Also when nobody knows: who was not invited is told so, and tries again. */
-static void settle(struct change *c, bool may_be_done)
+/* Never used, or of one who was removed. */
+static bool is_free(const struct operators *o, int slot)
+{
+    const struct truth_member *t = &truth.members[slot];
+    bool waits = t->is_stranger && o->members->items[slot].joins;
+    return !members_is_born(o->members, slot) || configs_is_removed(t) || waits;
+}
+
+/* Also when nobody knows: who was not invited is told so, and tries again. But by then somebody may
+ * have come to that place another way, and is a member: that disk is not to be lost. */
+static void settle(struct change *c, bool is_done, bool may_be_done)
 {
     struct operators *o = c->operators;
     c->is_busy = false;
-    bool comes = c->change.kind == NODE_CHANGE_ADD || c->change.kind == NODE_CHANGE_REPLACE;
-    if (comes && may_be_done && !o->is_over) {
+    bool is_invited = (c->change.kind == NODE_CHANGE_REPLACE && is_done) ||
+                      (c->change.kind == NODE_CHANGE_ADD && may_be_done && is_free(o, c->subject));
+    if (is_invited && !o->is_over) {
         members_admit(o->members, c->subject);
     }
 }
@@ -124,7 +134,7 @@ static void on_changed(struct node_change *change)
     if (is_done && change->kind == NODE_CHANGE_REMOVE && c->subject == c->leader) {
         coverage_hit(MARK_LEADER_REMOVED);
     }
-    settle(c, is_done || change->status == STATUS_UNKNOWN);
+    settle(c, is_done, is_done || change->status == STATUS_UNKNOWN);
 }
 
 /* Not of one that was frozen until all was healed: who must live is decided by the configurations
@@ -134,12 +144,12 @@ static void ask(void *context)
     struct change *c = context;
     struct node *n = c->operators->members->items[c->leader].node;
     if (c->operators->is_over) {
-        settle(c, false);
+        settle(c, false, false);
         return;
     }
     c->is_asked = true;
     if (node_change_start(n, &c->change) != STATUS_OK) {
-        settle(c, false);
+        settle(c, false, false);
     }
 }
 
@@ -149,9 +159,7 @@ static int find_newcomer(const struct operators *o, int from)
     int count = (int)o->members->count;
     for (int i = 0; i < count; i++) {
         int slot = (from + i) % count;
-        const struct truth_member *t = &truth.members[slot];
-        bool waits = t->is_stranger && o->members->items[slot].joins;
-        if (!members_is_born(o->members, slot) || configs_is_removed(t) || waits) {
+        if (is_free(o, slot)) {
             return slot;
         }
     }
@@ -235,7 +243,7 @@ void operators_tend(struct operators *o)
         struct change *c = &o->changes[i];
         const struct sim_member *m = &o->members->items[c->leader];
         if (c->is_busy && (m->node == NULL || m->starts != c->leader_starts)) {
-            settle(c, c->is_asked);
+            settle(c, false, c->is_asked);
         }
     }
 }
