@@ -14,4 +14,5 @@ extern const struct verb verb_members;
 extern const struct verb verb_member;
 extern const struct verb verb_snapshot;
 extern const struct verb verb_step_down;
+extern const struct verb verb_verify;
 extern const struct verb verb_version;

@@ -33,3 +33,35 @@ def end_of_records(path):
     with open(path, "rb") as f:
         data = f.read().rstrip(b"\0")
     return -(-len(data) // BLOCK) * BLOCK
+
+
+RECORD_HEADER = 120
+
+
+def forge_values(directory, changes):
+    """Change bytes in the entries of a member's log, each for others of the same length, and make
+    every checksum right again, also that of each record over the one before: what a start then
+    reads is sound, and another history than the others have. `changes`: {bytes: bytes}."""
+    chain, done = {}, set()
+    for name in sorted(n for n in os.listdir(directory) if n.endswith(".log")):
+        path = os.path.join(directory, name)
+        with open(path, "rb") as f:
+            data = bytearray(f.read())
+        at = BLOCK
+        while data[at:at + 4] == b"WCRD":
+            old_crc, length = struct.unpack_from("<II", data, at + 4)
+            previous, = struct.unpack_from("<I", data, at + 20)
+            end = at + RECORD_HEADER + length
+            payload = bytes(data[at + RECORD_HEADER:end])
+            for old, new in changes.items():
+                assert len(old) == len(new)
+                done |= {old} if old in payload else set()
+                payload = payload.replace(old, new)
+            data[at + RECORD_HEADER:end] = payload
+            struct.pack_into("<I", data, at + 20, chain.get(previous, previous))
+            chain[old_crc] = crc32c(bytes(data[at + 8:end]))
+            struct.pack_into("<I", data, at + 4, chain[old_crc])
+            at += -(-(RECORD_HEADER + length) // BLOCK) * BLOCK
+        with open(path, "wb") as f:
+            f.write(data)
+    assert done == set(changes), f"not in the log: {set(changes) - done}"
