@@ -30,6 +30,8 @@
 #define LIMIT_HTTP_DRAIN_REQUEST_MS 2000
 #define LIMIT_CONN_UNSENT_BYTES     (1u * MIB) /* a streamed answer pauses; pipelining stops */
 #define LIMIT_CONNECTIONS           16384      /* beyond: accepted and closed with 503 */
+#define LIMIT_LIVE_STREAMS          12288      /* open pages and listeners of events: then 503 */
+#define LIMIT_LIVE_LATE_MS          30000      /* one that has not taken what it got: closed */
 
 #define LIMIT_PIPELINED_BODY_BYTES (1u * MIB)  /* of requests in progress: no more are read */
 #define LIMIT_CONNECTIONS_REFUSED  256         /* being told so at a time; beyond: reset */

@@ -10,6 +10,7 @@
  * folding, spaces before a colon, a missing or double Host in HTTP/1.1, bare LF. */
 #pragma once
 
+#include "base/blob.h"
 #include "base/buf.h"
 #include "base/slice.h"
 #include "base/status.h"
@@ -112,6 +113,12 @@ void http_answer(struct http_request *r, int http_status, const char *content_ty
 void http_answer_begin(struct http_request *r, int http_status, const char *content_type,
                        const char *headers);
 void http_answer_chunk(struct http_request *r, struct slice bytes);
+/* The same chunk for many readers: referred to until it is sent, not copied, when the answer is the
+ * first of its connection. */
+void http_answer_chunk_shared(struct http_request *r, struct blob *bytes);
+/* Bytes of this connection that the kernel has not taken, or that wait for answers before this one.
+ * A stream that goes on by the clock leaves out what a slow reader would only pile up. */
+size_t http_answer_unsent(const struct http_request *r);
 /* False: stop producing until on_writable. Also before a whole answer that may be long: others of
  * the same connection wait to be taken. */
 bool http_answer_wants_more(const struct http_request *r);

@@ -145,8 +145,8 @@ static void append_rest_of_head(struct exchange *e, struct buf *b, const char *h
     }
     if (!e->keep_alive) {
         buf_append_str(b, "Connection: close\r\n");
-    } else if (e->is_http_1_0) {
-        buf_append_str(b, "Connection: keep-alive\r\n");
+    } else if (e->is_http_1_0 || e->stage == ANSWER_STREAMS) {
+        buf_append_str(b, "Connection: keep-alive\r\n"); /* row E9 asks for it in streams */
     }
     buf_append_str(b, "\r\n");
 }
@@ -263,6 +263,52 @@ void http_answer_chunk(struct http_request *r, struct slice bytes)
     exchange_emit(e, buf_slice(b));
     exchange_emit(e, bytes);
     exchange_emit(e, slice_str("\r\n"));
+}
+
+static void release_blob(void *owner)
+{
+    blob_unref(owner);
+}
+
+static void emit_shared(struct exchange *e, struct blob *bytes)
+{
+    struct http_connection *c = e->connection;
+    if (c == NULL || c->is_closed || !exchange_is_first(e)) {
+        exchange_emit(e, blob_slice(bytes));
+        return;
+    }
+    c->conn->loop->ops->conn_write_owned(c->conn, blob_slice(bytes), release_blob, blob_ref(bytes));
+    c->written += bytes->size;
+}
+
+void http_answer_chunk_shared(struct http_request *r, struct blob *bytes)
+{
+    struct exchange *e = exchange_of_request(r);
+    CHECK(e->stage == ANSWER_STREAMS);
+    if (bytes->size == 0 || r->method == HTTP_HEAD) {
+        return;
+    }
+    if (!e->is_chunked) {
+        emit_shared(e, bytes);
+        return;
+    }
+    struct buf *b = &e->server->scratch;
+    buf_clear(b);
+    append_number(b, bytes->size, 16);
+    buf_append_str(b, "\r\n");
+    exchange_emit(e, buf_slice(b));
+    emit_shared(e, bytes);
+    exchange_emit(e, slice_str("\r\n"));
+}
+
+size_t http_answer_unsent(const struct http_request *r)
+{
+    const struct exchange *e = CONTAINER_OF(r, const struct exchange, request);
+    const struct http_connection *c = e->connection;
+    if (c == NULL || c->is_closed) {
+        return 0;
+    }
+    return exchange_is_first(e) ? c->conn->loop->ops->conn_unsent(c->conn) : c->kept_bytes;
 }
 
 bool http_answer_wants_more(const struct http_request *r)

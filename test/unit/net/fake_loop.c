@@ -43,6 +43,24 @@ static size_t conn_unsent(const struct conn *conn)
     return c->sent.size - c->taken;
 }
 
+static void conn_write_owned(struct conn *conn, struct slice bytes, void (*release)(void *owner),
+                             void *owner)
+{
+    struct fake_conn *c = conn_of(conn);
+    CHECK(c->owned_count < FAKE_OWNED_MAX);
+    buf_append_slice(&c->sent, bytes);
+    c->owned[c->owned_count].release = release;
+    c->owned[c->owned_count++].owner = owner;
+}
+
+static void release_owned(struct fake_conn *c)
+{
+    for (size_t i = 0; i < c->owned_count; i++) {
+        c->owned[i].release(c->owned[i].owner);
+    }
+    c->owned_count = 0;
+}
+
 static void conn_pause(struct conn *conn, bool paused)
 {
     conn_of(conn)->is_paused = paused;
@@ -62,6 +80,7 @@ static const struct loop_ops ops = {
     .timer_start = timer_start,
     .timer_stop = timer_stop,
     .conn_write = conn_write,
+    .conn_write_owned = conn_write_owned,
     .conn_unsent = conn_unsent,
     .conn_pause = conn_pause,
     .conn_close = conn_close,
@@ -98,6 +117,7 @@ static void go_gone(struct fake_conn *c)
 {
     c->is_closed = true;
     c->is_gone = true;
+    release_owned(c);
     c->base.events->on_close(&c->base, STATUS_CLOSED);
 }
 
@@ -115,6 +135,7 @@ static void deliver_drain(struct fake_conn *c)
 {
     if (!c->is_stuck) {
         c->taken = c->sent.size;
+        release_owned(c);
         if (c->owes_drain && !c->is_closed) {
             c->owes_drain = false;
             c->base.events->on_drain(&c->base);

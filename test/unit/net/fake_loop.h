@@ -7,6 +7,8 @@
 #include "net/loop.h"
 #include "net/timer_heap.h"
 
+#define FAKE_OWNED_MAX 8
+
 struct fake_loop {
     struct loop base; /* first */
     struct timer_heap timers;
@@ -26,6 +28,12 @@ struct fake_conn {
     bool was_flushed; /* ... with flush */
     bool is_gone;     /* on_close was called */
     bool owes_drain;
+    /* What conn_write_owned is to give back when all of `sent` is taken. */
+    struct {
+        void (*release)(void *owner);
+        void *owner;
+    } owned[FAKE_OWNED_MAX];
+    size_t owned_count;
 };
 
 void fake_loop_init(struct fake_loop *l);

@@ -682,9 +682,51 @@ static void destroying_the_server_tells_those_who_wait(void **state)
     assert_int_equal(w.gone_count, 1);
 }
 
+/* --- chunks for many -------------------------------------------------------------------------- */
+
+static void row_e9_a_shared_chunk_is_referred_to_until_it_is_taken(void **state)
+{
+    (void)state;
+    struct world w;
+    http_world_start(&w);
+    struct fake_conn *c = http_world_connect(&w);
+    feed(c, "GET /later HTTP/1.1\r\n" HOST "\r\nGET /later HTTP/1.1\r\n" HOST "\r\n");
+    struct blob *bytes = blob_copy(slice_str("for all"));
+    http_answer_begin(w.waiting[0], 200, NULL, NULL);
+    assert_true(contains(&c->sent, "\r\nConnection: keep-alive\r\n"));
+    http_answer_begin(w.waiting[1], 200, NULL, NULL);
+    fake_loop_turn(&w.loop);
+    assert_int_equal(http_answer_unsent(w.waiting[0]), 0);
+
+    c->is_stuck = true;
+    http_answer_chunk_shared(w.waiting[0], bytes);
+    assert_int_equal(bytes->refs, 2);
+    assert_int_equal(http_answer_unsent(w.waiting[0]), strlen("7\r\nfor all\r\n"));
+    uint64_t kept = http_answer_unsent(w.waiting[1]);
+    http_answer_chunk_shared(w.waiting[1], bytes); /* not its turn yet: a copy waits */
+    assert_int_equal(bytes->refs, 2);
+    assert_int_equal(http_answer_unsent(w.waiting[1]), kept + strlen("7\r\nfor all\r\n"));
+    c->is_stuck = false;
+    fake_loop_turn(&w.loop);
+    assert_int_equal(bytes->refs, 1);
+    http_answer_end(w.waiting[0]);
+    http_answer_end(w.waiting[1]);
+    expect_answers(c, "200:for all|200:for all");
+
+    c->is_stuck = true;
+    feed(c, "GET /later HTTP/1.1\r\n" HOST "\r\n");
+    http_answer_begin(w.waiting[2], 200, NULL, NULL);
+    http_answer_chunk_shared(w.waiting[2], bytes);
+    fake_conn_reset(c);
+    assert_int_equal(bytes->refs, 1);
+    blob_unref(bytes);
+    http_world_finish(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(row_e9_a_shared_chunk_is_referred_to_until_it_is_taken),
         cmocka_unit_test(an_answer_carries_the_common_and_its_own_headers_and_little_else),
         cmocka_unit_test(an_error_has_the_handlers_body_and_the_common_headers),
         cmocka_unit_test(head_counts_the_body_and_does_not_send_it),
