@@ -1,5 +1,6 @@
 #include "api/api.h"
 
+#include "api/feed.h"
 #include "api/rest.h"
 #include "api/session.h"
 #include "base/log.h"
@@ -53,6 +54,8 @@ static const struct route routes[] = {
     {HTTP_DELETE, "/members/", rest_member_remove, ROUTE_PREFIX | ROUTE_ADMIN, {NULL}},
     {HTTP_GET, "/snapshot", rest_snapshot, ROUTE_ADMIN, {NULL}},
     {HTTP_GET, "/metrics", rest_metrics, 0, {NULL}},
+    {HTTP_GET, "/live", rest_live, 0, {NULL}},
+    {HTTP_GET, "/events", rest_events, 0, {NULL}},
     {HTTP_GET, "/livez", probe_livez, 0, {NULL}},
     {HTTP_GET, "/readyz", probe_readyz, 0, {"verbose"}},
     {HTTP_GET, "/health", probe_health, 0, {NULL}},
@@ -286,6 +289,7 @@ struct api *api_create(const struct api_options *options)
     api->load_timer = (struct timer){.fire = sample_load, .context = api};
     api->load_at_ms = options->loop->ops->now_ms(options->loop);
     start_load_timer(api);
+    api->feed = feed_create(api);
     return api;
 }
 
@@ -307,6 +311,7 @@ void api_destroy(struct api *api)
         list_remove(&c->link);
         c->destroy(c);
     }
+    feed_destroy(api->feed);
     api->options.loop->ops->timer_stop(api->options.loop, &api->load_timer);
     buf_deinit(&api->out);
     mem_free(api->cors_origin);

@@ -21,6 +21,8 @@
 #define TYPE_TEXT "text/plain; charset=utf-8"
 #define TYPE_HTML "text/html; charset=utf-8"
 
+struct feed;
+
 struct api {
     struct api_options options;
     char *cors_origin; /* owned; NULL = no CORS headers */
@@ -33,6 +35,7 @@ struct api {
     uint64_t load_requests; /* count at load_at_ms */
     uint64_t load_at_ms;
     double requests_per_second;
+    struct feed *feed; /* of /live and /events */
 };
 
 /* The member's state now. Borrowed until the next call of this. */
@@ -102,6 +105,16 @@ void answer_bad_revision(struct api *api, struct http_request *r, enum status st
 /* The key of a path that begins with "/key/", decoded, appended to `key`. False: answered 400. */
 bool key_of_path(struct api *api, struct http_request *r, struct buf *key);
 
+/* --- members, for /cluster, /live and /events (rest_status.c) --------------------------------- */
+
+/* Whoever leads the highest term of those surveyed, or NULL. */
+const struct node_survey_item *survey_leader(const struct node_survey_item *items, uint32_t count);
+/* A member as an object. `leader`: of the same survey, for the lag; NULL = unknown. */
+void survey_print_member(struct json_writer *w, const struct node_survey_item *item,
+                         const struct node_survey_item *leader);
+/* The fields of `load`, without the object around them. */
+void print_load(struct json_writer *w, const struct api *api);
+
 /* --- handlers, by file ------------------------------------------------------------------------ */
 
 #define REST_HANDLER(name) void name(struct api *api, struct http_request *r, struct query *q)
@@ -123,6 +136,8 @@ REST_HANDLER(rest_member_remove);
 REST_HANDLER(rest_member_change);
 REST_HANDLER(rest_snapshot);
 REST_HANDLER(rest_metrics);
+REST_HANDLER(rest_live);
+REST_HANDLER(rest_events);
 REST_HANDLER(rest_root);
 REST_HANDLER(probe_livez);
 REST_HANDLER(probe_readyz);

@@ -48,18 +48,15 @@ static void field_keys(struct json_writer *w, const struct kv *kv)
     json_field_u64(w, "revision", stats.revision);
 }
 
-static void field_load(struct json_writer *w, const struct api *api)
+void print_load(struct json_writer *w, const struct api *api)
 {
     const struct api_options *o = &api->options;
-    json_write_name(w, "load");
-    json_open_object(w);
     json_field_u64(w, "connections",
                    api->server != NULL ? http_server_connections(api->server) : 0);
     json_write_name(w, "requestsPerSecond");
     json_write_decimal(w, api->requests_per_second);
     json_write_name(w, "loopUtilisation");
     json_write_decimal(w, o->loop_utilisation != NULL ? o->loop_utilisation(o->loop) : 0);
-    json_close_object(w);
 }
 
 static void field_peers(struct json_writer *w, const struct node_status *s)
@@ -118,7 +115,10 @@ void rest_status(struct api *api, struct http_request *r, struct query *q)
     field_keys(&w, node_kv(api->options.node));
     json_field_u64(&w, "commitIndex", s->commit_index);
     json_field_u64(&w, "appliedIndex", s->applied_index);
-    field_load(&w, api);
+    json_write_name(&w, "load");
+    json_open_object(&w);
+    print_load(&w, api);
+    json_close_object(&w);
     field_peers(&w, s);
     json_field_u64(&w, "uptimeMs", s->uptime_ms);
     json_field_text(&w, "version", CONCLAVE_VERSION);
@@ -159,11 +159,11 @@ static uint64_t port_of(const char *url)
 }
 
 /* Whoever leads the highest term; two may say that they lead until the older one hears of it. */
-static const struct node_survey_item *find_leader(const struct node_survey *s)
+const struct node_survey_item *survey_leader(const struct node_survey_item *items, uint32_t count)
 {
     const struct node_survey_item *leader = NULL;
-    for (uint32_t i = 0; i < s->count; i++) {
-        const struct node_survey_item *item = &s->items[i];
+    for (uint32_t i = 0; i < count; i++) {
+        const struct node_survey_item *item = &items[i];
         if (item->online && item->role != NULL && strcmp(item->role, "leader") == 0 &&
             (leader == NULL || item->term > leader->term)) {
             leader = item;
@@ -183,7 +183,7 @@ static uint64_t lag_of(const struct node_survey_item *item, const struct node_su
                                                        : 0;
 }
 
-static void print_member(struct json_writer *w, const struct node_survey_item *item,
+void survey_print_member(struct json_writer *w, const struct node_survey_item *item,
                          const struct node_survey_item *leader)
 {
     json_open_object(w);
@@ -214,13 +214,13 @@ static void on_surveyed(struct node_survey *s)
 {
     struct cluster_call *c = s->context;
     c->waits = false;
-    const struct node_survey_item *leader = find_leader(s);
+    const struct node_survey_item *leader = survey_leader(s->items, s->count);
     uint64_t term = 0;
     struct json_writer w = answer_begin(c->call.api);
     json_write_name(&w, "cluster");
     json_open_array(&w);
     for (uint32_t i = 0; i < s->count; i++) {
-        print_member(&w, &s->items[i], leader);
+        survey_print_member(&w, &s->items[i], leader);
         if (s->items[i].online && s->items[i].term > term) {
             term = s->items[i].term;
         }
@@ -228,7 +228,7 @@ static void on_surveyed(struct node_survey *s)
     json_close_array(&w);
     json_write_name(&w, "leader");
     if (leader != NULL) {
-        print_member(&w, leader, leader);
+        survey_print_member(&w, leader, leader);
     } else {
         json_write_null(&w);
     }

@@ -13,7 +13,8 @@ uint64_t fake_waited_ms;
 /* --- the loop: a clock ------------------------------------------------------------------------ */
 
 static uint64_t clock_ms;
-static struct timer *running;
+static struct timer *running[FAKE_TIMERS_MAX];
+static uint32_t chance;
 
 static uint64_t now_ms(struct loop *l)
 {
@@ -21,22 +22,49 @@ static uint64_t now_ms(struct loop *l)
     return clock_ms;
 }
 
-static void timer_start(struct loop *l, struct timer *t, uint64_t at_ms)
-{
-    (void)l;
-    t->at_ms = at_ms;
-    running = t;
-}
-
 static void timer_stop(struct loop *l, struct timer *t)
 {
     (void)l;
-    CHECK(running == t);
-    running = NULL;
+    for (size_t i = 0; i < FAKE_TIMERS_MAX; i++) {
+        running[i] = running[i] == t ? NULL : running[i];
+    }
 }
 
-static const struct loop_ops fake_ops = {
-    .now_ms = now_ms, .wall_ms = now_ms, .timer_start = timer_start, .timer_stop = timer_stop};
+static void timer_start(struct loop *l, struct timer *t, uint64_t at_ms)
+{
+    timer_stop(l, t);
+    t->at_ms = at_ms;
+    size_t i = 0;
+    while (running[i] != NULL) {
+        CHECK(++i < FAKE_TIMERS_MAX);
+    }
+    running[i] = t;
+}
+
+static struct timer *next_timer(void)
+{
+    struct timer *next = NULL;
+    for (size_t i = 0; i < FAKE_TIMERS_MAX; i++) {
+        if (running[i] != NULL && (next == NULL || running[i]->at_ms < next->at_ms)) {
+            next = running[i];
+        }
+    }
+    return next;
+}
+
+static void random_bytes(struct loop *l, void *bytes, size_t size)
+{
+    (void)l;
+    chance++;
+    CHECK(size <= sizeof(chance));
+    memcpy(bytes, &chance, size);
+}
+
+static const struct loop_ops fake_ops = {.now_ms = now_ms,
+                                         .wall_ms = now_ms,
+                                         .random = random_bytes,
+                                         .timer_start = timer_start,
+                                         .timer_stop = timer_stop};
 static struct loop fake_loop = {.ops = &fake_ops};
 
 /* --- the HTTP server -------------------------------------------------------------------------- */
@@ -113,6 +141,17 @@ void http_answer_chunk(struct http_request *r, struct slice bytes)
     a->chunks++;
 }
 
+void http_answer_chunk_shared(struct http_request *r, struct blob *bytes)
+{
+    http_answer_chunk(r, blob_slice(bytes));
+    asked_of(r)->shared = bytes->data;
+}
+
+size_t http_answer_unsent(const struct http_request *r)
+{
+    return asked_of(r)->unsent;
+}
+
 bool http_answer_wants_more(const struct http_request *r)
 {
     return asked_of(r)->chunks < fake_chunks_room;
@@ -169,6 +208,7 @@ int fake_setup(void **state)
     fake_chunks_room = UINT32_MAX;
     fake_waited_ms = 0;
     clock_ms = 1000000;
+    chance = 0;
     fake_restart(NULL, NODE_ACK_QUORUM);
     return 0;
 }
@@ -178,7 +218,7 @@ int fake_teardown(void **state)
     (void)state;
     api_destroy(fake_api);
     fake_api = NULL;
-    CHECK(running == NULL);
+    CHECK(next_timer() == NULL);
     fake_node_deinit();
     return 0;
 }
@@ -261,8 +301,20 @@ void fake_writable(struct asked *a)
 void fake_second(uint64_t requests)
 {
     fake_server.requests += requests;
-    clock_ms = running->at_ms;
-    running->fire(running);
+    fake_pass(1000);
+}
+
+void fake_pass(uint64_t ms)
+{
+    uint64_t end_ms = clock_ms + ms;
+    struct timer *t;
+    while ((t = next_timer()) != NULL && t->at_ms <= end_ms) {
+        clock_ms = t->at_ms;
+        timer_stop(&fake_loop, t);
+        t->fire(t);
+        fake_turn();
+    }
+    clock_ms = end_ms;
 }
 
 void common_headers_of(const struct asked *a, struct buf *out)

@@ -15,6 +15,7 @@
 
 #define FAKE_HEADERS_MAX 8
 #define FAKE_TIMEOUT_MS  2000
+#define FAKE_TIMERS_MAX  4
 
 /* One request and what came back. */
 struct asked {
@@ -28,6 +29,8 @@ struct asked {
     struct buf extra; /* headers of this answer */
     struct buf body;
     uint32_t chunks;
+    size_t unsent;      /* the test says what the connection has not taken */
+    const void *shared; /* where the bytes of the last shared chunk are */
 };
 
 extern struct api *fake_api;
@@ -50,7 +53,9 @@ void hang_up(struct asked *a);
 void forget(struct asked *a);
 /* The connection takes more. */
 void fake_writable(struct asked *a);
-/* A second passes on the loop. */
+/* Time passes on the loop: timers fire, and the node answers what waits. */
+void fake_pass(uint64_t ms);
+/* A second of it, in which so many requests came. */
 void fake_second(uint64_t requests);
 /* The headers that every answer to this request would carry. */
 void common_headers_of(const struct asked *a, struct buf *out);
