@@ -247,7 +247,8 @@ void leader_on_heartbeat_reply(struct raft *r, const struct raft_message *m)
     }
     if (!progress_retry_probe(p, m->sent_ms) && p->next >= raft_log_first(&r->log) &&
         progress_take_nudge(p, r->now_ms)) {
-        send_append(r, member_find(r, m->from), (struct raft_span){0}, 0, false);
+        /* Behind what it asks about: ahead of it, the answer would always be that it is lost. */
+        send_append(r, member_find(r, m->from), (struct raft_span){0}, 0, progress_is_bulk(p));
     }
 }
 

@@ -712,6 +712,11 @@ static void rule_r7_entries_do_not_overtake_those_on_the_slow_lane(void **state)
     assert_int_equal(core_sent(&c, RAFT_MSG_APPEND, 3)->last.index, 2);
     assert_true(core_sent(&c, RAFT_MSG_APPEND, 3)->bulk);
     assert_false(core_sent(&c, RAFT_MSG_APPEND, 2)->bulk);
+    /* Nor does the question whether they are lost. */
+    core_wait(&c, 2 * CORE_HEARTBEAT_MS);
+    core_echo(&c, 3);
+    assert_int_equal(core_sent(&c, RAFT_MSG_APPEND, 3)->entry_count, 0);
+    assert_true(core_sent(&c, RAFT_MSG_APPEND, 3)->bulk);
     core_acknowledge(&c, 3, 3);
     assert_int_equal(core_propose(&c, 8), STATUS_OK);
     assert_int_equal(core_sent(&c, RAFT_MSG_APPEND, 3)->last.index, 3);
