@@ -256,7 +256,8 @@ bool membership_turn(struct raft *r)
     if (leave_joint(r)) {
         return true;
     }
-    bool removed = membership_is_settled(r) && !config_has_voter(&r->config, r->options.self);
+    bool removed = leader_is_established(r) && membership_is_settled(r) &&
+                   !config_has_voter(&r->config, r->options.self);
     if ((removed || r->barred) && !r->transfer.final) { /* rules C5, P15b */
         transfer_away(r);
     }

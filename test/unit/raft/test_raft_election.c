@@ -610,6 +610,42 @@ rule_e14_a_learner_campaigns_when_a_candidate_needs_it_and_its_log_is_newer(void
     core_stop(&c);
 }
 
+/* Before anybody has answered, whom to hand over to would be a guess. */
+static void rule_e14_a_learner_that_leads_hands_over_once_it_is_established(void **state)
+{
+    (void)state;
+    struct core_setup setup = {
+        .self = 4,
+        .voters = 3,
+        .terms = {1, 2},
+        .commit = 2,
+        .last_config = {
+            .voter_count = 3, .voters = {1, 2, 3}, .learner_count = 1, .learners = {4}}};
+    struct one_core c;
+    core_start(&c, &setup);
+    struct raft_message m = core_message(&c, RAFT_MSG_PREVOTE, 2, 3);
+    m.last = (struct entry_id){.term = 1, .index = 9};
+    core_deliver(&c, &m);
+    core_wait(&c, 2 * CORE_ELECTION_MS);
+    for (node_id from = 2; from <= 3; from++) {
+        m = core_message(&c, RAFT_MSG_PREVOTE_REPLY, from, 3);
+        core_deliver(&c, &m);
+    }
+    core_settle(&c);
+    for (node_id from = 2; from <= 3; from++) {
+        m = core_message(&c, RAFT_MSG_VOTE_REPLY, from, 3);
+        core_deliver(&c, &m);
+    }
+    assert_int_equal(raft_role(c.raft), RAFT_LEADER);
+    assert_false(core_saw(&c, RAFT_EVENT_TRANSFER_STARTED));
+    core_settle(&c);
+    core_acknowledge(&c, 2, 3);
+    core_acknowledge(&c, 3, 3);
+    assert_true(core_saw(&c, RAFT_EVENT_TRANSFER_STARTED));
+    assert_null(core_sent(&c, RAFT_MSG_TIMEOUT_NOW, 1)); /* that one never answered */
+    core_stop(&c);
+}
+
 static void a_lone_voter_leads_at_once_and_needs_nobody(void **state)
 {
     (void)state;
@@ -669,6 +705,7 @@ int main(void)
             rule_e14_one_that_is_to_become_a_learner_campaigns_until_that_is_committed),
         cmocka_unit_test(
             rule_e14_a_learner_campaigns_when_a_candidate_needs_it_and_its_log_is_newer),
+        cmocka_unit_test(rule_e14_a_learner_that_leads_hands_over_once_it_is_established),
         cmocka_unit_test(a_lone_voter_leads_at_once_and_needs_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
