@@ -48,6 +48,25 @@ static void expect_digest(const struct kv *kv, struct kv_digest expected)
     kv_check(kv);
 }
 
+/* Two stores that equally many commands made are not the same one. */
+static void rule_p13_a_scan_does_not_go_on_in_another_store(void **state)
+{
+    (void)state;
+    struct kv *a = kv_create();
+    struct kv *b = kv_create();
+    fill(a, 'a', 3);
+    fill(b, 'b', 3);
+    struct kv_digest_scan scan = {0};
+    struct kv_digest digest = {{0}};
+    assert_false(kv_digest_step(a, &scan, 1, &digest));
+    kv_swap(a, b);
+    kv_destroy(b);
+    assert_true(kv_digest_step(a, &scan, 1, &digest));
+    assert_true(scan.stale);
+    kv_digest_scan_deinit(&scan);
+    kv_destroy(a);
+}
+
 static void rule_s3_stores_change_places_and_live_on(void **state)
 {
     (void)state;
@@ -124,6 +143,7 @@ static void rule_s3_a_walk_goes_on_in_the_new_content(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rule_p13_a_scan_does_not_go_on_in_another_store),
         cmocka_unit_test(rule_s3_stores_change_places_and_live_on),
         cmocka_unit_test(rule_s3_an_empty_store_changes_places_too),
         cmocka_unit_test(rule_s3_a_walk_goes_on_in_the_new_content),
