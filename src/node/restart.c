@@ -199,6 +199,7 @@ static enum status set_aside_damaged(const struct replay *r)
     enum status s = STATUS_OK;
     for (uint32_t i = 0; s == STATUS_OK && i < r->damaged_count; i++) {
         s = snapshot_set_aside(r->n->disk, r->damaged[i]);
+        s = s == STATUS_NO_SPACE ? STATUS_OK : s; /* it is passed over again, and needs no name */
         r->n->figures.damage_found++;
     }
     return s;

@@ -39,6 +39,7 @@ static void rest(struct node *n)
 {
     kv_digest_scan_deinit(&n->scrub.scan);
     n->figures.scrub_rounds++;
+    n->scrub.was_suspicious = false;
     begin_phase(n, SCRUB_RESTS, REST_MS);
 }
 
@@ -58,7 +59,7 @@ static void forget_detail(struct scrub *s)
 static bool is_put_off(struct node *n)
 {
     struct scrub *s = &n->scrub;
-    bool waits = n->write.in_flight && node_now(n) < s->due_ms + PUT_OFF_MS;
+    bool waits = !s->is_suspicion && n->write.in_flight && node_now(n) < s->due_ms + PUT_OFF_MS;
     if (waits) {
         n->loop->ops->timer_start(n->loop, &s->timer, node_now(n) + RETRY_MS);
     }
@@ -150,7 +151,7 @@ static void done_snapshot(struct work *w)
     } else if (s->status != STATUS_OK) {
         node_fail(n, 1, "cannot read a snapshot: %s", status_text(s->status));
     }
-    begin_phase(n, SCRUB_SNAPSHOTS, STEP_MS);
+    begin_phase(n, SCRUB_SNAPSHOTS, s->is_suspicion ? MEMORY_STEP_MS : STEP_MS);
     forget_detail(s);
 }
 
@@ -175,7 +176,9 @@ static void step_snapshots(struct node *n)
         return;
     }
     if (s->reader == NULL && !choose_snapshot(n)) {
-        begin_phase(n, SCRUB_MEMORY, MEMORY_STEP_MS);
+        /* A whole round comes before the next suspicion, or suspicions would be all there is. */
+        begin_phase(n, s->is_suspicion ? SCRUB_LOG : SCRUB_MEMORY, MEMORY_STEP_MS);
+        s->is_suspicion = false;
         return;
     }
     s->disk = n->disk;
@@ -185,7 +188,14 @@ static void step_snapshots(struct node *n)
 
 void node_scrub_suspect(struct node *n)
 {
-    if (n->scrub.phase != SCRUB_SNAPSHOTS && !n->scrub.in_flight) {
+    struct scrub *s = &n->scrub;
+    if (s->was_suspicious || s->in_flight) {
+        return;
+    }
+    s->was_suspicious = true;
+    s->is_suspicion = true;
+    if (s->phase != SCRUB_SNAPSHOTS) {
+        kv_digest_scan_deinit(&s->scan); /* of a round that begins anew */
         begin_snapshots(n, 0);
     }
 }

@@ -25,6 +25,8 @@ struct scrub {
     uint64_t due_ms; /* of the step that is put off while writes wait */
     struct kv_digest_scan scan;
     struct snapshot_id snapshot; /* that is read, or was read last in this round */
+    bool is_suspicion;           /* the snapshots are read at once and fast, out of turn */
+    bool was_suspicious;         /* that was so once in this round */
     /* The log thread's while in_flight. */
     bool in_flight;
     struct work work;
