@@ -75,7 +75,8 @@ static void note_config_of_snapshot(const struct node *n, struct snapshot_id id,
 
 /* By the newest configuration that a damaged log and its snapshots still have: before anything is
  * changed on the disk. */
-static bool would_be_alone(const struct node *n, const struct wal_options *options)
+static enum status look_whether_alone(const struct node *n, const struct wal_options *options,
+                                      bool *is_alone)
 {
     struct last_config last = {0};
     struct membership founding;
@@ -91,7 +92,8 @@ static bool would_be_alone(const struct node *n, const struct wal_options *optio
     if (s == STATUS_OK) {
         s = wal_look(options, note_config, &last);
     }
-    return s == STATUS_OK && is_lone_voter(n, &last.config);
+    *is_alone = is_lone_voter(n, &last.config);
+    return s;
 }
 
 static void explain_alone(const struct node *n, char **detail)
@@ -99,8 +101,9 @@ static void explain_alone(const struct node *n, char **detail)
     char *found = *detail;
     *detail = mem_printf("the log is damaged: %s. %s is the only member that votes, so nobody else "
                          "has what is lost: it does not start. Nothing was changed; restore a "
-                         "backup",
-                         found != NULL ? found : "unknown", n->name);
+                         "backup. (If members joined that this disk does not show any more, say "
+                         "there: conclave member replace %s)",
+                         found != NULL ? found : "unknown", n->name, n->name);
     mem_free(found);
 }
 
@@ -110,12 +113,17 @@ enum status node_open_log(struct node *n, const struct wal_options *options, cha
     if (s != STATUS_CORRUPT || n->identity.phase != FOUNDING_FOUNDED) {
         return s;
     }
-    if (would_be_alone(n, options)) {
+    bool is_alone = false;
+    enum status looked = look_whether_alone(n, options, &is_alone);
+    if (looked == STATUS_OK && is_alone) {
         explain_alone(n, detail);
         return STATUS_CORRUPT;
     }
     mem_free(*detail);
     *detail = NULL;
+    if (looked != STATUS_OK) {
+        return looked;
+    }
     struct wal_options salvage = *options;
     salvage.salvage = true;
     s = wal_open(&salvage, &n->wal, detail);

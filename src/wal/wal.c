@@ -315,6 +315,8 @@ enum status wal_look(const struct wal_options *options,
         status = hard_state_open(&w->hard, w->disk, w->log_id, &why);
         mem_free(why);
         why = NULL;
+        bool is_lost = status == STATUS_CORRUPT || status == STATUS_NOT_FOUND;
+        status = is_lost ? STATUS_OK : status; /* the entries may be there all the same */
     }
     if (status == STATUS_OK) {
         status = read_segments(w, &names, false, &ignored, &why);
