@@ -88,6 +88,11 @@ static void propose(struct node *n, struct uuid from, const struct join_ask *ask
         say(reply, JOIN_WAIT, "another change of the members is under way");
         return;
     }
+    if (node_is_taken_url(n, ask->name, ask->url)) {
+        say(reply, JOIN_REFUSED, "another member has the URL %s; give this one its own --advertise",
+            ask->url);
+        return;
+    }
     membership_edit_begin(&e, &n->membership, &n->config);
     enum status s = membership_join(&e, ask->name, ask->url, from, ask->priority);
     if (s != STATUS_OK) {

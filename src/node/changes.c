@@ -48,17 +48,17 @@ static void finish(struct node_change *c)
 
 /* Two members at one address: one of them would never be met, and what is meant for it is heard by
  * the other. As they are known now, not only as they were let in. */
-static bool is_taken_url(const struct node *n, const struct node_change *c)
+bool node_is_taken_url(const struct node *n, const char *name, const char *url)
 {
     struct url wanted;
-    if (url_parse(c->url, &wanted, NULL) != STATUS_OK) {
+    if (url_parse(url, &wanted, NULL) != STATUS_OK) {
         return false;
     }
     for (uint32_t i = 0; i < n->membership.count; i++) {
         const struct membership_place *p = &n->membership.places[i];
         const struct roster_member *known = roster_find(&n->members, p->incarnation);
         struct url theirs;
-        if (strcmp(p->name, c->name) != 0 &&
+        if (strcmp(p->name, name) != 0 &&
             url_parse(known != NULL ? known->url : p->url, &theirs, NULL) == STATUS_OK &&
             strcasecmp(theirs.host, wanted.host) == 0 && theirs.port == wanted.port) {
             return true;
@@ -72,7 +72,7 @@ static const char *explain_conflict(const struct node *n, const struct node_chan
     switch (c->kind) {
     case NODE_CHANGE_ADD:
     case NODE_CHANGE_REPLACE:
-        if (is_taken_url(n, c)) {
+        if (node_is_taken_url(n, c->name, c->url)) {
             return "another member has that URL";
         }
         return c->kind == NODE_CHANGE_ADD ? "a member of that name is there already"
@@ -204,7 +204,7 @@ static enum status propose(struct node *n, struct node_change *c)
     }
     membership_edit_begin(&e, &n->membership, &n->config);
     enum status s = edit(&e, c);
-    if (s == STATUS_OK && is_taken_url(n, c)) {
+    if (s == STATUS_OK && node_is_taken_url(n, c->name, c->url)) {
         s = STATUS_CONFLICT;
     }
     if (s == STATUS_OK) {

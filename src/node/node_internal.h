@@ -296,6 +296,8 @@ void node_members_rank(struct node *n);
 /* --- changes.c */
 /* OK: proposed; or what RAFT_INPUT_CHANGE said. */
 enum status MUST_CHECK node_propose_members(struct node *n, const struct membership_edit *e);
+/* Another member than that of this name is at the URL. */
+bool node_is_taken_url(const struct node *n, const char *name, const char *url);
 void node_changes_on_turn(struct node *n);
 /* Rule C4: make voters of the learners that have caught up. */
 void node_promote_on_turn(struct node *n);

@@ -4,7 +4,7 @@ import shutil
 import time
 
 from growing import change, join, members, newcomer, remove, verb, voters, wait_voter, wait_voters
-from harness import conclave, free_port_row, wait_for
+from harness import FAST, conclave, free_port_row, wait_for
 from load import Load
 
 
@@ -101,6 +101,15 @@ def test_a_removed_member_says_so_and_never_starts_again(cluster):
     gone.wipe()
     back = join(cluster, gone.name)
     assert back.read("x", "?consistency=linearizable").status == 404
+
+
+def test_a_newcomer_under_the_url_of_another_member_is_refused(cluster):
+    other = cluster.followers()[0]
+    twin = newcomer(cluster, "node-4", arguments=[*FAST, "--advertise", other.url])
+    twin.start(wait=False)
+    assert twin.wait_exit() != 0
+    assert "another member has the URL" in twin.log() and "--advertise" in twin.log()
+    assert sorted(members(cluster.wait_leader())) == ["node-1", "node-2", "node-3"]
 
 
 def test_a_lost_disk_is_replaced_under_load(cluster):
