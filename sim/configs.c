@@ -64,18 +64,20 @@ static bool all_hold(uint32_t members, bool learners)
     if (!truth.has_config || !config_holds(&truth.config, members, learners)) {
         return false;
     }
-    for (uint32_t i = 0; i < truth.member_count; i++) {
-        const struct truth_member *m = &truth.members[i];
-        for (uint64_t k = truth.committed_last + 1; k <= m->last; k++) {
+    /* Also what is in no log any more: it may be on its way to one. */
+    for (uint64_t k = truth.committed_last + 1; k < truth.entry_capacity; k++) {
+        for (const struct known_entry *e = truth.entries[k]; e != NULL; e = e->next) {
             struct raft_config config;
             struct slice annex;
-            const struct known_entry *e = m->log[k];
             if (e->type == RAFT_ENTRY_CONFIG &&
                 raft_config_decode(slice_of(e->payload, e->size), &config, &annex) == STATUS_OK &&
                 !config_holds(&config, members, learners)) {
                 return false;
             }
         }
+    }
+    for (uint32_t i = 0; i < truth.member_count; i++) {
+        const struct truth_member *m = &truth.members[i];
         if (m->raft != NULL && raft_active_config(m->raft)->voter_count > 0 &&
             !configs_is_removed(m) &&
             !config_holds(raft_active_config(m->raft), members, learners)) {
