@@ -1,12 +1,10 @@
 /* cmd/ls.c - list keys, a page at a time. */
-#include "base/mem.h"
 #include "client/json_text.h"
+#include "client/key_pages.h"
 #include "cmd/client_verb.h"
 #include "cmd/verbs.h"
 
-#include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
 enum { LS_VALUES = CLIENT_ROWS, LS_DELIMITER, LS_CONSISTENCY, LS_ROWS };
 
@@ -26,44 +24,12 @@ static const struct option rows[] = {
                         .fallback = "linearizable"},
 };
 
-#define PAGE_KEYS             "1000"
-#define PAGE_KEYS_WITH_VALUES "50"
-
 struct listing {
     const struct options *options;
-    struct client *client;
-    struct buf after;  /* where the next page begins; empty when there is none */
-    uint64_t revision; /* that all pages show; 0 before the first */
+    struct key_pages pages;
     bool is_begun;
     bool has_items;
 };
-
-static void make_target(const struct listing *l, struct buf *target)
-{
-    const struct options *o = l->options;
-    buf_append_str(target, "/keys");
-    client_verb_query(target, "limit",
-                      options_is_on(o, LS_VALUES) ? PAGE_KEYS_WITH_VALUES : PAGE_KEYS);
-    if (o->argument_count > 0 && o->arguments[0][0] != '\0') {
-        client_verb_query(target, "prefix", o->arguments[0]);
-    }
-    if (options_is_on(o, LS_VALUES)) {
-        client_verb_query(target, "values", "true");
-    }
-    if (options_is_given(o, LS_DELIMITER)) {
-        client_verb_query(target, "delimiter", options_text(o, LS_DELIMITER));
-    }
-    if (options_is_given(o, LS_CONSISTENCY)) {
-        client_verb_query(target, "consistency", options_text(o, LS_CONSISTENCY));
-    }
-    if (l->after.size > 0) {
-        buf_append_str(target, "&after=");
-        client_append_encoded(target, buf_slice(&l->after), true);
-    }
-    if (l->revision > 0) {
-        buf_printf(target, "&revision=%" PRIu64, l->revision);
-    }
-}
 
 /* One key of a page: {key, revision, value?}, or for a folder {prefix}. */
 static void print_item(const struct options *o, struct slice item)
@@ -111,42 +77,44 @@ static void print_page(struct listing *l, struct slice keys)
 
 static int list_page(struct listing *l)
 {
-    struct buf target = {0};
-    make_target(l, &target);
-    buf_clear(&l->after);
-    const struct client_request request = {.method = "GET", .target = client_verb_target(&target)};
+    struct client_request request;
     struct client_answer a = {0};
-    int code = client_verb_call(l->options, l->client, &request, &a);
-    struct slice page = client_answer_text(&a);
-    struct slice keys;
-    struct slice more;
-    if (code == EXIT_DONE && (a.json == NULL || !json_text_member(page, "keys", &keys))) {
+    struct slice items;
+    enum status status = key_pages_fetch(&l->pages, &request, &a, &items);
+    int code = EXIT_DONE;
+    if (status == STATUS_CORRUPT) {
         verb_complain(l->options, "%s answered something that is no list of keys", a.url);
         code = EXIT_VERDICT;
-    } else if (code == EXIT_DONE) {
-        print_page(l, keys);
-        if (json_text_member(page, "more", &more) && slice_equal(more, slice_str("true"))) {
-            client_verb_append_member(&l->after, page, "next");
-            l->revision = l->revision > 0 ? l->revision : a.revision;
-        }
+    } else {
+        code = client_verb_judge(l->options, status, &request, &a);
+    }
+    if (code == EXIT_DONE) {
+        print_page(l, items);
     }
     client_answer_deinit(&a);
-    buf_deinit(&target);
     return code;
 }
 
 static int run_ls(struct options *o)
 {
-    struct listing l = {.options = o, .client = client_verb_open(o)};
-    int code;
-    do {
+    const struct key_pages_options pages = {
+        .prefix = o->argument_count > 0 ? o->arguments[0] : "",
+        .values = options_is_on(o, LS_VALUES),
+        .delimiter = options_text(o, LS_DELIMITER),
+        .consistency = options_is_given(o, LS_CONSISTENCY) ? options_text(o, LS_CONSISTENCY) : NULL,
+    };
+    struct client *c = client_verb_open(o);
+    struct listing l = {.options = o};
+    key_pages_init(&l.pages, c, &pages);
+    int code = EXIT_DONE;
+    while (code == EXIT_DONE && key_pages_has_more(&l.pages)) {
         code = list_page(&l);
-    } while (code == EXIT_DONE && l.after.size > 0);
+    }
     if (code == EXIT_DONE && client_verb_format(o) == OUTPUT_JSON) {
         puts("]}");
     }
-    buf_deinit(&l.after);
-    client_destroy(l.client);
+    key_pages_deinit(&l.pages);
+    client_destroy(c);
     return code;
 }
 
