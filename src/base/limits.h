@@ -119,6 +119,10 @@
 #define LIMIT_CONFIG_ENTRIES      512
 /* A longer line of a member's log is shown in pieces. */
 #define LIMIT_LOG_LINE_BYTES      (64u * KIB)
+/* A line of `conclave shell`: it is left out, and the shell goes on. */
+#define LIMIT_SHELL_LINE_BYTES    (LIMIT_VALUE_BYTES_MAX + 16u * KIB)
+/* Lines that it remembers: the oldest goes. */
+#define LIMIT_SHELL_HISTORY       1000
 /* What a verb reads of one answer. Beyond: the answer counts as none. */
 #define LIMIT_CLIENT_ANSWER_BYTES (256ull * MIB)
 

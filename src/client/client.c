@@ -336,21 +336,27 @@ static enum status classify(const struct client_answer *a, bool is_write)
     }
 }
 
-/* The store's revision, which every answer of a member carries. */
-static uint64_t revision_of(const struct http_reply *reply)
+/* Copy a header's value; empty when it is missing or does not fit. */
+static void copy_header(const struct http_reply *reply, const char *name, char *text, size_t size)
 {
-    static const char name[] = "Conclave-Revision";
+    text[0] = '\0';
     for (uint32_t i = 0; i < reply->header_count; i++) {
         const struct http_header *h = &reply->headers[i];
-        char digits[24];
-        if (h->name.size == sizeof(name) - 1 && h->value.size < sizeof(digits) &&
-            strncasecmp((const char *)h->name.data, name, sizeof(name) - 1) == 0) {
-            snprintf(digits, sizeof(digits), "%.*s", (int)h->value.size,
-                     (const char *)h->value.data);
-            return strtoull(digits, NULL, 10);
+        if (h->name.size == strlen(name) && h->value.size < size &&
+            strncasecmp((const char *)h->name.data, name, h->name.size) == 0) {
+            snprintf(text, size, "%.*s", (int)h->value.size, (const char *)h->value.data);
+            return;
         }
     }
-    return 0;
+}
+
+/* What every answer of a member carries. */
+static void read_headers(struct client_answer *a, const struct http_reply *reply)
+{
+    char digits[24];
+    copy_header(reply, "Conclave-Revision", digits, sizeof(digits));
+    a->revision = strtoull(digits, NULL, 10);
+    copy_header(reply, "Conclave-Node", a->node, sizeof(a->node));
 }
 
 static void read_answer(struct client_answer *a)
@@ -393,7 +399,7 @@ static enum status exchange(const struct url *server, const struct client_reques
     enum status status = http_client_call(connection, &call, &reply);
     if (status == STATUS_OK) {
         a->http_status = reply.http_status;
-        a->revision = revision_of(&reply);
+        read_headers(a, &reply);
         buf_append_slice(&a->body, reply.body);
     } else if (status != STATUS_UNREACHABLE && status != STATUS_TIMEOUT && status != STATUS_IO) {
         status = STATUS_CLOSED; /* sent, and no answer that can be understood */

@@ -46,8 +46,9 @@ struct client_request {
 
 /* What came back last; zero-initialised is empty and valid, freed by client_answer_deinit. */
 struct client_answer {
-    int http_status;   /* 0: nobody answered */
-    uint64_t revision; /* of the store, when it answered; 0 = not told */
+    int http_status;                 /* 0: nobody answered */
+    uint64_t revision;               /* of the store, when it answered; 0 = not told */
+    char node[LIMIT_NAME_BYTES + 1]; /* the member that answered; empty = not told */
     struct buf body;
     char url[LIMIT_URL_BYTES]; /* who was asked last */
     char error[256];           /* the answer's "error", or what the connection met; may be empty */

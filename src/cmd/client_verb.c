@@ -6,21 +6,34 @@
 #include <stdio.h>
 #include <string.h>
 
-struct client *client_verb_open(const struct options *o)
+const char *const *client_verb_endpoints(const struct options *o, uint32_t *count)
 {
     static const char *const defaults[] = {"http://127.0.0.1:4000", "http://127.0.0.1:4001",
                                            "http://127.0.0.1:4002", "http://127.0.0.1:4003"};
     const struct option_value *given = &o->values[CLIENT_ENDPOINTS];
-    struct client_options options = {
-        .endpoints = defaults,
-        .endpoint_count = sizeof(defaults) / sizeof(defaults[0]),
-        .timeout_ms = (uint32_t)options_number(o, CLIENT_TIMEOUT),
-    };
     if (given->item_count > 0) {
-        options.endpoints = (const char *const *)given->items;
-        options.endpoint_count = given->item_count;
+        *count = given->item_count;
+        return (const char *const *)given->items;
     }
+    *count = sizeof(defaults) / sizeof(defaults[0]);
+    return defaults;
+}
+
+struct client *client_verb_open(const struct options *o)
+{
+    struct client_options options = {.timeout_ms = (uint32_t)options_number(o, CLIENT_TIMEOUT)};
+    options.endpoints = client_verb_endpoints(o, &options.endpoint_count);
     return client_create(&options);
+}
+
+int client_verb_unreachable(const struct options *o)
+{
+    verb_complain(o,
+                  "cannot connect to %s. Is a cluster running? `conclave cluster start` "
+                  "makes one here; --endpoints names another.",
+                  options_is_given(o, CLIENT_ENDPOINTS) ? options_text(o, CLIENT_ENDPOINTS)
+                                                        : "127.0.0.1:4000 to :4003");
+    return status_exit_code(STATUS_UNREACHABLE);
 }
 
 enum output_format client_verb_format(const struct options *o)
@@ -40,31 +53,33 @@ int client_verb_judge(const struct options *o, enum status status, const struct 
     if (status == STATUS_OK) {
         return EXIT_DONE;
     }
-    char *why = client_explain(status, r, a);
     if (status == STATUS_UNREACHABLE) {
-        verb_complain(o,
-                      "cannot connect to %s. Is a cluster running? `conclave cluster start` "
-                      "makes one here; --endpoints names another.",
-                      options_is_given(o, CLIENT_ENDPOINTS) ? options_text(o, CLIENT_ENDPOINTS)
-                                                            : "127.0.0.1:4000 to :4003");
-    } else {
-        verb_complain(o, "%s", why);
+        return client_verb_unreachable(o);
     }
+    char *why = client_explain(status, r, a);
+    verb_complain(o, "%s", why);
     mem_free(why);
     return status_exit_code(status);
 }
 
-int client_verb_key_target(const struct options *o, const char *key, struct buf *target)
+bool client_verb_append_key(struct slice key, struct buf *target)
 {
-    struct slice bytes = slice_str(key);
     struct buf quoted = {0};
-    enum status status = json_text_quote(bytes, &quoted);
+    enum status status = json_text_quote(key, &quoted);
     buf_deinit(&quoted);
-    if (bytes.size == 0 || bytes.size > LIMIT_KEY_BYTES || status != STATUS_OK) {
-        return verb_refuse(o, "a key is 1 to %d bytes of UTF-8", LIMIT_KEY_BYTES);
+    if (key.size == 0 || key.size > LIMIT_KEY_BYTES || status != STATUS_OK) {
+        return false;
     }
     buf_append_str(target, "/key/");
-    client_append_encoded(target, bytes, true);
+    client_append_encoded(target, key, true);
+    return true;
+}
+
+int client_verb_key_target(const struct options *o, const char *key, struct buf *target)
+{
+    if (!client_verb_append_key(slice_str(key), target)) {
+        return verb_refuse(o, "a key is 1 to %d bytes of UTF-8", LIMIT_KEY_BYTES);
+    }
     return EXIT_DONE;
 }
 

@@ -6,11 +6,12 @@
 #include "cmd/output.h"
 #include "cmd/verb.h"
 
-/* The first rows of every client verb's table of flags; a verb's own rows start at CLIENT_ROWS. */
+/* The first rows of every client verb's table of flags; a verb's own rows start at CLIENT_ROWS, or
+ * at CLIENT_OUTPUT where it has no --output. */
 enum { CLIENT_ENDPOINTS, CLIENT_TIMEOUT, CLIENT_OUTPUT, CLIENT_ROWS };
 
-/* With another `fallback` for --timeout and other words for what it means. */
-#define CLIENT_OPTION_ROWS_WITH(timeout_meaning, timeout_fallback)                                 \
+/* Without --output. */
+#define CLIENT_CALL_ROWS(timeout_meaning, timeout_fallback)                                        \
     [CLIENT_ENDPOINTS] = {.name = "endpoints",                                                     \
                           .type = OPTION_URLS,                                                     \
                           .unit = "URL,URL",                                                       \
@@ -23,18 +24,25 @@ enum { CLIENT_ENDPOINTS, CLIENT_TIMEOUT, CLIENT_OUTPUT, CLIENT_ROWS };
                         .meaning = timeout_meaning,                                                \
                         .fallback = timeout_fallback,                                              \
                         .min = 1,                                                                  \
-                        .max = 3600000},                                                           \
-    [CLIENT_OUTPUT] = {.name = "output",                                                           \
-                       .letter = 'o',                                                              \
-                       .type = OPTION_CHOICE,                                                      \
-                       .unit = "FORM",                                                             \
-                       .meaning = "how to print: table, json or raw",                              \
-                       .choices = OUTPUT_CHOICES,                                                  \
-                       .fallback = "table"}
+                        .max = 3600000}
+/* With another `fallback` for --timeout and other words for what it means. */
+#define CLIENT_OPTION_ROWS_WITH(timeout_meaning, timeout_fallback)                                 \
+    CLIENT_CALL_ROWS(timeout_meaning, timeout_fallback),                                           \
+        [CLIENT_OUTPUT] = {.name = "output",                                                       \
+                           .letter = 'o',                                                          \
+                           .type = OPTION_CHOICE,                                                  \
+                           .unit = "FORM",                                                         \
+                           .meaning = "how to print: table, json or raw",                          \
+                           .choices = OUTPUT_CHOICES,                                              \
+                           .fallback = "table"}
 #define CLIENT_OPTION_ROWS CLIENT_OPTION_ROWS_WITH("give up after this time", "5s")
 
+/* Whom to ask, as the flags say: an array of *count, borrowed. */
+const char *const *client_verb_endpoints(const struct options *o, uint32_t *count);
 /* A client for the verb's flags; freed by client_destroy. */
 struct client *client_verb_open(const struct options *o);
+/* Tell on stderr that nobody could be reached; the exit code. */
+int client_verb_unreachable(const struct options *o);
 enum output_format client_verb_format(const struct options *o);
 
 /* client_call, and for anything but OK the reason on stderr. The exit code; a missing key is told
@@ -48,6 +56,8 @@ int client_verb_judge(const struct options *o, enum status status, const struct 
 /* Check a key (1-4096 bytes of UTF-8) and append "/key/<encoded>"; EXIT_USAGE with a message if it
  * is none. */
 int client_verb_key_target(const struct options *o, const char *key, struct buf *target);
+/* The same without a message: false if it is none. */
+bool client_verb_append_key(struct slice key, struct buf *target);
 /* Append the header lines of --if-match (a revision or "*") and --if-none-match ("*"), either of
  * which may be NULL; EXIT_USAGE with a message if one is not of that form. */
 int client_verb_conditions(const struct options *o, const char *if_match, const char *if_none_match,

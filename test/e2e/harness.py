@@ -8,6 +8,7 @@ import collections
 import contextlib
 import ctypes
 import http.client
+import http.server
 import json
 import os
 import re
@@ -148,6 +149,29 @@ def raw_status(port, data, timeout=5.0):
     """The status of the first answer to raw bytes; None when there is none."""
     m = re.match(rb"HTTP/1\.[01] (\d{3}) ", raw(port, data, timeout))
     return int(m.group(1)) if m else None
+
+
+@contextlib.contextmanager
+def answering(text):
+    """A server that answers 200 and this text to everything: its URL."""
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        do_PUT = do_DELETE = do_GET
+
+        def log_message(self, *_):
+            pass
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 # --- members ------------------------------------------------------------------------------------
@@ -380,6 +404,17 @@ class Cluster:
             leader = self.leader_now(among)
             return leader if leader is not not_ else None
         return wait_for(agreed, "the members agree on a leader", timeout)
+
+    def while_led(self, action):
+        """action() while one member led one term all the time: (leader, term, result). On a busy
+        machine the leader may change under it; then again."""
+        for _ in range(20):
+            leader = self.wait_leader()
+            term = leader.status()["term"]
+            result = action()
+            if self.leader_now() is leader and leader.status()["term"] == term:
+                return leader, term, result
+        raise AssertionError("the leader changes all the time")
 
     def followers(self, leader=None):
         leader = leader or self.wait_leader()
