@@ -123,6 +123,11 @@
 #define LIMIT_SHELL_LINE_BYTES    (LIMIT_VALUE_BYTES_MAX + 16u * KIB)
 /* Lines that it remembers: the oldest goes. */
 #define LIMIT_SHELL_HISTORY       1000
+/* What `conclave monitor` saw: the oldest goes. */
+#define LIMIT_MONITOR_EVENTS      64
+#define LIMIT_MONITOR_RATES       256
+/* Texts of one frame. Beyond: not shown. */
+#define LIMIT_MONITOR_PIECES      1024
 /* What a verb reads of one answer. Beyond: the answer counts as none. */
 #define LIMIT_CLIENT_ANSWER_BYTES (256ull * MIB)
 

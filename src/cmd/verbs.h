@@ -11,6 +11,7 @@ extern const struct verb verb_del;
 extern const struct verb verb_ls;
 extern const struct verb verb_status;
 extern const struct verb verb_shell;
+extern const struct verb verb_monitor;
 extern const struct verb verb_members;
 extern const struct verb verb_member;
 extern const struct verb verb_snapshot;
