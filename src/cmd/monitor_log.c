@@ -132,15 +132,14 @@ void monitor_log_note(struct monitor_log *l, const struct cluster_view *view, ui
 
 bool monitor_terms(const struct cluster_view *view, uint64_t *low, uint64_t *high)
 {
-    bool has_any = false;
+    *low = UINT64_MAX;
+    *high = 0;
     for (uint32_t i = 0; i < view->count; i++) {
         const struct member_view *m = &view->members[i];
-        if (!m->is_online || m->term == MEMBER_VIEW_UNKNOWN) {
-            continue;
+        if (m->is_online && m->term != MEMBER_VIEW_UNKNOWN) {
+            *low = m->term < *low ? m->term : *low;
+            *high = m->term > *high ? m->term : *high;
         }
-        *low = !has_any || m->term < *low ? m->term : *low;
-        *high = !has_any || m->term > *high ? m->term : *high;
-        has_any = true;
     }
-    return has_any;
+    return *low <= *high;
 }
