@@ -172,6 +172,21 @@ static void make_void(struct wal *w)
     w->is_void = true;
 }
 
+/* In the log, before anything is acknowledged by what the snapshot has: should that be damaged one
+ * day, what is left of the log would look whole without it (rule P4). And damage that was dealt
+ * with is not to be found again by the next start. */
+static enum status say_void(struct wal *w)
+{
+    enum status status = STATUS_OK;
+    if (!wal_has_room(w, WAL_BLOCK_BYTES)) {
+        status = wal_make_next(w, WAL_BLOCK_BYTES);
+    }
+    if (status == STATUS_NO_SPACE && w->damage[0] == '\0') {
+        return STATUS_OK; /* with the next record, then (rule P12) */
+    }
+    return status == STATUS_OK ? wal_write_void(w) : status;
+}
+
 /* Rule S4: log and snapshot are one state, whichever of them a crash left behind the other. */
 static enum status join_snapshot(struct wal *w, bool salvage, char **detail)
 {
@@ -204,14 +219,7 @@ static enum status join_snapshot(struct wal *w, bool salvage, char **detail)
                (s->index > 0 && wal_index_term(&w->index, s->index) != s->term)) {
         make_void(w);
     }
-    if (status == STATUS_OK && w->damage[0] != '\0' && w->is_void) {
-        /* The next start is not to find the same damage again. */
-        if (!wal_has_room(w, WAL_BLOCK_BYTES)) {
-            status = wal_make_next(w, WAL_BLOCK_BYTES);
-        }
-        status = status == STATUS_OK ? wal_write_void(w) : status;
-    }
-    return status;
+    return status == STATUS_OK && w->is_void ? say_void(w) : status;
 }
 
 /* The first segment of a new log. */

@@ -3,6 +3,7 @@
 #include "fake_disk.h"
 #include "snapshot_kit.h"
 #include "wal/wal_format.h"
+#include "wal/wal_internal.h"
 #include "wal_model.h"
 
 #include <setjmp.h>
@@ -130,6 +131,36 @@ static void rule_s4_a_snapshot_newer_than_the_log_makes_it_void(void **state)
     assert_int_equal(state_of(x).first, 10);
     assert_int_equal(state_of(x).last, 10);
     assert_int_equal(state_of(x).runs[0].first, 10);
+}
+
+/* What was acknowledged by a snapshot, after a start, is missed when that is damaged later. */
+static void rule_p4_a_log_that_a_snapshot_made_void_does_not_come_back_without_it(void **state)
+{
+    struct fixture *x = *state;
+    expect_ok(x, APPEND(.term = 3, .vote = 1, .count = 4, .size = 10));
+    close_log(x);
+    assert_int_equal(write_snapshot(x, 9, 2), STATUS_OK);
+    reopen(x);
+    assert_int_equal(state_of(x).last, 9);
+    close_log(x);
+    fake_disk_power_loss(x->disk, (struct fake_loss){.kind = FAKE_LOSS_NONE});
+    fake_disk_flip(x->disk, "snapshot-9.snap", 130, 4);
+    expect_corrupt(x, "the log begins with entry 10");
+}
+
+static void rule_p12_a_full_disk_does_not_keep_a_void_log_from_being_opened(void **state)
+{
+    struct fixture *x = *state;
+    expect_ok(x, APPEND(.term = 3, .vote = 1, .count = 4, .size = 10));
+    while (wal_has_room(x->wal, WAL_BLOCK_BYTES)) {
+        expect_ok(x, APPEND(.count = 1, .size = 10));
+    }
+    close_log(x);
+    assert_int_equal(write_snapshot(x, 999, 3), STATUS_OK);
+    fake_disk_set_capacity(x->disk, fake_disk_used_bytes(x->disk));
+    reopen(x);
+    assert_int_equal(state_of(x).last, 999);
+    assert_true(x->wal->is_void);
 }
 
 static void rule_s3_a_snapshot_in_the_log_with_the_same_term_keeps_the_suffix(void **state)
@@ -546,6 +577,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(rule_s4_a_snapshot_newer_than_the_log_makes_it_void),
+        TEST(rule_p4_a_log_that_a_snapshot_made_void_does_not_come_back_without_it),
+        TEST(rule_p12_a_full_disk_does_not_keep_a_void_log_from_being_opened),
         TEST(rule_s3_a_snapshot_in_the_log_with_the_same_term_keeps_the_suffix),
         TEST(rule_s3_a_log_that_is_kept_may_reach_the_snapshot_with_the_same_batch),
         TEST(rule_s3_a_snapshot_in_the_log_with_another_term_discards_all_of_it),
