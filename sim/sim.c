@@ -185,7 +185,7 @@ static int shrink_one(const char *what, const char *out_path)
     printf("%s: %s\n", v.id, v.text);
     FILE *out = out_path != NULL ? fopen(out_path, "w") : stdout;
     if (out != NULL) {
-        fprintf(out, "# %s: %s\n", v.id, v.text);
+        fprintf(out, "# %s: %.100s\n", v.id, v.text);
         schedule_save(&s, out);
     }
     if (out != NULL && out != stdout) {

@@ -107,7 +107,11 @@ bool node_remember_hello(struct node *n, const struct peer_hello *hello)
                  hello->name, hello->boots, hello->term, a->boots, a->term);
         return false;
     }
-    a->boot = hello->boot;
+    /* One that could not count itself may be of a former life, long on its way: who is counted
+     * after it is not to be measured by it. */
+    if (hello->boots != 0 || uuid_is_zero(a->boot)) {
+        a->boot = hello->boot;
+    }
     a->boots = hello->boots > a->boots ? hello->boots : a->boots;
     if (a->priority != hello->priority) {
         a->priority = hello->priority;
