@@ -41,6 +41,7 @@ enum {
     ROW_VALUE_MAX,
     ROW_SNAPSHOT_BYTES,
     ROW_CORS,
+    ROW_JSON_CASE,
     ROW_LOG_LEVEL,
     ROW_LOG_FORMAT,
     ROW_INSECURE,
@@ -178,6 +179,13 @@ const struct option server_option_rows[SERVER_OPTION_COUNT] = {
                   .type = OPTION_TEXT,
                   .unit = "ORIGIN",
                   .meaning = "which web pages may call: an origin, * or none"},
+    [ROW_JSON_CASE] = {.name = "json-case",
+                       .type = OPTION_CHOICE,
+                       .unit = "CASE",
+                       .meaning = "names in answers of /status and /key: camel (leaderId) or snake "
+                                  "(leader_id)",
+                       .choices = "camel|snake",
+                       .fallback = "camel"},
     [ROW_LOG_LEVEL] = {.name = "log-level",
                        .type = OPTION_CHOICE,
                        .unit = "LEVEL",
@@ -437,6 +445,7 @@ static void fill_rest(struct options *o, struct server_settings *s)
     s->node.priority = (uint32_t)options_number(o, ROW_PRIORITY);
     s->node.lease_reads = options_number(o, ROW_READ_MODE) == 1;
     s->cors_origin = options_text(o, ROW_CORS);
+    s->json_snake = options_number(o, ROW_JSON_CASE) == 1;
     s->log = (struct log_options){.name = s->node.name,
                                   .level = (enum log_level)options_number(o, ROW_LOG_LEVEL),
                                   .json = options_number(o, ROW_LOG_FORMAT) == 1};

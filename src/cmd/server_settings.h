@@ -22,6 +22,7 @@ struct server_settings {
     struct log_options log;
     bool is_insecure; /* serves others without a secret because --insecure said so */
 
+    bool json_snake;
     /* What the above points to. */
     char *data_dir_owned;
     struct url listen;
@@ -31,7 +32,7 @@ struct server_settings {
 };
 
 /* The table of flags of `conclave server`, for its row among the verbs. */
-enum { SERVER_OPTION_COUNT = 25 };
+enum { SERVER_OPTION_COUNT = 26 };
 extern const struct option server_option_rows[SERVER_OPTION_COUNT];
 
 /* Complete `o`, whose arguments are read already, from environment, file and defaults, and check it
