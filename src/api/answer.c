@@ -47,13 +47,20 @@ void answer_bytes(struct http_request *r, int http_status, const char *content_t
     http_answer(r, http_status, content_type, headers, body);
 }
 
-struct json_writer answer_begin(struct api *api)
+/* Rows A4 to A10. What administers, and what no seed had, is the same whatever the setting. */
+static bool has_twins(const struct http_request *r)
+{
+    return slice_has_prefix(r->path, slice_str("/key/")) ||
+           slice_equal(r->path, slice_str("/status"));
+}
+
+struct json_writer answer_begin(struct api *api, const struct http_request *r)
 {
     if (api->out.capacity > OUT_KEPT_BYTES) {
         buf_deinit(&api->out);
     }
     buf_clear(&api->out);
-    struct json_writer w = {.out = &api->out};
+    struct json_writer w = {.out = &api->out, .snake = api->options.json_snake && has_twins(r)};
     json_open_object(&w);
     return w;
 }
@@ -67,7 +74,7 @@ void answer_send(struct http_request *r, int http_status, const char *headers,
 
 void answer_error(struct api *api, struct http_request *r, int http_status, const char *error)
 {
-    struct json_writer w = answer_begin(api);
+    struct json_writer w = answer_begin(api, r);
     json_field_text(&w, "error", error);
     answer_send(r, http_status, NULL, &w);
 }
@@ -75,7 +82,7 @@ void answer_error(struct api *api, struct http_request *r, int http_status, cons
 void answer_error_reason(struct api *api, struct http_request *r, int http_status,
                          const char *error, const char *reason)
 {
-    struct json_writer w = answer_begin(api);
+    struct json_writer w = answer_begin(api, r);
     json_field_text(&w, "error", error);
     json_field_text(&w, "reason", reason);
     answer_send(r, http_status, NULL, &w);
@@ -86,7 +93,7 @@ void answer_later(struct api *api, struct http_request *r, const char *error, co
 {
     char header[40];
     snprintf(header, sizeof(header), "Retry-After: %" PRIu32 "\r\n", seconds);
-    struct json_writer w = answer_begin(api);
+    struct json_writer w = answer_begin(api, r);
     json_field_text(&w, "error", error);
     json_field_text(&w, "reason", reason);
     answer_send(r, 503, header, &w);
@@ -94,7 +101,7 @@ void answer_later(struct api *api, struct http_request *r, const char *error, co
 
 void answer_key_not_found(struct api *api, struct http_request *r, struct slice key)
 {
-    struct json_writer w = answer_begin(api);
+    struct json_writer w = answer_begin(api, r);
     json_field_text(&w, "error", "Key not found");
     json_field_string(&w, "key", key);
     answer_send(r, 404, NULL, &w);
@@ -102,17 +109,18 @@ void answer_key_not_found(struct api *api, struct http_request *r, struct slice 
 
 void answer_bad_query(struct api *api, struct http_request *r, const struct query *q)
 {
-    struct json_writer w = answer_begin(api);
+    struct json_writer w = answer_begin(api, r);
     json_field_text(&w, "error", "Bad query parameter");
     json_field_string(&w, "parameter", q->bad_name);
     json_field_text(&w, "reason", q->why);
     answer_send(r, 400, NULL, &w);
 }
 
-struct json_writer answer_begin_not_leader(struct api *api, const char *error)
+struct json_writer answer_begin_not_leader(struct api *api, const struct http_request *r,
+                                           const char *error)
 {
     const struct node_status *s = api_status(api);
-    struct json_writer w = answer_begin(api);
+    struct json_writer w = answer_begin(api, r);
     json_field_text(&w, "error", error);
     json_field_text_or_null(&w, "currentRole", s->role);
     json_field_text(&w, "leaderId", s->leader[0] != '\0' ? s->leader : "Unknown");

@@ -28,6 +28,8 @@ struct api_options {
     /* One origin, "*" or "none"; NULL = "*". Copied. Only an origin given by its name may also
      * administer. */
     const char *cors_origin;
+    /* Names in the answers of rows A4 to A10: leader_id instead of leaderId. */
+    bool json_snake;
     /* A change that has waited for so long before it could be begun is refused (rule K6); 0 = none
      * is. */
     uint32_t request_timeout_ms;

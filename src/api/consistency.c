@@ -65,7 +65,7 @@ void answer_read_failed(struct api *api, struct http_request *r, enum status sta
         answer_status(api, r, status);
         return;
     }
-    struct json_writer w = answer_begin_not_leader(api, "No leader");
+    struct json_writer w = answer_begin_not_leader(api, r, "No leader");
     json_field_text(&w, "hint", "consistency=stale reads this member's own copy");
     answer_send(r, 503, NULL, &w);
 }
@@ -74,7 +74,7 @@ void answer_bad_revision(struct api *api, struct http_request *r, enum status st
 {
     struct kv_stats stats;
     kv_stats(node_kv(api->options.node), &stats);
-    struct json_writer w = answer_begin(api);
+    struct json_writer w = answer_begin(api, r);
     json_field_text(&w, "error", status_text(status));
     if (status == STATUS_COMPACTED) {
         json_field_u64(&w, "oldest", stats.compact_revision);

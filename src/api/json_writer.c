@@ -47,11 +47,26 @@ void json_close_array(struct json_writer *w)
     close_level(w, ']');
 }
 
+static void append_snake(struct buf *out, const char *name)
+{
+    for (; *name != '\0'; name++) {
+        bool is_capital = *name >= 'A' && *name <= 'Z';
+        if (is_capital) {
+            buf_append_byte(out, '_');
+        }
+        buf_append_byte(out, (uint8_t)(is_capital ? *name - 'A' + 'a' : *name));
+    }
+}
+
 void json_write_name(struct json_writer *w, const char *name)
 {
     begin_value(w);
     buf_append_byte(w->out, '"');
-    buf_append_str(w->out, name);
+    if (w->snake) {
+        append_snake(w->out, name);
+    } else {
+        buf_append_str(w->out, name);
+    }
     buf_append(w->out, "\":", 2);
     w->comma = false;
 }

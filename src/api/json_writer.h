@@ -13,6 +13,7 @@
 struct json_writer {
     struct buf *out; /* borrowed */
     bool comma;      /* a value was written at this level */
+    bool snake;      /* names given as "leaderId" are written as "leader_id" */
 };
 
 void json_open_object(struct json_writer *w);

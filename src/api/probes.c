@@ -64,7 +64,7 @@ void probe_health(struct api *api, struct http_request *r, struct query *q)
     struct readiness ready;
     ask_readiness(api, &ready);
     const char *reason = ready.failed == NULL ? "" : ready.failed->detail;
-    struct json_writer w = answer_begin(api);
+    struct json_writer w = answer_begin(api, r);
     json_field_text(&w, "health", ready.failed == NULL ? "true" : "false");
     json_field_text(&w, "reason", reason);
     answer_send(r, ready.failed == NULL ? 200 : 503, NULL, &w);

@@ -66,8 +66,9 @@ void call_end(struct call *c);
 void answer_bytes(struct http_request *r, int http_status, const char *content_type,
                   const char *headers, struct slice body);
 
-/* A JSON object in api->out, begun. One answer is made at a time. */
-struct json_writer answer_begin(struct api *api);
+/* A JSON object in api->out, begun, with names as --json-case says for this request. One answer is
+ * made at a time. */
+struct json_writer answer_begin(struct api *api, const struct http_request *r);
 /* End the object and send it. `headers` as in http_answer. */
 void answer_send(struct http_request *r, int http_status, const char *headers,
                  struct json_writer *w);
@@ -84,7 +85,8 @@ void answer_key_not_found(struct api *api, struct http_request *r, struct slice 
 /* 400 for what query_* refused. */
 void answer_bad_query(struct api *api, struct http_request *r, const struct query *q);
 /* Begun with error, currentRole, leaderId (or "Unknown") and leaderUrl if known. */
-struct json_writer answer_begin_not_leader(struct api *api, const char *error);
+struct json_writer answer_begin_not_leader(struct api *api, const struct http_request *r,
+                                           const char *error);
 /* Of the member with that id, by what this one knows; "Unknown" for one that is gone. */
 const char *api_member_name(struct api *api, uint64_t id);
 /* A plain failure by its status. */

@@ -66,22 +66,22 @@ static void answer_step_down(struct step_down_call *s, enum status status)
     struct json_writer w;
     switch (status) {
     case STATUS_OK:
-        w = answer_begin(api);
+        w = answer_begin(api, r);
         json_field_text(&w, "message", "Stepped down successfully");
         answer_send(r, 200, NULL, &w);
         break;
     case STATUS_NOT_LEADER:
-        w = answer_begin_not_leader(api, "Not currently leader");
+        w = answer_begin_not_leader(api, r, "Not currently leader");
         answer_send(r, 400, NULL, &w);
         break;
     case STATUS_NOT_FOUND:
-        w = answer_begin(api);
+        w = answer_begin(api, r);
         json_field_text(&w, "error", "No such voter");
         json_field_text(&w, "to", s->step_down.to);
         answer_send(r, 400, NULL, &w);
         break;
     case STATUS_CONFLICT:
-        w = answer_begin(api);
+        w = answer_begin(api, r);
         json_field_text(&w, "error", "Already leading");
         json_field_text(&w, "to", s->step_down.to);
         answer_send(r, 400, NULL, &w);

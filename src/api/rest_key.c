@@ -73,7 +73,7 @@ static void answer_item(struct key_get *g, const struct kv_item *item)
         answer_bytes(r, 304, TYPE_JSON, headers, slice_of(NULL, 0));
         return;
     }
-    struct json_writer w = answer_begin(api);
+    struct json_writer w = answer_begin(api, r);
     json_field_string(&w, "key", buf_slice(&g->key));
     json_field_value(&w, item->value);
     json_field_text_or_null(&w, "nodeRole", api_status(api)->role);

@@ -69,7 +69,7 @@ static void print_membership(struct api *api, struct json_writer *w)
 void rest_members_get(struct api *api, struct http_request *r, struct query *q)
 {
     (void)q;
-    struct json_writer w = answer_begin(api);
+    struct json_writer w = answer_begin(api, r);
     print_membership(api, &w);
     answer_send(r, 200, NULL, &w);
 }
@@ -123,13 +123,13 @@ static void answer_change(struct change_call *m, enum status status)
     struct api *api = m->call.api;
     struct json_writer w;
     if (status == STATUS_OK) {
-        w = answer_begin(api);
+        w = answer_begin(api, m->call.http);
         json_field_bool(&w, "success", true);
         json_field_text(&w, "name", m->change.name);
         print_membership(api, &w);
         answer_send(m->call.http, 200, NULL, &w);
     } else if (status == STATUS_NOT_LEADER) {
-        w = answer_begin_not_leader(api, status_text(status));
+        w = answer_begin_not_leader(api, m->call.http, status_text(status));
         answer_send(m->call.http, 503, NULL, &w);
     } else {
         answer_refused(m, status);

@@ -103,7 +103,7 @@ void rest_status(struct api *api, struct http_request *r, struct query *q)
     if (!s->founding) {
         uuid_format(s->cluster, cluster);
     }
-    struct json_writer w = answer_begin(api);
+    struct json_writer w = answer_begin(api, r);
     json_field_text(&w, "nodeId", s->name);
     json_field_text(&w, "id", s->name);
     json_field_text_or_null(&w, "role", s->role);
@@ -216,7 +216,7 @@ static void on_surveyed(struct node_survey *s)
     c->waits = false;
     const struct node_survey_item *leader = survey_leader(s->items, s->count);
     uint64_t term = 0;
-    struct json_writer w = answer_begin(c->call.api);
+    struct json_writer w = answer_begin(c->call.api, c->call.http);
     json_write_name(&w, "cluster");
     json_open_array(&w);
     for (uint32_t i = 0; i < s->count; i++) {
@@ -257,7 +257,7 @@ void rest_leader(struct api *api, struct http_request *r, struct query *q)
     (void)q;
     const struct node_status *s = api_status(api);
     bool leads = s->role != NULL && strcmp(s->role, "leader") == 0;
-    struct json_writer w = answer_begin(api);
+    struct json_writer w = answer_begin(api, r);
     json_field_text_or_null(&w, "leaderId", s->leader);
     json_field_text_or_null(&w, "leaderUrl", s->leader_url);
     json_field_u64(&w, "term", s->term);
@@ -267,7 +267,7 @@ void rest_leader(struct api *api, struct http_request *r, struct query *q)
 void rest_version(struct api *api, struct http_request *r, struct query *q)
 {
     (void)q;
-    struct json_writer w = answer_begin(api);
+    struct json_writer w = answer_begin(api, r);
     json_field_text(&w, "name", "conclave");
     json_field_text(&w, "version", CONCLAVE_VERSION);
     answer_send(r, 200, NULL, &w);

@@ -186,7 +186,7 @@ static void answer_success(struct key_write *k)
     char etag[64];
     const char *headers = NULL;
     const char *leader = name_leader(k);
-    struct json_writer w = answer_begin(api);
+    struct json_writer w = answer_begin(api, k->call.http);
     json_field_bool(&w, "success", true);
     json_field_string(&w, "key", buf_slice(&k->key));
     if (k->command.op == KV_PUT) {
@@ -224,7 +224,7 @@ static void answer_conflict(struct key_write *k)
 {
     struct api *api = k->call.api;
     static_assert(KV_NO_KEY == UINT64_MAX, "which is null in an answer");
-    struct json_writer w = answer_begin(api);
+    struct json_writer w = answer_begin(api, k->call.http);
     json_field_text(&w, "error", "Precondition failed");
     json_field_string(&w, "key", buf_slice(&k->key));
     json_field_u64_or_null(&w, "revision", revision_of_conflict(k));
@@ -233,7 +233,7 @@ static void answer_conflict(struct key_write *k)
 
 static void answer_not_confirmed(struct key_write *k)
 {
-    struct json_writer w = answer_begin(k->call.api);
+    struct json_writer w = answer_begin(k->call.api, k->call.http);
     json_field_text(&w, "error", status_text(STATUS_NOT_CONFIRMED));
     json_field_text(&w, "durability", "quorum");
     json_write_name(&w, "missing");
@@ -255,7 +255,8 @@ static void answer_redirect(struct key_write *k, const char *leader_url)
     buf_append_slice(&headers, k->call.http->target);
     buf_append_str(&headers, "\r\n");
     buf_append_byte(&headers, 0);
-    struct json_writer w = answer_begin_not_leader(k->call.api, status_text(STATUS_NOT_LEADER));
+    struct json_writer w =
+        answer_begin_not_leader(k->call.api, k->call.http, status_text(STATUS_NOT_LEADER));
     answer_send(k->call.http, 307, (const char *)headers.data, &w);
     buf_deinit(&headers);
 }
@@ -269,7 +270,8 @@ static void answer_not_leader(struct key_write *k)
         answer_redirect(k, s->leader_url);
         return;
     }
-    struct json_writer w = answer_begin_not_leader(api, status_text(STATUS_NOT_LEADER));
+    struct json_writer w =
+        answer_begin_not_leader(api, k->call.http, status_text(STATUS_NOT_LEADER));
     answer_send(k->call.http, 503, NULL, &w);
 }
 
@@ -299,7 +301,7 @@ static void answer_write(struct key_write *k, enum status status)
                             "this key was used for another request within the last ten minutes");
         break;
     case STATUS_BUSY:
-        w = answer_begin_not_leader(api, "Leadership is being handed over");
+        w = answer_begin_not_leader(api, r, "Leadership is being handed over");
         answer_send(r, 503, NULL, &w);
         break;
     default:

@@ -7,9 +7,12 @@
 #define MIB (1024u * 1024u)
 
 /* Members. A configuration beyond is refused at the door. */
-#define LIMIT_MEMBERS    16
-#define LIMIT_NAME_BYTES 64
-#define LIMIT_URL_BYTES  512
+#define LIMIT_MEMBERS          16
+#define LIMIT_NAME_BYTES       64
+#define LIMIT_URL_BYTES        512
+/* Of --registry. Further entries are not read; in a full file the oldest makes room. */
+#define LIMIT_REGISTRY_ENTRIES 64
+#define LIMIT_REGISTRY_BYTES   (256u * KIB)
 
 /* Keys and values (contract: "A key", "A value"). Beyond: 400 and 413. */
 #define LIMIT_KEY_BYTES           4096

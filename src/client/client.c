@@ -6,6 +6,7 @@
 #include "net/http_client.h"
 #include "net/url.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -436,9 +437,32 @@ void client_answer_deinit(struct client_answer *a)
     *a = (struct client_answer){0};
 }
 
+/* "leaderUrl" as a member with --json-case snake writes it. A new string. */
+static char *snake_of(const char *name)
+{
+    struct buf twin = {0};
+    for (; *name != '\0'; name++) {
+        bool is_capital = isupper((unsigned char)*name) != 0;
+        if (is_capital) {
+            buf_append_byte(&twin, '_');
+        }
+        buf_append_byte(&twin, (uint8_t)(is_capital ? tolower((unsigned char)*name) : *name));
+    }
+    char *text = mem_strndup((const char *)twin.data, twin.size);
+    buf_deinit(&twin);
+    return text;
+}
+
 const char *client_answer_string(const struct client_answer *a, const char *name)
 {
-    return json_string_value(json_object_get(a->json, name));
+    const json_t *value = json_object_get(a->json, name);
+    if (value != NULL) {
+        return json_string_value(value);
+    }
+    char *twin = snake_of(name);
+    const char *text = json_string_value(json_object_get(a->json, twin));
+    mem_free(twin);
+    return text;
 }
 
 struct slice client_answer_text(const struct client_answer *a)

@@ -56,7 +56,8 @@ struct client_answer {
     bool is_sunk;              /* the sink got something */
 };
 void client_answer_deinit(struct client_answer *a);
-/* A string member of the answer, or NULL. Borrowed from the answer. */
+/* A string member of the answer, or NULL; "leaderUrl" is also found as "leader_url". Borrowed from
+ * the answer. */
 const char *client_answer_string(const struct client_answer *a, const char *name);
 struct slice client_answer_text(const struct client_answer *a);
 

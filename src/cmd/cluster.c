@@ -202,8 +202,12 @@ static int start_locked(struct options *o, struct manager *m)
     if (status == STATUS_OK) {
         char *dir = cluster_dir_flag(o);
         int code = show_status(o, m);
-        fprintf(stderr, "They run in the background. Stop them: %s cluster stop%s\n",
-                verb_program(), dir);
+        static const char *const next[] = {"status", "logs node-1", "kill leader", "restart node-1",
+                                           "stop"};
+        fprintf(stderr, "They run in the background. What to do with them:\n");
+        for (size_t i = 0; i < sizeof(next) / sizeof(next[0]); i++) {
+            fprintf(stderr, "  %s cluster %s%s\n", verb_program(), next[i], dir);
+        }
         mem_free(dir);
         return code;
     }

@@ -4,8 +4,10 @@
 #include "api/api.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "cmd/server_registry.h"
 #include "wal/disk.h"
 
+#include <pthread.h>
 #include <signal.h>
 
 /* From the signal to the end, whatever clients do (contract: 5 s). */
@@ -19,7 +21,8 @@ struct server {
     struct node *node;
     struct api *api;
     struct http_server *http;
-    struct timer patience_timer; /* the end comes at the latest then */
+    struct server_registry *registry; /* of all lives; NULL = none */
+    struct timer patience_timer;      /* the end comes at the latest then */
     struct timer drain_timer;
     bool stopping;
     int exit_code;
@@ -133,6 +136,7 @@ static int open_member(struct server *s)
         options.data_dir = s->settings->data_dir;
         options.on_fatal = on_fatal;
         options.context = s;
+        server_registry_set_options(s->registry, &options);
         status = node_open(&options, s->loop, s->disk, &s->node, &detail);
     }
     if (status != STATUS_OK) {
@@ -149,6 +153,7 @@ static int open_member(struct server *s)
         .ack = s->settings->ack,
         .on_follower = s->settings->on_follower,
         .cors_origin = s->settings->cors_origin,
+        .json_snake = s->settings->json_snake,
         .request_timeout_ms = s->settings->node.request_timeout_ms,
         .value_bytes_max = s->settings->node.value_bytes_max,
         .loop_utilisation = uv_loop_utilisation,
@@ -159,41 +164,75 @@ static int open_member(struct server *s)
     return 0;
 }
 
-static void close_member(struct server *s)
+/* True: the registry says that it is to live again. */
+static bool close_member(struct server *s)
 {
+    bool was_told_to_stop = s->stopping;
     s->stopping = true; /* a signal finds nothing to stop any more */
     s->loop->ops->on_turn(s->loop, NULL, NULL);
+    server_registry_pause(s->registry);
     if (s->http != NULL) {
         api_set_server(s->api, NULL);
         http_server_destroy(s->http);
         api_destroy(s->api);
     }
     node_destroy(s->node);
+    bool lives_again = !was_told_to_stop && s->disk != NULL &&
+                       server_registry_next_life(s->registry, s->disk, &s->exit_code);
     if (s->disk != NULL) {
         s->disk->ops->destroy(s->disk);
     }
+    return lives_again;
+}
+
+/* Between two lives nobody listens for signals: they wait for the next one. */
+static void hold_signals(bool held)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(held ? SIG_BLOCK : SIG_UNBLOCK, &signals, NULL);
+}
+
+/* From opening the port to closing it. True: once more. */
+static bool live(struct server *s, void (*on_listening)(const struct server_settings *s))
+{
+    /* Before the log is read back, which may take a while; they are delivered when the loop runs */
+    uv_loop_on_signal(s->loop, SIGTERM, on_signal, s);
+    uv_loop_on_signal(s->loop, SIGINT, on_signal, s);
+    hold_signals(false);
+    s->exit_code = open_port(s);
+    if (s->exit_code == 0) {
+        s->exit_code = open_member(s);
+    }
+    if (s->exit_code == 0) {
+        s->loop->ops->on_turn(s->loop, on_turn, s);
+        server_registry_watch(s->registry, s->loop, s->node, s->disk);
+        if (on_listening != NULL) {
+            on_listening(s->settings);
+        }
+        uv_loop_run(s->loop);
+        if (s->stopping && s->exit_code == 0) {
+            log_info("stopped");
+        }
+    }
+    hold_signals(true);
+    bool lives_again = close_member(s);
+    uv_loop_destroy(s->loop);
+    return lives_again;
 }
 
 int server_run(const struct server_settings *settings,
                void (*on_listening)(const struct server_settings *s))
 {
+    hold_signals(true); /* also for the thread that watches the registry */
     struct server s = {.settings = settings, .loop = uv_loop_create()};
-    /* Before the log is read back, which may take a while; they are delivered when the loop runs */
-    uv_loop_on_signal(s.loop, SIGTERM, on_signal, &s);
-    uv_loop_on_signal(s.loop, SIGINT, on_signal, &s);
-    s.exit_code = open_port(&s);
-    if (s.exit_code == 0) {
-        s.exit_code = open_member(&s);
+    s.registry = server_registry_create(settings, s.loop);
+    while (live(&s, on_listening)) {
+        on_listening = NULL; /* has been said */
+        s = (struct server){.settings = settings, .registry = s.registry, .loop = uv_loop_create()};
     }
-    if (s.exit_code == 0) {
-        s.loop->ops->on_turn(s.loop, on_turn, &s);
-        on_listening(settings);
-        uv_loop_run(s.loop);
-        if (s.stopping && s.exit_code == 0) {
-            log_info("stopped");
-        }
-    }
-    close_member(&s);
-    uv_loop_destroy(s.loop);
-    return s.exit_code;
+    server_registry_destroy(s.registry);
+    return s.exit_code; /* signals stay held: a second one changes nothing */
 }

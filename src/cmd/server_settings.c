@@ -18,6 +18,9 @@
 #define HEARTBEATS_MIN     3
 #define HEARTBEATS_ADVISED 10
 #define SECRET_SIZE_MAX    4096
+/* `server 2 4002` (row B1): the port without one, and the file. */
+#define LESSON_BASE_PORT   3000
+#define LESSON_REGISTRY    "./cluster.json"
 
 enum {
     ROW_NAME,
@@ -26,6 +29,8 @@ enum {
     ROW_DATA,
     ROW_PEERS,
     ROW_JOIN,
+    ROW_REGISTRY,
+    ROW_REGISTRY_ATTEMPTS,
     ROW_SECRET_FILE,
     ROW_HEARTBEAT,
     ROW_ELECTION,
@@ -41,6 +46,7 @@ enum {
     ROW_VALUE_MAX,
     ROW_SNAPSHOT_BYTES,
     ROW_CORS,
+    ROW_JSON_CASE,
     ROW_LOG_LEVEL,
     ROW_LOG_FORMAT,
     ROW_INSECURE,
@@ -80,6 +86,20 @@ const struct option server_option_rows[SERVER_OPTION_COUNT] = {
                   .unit = "URL,URL",
                   .meaning = "members of a running cluster to join; a learner first, a voter once "
                              "caught up"},
+    [ROW_REGISTRY] = {.name = "registry",
+                      .type = OPTION_TEXT,
+                      .unit = "FILE",
+                      .meaning =
+                          "find the others through this shared file: the first founds, later "
+                          "ones join"},
+    [ROW_REGISTRY_ATTEMPTS] = {.name = "registry-attempts",
+                               .type = OPTION_INTEGER,
+                               .unit = "N",
+                               .meaning = "how often to look for members in vain, once a second, "
+                                          "before founding",
+                               .fallback = "3",
+                               .min = 1,
+                               .max = 1000},
     [ROW_SECRET_FILE] = {.name = "cluster-secret-file",
                          .type = OPTION_TEXT,
                          .unit = "FILE",
@@ -178,6 +198,13 @@ const struct option server_option_rows[SERVER_OPTION_COUNT] = {
                   .type = OPTION_TEXT,
                   .unit = "ORIGIN",
                   .meaning = "which web pages may call: an origin, * or none"},
+    [ROW_JSON_CASE] = {.name = "json-case",
+                       .type = OPTION_CHOICE,
+                       .unit = "CASE",
+                       .meaning = "names in answers of /status and /key: camel (leaderId) or snake "
+                                  "(leader_id)",
+                       .choices = "camel|snake",
+                       .fallback = "camel"},
     [ROW_LOG_LEVEL] = {.name = "log-level",
                        .type = OPTION_CHOICE,
                        .unit = "LEVEL",
@@ -228,15 +255,73 @@ static enum status read_seed_listen(struct options *o)
     return status;
 }
 
+/* `server 2 4002`, as in the lesson: before every other source, and beside no flag that says the
+ * same. */
+static enum status read_arguments(struct options *o)
+{
+    if (o->argument_count == 0) {
+        return STATUS_OK;
+    }
+    const char *id = o->arguments[0];
+    const char *port = o->argument_count > 1 ? o->arguments[1] : NULL;
+    size_t digits = strspn(id, "0123456789");
+    if (digits == 0 || digits > 9 || id[digits] != '\0') {
+        return options_fail(o,
+                            "\"%.50s\" is no number of a member; say `conclave server 2 4002`, "
+                            "or name it by --name",
+                            id);
+    }
+    unsigned long number = strtoul(id, NULL, 10);
+    unsigned long port_number = port != NULL ? strtoul(port, NULL, 10) : LESSON_BASE_PORT + number;
+    if ((port != NULL && strspn(port, "0123456789") != strlen(port)) || port_number == 0 ||
+        port_number > UINT16_MAX) {
+        return options_fail(o,
+                            "%.50s is no port for member %lu; say `conclave server %lu PORT`, "
+                            "with a port from 1 to 65535",
+                            port != NULL ? port : "3000 + id", number, number);
+    }
+    if (options_is_given(o, ROW_NAME) || (port != NULL && options_is_given(o, ROW_LISTEN))) {
+        return options_fail(o,
+                            "the number %lu says the name and the port; leave --name and "
+                            "--listen away",
+                            number);
+    }
+    char *name = mem_printf("node-%lu", number);
+    char *listen = mem_printf("127.0.0.1:%lu", port_number);
+    enum status status = options_set(o, ROW_NAME, OPTION_FROM_FLAG, "the member's number", name);
+    if (status == STATUS_OK) {
+        status = options_set(o, ROW_LISTEN, OPTION_FROM_FLAG, "the member's port", listen);
+    }
+    mem_free(name);
+    mem_free(listen);
+    return status;
+}
+
+/* A number stands for the lesson's cluster, whose members find each other through this file. */
+static enum status default_registry(struct options *o)
+{
+    if (o->argument_count == 0 || o->values[ROW_PEERS].item_count > 0 ||
+        o->values[ROW_JOIN].item_count > 0) {
+        return STATUS_OK;
+    }
+    return options_set(o, ROW_REGISTRY, OPTION_FROM_DEFAULT, "--registry", LESSON_REGISTRY);
+}
+
 static enum status read_sources(struct options *o)
 {
-    enum status status = options_read_environment(o, true);
+    enum status status = read_arguments(o);
+    if (status == STATUS_OK) {
+        status = options_read_environment(o, true);
+    }
     if (status == STATUS_OK) {
         status = read_seed_listen(o);
     }
     const char *config = options_text(o, ROW_CONFIG);
     if (status == STATUS_OK && config != NULL) {
         status = config_file_read(o, config, ROW_NAME);
+    }
+    if (status == STATUS_OK) {
+        status = default_registry(o);
     }
     return status == STATUS_OK ? options_apply_defaults(o) : status;
 }
@@ -335,6 +420,26 @@ static enum status check_join(struct options *o, struct server_settings *s)
         return options_refuse(o, ROW_JOIN, "names only this member; name one that runs already");
     }
     s->node.join = s->join;
+    return STATUS_OK;
+}
+
+static enum status check_registry(struct options *o, struct server_settings *s)
+{
+    s->number = o->argument_count > 0 ? o->arguments[0] : NULL;
+    s->registry = options_text(o, ROW_REGISTRY);
+    s->registry_attempts = (uint32_t)options_number(o, ROW_REGISTRY_ATTEMPTS);
+    if (s->registry == NULL) {
+        return STATUS_OK;
+    }
+    static const int others[] = {ROW_PEERS, ROW_JOIN};
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        if (o->values[others[i]].item_count > 0) {
+            return options_refuse(o, ROW_REGISTRY,
+                                  "and %s exclude each other: the registry says whether to found "
+                                  "or whom to join",
+                                  o->values[others[i]].where);
+        }
+    }
     return STATUS_OK;
 }
 
@@ -437,6 +542,7 @@ static void fill_rest(struct options *o, struct server_settings *s)
     s->node.priority = (uint32_t)options_number(o, ROW_PRIORITY);
     s->node.lease_reads = options_number(o, ROW_READ_MODE) == 1;
     s->cors_origin = options_text(o, ROW_CORS);
+    s->json_snake = options_number(o, ROW_JSON_CASE) == 1;
     s->log = (struct log_options){.name = s->node.name,
                                   .level = (enum log_level)options_number(o, ROW_LOG_LEVEL),
                                   .json = options_number(o, ROW_LOG_FORMAT) == 1};
@@ -468,8 +574,8 @@ enum status server_settings_read(struct options *o, struct server_settings *s)
     fill_rest(o, s);
     log_init(&s->log);
     if ((status = check_listen(o, s)) != STATUS_OK || (status = check_peers(o, s)) != STATUS_OK ||
-        (status = check_join(o, s)) != STATUS_OK || (status = check_secret(o, s)) != STATUS_OK ||
-        (status = check_timings(o, s)) != STATUS_OK) {
+        (status = check_join(o, s)) != STATUS_OK || (status = check_registry(o, s)) != STATUS_OK ||
+        (status = check_secret(o, s)) != STATUS_OK || (status = check_timings(o, s)) != STATUS_OK) {
         return status;
     }
     fill_sizes(o, s);

@@ -16,9 +16,13 @@ struct server_settings {
      * borrowed from the struct options that was read, or from this struct. */
     struct node_options node;
     const char *data_dir;
+    const char *registry; /* NULL = none */
+    uint32_t registry_attempts;
+    const char *number; /* "2" of `server 2 4002`, or NULL */
     enum node_ack ack;
     enum api_on_follower on_follower;
     const char *cors_origin; /* NULL = as the contract says */
+    bool json_snake;
     struct log_options log;
     bool is_insecure; /* serves others without a secret because --insecure said so */
 
@@ -31,7 +35,7 @@ struct server_settings {
 };
 
 /* The table of flags of `conclave server`, for its row among the verbs. */
-enum { SERVER_OPTION_COUNT = 25 };
+enum { SERVER_OPTION_COUNT = 28 };
 extern const struct option server_option_rows[SERVER_OPTION_COUNT];
 
 /* Complete `o`, whose arguments are read already, from environment, file and defaults, and check it

@@ -212,7 +212,12 @@ static int refuse_verb(const struct verb *group, const char *path, const char *w
     if (s.best != NULL) {
         return refuse_words(path, "unknown %s \"%.100s\"; did you mean %s?", kind, word, s.best);
     }
-    return refuse_words(path, "unknown %s \"%.100s\"", kind, word);
+    int code = refuse_words(path, "unknown %s \"%.100s\"", kind, word);
+    if (word[0] != '-') {
+        fputc('\n', stderr);
+        print_help(stderr, group, path); /* row B13: nothing near it, so all there is */
+    }
+    return code;
 }
 
 /* argv[0] is the first word after `path`. */

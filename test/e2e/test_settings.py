@@ -152,3 +152,61 @@ def test_the_secret_may_come_from_the_environment(make_cluster):
         m.env = {"CONCLAVE_CLUSTER_SECRET": "from the environment"}
     assert c.start().put("k", 1)["success"] is True
     assert not any("from the environment" in m.log() for m in c)
+
+
+# --- rows E1 and C1: the settings file ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text,words", [
+    ('{"name": "a", ', ["not readable"]),
+    ('{"name": "a"} {', []),
+    ("[1, 2]", ["map of keys"]),
+    ('"text"', ["map of keys"]),
+    ("name:\n", ["name", "needs a value"]),
+    ("heartbeat-ms: fast\n", ["heartbeat-ms", "50"]),
+    ("heartbeat-ms: {a: 1}\n", ["heartbeat-ms"]),
+    ("heartbeat-ms: -5\n", ["heartbeat-ms"]),
+    ("listen: [1]\n", ["listen"]),
+    ("peers: 5\n", ["peers"]),
+    ("insecure: perhaps\n", ["insecure"]),
+    ("members: []\n", ["members"]),
+    ("members:\n  node-1: 3\n", ["node-1"]),
+    ("members:\n  node-1: {lissten: x}\n", ["lissten", "listen"]),
+    ("self_id: 1\n", ["self_id"]),
+    ("registry: a.json\npeers: [http://127.0.0.1:1]\n", ["registry", "peers"]),
+], ids=lambda v: v if isinstance(v, str) else "")
+def test_e1_c1_a_bad_settings_file_is_exit_2_and_names_what_is_wrong(tmp_path, text, words):
+    path = tmp_path / "settings.json"
+    path.write_text(text)
+    done = conclave("server", "--config", path, timeout=5, cwd=tmp_path)
+    assert done.returncode == 2 and done.stdout == "", done.stderr
+    assert str(path) in done.stderr
+    for word in words:
+        assert word in done.stderr, done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["settings.json"], "nothing was begun"
+
+
+def test_e1_c1_a_missing_settings_file_or_a_directory_is_exit_2_and_named(tmp_path):
+    for path in (tmp_path / "none.json", tmp_path):
+        done = conclave("server", "--config", path, timeout=5, cwd=tmp_path)
+        assert done.returncode == 2 and str(path) in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("finding", ["peers", "registry"])
+def test_e1_c1_one_file_serves_every_member_and_only_the_name_differs(make_cluster, finding):
+    import json
+
+    from harness import wait_for
+    c = make_cluster(3, start=False, secret=None)
+    settings = {"heartbeat-ms": 20, "election-timeout-ms": 200,
+                "members": {m.name: {"listen": f"127.0.0.1:{m.port}"} for m in c}}
+    settings[finding] = [m.url for m in c] if finding == "peers" else c.directory + "/cluster.json"
+    path = c.write_file("settings.json", json.dumps(settings))
+    for m in c:
+        m.arguments, m.env = ["--config", path], {"NODE_ID": m.name}
+        m.start(wait=False)
+    c.wait_leader(timeout=60)
+    wait_for(lambda: all(len(m.get("/cluster").json()["cluster"]) == 3 for m in c),
+             "three members in one cluster", 60)
+    assert c.put("k", 1)["success"] is True

@@ -243,3 +243,53 @@ def test_cluster_start_with_a_port_taken_says_which(local):
         assert done.returncode == 2, done.stderr
         assert str(local.port + 1) in done.stderr
     wait_for(lambda: not harness.processes_with(local.directory), "nothing is left running", 5)
+
+
+def test_b13_e13_start_prints_pids_and_help_and_a_second_start_keeps_them(tmp_path):
+    directory, port = str(tmp_path / "five"), free_port_row(5)
+    try:
+        started = conclave("cluster", "start", "--nodes", 5, "--base-port", port,
+                           "--dir", directory)
+        assert started.returncode == 0, started.stderr
+        rows = [line.split() for line in started.stdout.split("\n")[1:] if line]
+        assert [r[0] for r in rows] == [f"node-{n}" for n in range(1, 6)]
+        pids = {int(r[5]) for r in rows}
+        assert pids == set(harness.processes_with(directory)), "five processes, with these pids"
+        assert [r[2] for r in rows].count("leader") == 1
+        # Help that works: what it names are verbs.
+        for verb in re.findall(r" cluster (\w+)", started.stderr):
+            assert conclave("cluster", verb, "--help").returncode == 0
+        assert " cluster stop" in started.stderr and " cluster kill leader" in started.stderr
+
+        again = conclave("cluster", "start", "--dir", directory)
+        assert again.returncode == 0 and "runs already" in again.stderr
+        assert set(harness.processes_with(directory)) == pids
+
+        assert conclave("cluster", "kill", "leader", "--dir", directory).returncode == 0
+        seen = conclave("cluster", "status", "--dir", directory)
+        assert seen.returncode == 1 and "stopped" in seen.stdout
+        assert len(harness.processes_with(directory)) == 4
+        assert conclave("cluster", "stop", "--dir", directory).returncode == 0
+        assert harness.processes_with(directory) == []
+        stopped = conclave("cluster", "status", "--dir", directory)
+        assert stopped.returncode == 1 and stopped.stdout.count("stopped") == 5
+    finally:
+        for pid in harness.processes_with(directory):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("word", ["frobnicate", "kill-leader", ""])
+def test_b13_anything_else_prints_the_usage(word, tmp_path):
+    done = conclave("cluster", word, cwd=tmp_path)
+    assert done.returncode == 2 and done.stdout == ""
+    for verb in ("start", "stop", "status", "demo", "kill", "logs"):
+        assert re.search(rf"^  {verb}\b", done.stderr, re.MULTILINE), verb
+    assert os.listdir(tmp_path) == []
+
+
+def test_b13_d12_the_demo_ends_by_itself_when_stdin_does(tmp_path):
+    done = conclave("cluster", "demo", timeout=60, cwd=tmp_path, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.rstrip().endswith("Demo completed!")
+    assert "3 members hold the same" in done.stdout and "none lost" in done.stdout
