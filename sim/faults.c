@@ -417,6 +417,7 @@ static void rot_snapshot(struct faults *f, const struct item *item, int a)
         (void)disk->ops->list(disk, flip_snapshot, &r);
         t->is_damaged = true;
         t->is_repaired = false;
+        t->has_hidden_rot = t->raft != NULL;
     }
 }
 

@@ -78,6 +78,7 @@ struct truth_member {
     bool is_quarantined; /* it knows */
     bool is_damaged;     /* bytes on its disk were changed */
     bool may_refuse;     /* not only of snapshots: it may not start any more */
+    bool has_hidden_rot; /* a snapshot rotted under it; its next start finds out */
     bool is_repaired;    /* and what that cost came back from the others (rule P4) */
     bool recovers;       /* it knows that it lost some of its log */
     bool is_stranger;    /* its disk was replaced by an empty one */

@@ -194,6 +194,7 @@ static void adopt(struct truth_member *m, const struct wal_state *state, const s
 {
     m->recovers = state->recovering;
     m->is_repaired = m->is_repaired && !state->recovering;
+    m->has_hidden_rot = false;
     if (state->recovering) {
         coverage_hit(MARK_LOG_SALVAGED);
         if (strstr(state->damage, "newest sound snapshot") != NULL) {
@@ -427,7 +428,7 @@ enum status __wrap_wal_recovered(struct wal *w)
     if (s == STATUS_OK && m != NULL) {
         coverage_hit(MARK_LOG_REPAIRED);
         m->recovers = false;
-        m->is_repaired = true;
+        m->is_repaired = !m->has_hidden_rot;
     }
     return s;
 }
