@@ -101,7 +101,7 @@ static enum canvas_style style_of(const struct member_view *m)
 static void capitals(const char *role, char text[16])
 {
     size_t i = 0;
-    for (; role[i] != '\0' && i < 15; i++) {
+    for (; i < 15 && role[i] != '\0'; i++) {
         text[i] = role[i] >= 'a' && role[i] <= 'z' ? (char)(role[i] - 'a' + 'A') : role[i];
     }
     text[i] = '\0';

@@ -68,6 +68,7 @@ static enum status write_record(struct wal *w, struct wal_record *rec,
         .type = rec->type,
         .commit = rec->commit,
         .next = rec->first + rec->count,
+        /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): no entries, count 0 */
         .last_term = rec->count > 0 ? entries[rec->count - 1].term : rec->previous_term,
         .offset = rec->offset + record_bytes(rec->length),
     };
