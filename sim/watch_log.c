@@ -396,6 +396,8 @@ enum status __wrap_wal_append(struct wal *w, const struct wal_batch *batch)
         }
     } else if (s == STATUS_NO_SPACE && m->is_full) {
         m->unsure.is_there = false; /* rule P12: nothing was written */
+    } else if (s == STATUS_CORRUPT && m->has_hidden_rot) {
+        m->may_fail = true; /* it ends: the snapshot that came is damaged already (rule P4) */
     } else if (!m->may_fail) {
         verdict_fail("SIM", "member %d cannot write: %s", truth_index(m), status_name(s));
     }
