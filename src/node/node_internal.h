@@ -93,12 +93,16 @@ struct catch_up {
     raft_index target; /* has everything at this index; 0 = nothing is to be told */
 };
 
+/* Links of so many processes of a member may be heard in any order. */
+#define BOOTS_KNOWN 4
+
 /* What this process remembers of another member, however often that one was started. */
 struct acquaintance {
     struct uuid incarnation; /* zero = free */
-    struct uuid boot;
-    uint64_t boots; /* rule C7: the highest that it told; 0 = none, or it could not count */
-    raft_term term; /* of its messages, so that it is durable there */
+    struct uuid
+        boot[BOOTS_KNOWN]; /* the processes that were heard and believed, the newest first */
+    uint64_t boots;        /* rule C7: the highest that it told; 0 = none, or it could not count */
+    raft_term term;        /* of its messages, so that it is durable there */
     uint32_t priority;
 };
 

@@ -2,8 +2,8 @@
  * what it promised, and must not vote.
  *
  * Every start is counted in the identity before anybody hears of it, and every hello tells the
- * count. Whoever knows a member from before refuses one that counts less than it did, or as much
- * and is another process, or whose term went back. The knowledge is in memory only: it does not
+ * count. Whoever knows a member from before refuses a process that is new to it and counts no more
+ * than the others did, or whose term went back. The knowledge is in memory only: it does not
  * survive a restart of all the others, and needs not to be exact, for it is a net below rule P7. */
 #include "base/codec.h"
 #include "base/log.h"
@@ -87,6 +87,19 @@ static struct acquaintance *find_room(struct node *n)
     return NULL;
 }
 
+/* What a process said once is not held against it later: its hellos overtake each other on several
+ * links, messages overtake them, and one of a former life may come after those of the next. A copy
+ * that was put back runs in a process that nobody has heard. */
+static bool knows_boot(const struct acquaintance *a, struct uuid boot)
+{
+    for (uint32_t i = 0; i < BOOTS_KNOWN; i++) {
+        if (uuid_equal(a->boot[i], boot)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool node_remember_hello(struct node *n, const struct peer_hello *hello)
 {
     struct acquaintance *a = find(n, hello->incarnation);
@@ -97,20 +110,18 @@ bool node_remember_hello(struct node *n, const struct peer_hello *hello)
         }
         *a = (struct acquaintance){.incarnation = hello->incarnation};
     }
-    /* Within one boot a hello may be overtaken, by one on another link or by a message. */
-    bool other_boot = !uuid_is_zero(a->boot) && !uuid_equal(a->boot, hello->boot);
     bool counts_back = hello->boots != 0 && hello->boots <= a->boots;
     bool forgot_term = hello->phase == FOUNDING_FOUNDED && hello->term < a->term;
-    if (other_boot && (counts_back || forgot_term)) {
+    bool is_known = knows_boot(a, hello->boot);
+    if (!is_known && (counts_back || forgot_term)) {
         log_warn("%s was put back from an older copy: it says start=%" PRIu64 " term=%" PRIu64
                  ", and said start=%" PRIu64 " term=%" PRIu64,
                  hello->name, hello->boots, hello->term, a->boots, a->term);
         return false;
     }
-    /* One that could not count itself may be of a former life, long on its way: who is counted
-     * after it is not to be measured by it. */
-    if (hello->boots != 0 || uuid_is_zero(a->boot)) {
-        a->boot = hello->boot;
+    if (!is_known) {
+        memmove(&a->boot[1], &a->boot[0], (BOOTS_KNOWN - 1) * sizeof(a->boot[0]));
+        a->boot[0] = hello->boot;
     }
     a->boots = hello->boots > a->boots ? hello->boots : a->boots;
     if (a->priority != hello->priority) {
