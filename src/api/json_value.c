@@ -3,28 +3,12 @@
 #include "api/json_scan.h"
 #include "base/utf8.h"
 
-static bool is_space(uint8_t c)
-{
-    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
-
-static struct slice trim(struct slice s)
-{
-    while (s.size > 0 && is_space(s.data[0])) {
-        s = slice_of(s.data + 1, s.size - 1);
-    }
-    while (s.size > 0 && is_space(s.data[s.size - 1])) {
-        s.size--;
-    }
-    return s;
-}
-
 enum status json_text_check(struct slice body, struct slice *text)
 {
     if (!json_scan(body)) {
         return STATUS_INVALID;
     }
-    *text = trim(body);
+    *text = slice_trim(body);
     return STATUS_OK;
 }
 

@@ -38,6 +38,24 @@ static inline int slice_compare(struct slice a, struct slice b)
     return a.size < b.size ? -1 : (a.size > b.size ? 1 : 0);
 }
 
+/* White space as JSON has it. */
+static inline bool slice_is_space(uint8_t c)
+{
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+/* Without white space at either end. */
+static inline struct slice slice_trim(struct slice s)
+{
+    while (s.size > 0 && slice_is_space(s.data[0])) {
+        s = slice_of(s.data + 1, s.size - 1);
+    }
+    while (s.size > 0 && slice_is_space(s.data[s.size - 1])) {
+        s.size--;
+    }
+    return s;
+}
+
 static inline bool slice_has_prefix(struct slice s, struct slice prefix)
 {
     return s.size >= prefix.size &&

@@ -263,31 +263,15 @@ static void say_unknown(void)
 
 /* --- lines ------------------------------------------------------------------------------------ */
 
-static bool is_space(uint8_t c)
-{
-    return c == ' ' || c == '\t' || c == '\r';
-}
-
-static struct slice trim(struct slice s)
-{
-    while (s.size > 0 && is_space(s.data[0])) {
-        s = slice_of(s.data + 1, s.size - 1);
-    }
-    while (s.size > 0 && is_space(s.data[s.size - 1])) {
-        s.size--;
-    }
-    return s;
-}
-
 /* Cut the first word off; what remains has no spaces around it. */
 static struct slice take_word(struct slice *rest)
 {
-    struct slice s = trim(*rest);
+    struct slice s = slice_trim(*rest);
     size_t size = 0;
-    while (size < s.size && !is_space(s.data[size])) {
+    while (size < s.size && !slice_is_space(s.data[size])) {
         size++;
     }
-    *rest = size < s.size ? trim(slice_of(s.data + size, s.size - size)) : slice_of(NULL, 0);
+    *rest = size < s.size ? slice_trim(slice_of(s.data + size, s.size - size)) : slice_of(NULL, 0);
     return slice_of(s.data, size);
 }
 

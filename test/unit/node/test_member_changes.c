@@ -217,7 +217,6 @@ static void rule_c4_a_crash_of_the_joiner_at_any_step_is_made_up_for(void **stat
     }
 }
 
-/* It is let in through a follower, and without one that is always there. */
 /* What is not committed may be undone: whoever was let in by that would belong to nobody. */
 static void rule_c4_one_that_joins_is_not_let_in_before_that_is_committed(void **state)
 {

@@ -134,9 +134,8 @@ static void lose(void *context, struct loop *from, struct buf *piece)
     }
 }
 
-/* B closed the only link that A has up, for a better one, and dies before its hello on that is
- * heard: what waits then is for the process that is gone. */
-static bool started_anew_between_two_links(uint64_t seed)
+/* True: A has no link up, and was not told that B is down, for another one comes. */
+static bool open_between_two_links(uint64_t seed)
 {
     pair_open(&pair, &(struct fake_options){.seed = seed, .delay_ms_max = 40}, "", "");
     member_dial(&pair.a, &pair.b);
@@ -146,6 +145,14 @@ static bool started_anew_between_two_links(uint64_t seed)
         fake_world_run(pair.world, 1);
         is_between = pair.a.hellos > 0 && pair.a.downs == 0 && !member_is_up(&pair.a, &pair.b);
     }
+    return is_between;
+}
+
+/* B closed the only link that A has up, for a better one, and dies before its hello on that is
+ * heard: what waits then is for the process that is gone. */
+static bool started_anew_between_two_links(uint64_t seed)
+{
+    bool is_between = open_between_two_links(seed);
     if (is_between) {
         fake_world_tamper(pair.world, lose, pair.b.loop); /* as an RST does */
         member_send_beat(&pair.a, &pair.b, 1);
@@ -179,14 +186,7 @@ static void crowd_out(struct member *crowd)
 static bool crowded_out_between_two_links(uint64_t seed)
 {
     static struct member crowd[LIMIT_PEERS_KNOWN];
-    pair_open(&pair, &(struct fake_options){.seed = seed, .delay_ms_max = 40}, "", "");
-    member_dial(&pair.a, &pair.b);
-    member_dial(&pair.b, &pair.a);
-    bool is_between = false;
-    for (int i = 0; i < 500 && !is_between; i++) {
-        fake_world_run(pair.world, 1);
-        is_between = pair.a.hellos > 0 && pair.a.downs == 0 && !member_is_up(&pair.a, &pair.b);
-    }
+    bool is_between = open_between_two_links(seed);
     if (is_between) {
         fake_world_tamper(pair.world, lose, pair.b.loop);
         crowd_out(crowd);
