@@ -309,6 +309,8 @@ static void answer_again(struct node *n, struct uuid from)
     a->from = from;
     a->heard_ms = node_now(n);
     if (a->state == ARRIVAL_RECEIVING) {
+        tell(n,
+             SNAPSHOT_GOT); /* the last of these may be lost; first, for it names what was sent */
         ask(n);
     } else if (a->state != ARRIVAL_OPENING && a->state != ARRIVAL_CLOSING) {
         tell(n, SNAPSHOT_HELD);

@@ -181,7 +181,8 @@ static bool is_current(const struct node *n, const struct snapshot_transfer *t)
 static void read_on(struct node *n, struct snapshot_transfer *t)
 {
     if (t->in_flight || t->heard_ms == 0 || node_now(n) < t->again_ms ||
-        t->sent >= t->file.size_bytes || t->sent >= t->got + LIMIT_SNAPSHOT_WINDOW_BYTES) {
+        t->sent >= t->file.size_bytes ||
+        t->sent + READ_BYTES > t->got + LIMIT_SNAPSHOT_WINDOW_BYTES) {
         return;
     }
     if (t->bytes == NULL) {
@@ -287,8 +288,11 @@ void node_transfer_on_want(struct node *n, struct uuid from, const struct snapsh
     t->heard_ms = node_now(n);
     switch (want->answer) {
     case SNAPSHOT_FROM:
-        t->got = want->offset;
-        t->sent = want->offset;
+        if (want->offset !=
+            t->sent) { /* else nothing is lost, and what it has not written counts */
+            t->got = want->offset;
+            t->sent = want->offset;
+        }
         break;
     case SNAPSHOT_GOT:
         t->got = want->offset > t->got && want->offset <= t->sent ? want->offset : t->got;

@@ -134,6 +134,7 @@ struct tally {
     uint64_t bytes;
     uint32_t logs;
     uint32_t snapshots;
+    uint32_t parts; /* being received */
 };
 
 static void tally_file(void *context, const char *name)
@@ -142,6 +143,7 @@ static void tally_file(void *context, const char *name)
     size_t size = strlen(name);
     t->logs += size > 4 && strcmp(name + size - 4, ".log") == 0;
     t->snapshots += size > 5 && strcmp(name + size - 5, ".snap") == 0;
+    t->parts += size > 5 && strcmp(name + size - 5, ".part") == 0;
 }
 
 static struct tally tally_disk(const struct cluster *c, int i)
@@ -407,6 +409,68 @@ static void rule_s6_heartbeats_never_wait_for_a_snapshot(void **state)
     await_installed(c, away);
     cluster_settle(c);
     assert_int_equal(status_of(c, away).term, term);
+    cluster_destroy(c);
+}
+
+/* --- bounds ------------------------------------------------------------------------------------ */
+
+/* Sent, and not yet on the disk there: the window, and what is read in one go beyond it, framed. */
+#define UNDER_WAY_MAX (LIMIT_SNAPSHOT_WINDOW_BYTES + 256u * KIB)
+
+static void rule_o1_a_receiver_whose_disk_hangs_is_sent_no_more_than_the_window(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 60; seed < 64; seed++) {
+        int away;
+        uint64_t sent_bytes;
+        struct cluster *c = streaming(seed, &away, &sent_bytes);
+        uint64_t before = sent_bytes;
+        fake_process_stall(c->members[away].loop, true);
+        fake_world_run(c->world, 4000);
+        assert_true(sent_bytes > before);
+        assert_true(sent_bytes - before <= UNDER_WAY_MAX);
+        fake_process_stall(c->members[away].loop, false);
+        await_installed(c, away);
+        cluster_settle(c);
+        assert_true(sent_bytes < 5300000); /* none of it twice */
+        expect_equal_states(c);
+        cluster_destroy(c);
+    }
+}
+
+static void rule_o1_more_followers_than_transfers_wait_for_their_turn(void **state)
+{
+    (void)state;
+    enum { AWAY = LIMIT_SNAPSHOT_TRANSFERS + 1 };
+    struct cluster *c = settled(65, 2 * AWAY + 1, 40);
+    put_large(c, 8, 500000);
+    int leader = cluster_find_leader(c);
+    for (int k = 1; k <= AWAY; k++) {
+        member_stop(c, (leader + k) % c->count, false);
+    }
+    put_numbered(c, 0, 300, 20);
+    for (int k = 1; k <= AWAY; k++) {
+        int i = (leader + k) % c->count;
+        member_start(c, i);
+        fake_process_slow_disk(c->members[i].loop, 100);
+    }
+    uint32_t most = 0;
+    int installed = 0;
+    for (int waited = 0; installed < AWAY; waited += 10) {
+        assert_true(waited < 60000);
+        fake_world_run(c->world, 10);
+        uint32_t parts = 0;
+        installed = 0;
+        for (int k = 1; k <= AWAY; k++) {
+            parts += tally_disk(c, (leader + k) % c->count).parts;
+            installed += metrics(c, (leader + k) % c->count).snapshots_installed > 0;
+        }
+        assert_true(parts <= LIMIT_SNAPSHOT_TRANSFERS);
+        most = parts > most ? parts : most;
+    }
+    assert_int_equal(most, LIMIT_SNAPSHOT_TRANSFERS);
+    cluster_settle(c);
+    expect_equal_states(c);
     cluster_destroy(c);
 }
 
@@ -750,6 +814,8 @@ int main(void)
         cmocka_unit_test(rule_s6_a_transfer_goes_on_after_a_restart_of_the_receiver),
         cmocka_unit_test(rule_s6_a_new_leader_sends_its_own),
         cmocka_unit_test(rule_s6_heartbeats_never_wait_for_a_snapshot),
+        cmocka_unit_test(rule_o1_a_receiver_whose_disk_hangs_is_sent_no_more_than_the_window),
+        cmocka_unit_test(rule_o1_more_followers_than_transfers_wait_for_their_turn),
         cmocka_unit_test(rule_s7_the_file_that_is_sent_stays_while_newer_ones_are_taken),
         cmocka_unit_test(rule_k1_a_write_that_a_snapshot_covers_has_an_unknown_outcome),
         cmocka_unit_test(rule_k1_a_change_that_a_snapshot_covers_has_an_unknown_outcome),
