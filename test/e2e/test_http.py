@@ -1,6 +1,8 @@
 """Bad and odd HTTP over raw sockets: each has a clear answer, and the member lives on."""
+import asyncio
 import contextlib
 import json
+import resource
 import socket
 import threading
 import time
@@ -337,3 +339,31 @@ def test_concurrent_writers_get_distinct_consecutive_revisions(single):
     for t in threads:
         t.join(30)
     assert sorted(revisions) == list(range(before + 1, before + 401))
+
+
+def test_o1_clients_beyond_what_the_kernel_queues_try_again(single):
+    """LIMIT_ACCEPT_BACKLOG is 1024: a stopped member's kernel takes no more, and loses nobody."""
+    count = 1200
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 2 * count:
+        pytest.skip(f"this test needs {2 * count} descriptors, and {hard} is the limit here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2 * count), hard))
+
+    async def ask():
+        reader, writer = await asyncio.open_connection("127.0.0.1", single.port)
+        writer.write(b"GET /ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+        return answer.endswith(b"pong")
+
+    async def ask_all():
+        single.freeze()
+        waiting = [asyncio.ensure_future(ask()) for _ in range(count)]
+        await asyncio.sleep(0.5)  # all have knocked
+        assert not any(w.done() for w in waiting)
+        single.thaw()
+        return await asyncio.wait_for(asyncio.gather(*waiting), 60)
+    try:
+        assert all(asyncio.run(ask_all()))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

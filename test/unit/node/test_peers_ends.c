@@ -344,6 +344,27 @@ static void rule_o3_a_heartbeat_overtakes_a_long_message(void **state)
     pair_close(&pair);
 }
 
+/* Those that need no cutting into frames fill the connection no further than long ones do. */
+static void rule_o3_a_heartbeat_overtakes_many_short_messages(void **state)
+{
+    (void)state;
+    const uint32_t size = 10 * KIB;
+    const uint32_t count = 200;
+    pair_open_linked(&pair, &narrow, "");
+    for (uint32_t i = 0; i < count; i++) {
+        member_send_append(&pair.a, &pair.b, 1, size, false);
+    }
+    member_send_beat(&pair.a, &pair.b, 2);
+    fake_world_run(pair.world, 60000);
+    assert_int_equal(pair.b.taken_count, count + 1);
+    uint32_t before = 0;
+    while (pair.b.taken[before] != 2) {
+        before++;
+    }
+    assert_in_range(before, 1, LIMIT_PEER_CONN_BYTES / size + 1);
+    pair_close(&pair);
+}
+
 static void rule_o1_what_waits_for_a_stopped_member_is_bounded_and_drops_are_told(void **state)
 {
     (void)state;
@@ -494,6 +515,7 @@ int main(void)
         cmocka_unit_test(a_good_link_makes_the_next_pauses_short_again),
         cmocka_unit_test(urls_that_are_taken_away_are_dialled_no_more),
         cmocka_unit_test(rule_o3_a_heartbeat_overtakes_a_long_message),
+        cmocka_unit_test(rule_o3_a_heartbeat_overtakes_many_short_messages),
         cmocka_unit_test(rule_o1_what_waits_for_a_stopped_member_is_bounded_and_drops_are_told),
         cmocka_unit_test(a_message_without_a_link_is_dropped_and_told),
         cmocka_unit_test(a_long_message_cut_in_the_middle_does_not_disturb_the_next_link),
