@@ -359,9 +359,30 @@ static void stay_calm(struct story *st)
     }
 }
 
+static bool anybody_waits(const struct story *st)
+{
+    for (int i = 0; i < (int)st->members.count; i++) {
+        if (must_live(st, i) && watch_queues_hold_requests(st->members.items[i].node)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A forwarded write whose client went away waits at the leader until its time is up: for all to
+ * confirm it, say. */
+static void await_deadlines(struct story *st)
+{
+    uint64_t until_ms = fake_world_now(st->world) + st->s->knobs[KNOB_request_ms];
+    while (anybody_waits(st) && fake_world_now(st->world) <= until_ms) {
+        advance(st, 10);
+    }
+}
+
 /* Every member of the core has what the log says, and all of it. */
 static void check_states(struct story *st)
 {
+    await_deadlines(st);
     for (int i = 0; i < (int)st->members.count; i++) {
         if (!must_live(st, i)) {
             continue;

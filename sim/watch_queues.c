@@ -61,6 +61,13 @@ void watch_queues_of_member(const struct node *n, int member)
           (uint64_t)SIM_MEMBERS_MAX * (2ull * LIMIT_PEER_UNSENT_BYTES + LIMIT_PEER_URGENT_BYTES));
 }
 
+bool watch_queues_hold_requests(const struct node *n)
+{
+    struct node_metrics m;
+    node_metrics_get(n, &m);
+    return m.writes_waiting + m.reads_waiting > 0;
+}
+
 void watch_queues_are_empty(const struct node *n, int member)
 {
     struct node_metrics m;

@@ -10,5 +10,6 @@ void watch_queues_of_core(const struct truth_member *m);
 void watch_queues_of_log(const struct truth_member *m);
 /* The rest, between turns. */
 void watch_queues_of_member(const struct node *n, int member);
+bool watch_queues_hold_requests(const struct node *n);
 /* Nobody waits for anything. */
 void watch_queues_are_empty(const struct node *n, int member);
