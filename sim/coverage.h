@@ -109,5 +109,6 @@ void coverage_begin(struct coverage *c);
 void coverage_hit(enum mark m);
 void coverage_hit_event(enum raft_event_kind kind);
 void coverage_add(struct coverage *to, const struct coverage *from);
-/* All marks with their counts; returns how many were not hit. `only_missed`: just those. */
-uint32_t coverage_print(const struct coverage *c, bool only_missed);
+/* All marks with their counts; returns how many were not hit that so many schedules must hit: below
+ * 3,000 a missing one is chance. `only_missed`: just those. */
+uint32_t coverage_print(const struct coverage *c, uint64_t seeds, bool only_missed);
