@@ -333,7 +333,7 @@ void members_wipe(struct sim_members *all_members, int i)
     fake_disk_destroy(m->disk);
     m->disk = create_disk(all_members->schedule, (uint32_t)i,
                           (uint32_t)fake_world_now(all_members->world));
-    m->lost_for_good = true;
+    m->lost_for_good = false; /* what is found out on the new disk counts for that */
     truth_on_wipe(i);
     truth.members[i].disk = m->disk;
 }
@@ -347,7 +347,6 @@ void members_admit(struct sim_members *all_members, int i)
     }
     truth.members[i].is_stranger = true;
     m->joins = true;
-    m->lost_for_good = false;
     m->back_ms = fake_world_now(all_members->world) + 1;
 }
 

@@ -35,6 +35,7 @@ struct fake_process {
     uint32_t permille;
     int64_t wall_offset_ms;
     uint32_t works_half_done; /* run, and not told yet */
+    bool owes_turn;           /* events came, and the turn that they share has not ended */
     bool frozen;
     bool stalled;
     bool dead;

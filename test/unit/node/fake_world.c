@@ -230,6 +230,7 @@ static const struct loop_ops fake_ops = {
 
 static void end_turn(struct fake_process *l)
 {
+    l->owes_turn = false;
     if (l->turn_hook != NULL && !l->dead) {
         l->turn_hook(l->turn_context);
     }
@@ -319,13 +320,32 @@ static void run_event(struct fake_world *w, struct event *e)
         enter(w, e->loop);
         deliver(w, e);
     }
-    if (e->loop != NULL && !e->loop->dead && e->kind != EVENT_WORK && !shares_turn(w, e->loop)) {
-        end_turn(e->loop);
+    if (e->loop != NULL && !e->loop->dead && e->kind != EVENT_WORK) {
+        e->loop->owes_turn = true;
+        if (!shares_turn(w, e->loop)) {
+            end_turn(e->loop);
+        }
     }
     if (e->kind == EVENT_DATA && !e->conn->other->gone && !e->conn->other->loop->dead) {
         fake_conns_flush(e->conn->other->loop);
     }
     drop_event(e);
+}
+
+/* What was to bring the turn along may be held back, or was no event of the loop. True: some had
+ * one, and may have done anything. */
+static bool end_turns_that_are_owed(struct fake_world *w)
+{
+    bool any = false;
+    for (struct list *at = w->loops.next; at != &w->loops; at = at->next) {
+        struct fake_process *l = CONTAINER_OF(at, struct fake_process, node);
+        if (l->owes_turn && !l->dead && !l->frozen) {
+            enter(w, l);
+            end_turn(l);
+            any = true;
+        }
+    }
+    return any;
 }
 
 static struct fake_process *next_loop(const struct fake_world *w, uint64_t *at_ms)
@@ -375,6 +395,9 @@ void fake_world_advance(struct fake_world *w, uint64_t ms)
         struct fake_process *l = next_loop(w, &timer_at);
         uint64_t event_at = w->heap_count > 0 ? w->heap[0]->at_ms : UINT64_MAX;
         uint64_t at = timer_at < event_at ? timer_at : event_at;
+        if (at > w->now_ms && end_turns_that_are_owed(w)) {
+            continue; /* before time goes on */
+        }
         if (at > until) {
             break;
         }
