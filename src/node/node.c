@@ -353,9 +353,10 @@ static void apply_committed(struct node *n, raft_index to)
 static void set_request_timer(struct node *n)
 {
     n->turn_wanted = n->turn_wanted && !n->stopped; /* it takes no more turns */
-    const uint64_t deadlines[] = {node_writes_deadline(n),  node_reads_deadline(n),
-                                  node_surveys_deadline(n), node_leadership_deadline(n),
-                                  node_changes_deadline(n), node_forwards_deadline(n)};
+    const uint64_t deadlines[] = {node_writes_deadline(n),   node_reads_deadline(n),
+                                  node_surveys_deadline(n),  node_leadership_deadline(n),
+                                  node_changes_deadline(n),  node_forwards_deadline(n),
+                                  node_log_reads_deadline(n)};
     uint64_t earliest = n->turn_wanted ? node_now(n) : UINT64_MAX;
     for (size_t i = 0; i < sizeof(deadlines) / sizeof(deadlines[0]); i++) {
         earliest = deadlines[i] < earliest ? deadlines[i] : earliest;
@@ -498,6 +499,7 @@ static void expire_requests(struct node *n, uint64_t now_ms)
     node_surveys_expire(n, now_ms);
     node_leadership_expire(n, now_ms);
     node_changes_expire(n, now_ms);
+    node_log_reads_expire(n, now_ms);
 }
 
 static void on_request_timer(struct timer *t)
@@ -737,6 +739,7 @@ void node_destroy(struct node *n)
     node_scrub_destroy(n);
     node_rebuild_destroy(n);
     node_forwards_destroy(n);
+    node_log_reads_destroy(n);
     if (n->peers != NULL) {
         peers_destroy(n->peers);
     }

@@ -77,6 +77,21 @@ struct log_seal {
     bool in_flight;
 };
 
+/* Entries being read for a client; free when `node` is NULL. */
+struct log_reading {
+    struct work work;
+    struct node *node;
+    struct wal *wal;
+    struct node_log_read *client; /* NULL: it has gone, or was answered */
+    uint64_t deadline_ms;
+    raft_index first;
+    raft_index last;                /* first - 1: nothing to read */
+    struct node_log_entry *entries; /* owned, with their payloads; filled on the log thread */
+    struct blob **payloads;
+    uint32_t count;
+    enum status status;
+};
+
 /* The identity being saved: while founding or joining, and when this member ends for ever. */
 struct identity_save {
     struct work work;
@@ -177,6 +192,7 @@ struct node {
     struct log_load load;
     struct log_prepare prepare;
     struct log_seal seal;
+    struct log_reading log_readings[LIMIT_LOG_READS];
     uint64_t written_ms; /* when the last write was durable */
     bool prepare_wanted;
     /* Rule P12 */
@@ -417,6 +433,11 @@ void node_survey_on_ask(struct node *n, struct uuid from, struct slice body);
 void node_survey_on_reply(struct node *n, struct uuid from, struct slice body);
 void node_surveys_expire(struct node *n, uint64_t now_ms);
 uint64_t node_surveys_deadline(const struct node *n);
+
+/* --- log_read.c */
+void node_log_reads_expire(struct node *n, uint64_t now_ms);
+uint64_t node_log_reads_deadline(const struct node *n);
+void node_log_reads_destroy(struct node *n);
 
 /* --- catch_up.c */
 /* The link with a member came or went. Requires: founded. */
