@@ -165,7 +165,7 @@ static bool on_hello(void *context, const struct peer_hello *hello)
         return false;
     }
     learn_url(n, hello);
-    node_catch_up_on_link(n, hello->incarnation, true);
+    node_catch_up_on_link(n, hello->incarnation, true, hello->leads);
     node_id id = uuid_short(hello->incarnation);
     if (raft_leader(n->raft) == id && !hello->leads && hello->term >= raft_term_now(n->raft)) {
         tell_leader_lost(n, id);
@@ -188,6 +188,9 @@ static void on_message(void *context, struct uuid from, const struct raft_messag
     if (message->type == RAFT_MSG_APPEND || message->type == RAFT_MSG_HEARTBEAT) {
         if (raft_leader(n->raft) == message->from) {
             n->leader_contact_ms = input.now_ms;
+            if (message->type == RAFT_MSG_HEARTBEAT) {
+                node_catch_up_on_heartbeat(n);
+            }
         }
     }
 }
@@ -249,7 +252,7 @@ static void on_down(void *context, struct uuid peer)
     if (n->founding != NULL) {
         founding_on_down(n->founding, peer);
     } else if (n->raft != NULL) {
-        node_catch_up_on_link(n, peer, false);
+        node_catch_up_on_link(n, peer, false, false);
         node_forward_on_down(n, peer);
     }
 }

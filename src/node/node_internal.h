@@ -106,6 +106,17 @@ struct identity_save {
 struct catch_up {
     bool is_up;
     raft_index target; /* has everything at this index; 0 = nothing is to be told */
+    raft_index holds;  /* what it had then, or a guess */
+    bool is_known;     /* no guess */
+    bool by_snapshot;
+    bool is_told; /* that it is being sent something */
+};
+
+/* The same as this member tells it of itself, when the link with its leader came back. */
+struct catching_up {
+    raft_index from;
+    raft_index seen;     /* at the last heartbeat */
+    uint32_t beats_left; /* 0 = nothing is to be told */
 };
 
 /* Links of so many processes of a member may be heard in any order. */
@@ -177,8 +188,9 @@ struct node {
     struct roster members;
     struct snapshots snapshots;
     struct catch_up catch_ups[LIMIT_MEMBERS]; /* by place in `members` */
-    char own_url[LIMIT_URL_BYTES];            /* empty = not known yet */
-    bool own_url_is_sure;                     /* given, or what another member dialled */
+    struct catching_up catching_up;
+    char own_url[LIMIT_URL_BYTES]; /* empty = not known yet */
+    bool own_url_is_sure;          /* given, or what another member dialled */
 
     uint64_t started_ms;
     raft_index applied;
@@ -440,8 +452,10 @@ uint64_t node_log_reads_deadline(const struct node *n);
 void node_log_reads_destroy(struct node *n);
 
 /* --- catch_up.c */
-/* The link with a member came or went. Requires: founded. */
-void node_catch_up_on_link(struct node *n, struct uuid peer, bool is_up);
+/* The link with a member, which says that it leads, came or went. Requires: founded. */
+void node_catch_up_on_link(struct node *n, struct uuid peer, bool is_up, bool leads);
+/* The leader was heard. */
+void node_catch_up_on_heartbeat(struct node *n);
 void node_catch_up_on_turn(struct node *n);
 
 /* --- leadership.c */
