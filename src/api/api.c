@@ -53,6 +53,8 @@ static const struct route routes[] = {
     {HTTP_POST, "/members/", rest_member_change, ROUTE_PREFIX | ROUTE_ADMIN, {NULL}},
     {HTTP_DELETE, "/members/", rest_member_remove, ROUTE_PREFIX | ROUTE_ADMIN, {NULL}},
     {HTTP_GET, "/snapshot", rest_snapshot, ROUTE_ADMIN, {NULL}},
+    {HTTP_GET, "/replication", rest_replication, ROUTE_ADMIN, {NULL}},
+    {HTTP_GET, "/log", rest_log, ROUTE_ADMIN, {"from", "limit", "consistency", "token", "max-lag"}},
     {HTTP_GET, "/metrics", rest_metrics, 0, {NULL}},
     {HTTP_GET, "/live", rest_live, 0, {NULL}},
     {HTTP_GET, "/events", rest_events, 0, {NULL}},

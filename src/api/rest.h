@@ -137,6 +137,8 @@ REST_HANDLER(rest_members_add);
 REST_HANDLER(rest_member_remove);
 REST_HANDLER(rest_member_change);
 REST_HANDLER(rest_snapshot);
+REST_HANDLER(rest_replication);
+REST_HANDLER(rest_log);
 REST_HANDLER(rest_metrics);
 REST_HANDLER(rest_live);
 REST_HANDLER(rest_events);

@@ -69,6 +69,11 @@
 #define LIMIT_INFLIGHT_MESSAGES 64 /* a follower's window: full = probe by empty appends */
 #define LIMIT_INFLIGHT_BYTES    (4u * MIB)
 #define LIMIT_LOAD_BYTES        (1u * MIB) /* read back from disk at a time for a slow follower */
+/* Of one GET /log: entries, and bytes of their payloads, but at least one entry; and how many are
+ * being read at once: then 429. */
+#define LIMIT_LOG_READ_ENTRIES  1000
+#define LIMIT_LOG_READ_BYTES    (256u * KIB)
+#define LIMIT_LOG_READS         4
 #define LIMIT_ENTRY_BYTES       (LIMIT_VALUE_BYTES_MAX + LIMIT_KEY_BYTES + 1024u)
 
 /* Rule P12. When the next segment can't be made and less than this is left of the log's room,

@@ -3,17 +3,22 @@
 #include "client/followers.h"
 #include "client/json_text.h"
 #include "client/key_pages.h"
+#include "client/log_pages.h"
 #include "cmd/client_verb.h"
 #include "cmd/line_input.h"
+#include "cmd/log_entry.h"
 #include "cmd/member_table.h"
 #include "cmd/verbs.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
 /* Completion may not keep a person waiting. */
 #define COMPLETE_MS   500
 #define COMPLETE_KEYS "100"
+/* What `logs` shows, from the end. */
+#define LOGS_ENTRIES  100
 
 static const struct option rows[] = {
     CLIENT_CALL_ROWS("give up on a command after this time", "5s")};
@@ -194,6 +199,81 @@ static void run_show(struct shell *s, struct slice key, struct slice value)
     key_pages_deinit(&pages);
 }
 
+/* --- logs ------------------------------------------------------------------------------------- */
+
+/* "Log #7: WRITE key='a' value='b' (2026-01-31 12:00:00)" */
+static void say_entry(struct slice json)
+{
+    struct log_entry e;
+    log_entry_read(&e, json);
+    struct buf line = {0};
+    buf_append_str(&line, "Log #");
+    buf_append_slice(&line, buf_slice(&e.id));
+    buf_append_str(&line, ": ");
+    for (size_t i = 0; i < e.type.size; i++) {
+        buf_append_byte(&line, (uint8_t)toupper(e.type.data[i]));
+    }
+    if (e.key.size > 0) {
+        buf_append_str(&line, " key='");
+        buf_append_slice(&line, buf_slice(&e.key));
+        buf_append_byte(&line, '\'');
+    }
+    if (e.value.size > 0) {
+        buf_append_str(&line, " value='");
+        client_verb_append_member(&line, json, "value");
+        buf_append_byte(&line, '\'');
+    }
+    if (e.revision.size > 0) {
+        buf_append_str(&line, " below revision ");
+        buf_append_slice(&line, buf_slice(&e.revision));
+    }
+    if (e.time[0] != '\0') {
+        buf_printf(&line, " (%s)", e.time);
+    }
+    say_safely(&line);
+    buf_deinit(&line);
+    log_entry_deinit(&e);
+}
+
+/* What is not shown is not forgotten to be said. */
+static void say_entries(struct slice entries, bool is_first)
+{
+    struct slice json;
+    while (json_text_next(&entries, &json)) {
+        struct buf id = {0};
+        client_verb_append_member(&id, json, "id");
+        if (is_first && !slice_equal(buf_slice(&id), slice_str("1"))) {
+            printf("(earlier entries are not shown)\n");
+        }
+        buf_deinit(&id);
+        is_first = false;
+        say_entry(json);
+    }
+}
+
+static void run_logs(struct shell *s, struct slice key, struct slice value)
+{
+    (void)key;
+    (void)value;
+    const struct log_pages_options last = {.limit = LOGS_ENTRIES};
+    struct log_pages pages;
+    log_pages_init(&pages, s->client, &last);
+    enum status status = STATUS_OK;
+    for (bool is_first = true; status == STATUS_OK && log_pages_has_more(&pages);
+         is_first = false) {
+        struct client_request request;
+        struct client_answer a = {0};
+        struct slice entries;
+        status = log_pages_fetch(&pages, &request, &a, &entries);
+        if (status == STATUS_OK) {
+            say_entries(entries, is_first);
+        } else {
+            say_failure("Logs", status, &request, &a);
+        }
+        client_answer_deinit(&a);
+    }
+}
+
 /* --- status, help, exit ----------------------------------------------------------------------- */
 
 static void run_status(struct shell *s, struct slice key, struct slice value)
@@ -236,6 +316,7 @@ static const struct command commands[] = {
     {"read", "read <key>", "read it from a follower chosen by chance", 1, run_read},
     {"delete", "delete <key>", "delete a key", 1, run_delete},
     {"show", "show", "all keys with their values, sorted", 0, run_show},
+    {"logs", "logs", "the last entries of the replicated log", 0, run_logs},
     {"status", "status", "who is up, and in which role", 0, run_status},
     {"help", "help", "this list", 0, run_help},
     {"exit", "exit", "leave, as the end of input does", 0, run_exit},
@@ -409,7 +490,8 @@ const struct verb verb_shell = {
     .name = "shell",
     .summary = "write, read and look around, one command a line",
     .details =
-        "Commands: write <key> <value>, read <key>, delete <key>, show, status, help, exit.\n"
+        "Commands: write <key> <value>, read <key>, delete <key>, show, logs, status, help,\n"
+        "exit.\n"
         "A value is stored as it is if it is JSON, else as a JSON string; it may hold spaces, "
         "those\n"
         "around it are left out. read asks a follower chosen by chance, and says which.\n"

@@ -9,6 +9,7 @@ extern const struct verb verb_put;
 extern const struct verb verb_get;
 extern const struct verb verb_del;
 extern const struct verb verb_ls;
+extern const struct verb verb_log;
 extern const struct verb verb_status;
 extern const struct verb verb_shell;
 extern const struct verb verb_monitor;

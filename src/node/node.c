@@ -165,7 +165,7 @@ static bool on_hello(void *context, const struct peer_hello *hello)
         return false;
     }
     learn_url(n, hello);
-    node_catch_up_on_link(n, hello->incarnation, true);
+    node_catch_up_on_link(n, hello->incarnation, true, hello->leads);
     node_id id = uuid_short(hello->incarnation);
     if (raft_leader(n->raft) == id && !hello->leads && hello->term >= raft_term_now(n->raft)) {
         tell_leader_lost(n, id);
@@ -188,6 +188,9 @@ static void on_message(void *context, struct uuid from, const struct raft_messag
     if (message->type == RAFT_MSG_APPEND || message->type == RAFT_MSG_HEARTBEAT) {
         if (raft_leader(n->raft) == message->from) {
             n->leader_contact_ms = input.now_ms;
+            if (message->type == RAFT_MSG_HEARTBEAT) {
+                node_catch_up_on_heartbeat(n);
+            }
         }
     }
 }
@@ -249,7 +252,7 @@ static void on_down(void *context, struct uuid peer)
     if (n->founding != NULL) {
         founding_on_down(n->founding, peer);
     } else if (n->raft != NULL) {
-        node_catch_up_on_link(n, peer, false);
+        node_catch_up_on_link(n, peer, false, false);
         node_forward_on_down(n, peer);
     }
 }
@@ -353,9 +356,10 @@ static void apply_committed(struct node *n, raft_index to)
 static void set_request_timer(struct node *n)
 {
     n->turn_wanted = n->turn_wanted && !n->stopped; /* it takes no more turns */
-    const uint64_t deadlines[] = {node_writes_deadline(n),  node_reads_deadline(n),
-                                  node_surveys_deadline(n), node_leadership_deadline(n),
-                                  node_changes_deadline(n), node_forwards_deadline(n)};
+    const uint64_t deadlines[] = {node_writes_deadline(n),   node_reads_deadline(n),
+                                  node_surveys_deadline(n),  node_leadership_deadline(n),
+                                  node_changes_deadline(n),  node_forwards_deadline(n),
+                                  node_log_reads_deadline(n)};
     uint64_t earliest = n->turn_wanted ? node_now(n) : UINT64_MAX;
     for (size_t i = 0; i < sizeof(deadlines) / sizeof(deadlines[0]); i++) {
         earliest = deadlines[i] < earliest ? deadlines[i] : earliest;
@@ -498,6 +502,7 @@ static void expire_requests(struct node *n, uint64_t now_ms)
     node_surveys_expire(n, now_ms);
     node_leadership_expire(n, now_ms);
     node_changes_expire(n, now_ms);
+    node_log_reads_expire(n, now_ms);
 }
 
 static void on_request_timer(struct timer *t)
@@ -737,6 +742,7 @@ void node_destroy(struct node *n)
     node_scrub_destroy(n);
     node_rebuild_destroy(n);
     node_forwards_destroy(n);
+    node_log_reads_destroy(n);
     if (n->peers != NULL) {
         peers_destroy(n->peers);
     }

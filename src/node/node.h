@@ -292,6 +292,59 @@ struct node_change {
 enum status MUST_CHECK node_change_start(struct node *n, struct node_change *c);
 void node_change_cancel(struct node_change *c);
 
+/* --- the log ---------------------------------------------------------------------------------- */
+
+/* One committed entry, as it stands in the log: what was asked for, which a condition or a retry
+ * key may have kept from being done. */
+struct node_log_entry {
+    uint64_t index;
+    uint64_t term;
+    const char *type; /* static: "write", "delete", "compact", "noop", "config" ... */
+    /* Time, key and so on; false: the type has no such. Slices borrow as the array does. */
+    bool has_command;
+    bool has_value;
+    struct kv_command command;
+};
+struct node_log_read {
+    uint64_t from;  /* the first index; 0 = so that the newest is the last that is told */
+    uint32_t limit; /* 1 to LIMIT_LOG_READ_ENTRIES; LIMIT_LOG_READ_BYTES may end it before */
+    /* Once. OK, TIMEOUT: the disk did not answer for as long as a request may wait; CORRUPT, IO. */
+    void (*done)(struct node_log_read *r);
+    void *context;
+    enum status status;
+    uint64_t oldest; /* that this member has, when it was started; newest + 1 = none */
+    uint64_t newest;
+    uint32_t count;
+    const struct node_log_entry *entries; /* borrowed during `done` */
+    struct node *node;
+};
+/* What is committed and applied here, from this member's own log, read on the log thread. OK:
+ * `done` will be called, never inside. COMPACTED: a snapshot took the place of `from`; FUTURE: it
+ * is beyond newest + 1; both with `oldest` and `newest`. OVERLOADED: LIMIT_LOG_READS are under way;
+ * CLOSED: no member yet, or stopping. */
+enum status MUST_CHECK node_log_read_start(struct node *n, struct node_log_read *r);
+void node_log_read_cancel(struct node_log_read *r);
+
+/* What the leader knows of another member's log. */
+struct node_replica {
+    char name[LIMIT_NAME_BYTES + 1];
+    const char *state;    /* static: "probe", "replicate", "snapshot", "recovering" */
+    uint64_t match;       /* it has everything up to here; 0 = not known in this term */
+    uint64_t next;        /* what is sent next */
+    uint64_t backlog;     /* entries that it is not known to have */
+    uint64_t attempts;    /* to reach it, since it was reached last */
+    char last_error[160]; /* of the last of them; empty = none */
+};
+struct node_replication {
+    uint64_t term;
+    uint64_t commit_index;
+    uint64_t last_index;
+    uint32_t count; /* voters and learners but this one, by name */
+    struct node_replica replicas[LIMIT_MEMBERS];
+};
+/* NOT_LEADER, or OK. */
+enum status MUST_CHECK node_replication_get(const struct node *n, struct node_replication *r);
+
 /* --- backups ---------------------------------------------------------------------------------- */
 
 /* The state at one applied index as the bytes of a snapshot file (wal/snapshot_file.h), verified.

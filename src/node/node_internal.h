@@ -77,6 +77,21 @@ struct log_seal {
     bool in_flight;
 };
 
+/* Entries being read for a client; free when `node` is NULL. */
+struct log_reading {
+    struct work work;
+    struct node *node;
+    struct wal *wal;
+    struct node_log_read *client; /* NULL: it has gone, or was answered */
+    uint64_t deadline_ms;
+    raft_index first;
+    raft_index last;                /* first - 1: nothing to read */
+    struct node_log_entry *entries; /* owned, with their payloads; filled on the log thread */
+    struct blob **payloads;
+    uint32_t count;
+    enum status status;
+};
+
 /* The identity being saved: while founding or joining, and when this member ends for ever. */
 struct identity_save {
     struct work work;
@@ -91,6 +106,17 @@ struct identity_save {
 struct catch_up {
     bool is_up;
     raft_index target; /* has everything at this index; 0 = nothing is to be told */
+    raft_index holds;  /* what it had then, or a guess */
+    bool is_known;     /* no guess */
+    bool by_snapshot;
+    bool is_told; /* that it is being sent something */
+};
+
+/* The same as this member tells it of itself, when the link with its leader came back. */
+struct catching_up {
+    raft_index from;
+    raft_index seen;     /* at the last heartbeat */
+    uint32_t beats_left; /* 0 = nothing is to be told */
 };
 
 /* Links of so many processes of a member may be heard in any order. */
@@ -162,8 +188,9 @@ struct node {
     struct roster members;
     struct snapshots snapshots;
     struct catch_up catch_ups[LIMIT_MEMBERS]; /* by place in `members` */
-    char own_url[LIMIT_URL_BYTES];            /* empty = not known yet */
-    bool own_url_is_sure;                     /* given, or what another member dialled */
+    struct catching_up catching_up;
+    char own_url[LIMIT_URL_BYTES]; /* empty = not known yet */
+    bool own_url_is_sure;          /* given, or what another member dialled */
 
     uint64_t started_ms;
     raft_index applied;
@@ -177,6 +204,7 @@ struct node {
     struct log_load load;
     struct log_prepare prepare;
     struct log_seal seal;
+    struct log_reading log_readings[LIMIT_LOG_READS];
     uint64_t written_ms; /* when the last write was durable */
     bool prepare_wanted;
     /* Rule P12 */
@@ -418,9 +446,16 @@ void node_survey_on_reply(struct node *n, struct uuid from, struct slice body);
 void node_surveys_expire(struct node *n, uint64_t now_ms);
 uint64_t node_surveys_deadline(const struct node *n);
 
+/* --- log_read.c */
+void node_log_reads_expire(struct node *n, uint64_t now_ms);
+uint64_t node_log_reads_deadline(const struct node *n);
+void node_log_reads_destroy(struct node *n);
+
 /* --- catch_up.c */
-/* The link with a member came or went. Requires: founded. */
-void node_catch_up_on_link(struct node *n, struct uuid peer, bool is_up);
+/* The link with a member, which says that it leads, came or went. Requires: founded. */
+void node_catch_up_on_link(struct node *n, struct uuid peer, bool is_up, bool leads);
+/* The leader was heard. */
+void node_catch_up_on_heartbeat(struct node *n);
 void node_catch_up_on_turn(struct node *n);
 
 /* --- leadership.c */

@@ -238,6 +238,20 @@ void dial_on_answered(struct peer_dial *d, struct uuid incarnation)
     }
 }
 
+void dial_on_linked(struct peer *peer)
+{
+    struct peers *p = peer->peers;
+    const char *url = any_url_of(peer);
+    for (uint32_t i = 0; i < p->dial_count; i++) {
+        struct peer_dial *d = p->dials[i];
+        if (uuid_equal(d->incarnation, peer->hello.incarnation) ||
+            (url != NULL && strcmp(d->url, url) == 0)) {
+            d->failures = 0;
+            d->trouble[0] = 0;
+        }
+    }
+}
+
 void dial_on_self(struct peer_dial *d)
 {
     d->attempt = NULL;
@@ -268,5 +282,36 @@ void dial_set_trouble(struct peer_dial *d, const struct link *l, enum link_end w
     if (strcmp(text, d->trouble) != 0) {
         memcpy(d->trouble, text, sizeof(text));
         log_info("no link with %s: %s", d->url, text);
+    }
+}
+
+/* The dial of a member that is not linked; NULL = it is not dialled. */
+static const struct peer_dial *find_dial(const struct peers *p, struct uuid id, const char *url)
+{
+    const struct peer_dial *found = NULL;
+    for (uint32_t i = 0; i < p->dial_count; i++) {
+        const struct peer_dial *d = p->dials[i];
+        if (strcmp(d->url, url) == 0) {
+            return d;
+        }
+        found = uuid_equal(d->incarnation, id) ? d : found;
+    }
+    return found;
+}
+
+void peers_trouble(const struct peers *p, struct uuid id, const char *url,
+                   struct peer_trouble *trouble)
+{
+    *trouble = (struct peer_trouble){0};
+    if (peers_is_up(p, id)) {
+        trouble->attempts = peers_find(p, id)->unsent;
+        snprintf(trouble->text, sizeof(trouble->text), "%s",
+                 trouble->attempts > 0 ? "it takes nothing, and too much waits for it" : "");
+        return;
+    }
+    const struct peer_dial *d = find_dial(p, id, url);
+    if (d != NULL) {
+        trouble->attempts = d->failures;
+        snprintf(trouble->text, sizeof(trouble->text), "%s", d->trouble);
     }
 }

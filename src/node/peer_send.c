@@ -79,6 +79,7 @@ static bool send_scratch(struct peer *peer, enum link_lane lane, enum frame_type
         peer_flush(peer, lane);
         return true;
     }
+    peer->unsent++;
     note_dropped(p, peer->hello.incarnation);
     return false;
 }

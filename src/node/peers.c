@@ -452,6 +452,7 @@ static void on_raft_hello(struct link *l)
         if (!was_announced) {
             log_info("connected with %s", peer->hello.name);
         }
+        dial_on_linked(peer);
         settle(peer);
     }
 }
@@ -538,6 +539,7 @@ static void on_link_message(struct link *l, uint8_t type, struct slice message)
         return;
     }
     peer->heard_ms = now_ms(p);
+    peer->unsent = 0;
     if (type == FRAME_RAFT) {
         on_raft_message(l, message);
         return;

@@ -114,6 +114,17 @@ void peers_cut(struct peers *p, struct uuid peer);
 /* now - the last frame from it; UINT64_MAX = never. */
 uint64_t peers_silence_ms(const struct peers *p, struct uuid peer);
 
+/* What stands between us and a member. */
+struct peer_trouble {
+    /* Without a link: dials of it that failed since it was linked. With one: messages to it that
+     * were dropped since something came from it. */
+    uint64_t attempts;
+    char text[160]; /* of the last of them; empty = none */
+};
+/* `url` finds one that was never linked. */
+void peers_trouble(const struct peers *p, struct uuid peer, const char *url,
+                   struct peer_trouble *trouble);
+
 /* Bytes that wait to be sent, to all of them together. */
 uint64_t peers_unsent_bytes(const struct peers *p);
 

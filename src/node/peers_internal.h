@@ -33,6 +33,7 @@ struct peer {
     bool announced;       /* on_hello said yes, and on_down did not follow */
     bool lost_pending;    /* rule E6b: the link ended, a dial will tell */
     uint64_t heard_ms;
+    uint64_t unsent; /* messages that were dropped since it was heard */
     struct timer contest;
     struct timer bulk_timer;
     struct peer_queue queues[LANE_COUNT];
@@ -89,6 +90,8 @@ void dial_again(struct peer *peer);
 void dial_on_failed(struct peer_dial *d, enum link_end why);
 /* The attempt is up: `incarnation` answers at this URL. */
 void dial_on_answered(struct peer_dial *d, struct uuid incarnation);
+/* The member is linked, whoever dialled: what failed before says nothing any more. */
+void dial_on_linked(struct peer *peer);
 void dial_on_self(struct peer_dial *d);
 /* Try again, but slowly: it is there and is not to be linked with. */
 void dial_slowly(struct peer_dial *d);

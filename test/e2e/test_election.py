@@ -342,7 +342,8 @@ def test_row_d9_a_member_that_was_down_gets_only_what_it_lacks(cluster):
     wait_for(lambda: follower.read("d9-6", "?consistency=stale").status == 200, "it caught up")
     assert cluster.wait_same() == leader.status()["revision"]
     leader.wait_log(rf"{follower.name} is back: sending 7 entries after index=\d+")
-    leader.wait_log(rf"{follower.name} has everything index=\d+")
+    leader.wait_log(rf"Replicated 7 entries to {follower.name}: it has everything index=\d+")
+    follower.wait_log(rf"Replicated 7 entries from {leader.name} index=\d+")
 
 
 def test_row_f9_loopback_unless_told_and_other_hosts_only_with_a_secret(make_cluster):

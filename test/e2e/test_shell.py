@@ -137,13 +137,13 @@ def test_row_d5_exit_and_the_end_of_input_end_it_with_0(three):
 def test_row_d6_delete_help_and_unknown_commands(three):
     three.put("k", 1)
     told = shell(three, "delete k", "delete k", "delete", "", "   ", "help", "nonsense", "show me",
-                 "logs", "write k 2")
+                 "log", "write k 2")
     assert told[:3] == ["Delete successful", "Delete failed (key not found: k)",
                         "Usage: delete <key>"]
-    assert [line.split()[0] for line in told[3:10]] == [
-        "write", "read", "delete", "show", "status", "help", "exit"]
-    unknown = "Unknown command. Use write, read, delete, show, status, help or exit"
-    assert told[10:] == [unknown, "Usage: show", unknown, "Write successful"]
+    assert [line.split()[0] for line in told[3:11]] == [
+        "write", "read", "delete", "show", "logs", "status", "help", "exit"]
+    unknown = "Unknown command. Use write, read, delete, show, logs, status, help or exit"
+    assert told[11:] == [unknown, "Usage: show", unknown, "Write successful"]
 
 
 def test_row_d6_bad_bytes_and_endless_lines_do_not_end_it(three):

@@ -212,6 +212,42 @@ void node_metrics_get(const struct node *n, struct node_metrics *m)
     *m = n->metrics;
 }
 
+enum status node_replication_get(const struct node *n, struct node_replication *r)
+{
+    *r = n->replication;
+    return n->replication_outcome;
+}
+
+enum status node_log_read_start(struct node *n, struct node_log_read *r)
+{
+    n->last_log_read = *r;
+    r->oldest = n->log_oldest;
+    r->newest = n->log_newest;
+    if (n->log_start == STATUS_OK) {
+        n->log_read = r;
+    }
+    return n->log_start;
+}
+
+void node_log_read_cancel(struct node_log_read *r)
+{
+    CHECK(fake_node.log_read == r);
+    fake_node.log_read = NULL;
+    fake_node.cancels++;
+}
+
+static void turn_log(struct node *n)
+{
+    struct node_log_read *r = n->log_read;
+    n->log_read = NULL;
+    if (r != NULL) {
+        r->status = n->log_outcome;
+        r->entries = n->log_entries;
+        r->count = n->log_count;
+        r->done(r);
+    }
+}
+
 static void hand_out_piece(struct node *n, struct node_backup *b)
 {
     uint64_t left = n->backup_bytes.size - b->offset;
@@ -254,6 +290,7 @@ void fake_turn(void)
     struct node *n = &fake_node;
     turn_backup(n);
     turn_change(n);
+    turn_log(n);
     struct node_read *read = n->read;
     struct node_survey *survey = n->survey;
     struct node_step_down *step_down = n->step_down;

@@ -46,6 +46,16 @@ struct node {
     struct node_backup *backup;
     bool backup_wanted; /* a piece */
     struct node_metrics metrics;
+    enum status replication_outcome;
+    struct node_replication replication;
+    enum status log_start;
+    enum status log_outcome;
+    uint64_t log_oldest;
+    uint64_t log_newest;
+    const struct node_log_entry *log_entries; /* what is answered, whatever was asked */
+    uint32_t log_count;
+    struct node_log_read *log_read;
+    struct node_log_read last_log_read; /* as it was started */
 };
 
 #define FAKE_PIECE_BYTES 10
