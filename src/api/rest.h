@@ -6,6 +6,7 @@
 #pragma once
 
 #include "api/api.h"
+#include "api/dispatch.h"
 #include "api/json_writer.h"
 #include "api/query.h"
 #include "base/buf.h"
@@ -36,6 +37,7 @@ struct api {
     uint64_t load_at_ms;
     double requests_per_second;
     struct feed *feed; /* of /live and /events */
+    struct dispatcher dispatcher;
 };
 
 /* The member's state now. Borrowed until the next call of this. */
@@ -140,6 +142,7 @@ REST_HANDLER(rest_snapshot);
 REST_HANDLER(rest_metrics);
 REST_HANDLER(rest_live);
 REST_HANDLER(rest_events);
+REST_HANDLER(rest_dispatch);
 REST_HANDLER(rest_root);
 REST_HANDLER(probe_livez);
 REST_HANDLER(probe_readyz);

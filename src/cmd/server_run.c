@@ -45,6 +45,7 @@ static void on_accept(void *context, struct conn *c)
 static void on_turn(void *context)
 {
     struct server *s = context;
+    api_tell_load(s->api);
     node_turn(s->node);
 }
 

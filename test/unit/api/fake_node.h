@@ -46,6 +46,9 @@ struct node {
     struct node_backup *backup;
     bool backup_wanted; /* a piece */
     struct node_metrics metrics;
+    uint32_t load_count;
+    struct node_load_item loads[LIMIT_MEMBERS];
+    struct node_load own_load;
 };
 
 #define FAKE_PIECE_BYTES 10
