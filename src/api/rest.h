@@ -113,7 +113,7 @@ bool key_of_path(struct api *api, struct http_request *r, struct buf *key);
 
 /* Whoever leads the highest term of those surveyed, or NULL. */
 const struct node_survey_item *survey_leader(const struct node_survey_item *items, uint32_t count);
-/* A member as an object. `leader`: of the same survey, for the lag; NULL = unknown. */
+/* The fields of a member. `leader`: of the same survey, for the lag; NULL = unknown. */
 void survey_print_member(struct json_writer *w, const struct node_survey_item *item,
                          const struct node_survey_item *leader);
 /* The fields of `load`, without the object around them. */
