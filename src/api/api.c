@@ -18,6 +18,7 @@
 enum route_flags {
     ROUTE_PREFIX = 1, /* the path goes on behind it */
     ROUTE_ADMIN = 2,  /* closed to web pages of other origins */
+    ROUTE_FREE = 4,   /* whatever parameters: they are another's */
 };
 
 struct route {
@@ -58,6 +59,8 @@ static const struct route routes[] = {
     {HTTP_GET, "/metrics", rest_metrics, 0, {NULL}},
     {HTTP_GET, "/live", rest_live, 0, {NULL}},
     {HTTP_GET, "/events", rest_events, 0, {NULL}},
+    {HTTP_GET, "/dispatch", rest_dispatch, ROUTE_FREE, {NULL}},
+    {HTTP_GET, "/dispatch/", rest_dispatch, ROUTE_PREFIX | ROUTE_FREE, {NULL}},
     {HTTP_GET, "/livez", probe_livez, 0, {NULL}},
     {HTTP_GET, "/readyz", probe_readyz, 0, {"verbose"}},
     {HTTP_GET, "/health", probe_health, 0, {NULL}},
@@ -163,7 +166,8 @@ static void on_request(void *context, struct http_request *r)
         return;
     }
     struct query q;
-    if (query_parse(&q, r->query, route->params) == STATUS_OK) {
+    bool is_free = (route->flags & ROUTE_FREE) != 0;
+    if (query_parse(&q, is_free ? slice_of(NULL, 0) : r->query, route->params) == STATUS_OK) {
         route->handle(api, r, &q);
     } else {
         answer_bad_query(api, r, &q);
@@ -256,6 +260,18 @@ static void sample_load(struct timer *t)
     api->load_requests = requests;
     api->load_at_ms = now_ms;
     start_load_timer(api);
+}
+
+void api_tell_load(struct api *api)
+{
+    const struct api_options *o = &api->options;
+    double utilisation = o->loop_utilisation != NULL ? o->loop_utilisation(o->loop) : 0;
+    const struct node_load load = {
+        .connections = api->server != NULL ? http_server_clients(api->server) : 0,
+        .requests_per_second = (uint32_t)(api->requests_per_second + 0.5),
+        .loop_permille = utilisation < 1 ? (uint16_t)(utilisation * 1000) : 1000,
+    };
+    node_set_load(o->node, &load);
 }
 
 /* --- life ------------------------------------------------------------------------------------- */

@@ -44,5 +44,7 @@ struct api *api_create(const struct api_options *options);
 const struct http_handler *api_handler(struct api *api);
 /* Whose connections and requests /status reports; NULL = none. */
 void api_set_server(struct api *api, const struct http_server *server);
+/* Before every turn of the node: how busy this member is, for the others. */
+void api_tell_load(struct api *api);
 /* Requests that still wait are forgotten without an answer. */
 void api_destroy(struct api *api);

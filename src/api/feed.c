@@ -43,10 +43,23 @@ bool feed_may_write(struct feed *f, struct call *c, uint64_t *late_since)
     return false;
 }
 
+/* Of the clients of a member as it told; UINT64_MAX = not known. */
+static uint64_t connections_at(const struct node_load_item *loads, uint32_t count, uint64_t id)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (loads[i].member.id == id && loads[i].age_ms != UINT64_MAX) {
+            return loads[i].load.connections;
+        }
+    }
+    return UINT64_MAX;
+}
+
 void feed_print_state(struct feed *f, struct json_writer *w)
 {
     const struct node_survey_item *leader = survey_leader(f->members, f->member_count);
     const struct node_status *s = api_status(f->api);
+    struct node_load_item loads[LIMIT_MEMBERS];
+    uint32_t load_count = node_loads_get(f->api->options.node, loads);
     json_field_text(w, "id", s->name);
     json_field_text_or_null(w, "role", s->role);
     json_field_u64(w, "term", s->term);
@@ -54,7 +67,12 @@ void feed_print_state(struct feed *f, struct json_writer *w)
     json_write_name(w, "members");
     json_open_array(w);
     for (uint32_t i = 0; i < f->member_count; i++) {
-        survey_print_member(w, &f->members[i], leader);
+        const struct node_survey_item *item = &f->members[i];
+        json_open_object(w);
+        survey_print_member(w, item, leader);
+        json_field_u64_or_null(w, "connections",
+                               connections_at(loads, load_count, item->member.id));
+        json_close_object(w);
     }
     json_close_array(w);
     json_field_u64(w, "sessions", f->page_count);

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "api/api.h"
+#include "api/dispatch.h"
 #include "api/json_writer.h"
 #include "api/query.h"
 #include "base/buf.h"
@@ -36,6 +37,7 @@ struct api {
     uint64_t load_at_ms;
     double requests_per_second;
     struct feed *feed; /* of /live and /events */
+    struct dispatcher dispatcher;
 };
 
 /* The member's state now. Borrowed until the next call of this. */
@@ -111,7 +113,7 @@ bool key_of_path(struct api *api, struct http_request *r, struct buf *key);
 
 /* Whoever leads the highest term of those surveyed, or NULL. */
 const struct node_survey_item *survey_leader(const struct node_survey_item *items, uint32_t count);
-/* A member as an object. `leader`: of the same survey, for the lag; NULL = unknown. */
+/* The fields of a member. `leader`: of the same survey, for the lag; NULL = unknown. */
 void survey_print_member(struct json_writer *w, const struct node_survey_item *item,
                          const struct node_survey_item *leader);
 /* The fields of `load`, without the object around them. */
@@ -142,6 +144,7 @@ REST_HANDLER(rest_log);
 REST_HANDLER(rest_metrics);
 REST_HANDLER(rest_live);
 REST_HANDLER(rest_events);
+REST_HANDLER(rest_dispatch);
 REST_HANDLER(rest_root);
 REST_HANDLER(probe_livez);
 REST_HANDLER(probe_readyz);

@@ -10,6 +10,7 @@ static const struct {
     {"GET /cluster", "every member, asked now", true},
     {"GET /live", "the members and who watches, as it happens", true},
     {"GET /events", "the same for programs: server-sent events", true},
+    {"GET /dispatch/{path}", "to {path} at the member with the fewest clients", false},
     {"GET /leader", "who leads; 200 only at the leader", true},
     {"GET /key/{key}", "read a value, at any member", false},
     {"PUT /key/{key}", "write a JSON value, at the leader", false},

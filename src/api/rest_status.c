@@ -186,7 +186,6 @@ static uint64_t lag_of(const struct node_survey_item *item, const struct node_su
 void survey_print_member(struct json_writer *w, const struct node_survey_item *item,
                          const struct node_survey_item *leader)
 {
-    json_open_object(w);
     json_field_text(w, "id", item->member.name);
     json_field_text(w, "url", item->member.url);
     json_field_u64_or_null(w, "port", port_of(item->member.url));
@@ -207,6 +206,13 @@ void survey_print_member(struct json_writer *w, const struct node_survey_item *i
     if (!item->online) {
         json_field_text(w, "error", "no answer");
     }
+}
+
+static void print_member(struct json_writer *w, const struct node_survey_item *item,
+                         const struct node_survey_item *leader)
+{
+    json_open_object(w);
+    survey_print_member(w, item, leader);
     json_close_object(w);
 }
 
@@ -220,7 +226,7 @@ static void on_surveyed(struct node_survey *s)
     json_write_name(&w, "cluster");
     json_open_array(&w);
     for (uint32_t i = 0; i < s->count; i++) {
-        survey_print_member(&w, &s->items[i], leader);
+        print_member(&w, &s->items[i], leader);
         if (s->items[i].online && s->items[i].term > term) {
             term = s->items[i].term;
         }
@@ -228,7 +234,7 @@ static void on_surveyed(struct node_survey *s)
     json_close_array(&w);
     json_write_name(&w, "leader");
     if (leader != NULL) {
-        survey_print_member(&w, leader, leader);
+        print_member(&w, leader, leader);
     } else {
         json_write_null(&w);
     }

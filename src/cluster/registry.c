@@ -2,11 +2,10 @@
 
 #include "base/mem.h"
 #include "client/client.h"
+#include "cluster/json_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -14,13 +13,6 @@
 #include <unistd.h>
 
 #define LOCK_POLL_MS 10
-
-static enum status fail(char **detail, enum status status, const char *path, const char *why)
-{
-    mem_free(*detail);
-    *detail = mem_printf("%s: %s", path, why);
-    return status;
-}
 
 /* --- files ------------------------------------------------------------------------------------ */
 
@@ -30,12 +22,13 @@ static enum status read_file(const char *path, struct buf *content, char **detai
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat about;
     if (fd < 0) {
-        return errno == ENOENT ? STATUS_NOT_FOUND : fail(detail, STATUS_IO, path, strerror(errno));
+        return errno == ENOENT ? STATUS_NOT_FOUND
+                               : json_file_fail(detail, STATUS_IO, path, strerror(errno));
     }
     enum status status = STATUS_OK;
     if (fstat(fd, &about) == 0 && !S_ISREG(about.st_mode)) {
-        status = fail(detail, STATUS_IO, path,
-                      S_ISDIR(about.st_mode) ? "is a directory" : "is no plain file");
+        status = json_file_fail(detail, STATUS_IO, path,
+                                S_ISDIR(about.st_mode) ? "is a directory" : "is no plain file");
     }
     while (status == STATUS_OK) {
         ssize_t got = read(fd, buf_reserve(content, 4096), 4096);
@@ -43,39 +36,13 @@ static enum status read_file(const char *path, struct buf *content, char **detai
             break;
         }
         if (got < 0) {
-            status = fail(detail, STATUS_IO, path, strerror(errno));
+            status = json_file_fail(detail, STATUS_IO, path, strerror(errno));
         } else if ((content->size += (size_t)got) > LIMIT_REGISTRY_BYTES) {
-            status = fail(detail, STATUS_CORRUPT, path, "is too long for a registry");
+            status = json_file_fail(detail, STATUS_CORRUPT, path, "is too long for a registry");
         }
     }
     close(fd);
     return status;
-}
-
-static bool sync_directory(const char *path)
-{
-    char *copy = mem_strdup(path);
-    int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    mem_free(copy);
-    bool is_done = fd >= 0 && fsync(fd) == 0;
-    if (fd >= 0) {
-        close(fd);
-    }
-    return is_done;
-}
-
-/* A new file with this content, synced. */
-static enum status write_file(const char *path, json_t *json, char **detail)
-{
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (fd < 0) {
-        return fail(detail, STATUS_IO, path, strerror(errno));
-    }
-    bool is_done =
-        json_dumpfd(json, fd, JSON_INDENT(2)) == 0 && write(fd, "\n", 1) == 1 && fsync(fd) == 0;
-    int reason = errno;
-    is_done = close(fd) == 0 && is_done;
-    return is_done ? STATUS_OK : fail(detail, STATUS_IO, path, strerror(reason));
 }
 
 static bool is_blank(const struct buf *content)
@@ -98,7 +65,7 @@ static enum status read_json(const char *path, json_t **json, char **detail)
         *json = json_loadb((const char *)content.data, content.size, 0, &error);
         if (*json == NULL) {
             char *why = mem_printf("is no JSON: line %d: %s", error.line, error.text);
-            status = fail(detail, STATUS_CORRUPT, path, why);
+            status = json_file_fail(detail, STATUS_CORRUPT, path, why);
             mem_free(why);
         }
     }
@@ -150,7 +117,7 @@ enum status registry_read(const char *path, struct registry *r, char **detail)
     r->count = 0;
     enum status status = read_json(path, &json, detail);
     if (status == STATUS_OK && json != NULL && !json_is_array(json)) {
-        status = fail(detail, STATUS_CORRUPT, path, "is no list of members");
+        status = json_file_fail(detail, STATUS_CORRUPT, path, "is no list of members");
     }
     for (size_t i = 0; status == STATUS_OK && i < json_array_size(json); i++) {
         if (r->count < LIMIT_REGISTRY_ENTRIES &&
@@ -222,10 +189,7 @@ static enum status replace(const char *path, const struct registry *r, char **de
 {
     char *next = mem_printf("%s.tmp", path); /* one writer at a time: the lock is held */
     json_t *json = make_json(r);
-    enum status status = write_file(next, json, detail);
-    if (status == STATUS_OK && (rename(next, path) != 0 || !sync_directory(path))) {
-        status = fail(detail, STATUS_IO, path, strerror(errno));
-    }
+    enum status status = json_file_replace(path, next, json, detail);
     json_decref(json);
     mem_free(next);
     return status;
@@ -237,14 +201,14 @@ static enum status lock(const char *path, uint32_t wait_ms, int *fd, char **deta
     enum status status = STATUS_OK;
     *fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (*fd < 0) {
-        status = fail(detail, STATUS_IO, name, strerror(errno));
+        status = json_file_fail(detail, STATUS_IO, name, strerror(errno));
     }
     for (uint32_t waited_ms = 0; status == STATUS_OK && flock(*fd, LOCK_EX | LOCK_NB) != 0;
          waited_ms += LOCK_POLL_MS) {
         if (errno != EWOULDBLOCK && errno != EINTR) {
-            status = fail(detail, STATUS_IO, name, strerror(errno));
+            status = json_file_fail(detail, STATUS_IO, name, strerror(errno));
         } else if (waited_ms >= wait_ms) {
-            status = fail(detail, STATUS_BUSY, name, "is locked by another process");
+            status = json_file_fail(detail, STATUS_BUSY, name, "is locked by another process");
         } else {
             client_sleep_ms(LOCK_POLL_MS);
         }
@@ -290,7 +254,8 @@ static enum status read_claim(const char *path, struct registry_claim *claim, ch
          !copy_text(json, "name", claim->name, sizeof(claim->name)) ||
          !copy_text(json, "incarnation", incarnation, sizeof(incarnation)) ||
          !uuid_parse(cluster, &claim->cluster) || !uuid_parse(incarnation, &claim->incarnation))) {
-        status = fail(detail, STATUS_CORRUPT, path, "does not say who founded the cluster");
+        status =
+            json_file_fail(detail, STATUS_CORRUPT, path, "does not say who founded the cluster");
     }
     json_decref(json);
     return status;
@@ -332,7 +297,8 @@ static enum status check_claim(const char *name, const struct registry_claim *cl
         return status;
     }
     bool has_no_links = reason == EPERM || reason == EOPNOTSUPP || reason == ENOSYS;
-    return fail(detail, has_no_links ? STATUS_UNSUPPORTED : STATUS_IO, name, strerror(reason));
+    return json_file_fail(detail, has_no_links ? STATUS_UNSUPPORTED : STATUS_IO, name,
+                          strerror(reason));
 }
 
 enum status registry_claim_make(const char *path, const struct registry_claim *claim,
@@ -343,12 +309,12 @@ enum status registry_claim_make(const char *path, const struct registry_claim *c
     char *name = mem_printf("%s.founder", path);
     char *next = mem_printf("%s.%s.tmp", name, text);
     json_t *json = claim_json(claim);
-    enum status status = write_file(next, json, detail);
+    enum status status = json_file_write(next, json, detail);
     if (status == STATUS_OK) {
         int reason = link(next, name) == 0 ? 0 : errno;
         status = check_claim(name, claim, reason, detail);
-        if (status == STATUS_OK && !sync_directory(name)) {
-            status = fail(detail, STATUS_IO, name, strerror(errno));
+        if (status == STATUS_OK && !json_file_sync_directory(name)) {
+            status = json_file_fail(detail, STATUS_IO, name, strerror(errno));
         }
     }
     unlink(next);

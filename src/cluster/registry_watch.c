@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "client/client.h"
+#include "cluster/patience.h"
 
 #include <pthread.h>
 #include <stdarg.h>
@@ -417,15 +418,7 @@ static void keep(struct registry_watch *w)
 /* With the mutex held. */
 static void wait_for_change(struct registry_watch *w, uint64_t patience_ms)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += (time_t)(patience_ms / 1000);
-    until.tv_nsec += (long)(patience_ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
-    pthread_cond_timedwait(&w->changed, &w->mutex, &until);
+    patience_wait(&w->mutex, &w->changed, patience_ms);
 }
 
 /* Until the next round is due. False: the end. */
@@ -465,12 +458,7 @@ struct registry_watch *registry_watch_start(const struct registry_watch_options 
 {
     struct registry_watch *w = mem_calloc(1, sizeof(*w));
     w->options = *options;
-    pthread_condattr_t attributes;
-    CHECK(pthread_mutex_init(&w->mutex, NULL) == 0);
-    CHECK(pthread_condattr_init(&attributes) == 0);
-    CHECK(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0);
-    CHECK(pthread_cond_init(&w->changed, &attributes) == 0);
-    pthread_condattr_destroy(&attributes);
+    patience_init(&w->mutex, &w->changed);
     CHECK(pthread_create(&w->thread, NULL, run, w) == 0);
     return w;
 }
@@ -518,7 +506,6 @@ void registry_watch_stop(struct registry_watch *w)
         return; /* its thread still uses the memory */
     }
     pthread_join(w->thread, NULL);
-    pthread_cond_destroy(&w->changed);
-    pthread_mutex_destroy(&w->mutex);
+    patience_deinit(&w->mutex, &w->changed);
     mem_free(w);
 }

@@ -4,6 +4,7 @@
 #include "api/api.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "cluster/state_file.h"
 #include "cmd/server_registry.h"
 #include "wal/disk.h"
 
@@ -22,6 +23,7 @@ struct server {
     struct api *api;
     struct http_server *http;
     struct server_registry *registry; /* of all lives; NULL = none */
+    struct state_file *state_file;    /* the same */
     struct timer patience_timer;      /* the end comes at the latest then */
     struct timer drain_timer;
     bool stopping;
@@ -45,7 +47,9 @@ static void on_accept(void *context, struct conn *c)
 static void on_turn(void *context)
 {
     struct server *s = context;
+    api_tell_load(s->api);
     node_turn(s->node);
+    state_file_keep(s->state_file, node_view(s->node));
 }
 
 /* --- the end ---------------------------------------------------------------------------------- */
@@ -223,16 +227,37 @@ static bool live(struct server *s, void (*on_listening)(const struct server_sett
     return lives_again;
 }
 
+/* False: there can be no such file. */
+static bool open_state_file(const struct server_settings *settings, struct state_file **f)
+{
+    char *detail = NULL;
+    if (settings->state_file != NULL &&
+        state_file_open(settings->state_file, settings->node.name, f, &detail) != STATUS_OK) {
+        log_error("cannot keep --state-file %s", detail);
+        mem_free(detail);
+        return false;
+    }
+    return true;
+}
+
 int server_run(const struct server_settings *settings,
                void (*on_listening)(const struct server_settings *s))
 {
-    hold_signals(true); /* also for the thread that watches the registry */
-    struct server s = {.settings = settings, .loop = uv_loop_create()};
+    hold_signals(true); /* also for the threads that keep files */
+    struct state_file *state_file = NULL;
+    if (!open_state_file(settings, &state_file)) {
+        return 2;
+    }
+    struct server s = {.settings = settings, .state_file = state_file, .loop = uv_loop_create()};
     s.registry = server_registry_create(settings, s.loop);
     while (live(&s, on_listening)) {
         on_listening = NULL; /* has been said */
-        s = (struct server){.settings = settings, .registry = s.registry, .loop = uv_loop_create()};
+        s = (struct server){.settings = settings,
+                            .registry = s.registry,
+                            .state_file = state_file,
+                            .loop = uv_loop_create()};
     }
     server_registry_destroy(s.registry);
+    state_file_close(state_file);
     return s.exit_code; /* signals stay held: a second one changes nothing */
 }

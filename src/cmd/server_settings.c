@@ -31,6 +31,7 @@ enum {
     ROW_JOIN,
     ROW_REGISTRY,
     ROW_REGISTRY_ATTEMPTS,
+    ROW_STATE_FILE,
     ROW_SECRET_FILE,
     ROW_HEARTBEAT,
     ROW_ELECTION,
@@ -100,6 +101,10 @@ const struct option server_option_rows[SERVER_OPTION_COUNT] = {
                                .fallback = "3",
                                .min = 1,
                                .max = 1000},
+    [ROW_STATE_FILE] = {.name = "state-file",
+                        .type = OPTION_TEXT,
+                        .unit = "FILE",
+                        .meaning = "keep members, roles and load in this file, as JSON"},
     [ROW_SECRET_FILE] = {.name = "cluster-secret-file",
                          .type = OPTION_TEXT,
                          .unit = "FILE",
@@ -543,6 +548,7 @@ static void fill_rest(struct options *o, struct server_settings *s)
     s->node.lease_reads = options_number(o, ROW_READ_MODE) == 1;
     s->cors_origin = options_text(o, ROW_CORS);
     s->json_snake = options_number(o, ROW_JSON_CASE) == 1;
+    s->state_file = options_text(o, ROW_STATE_FILE);
     s->log = (struct log_options){.name = s->node.name,
                                   .level = (enum log_level)options_number(o, ROW_LOG_LEVEL),
                                   .json = options_number(o, ROW_LOG_FORMAT) == 1};

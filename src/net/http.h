@@ -101,10 +101,14 @@ void http_server_drain(struct http_server *s);
 /* Not from inside one of the handler's calls. Requests that wait get their on_gone. */
 void http_server_destroy(struct http_server *s);
 uint32_t http_server_connections(const struct http_server *s);
+/* Of those, who have asked something and are not being closed. */
+uint32_t http_server_clients(const struct http_server *s);
 uint64_t http_server_requests(const struct http_server *s); /* since the start */
 
 /* Value of the first header of that name, case-insensitively; data == NULL when absent. */
 struct slice http_header_find(const struct http_request *r, const char *name);
+/* The answer to come ends its connection and says so, unless more was asked behind it. */
+void http_request_end_connection(struct http_request *r);
 /* A whole answer. `headers` (may be NULL) are further header lines, CRLF after each. For HEAD the
  * body is not sent but counted. Ends the request. */
 void http_answer(struct http_request *r, int http_status, const char *content_type,

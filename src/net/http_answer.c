@@ -156,11 +156,16 @@ static bool has_no_body(int http_status)
     return http_status == 204 || http_status == 304;
 }
 
+void http_request_end_connection(struct http_request *r)
+{
+    exchange_of_request(r)->is_last_wanted = true;
+}
+
 static void close_if_ending(struct exchange *e)
 {
     struct http_connection *c = e->connection;
-    if (e->server->is_ending && c != NULL && c->exchanges.prev == &e->link && c->reading == NULL &&
-        c->unread == 0 && c->stash.size == 0) {
+    if ((e->server->is_ending || e->is_last_wanted) && c != NULL && c->exchanges.prev == &e->link &&
+        c->reading == NULL && c->unread == 0 && c->stash.size == 0) {
         e->keep_alive = false; /* the last one: say so */
         c->is_last = true;
     }

@@ -25,6 +25,7 @@ struct exchange {
     struct buf out; /* what was answered before its turn */
     enum answer_stage stage;
     bool keep_alive;
+    bool is_last_wanted; /* by the handler: ends its connection, if nothing was asked behind it */
     bool is_http_1_0;
     bool is_chunked;     /* the answer */
     bool wants_continue; /* 100 Continue is owed as soon as it is this one's turn */
@@ -47,6 +48,7 @@ struct http_connection {
     uint64_t kept_bytes;   /* of answers that wait for their turn */
     bool is_paused;        /* not reading, and `stash` may hold bytes */
     bool is_last;          /* no request after those that are here */
+    bool is_client;        /* has asked something, and may ask more: counted */
     bool has_ended;        /* the client sent FIN */
     bool is_closed;        /* conn_close was called */
     bool is_starved;       /* the first exchange was told not to write more */
@@ -68,6 +70,7 @@ struct http_server {
     struct list spare;   /* exchanges for the next requests */
     uint32_t spare_count;
     uint32_t connection_count;
+    uint32_t client_count;
     uint64_t request_count;
     bool is_ending;        /* answers say so */
     bool is_draining;      /* connections end, whether something is asked on them or not */

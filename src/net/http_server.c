@@ -69,6 +69,7 @@ void exchange_release(struct exchange *e)
     e->connection = NULL;
     e->stage = ANSWER_NONE;
     e->keep_alive = false;
+    e->is_last_wanted = false;
     e->is_http_1_0 = false;
     e->is_chunked = false;
     e->wants_continue = false;
@@ -193,9 +194,18 @@ static void maybe_send_continue(struct http_connection *c)
     }
 }
 
+static void count_client(struct http_connection *c, bool is_client)
+{
+    if (c->is_client != is_client) {
+        c->is_client = is_client;
+        c->server->client_count += is_client ? 1 : UINT32_MAX;
+    }
+}
+
 static void forget_connection(struct http_connection *c)
 {
     struct http_server *s = c->server;
+    count_client(c, false);
     list_remove(&c->link);
     list_remove(&c->ready);
     buf_deinit(&c->stash);
@@ -298,6 +308,7 @@ static void on_whole(struct http_connection *c)
     c->is_last = !e->keep_alive;
     bool waits = must_wait(c, e);
     append_exchange(c, e);
+    count_client(c, true);
     if (waits) {
         c->held = e;
     } else {
@@ -528,6 +539,7 @@ static void close_connection(struct http_connection *c, bool flush)
 {
     if (!c->is_closed) {
         c->is_closed = true;
+        count_client(c, false);
         c->conn->loop->ops->conn_close(c->conn, flush);
     }
 }
@@ -649,6 +661,11 @@ void http_server_destroy(struct http_server *s)
 uint32_t http_server_connections(const struct http_server *s)
 {
     return s->connection_count;
+}
+
+uint32_t http_server_clients(const struct http_server *s)
+{
+    return s->client_count;
 }
 
 uint64_t http_server_requests(const struct http_server *s)

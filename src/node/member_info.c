@@ -35,7 +35,7 @@ const char *node_role_name(const struct node *n)
     return NULL;
 }
 
-static void own_url(const struct node *n, char url[LIMIT_URL_BYTES])
+void node_own_url(const struct node *n, char url[LIMIT_URL_BYTES])
 {
     if (n->own_url[0] != '\0') {
         snprintf(url, LIMIT_URL_BYTES, "%s", n->own_url);
@@ -111,7 +111,7 @@ void node_status_get(const struct node *n, struct node_status *status)
     status->uptime_ms = node_now(n) - n->started_ms;
     status->shutting_down = n->shutting_down;
     status->leader_contact_ms = UINT64_MAX;
-    own_url(n, status->url);
+    node_own_url(n, status->url);
     status->member_count = 0;
     list_members(n, status);
     if (n->raft == NULL) {

@@ -238,6 +238,12 @@ static void on_note(void *context, struct uuid from, enum peer_note kind, struct
     case PEER_NOTE_ODD:
         node_digest_on_odd(n, from, body);
         break;
+    case PEER_NOTE_LOAD:
+        node_loads_on_load(n, from, body);
+        break;
+    case PEER_NOTE_VIEW:
+        node_loads_on_view(n, from, body);
+        break;
     }
 }
 
@@ -254,6 +260,7 @@ static void on_down(void *context, struct uuid peer)
     } else if (n->raft != NULL) {
         node_catch_up_on_link(n, peer, false, false);
         node_forward_on_down(n, peer);
+        node_loads_on_down(n, peer);
     }
 }
 
@@ -469,6 +476,7 @@ static void turn_raft(struct node *n)
     node_snapshots_on_turn(n);
     node_rebuild_on_turn(n);
     node_update_hello(n);
+    node_loads_on_turn(n);
     node_damage_on_turn(n);
 }
 

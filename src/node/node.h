@@ -15,6 +15,7 @@
 #include "base/uuid.h"
 #include "kv/kv.h"
 #include "net/loop.h"
+#include "net/url.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -233,6 +234,45 @@ struct node_survey {
  * answered. OVERLOADED: LIMIT_SURVEYS are under way; `done` will not be called. */
 enum status MUST_CHECK node_survey_start(struct node *n, struct node_survey *s);
 void node_survey_cancel(struct node_survey *s);
+
+/* --- load: who is how busy, and who is there (rows E4 to E7) ---------------------------------- */
+
+struct node_load {
+    uint32_t connections; /* of clients */
+    uint32_t requests_per_second;
+    uint16_t loop_permille; /* of the time, the loop works */
+};
+/* What clients ask of this member now; the others are told with the next beat. Cheap. */
+void node_set_load(struct node *n, const struct node_load *load);
+
+struct node_load_item {
+    struct node_member member;
+    /* May be given clients: a voter that is heard, takes part, does not stop, and is not more than
+     * LIMIT_PROMOTE_LAG_ENTRIES behind. */
+    bool serves;
+    uint64_t age_ms; /* since it told; 0 = self; UINT64_MAX = never */
+    struct node_load load;
+};
+/* Every member: by name from the one after this on, this one last. How many; 0 while founding. */
+uint32_t node_loads_get(const struct node *n, struct node_load_item items[LIMIT_MEMBERS]);
+
+enum node_presence { NODE_OFFLINE, NODE_ONLINE, NODE_LEADS };
+struct node_view_item {
+    char name[LIMIT_NAME_BYTES + 1];
+    struct url address;
+    enum node_presence presence;
+    uint32_t connections; /* 0 = none, or offline */
+};
+/* The members as a leader saw them, and told all: the same term and number are the same view.
+ * Numbers grow within a term. */
+struct node_view {
+    uint64_t term; /* 0 = nothing was heard yet */
+    uint64_t number;
+    uint32_t count; /* by name */
+    struct node_view_item items[LIMIT_MEMBERS];
+};
+/* The word of the last leader. Borrowed; another one after a turn. */
+const struct node_view *node_view(const struct node *n);
 
 /* --- membership: rules C1 to C9 --------------------------------------------------------------- */
 

@@ -3,12 +3,13 @@
  * Reading order: restart.c (what the disk says), forming.c (founding), joining.c, node.c (the
  * turn), log_writer.c (the log thread), snapshots.h (the state as files), write_queue.c and
  * read_queue.c (who waits for what), leadership.c, active_members.c (who belongs to the cluster),
- * changes.c, admission.c, old_copy.c, survey.c, member_info.c (what is told about it). */
+ * changes.c, admission.c, old_copy.c, survey.c, loads.h, member_info.c (what is told about it). */
 #pragma once
 
 #include "base/buf.h"
 #include "node/founding.h"
 #include "node/joining.h"
+#include "node/loads.h"
 #include "node/membership_annex.h"
 #include "node/node.h"
 #include "node/peers.h"
@@ -246,6 +247,7 @@ struct node {
     struct list surveys;
     uint32_t survey_count;
     uint64_t survey_number;
+    struct loads loads;
     struct list step_downs;
     uint64_t campaign_again_ms;
 
@@ -451,6 +453,13 @@ void node_log_reads_expire(struct node *n, uint64_t now_ms);
 uint64_t node_log_reads_deadline(const struct node *n);
 void node_log_reads_destroy(struct node *n);
 
+/* --- loads.c */
+void node_loads_on_turn(struct node *n);
+void node_loads_on_load(struct node *n, struct uuid from, struct slice body);
+void node_loads_on_view(struct node *n, struct uuid from, struct slice body);
+/* What it told was told on a link that is no more. */
+void node_loads_on_down(struct node *n, struct uuid member);
+
 /* --- catch_up.c */
 /* The link with a member, which says that it leads, came or went. Requires: founded. */
 void node_catch_up_on_link(struct node *n, struct uuid peer, bool is_up, bool leads);
@@ -470,4 +479,5 @@ void node_count_event(struct node *n, const struct raft_event *e);
 void node_count_message(struct node *n, const struct raft_message *m);
 
 /* --- member_info.c */
+void node_own_url(const struct node *n, char url[LIMIT_URL_BYTES]);
 const char *node_role_name(const struct node *n); /* NULL while founding */

@@ -53,6 +53,8 @@ enum peer_note {
     PEER_NOTE_FORWARD_REPLY,
     PEER_NOTE_DIGEST, /* rule P15b: agreement.c has both */
     PEER_NOTE_ODD,
+    PEER_NOTE_LOAD, /* loads.h has both */
+    PEER_NOTE_VIEW,
 };
 
 struct peers_events {

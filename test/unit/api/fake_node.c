@@ -315,3 +315,14 @@ void fake_turn(void)
         step_down->done(step_down);
     }
 }
+
+void node_set_load(struct node *n, const struct node_load *load)
+{
+    n->own_load = *load;
+}
+
+uint32_t node_loads_get(const struct node *n, struct node_load_item items[LIMIT_MEMBERS])
+{
+    memcpy(items, n->loads, n->load_count * sizeof(items[0]));
+    return n->load_count;
+}

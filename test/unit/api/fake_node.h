@@ -56,6 +56,9 @@ struct node {
     uint32_t log_count;
     struct node_log_read *log_read;
     struct node_log_read last_log_read; /* as it was started */
+    uint32_t load_count;
+    struct node_load_item loads[LIMIT_MEMBERS];
+    struct node_load own_load;
 };
 
 #define FAKE_PIECE_BYTES 10

@@ -81,6 +81,12 @@ uint32_t http_server_connections(const struct http_server *s)
     return 7;
 }
 
+uint32_t http_server_clients(const struct http_server *s)
+{
+    (void)s;
+    return 5;
+}
+
 uint64_t http_server_requests(const struct http_server *s)
 {
     return s->requests;
@@ -113,7 +119,7 @@ static void note_head(struct asked *a, int http_status, const char *content_type
 {
     CHECK(!a->done && !a->begun);
     a->status = http_status;
-    buf_append_str(&a->type, content_type);
+    buf_append_str(&a->type, content_type != NULL ? content_type : "");
     buf_append_str(&a->extra, headers != NULL ? headers : "");
 }
 
@@ -161,6 +167,11 @@ void http_answer_end(struct http_request *r)
 {
     CHECK(!asked_of(r)->done);
     asked_of(r)->done = true;
+}
+
+void http_request_end_connection(struct http_request *r)
+{
+    asked_of(r)->ends_connection = true;
 }
 
 void http_answer_abort(struct http_request *r)

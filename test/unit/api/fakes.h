@@ -23,6 +23,7 @@ struct asked {
     struct http_header headers[FAKE_HEADERS_MAX];
     bool begun; /* streamed */
     bool done;
+    bool ends_connection; /* with its answer */
     bool aborted;
     int status;
     struct buf type;

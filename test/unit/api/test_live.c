@@ -85,6 +85,26 @@ static void row_e9_head_has_no_session(void **state)
     forget(a);
 }
 
+static void row_e4_the_page_shows_how_many_clients_each_member_has(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"node-1", "node-2", "node-3"};
+    for (uint32_t i = 0; i < 3; i++) {
+        add_surveyed(names[i], "http://127.0.0.1:4001", i == 0 ? "leader" : "follower");
+        fake_node.survey_items[i].member.id = i + 1;
+        fake_node.loads[i].member.id = 3 - i; /* in another order */
+        fake_node.loads[i].load.connections = 30 - i;
+    }
+    fake_node.loads[0].age_ms = UINT64_MAX; /* node-3 has not told */
+    fake_node.load_count = 3;
+    struct asked *a = open_page();
+    fake_pass(1000);
+    assert_true(says(a, "\"lastContactMs\":0,\"connections\":28}"));
+    assert_true(says(a, "\"lastContactMs\":0,\"connections\":29}"));
+    assert_true(says(a, "\"lastContactMs\":0,\"connections\":null}"));
+    close_page(a);
+}
+
 static void row_e10_a_session_is_on_all_pages_within_a_second_until_it_ends(void **state)
 {
     (void)state;
@@ -253,6 +273,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         REST_TEST(row_e9_the_page_comes_first_and_then_an_update_a_second),
         REST_TEST(row_e9_head_has_no_session),
+        REST_TEST(row_e4_the_page_shows_how_many_clients_each_member_has),
         REST_TEST(row_e10_a_session_is_on_all_pages_within_a_second_until_it_ends),
         REST_TEST(row_e15_pages_of_a_tick_share_the_bytes_of_one_update),
         REST_TEST(row_e15_many_sessions_are_counted_and_the_newest_listed),

@@ -1,4 +1,5 @@
-/* The end of an HTTP server, over a loop without a kernel: whoever asks is answered, and told. */
+/* The end of connections, and of an HTTP server, over a loop without a kernel: whoever asks is
+ * answered, and told. */
 #include "base/limits.h"
 #include "http_world.h"
 
@@ -133,6 +134,54 @@ static void row_f8_draining_bounds_a_reader_that_takes_nothing(void **state)
     http_world_finish(&w);
 }
 
+/* --- who is a client -------------------------------------------------------------------------- */
+
+static void row_e7_a_client_is_who_has_asked_and_stays(void **state)
+{
+    (void)state;
+    struct world w;
+    http_world_start(&w);
+    struct fake_conn *idle = http_world_connect(&w);
+    struct fake_conn *stays = http_world_connect(&w);
+    struct fake_conn *waits = http_world_connect(&w);
+    struct fake_conn *goes = http_world_connect(&w);
+    feed(idle, "GET /a HTTP/1.1\r\n");
+    assert_int_equal(http_server_clients(w.server), 0);
+    feed(stays, "GET /a HTTP/1.1\r\n" HOST "\r\n");
+    feed(stays, "GET /a HTTP/1.1\r\n" HOST "\r\n");
+    feed(waits, "GET /later HTTP/1.1\r\n" HOST "\r\n");
+    feed(goes, "GET /a HTTP/1.1\r\nConnection: close\r\n" HOST "\r\n");
+    assert_int_equal(http_server_clients(w.server), 2);
+    assert_int_equal(http_server_connections(w.server), 4);
+    fake_conn_reset(waits);
+    fake_conn_reset(idle);
+    assert_int_equal(http_server_clients(w.server), 1);
+    http_world_finish(&w);
+}
+
+static void row_e6_an_answer_ends_its_connection_when_the_handler_says_so(void **state)
+{
+    (void)state;
+    struct world w;
+    http_world_start(&w);
+    struct fake_conn *c = http_world_connect(&w);
+    feed(c, "GET /later HTTP/1.1\r\n" HOST "\r\n");
+    http_request_end_connection(w.waiting[0]);
+    http_answer(w.waiting[0], 307, NULL, NULL, slice_of(NULL, 0));
+    assert_true(contains(&c->sent, "\r\nConnection: close\r\n"));
+    assert_true(c->is_closed && c->was_flushed);
+
+    /* More was asked: that is answered, too. */
+    c = http_world_connect(&w);
+    feed(c, "GET /later HTTP/1.1\r\n" HOST "\r\nGET /later HTTP/1.1\r\n" HOST "\r\n");
+    http_request_end_connection(w.waiting[1]);
+    http_answer(w.waiting[1], 307, NULL, NULL, slice_of(NULL, 0));
+    http_answer(w.waiting[2], 200, NULL, NULL, slice_str("b"));
+    expect_answers(c, "307|200:b");
+    assert_false(c->is_closed);
+    http_world_finish(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -142,6 +191,8 @@ int main(void)
         cmocka_unit_test(row_f8_a_request_that_has_begun_has_little_time_when_draining),
         cmocka_unit_test(row_f8_draining_ends_for_a_client_that_never_lets_its_pipeline_run_dry),
         cmocka_unit_test(row_f8_draining_bounds_a_reader_that_takes_nothing),
+        cmocka_unit_test(row_e7_a_client_is_who_has_asked_and_stays),
+        cmocka_unit_test(row_e6_an_answer_ends_its_connection_when_the_handler_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
