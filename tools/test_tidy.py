@@ -190,6 +190,37 @@ class DeadFiles(RuleCase):
                                   "src/kv/meson.build": "files('a.c')"})
 
 
+class Rows(RuleCase):
+    TESTS = {"test/e2e/test_x.py": "def test_row_a1():\n    pass\n",
+             "test/unit/raft/test_y.c": "static void rule_e1_y(\n    void **state)\n{\n}\n",
+             "test/scenario/z.txt": ""}
+
+    def rows(self, change=lambda table: table, tests="`e2e/test_x.py::test_row_a1`"):
+        """The table with the same tests in each row, changed."""
+        table = [f"| {letter}{n + 1} | what it asks | {tests} |"
+                 for letter, count in tidy.ROW_TABLES.items() for n in range(count)]
+        return {**self.TESTS, tidy.ROWS_FILE: "\n".join(change(table)) + "\n"}
+
+    def test_every_row_is_there_once_with_words_and_tests(self):
+        self.passes("row", self.rows())
+        self.fails("row", self.rows(lambda table: table[1:]), "A1 is missing")
+        self.fails("row", self.rows(lambda table: table + table[:1]), "A1 is listed twice")
+        self.fails("row", self.rows(lambda table: table + [table[0].replace("A1", "G1")]),
+                   "no row G1")
+        self.fails("row", self.rows(lambda table: ["| A1 | | `scenario/z` |"] + table[1:]),
+                   "few words")
+        self.fails("row", self.rows(lambda table: ["| A1 | what it asks | later |"] + table[1:]),
+                   "A1 has no test")
+        self.fails("row", self.TESTS, "gone")
+
+    def test_every_test_of_a_row_exists(self):
+        for good in ("e2e/test_x.py::test_row_a1", "e2e/*::test_row_a1", "scenario/z",
+                     "unit/raft/test_y.c::rule_e1_y", "unit/raft/test_y.c::rule_e1_*"):
+            self.passes("row", self.rows(tests=f"`{good}`"))
+            row = f"| A1 | what it asks | `{good}`, `{good}_gone` |"
+            self.fails("row", self.rows(lambda table: [row] + table[1:]), good + "_gone")
+
+
 class Exceptions(unittest.TestCase):
     LONG = {"src/kv/a.c": function("long_one", 100)}
 

@@ -5,6 +5,8 @@ Each rule is a function from the tree to its problems, registered under the name
 tidy_exceptions.txt use. A problem is one line: `file:line: rule: what is wrong, and what would be
 right`. test_tidy.py shows for every rule that it can fail. Standard library only.
 """
+import ast
+import fnmatch
 import os
 import re
 import subprocess
@@ -59,6 +61,11 @@ BANNED_HEADERS = [
     ("llhttp.h", r"src/net/.*|(?!src/).*", "net/http.h"),
     ("jansson.h", r"src/(?:api|client|cluster|cmd)/.*|(?!src/).*", "plain structs"),
 ]
+
+# Each row of the specification has a line there, with the tests that check it. How many rows each
+# table has.
+ROWS_FILE = "docs/ROWS.md"
+ROW_TABLES = {"A": 23, "B": 18, "C": 15, "D": 14, "E": 15, "F": 10}
 
 # Spelled in pieces, so that this file passes its own rules.
 LEFTOVER_WORDS = ["TO" + "DO", "FIX" + "ME", "XX" + "X"]
@@ -365,6 +372,54 @@ def check_dead_files(tree):
                 yield path, 1, f"{folder}/meson.build does not list '{base}': add it or delete it"
         elif path[len("src/"):] not in used:
             yield path, 1, "nobody includes this header: use it or delete it"
+
+
+C_TEST = re.compile(r"^static void\s+(\w+)\(\s*void \*\*", re.MULTILINE)
+
+
+def names_of_tests(tree):
+    """Every test by its name: `e2e/test_x.py::test_y`, `unit/raft/test_x.c::y`, `scenario/x`."""
+    names = set()
+    for path in tree.paths(".py", ".c", under="test/"):
+        found = C_TEST.findall(tree.files[path])
+        if path.endswith(".py"):
+            found = [node.name for node in ast.walk(ast.parse(tree.files[path]))
+                     if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
+        names.update(f"{path[len('test/'):]}::{name}" for name in found)
+    stories = tree.paths(".txt", under="test/scenario/")
+    return names | {path[len("test/"):-len(".txt")] for path in stories}
+
+
+ROW_LINE = re.compile(r"\| *([A-Z]\d+) *\|([^|]*)\|([^|]*)\|")
+
+
+@rule("row")
+def check_rows(tree):
+    """Every row of the specification is listed once, with tests that exist; `*` is anything."""
+    if ROWS_FILE not in tree.files:
+        yield ROWS_FILE, 1, "the table of the rows and their tests is gone", None
+        return
+    expected = {f"{table}{n + 1}" for table, count in ROW_TABLES.items() for n in range(count)}
+    tests, seen = names_of_tests(tree), set()
+    for number, text in enumerate(tree.lines(ROWS_FILE), 1):
+        m = ROW_LINE.fullmatch(text.rstrip())
+        if not m:
+            continue
+        row, asks, named = m.group(1), m.group(2).strip(), re.findall(r"`([^`]+)`", m.group(3))
+        if row not in expected:
+            yield ROWS_FILE, number, f"there is no row {row}", row
+        if row in seen:
+            yield ROWS_FILE, number, f"{row} is listed twice", row
+        seen.add(row)
+        if not asks:
+            yield ROWS_FILE, number, f"{row}: say in a few words what it asks for", row
+        if not named:
+            yield ROWS_FILE, number, f"{row} has no test: write one, or name it", row
+        for name in named:
+            if not fnmatch.filter(tests, name):
+                yield ROWS_FILE, number, f"{row}: there is no test {name}", row
+    for row in sorted(expected - seen):
+        yield ROWS_FILE, 1, f"{row} is missing", row
 
 
 EXCEPTION_LINE = re.compile(r"(\S+)\s+(\S+)\s+(\S+)\s+--\s+(\S.*)")

@@ -47,8 +47,8 @@
 /* Acknowledged, and nothing came or went for so long: has arrived, and is not waited for. */
 #define LIMIT_CONN_SETTLED_MS   500
 #define LIMIT_READ_BYTES        (64u * KIB) /* handed over in one piece */
-#define LIMIT_READS             32 /* of one connection before the next one's turn: libuv's */
-#define LIMIT_ACCEPT_BACKLOG    1024        /* the kernel's queue; beyond: clients try again */
+#define LIMIT_READS             32   /* of one connection before the next one's turn: libuv's */
+#define LIMIT_ACCEPT_BACKLOG    1024 /* the kernel's queue; beyond: clients try again */
 /* Descriptors that accepted connections leave to the log and to dials; of a limit below twice that,
  * half. A connection beyond is reset. */
 #define LIMIT_FILES_KEPT        64

@@ -338,6 +338,29 @@ static bool is_ranked(const struct node *n, const struct membership_place *p)
            (n->options.election_policy != NODE_POLICY_PRIORITY || priority_of(n, p) > 0);
 }
 
+/* Row C8: an election that begins with the favourite is no surprise to who reads the log. */
+static void tell_ranks(struct node *n, const struct ranked *order, uint32_t count)
+{
+    struct told_rank told = {.count = count};
+    for (uint32_t i = 0; i < count; i++) {
+        told.place = order[i].id == n->self ? i + 1 : told.place;
+    }
+    told.first = count > 0 ? order[0].id : 0;
+    bool is_news = told.first != n->told_rank.first || told.place != n->told_rank.place ||
+                   told.count != n->told_rank.count;
+    n->told_rank = told;
+    if (!is_news || told.place == 0) {
+        return;
+    }
+    if (told.place == 1) {
+        log_info("Self-initiating elections: first of %" PRIu32 " by the election policy",
+                 told.count);
+    } else {
+        log_info("%s stands for election first; this member is number %" PRIu32 " of %" PRIu32,
+                 order[0].name, told.place, told.count);
+    }
+}
+
 void node_members_rank(struct node *n)
 {
     enum node_election_policy policy = n->options.election_policy;
@@ -363,4 +386,5 @@ void node_members_rank(struct node *n)
         preference.order[i] = order[i].id;
     }
     raft_set_preference(n->raft, &preference);
+    tell_ranks(n, order, preference.count);
 }

@@ -198,6 +198,11 @@ struct node {
     raft_term applied_term;     /* of that entry */
     uint64_t leader_contact_ms; /* last word of the leader; 0 = never */
     node_id told_leader;        /* as the events told */
+    struct told_rank {
+        node_id first;
+        uint32_t place; /* from 1; 0 = not among them */
+        uint32_t count;
+    } told_rank; /* of the election policy */
     bool hello_told;
     struct peer_hello hello; /* what the links say of us now */
 

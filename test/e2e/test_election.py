@@ -140,18 +140,6 @@ def test_step_down_without_anybody_caught_up_is_503_and_it_still_leads(cluster):
     cluster.wait_leader()
 
 
-def test_election_asks_for_leadership_and_does_not_storm(cluster):
-    leader = cluster.wait_leader()
-    follower = cluster.followers(leader)[0]
-    for _ in range(50):
-        answer = follower.request("POST", "/election")
-        assert (answer.status, answer.body) == (200, b"OK")
-    assert cluster.wait_leader(timeout=5) is not None
-    wait_for(lambda: cluster.leader_now() is follower, "the one that asked leads")
-    assert follower.status()["term"] <= leader.status()["term"] + 3
-    cluster.check_one_leader_a_term()
-
-
 def test_row_b10_sigterm_hands_leadership_over_before_it_exits(make_cluster):
     """With an election timeout of 2 s, only a hand-over can be this quick."""
     c = make_cluster(3, arguments=["--heartbeat-ms", "100", "--election-timeout-ms", "2000"])

@@ -22,7 +22,7 @@ def follower(shared, leader):
     return shared.followers(leader)[0]
 
 
-def test_row_a4_status_has_every_field_and_agrees_on_all_members(shared, leader):
+def test_rows_a4_b2_status_has_every_field_and_agrees_on_all_members(shared, leader):
     leader.put("a4", 1)
     shared.wait_same()
     seen = set()

@@ -186,7 +186,7 @@ def test_cluster_start_status_kill_restart_pause_resume_logs_stop(local):
     assert local("stop").returncode == 0
 
 
-def test_cluster_run_teaches_and_ctrl_c_stops_all(local, tmp_path):
+def test_rows_d1_d14_cluster_run_teaches_and_ctrl_c_stops_all(local, tmp_path):
     out_path = tmp_path / "run.log"
     with open(out_path, "wb") as out:
         process = subprocess.Popen(
