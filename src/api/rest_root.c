@@ -17,6 +17,7 @@ static const struct {
     {"GET /keys", "list keys; ?prefix= limit= after= delimiter= values=", true},
     {"POST /step-down", "hand leadership over", false},
     {"POST /election", "make this member the leader, if it may", false},
+    {"GET /faults", "faults played for experiments; POST, DELETE (--enable-faults)", false},
     {"GET /livez", "is it alive", true},
     {"GET /readyz?verbose", "is it ready, and if not, why", true},
     {"GET /health", "the same for etcd's health checkers", true},

@@ -46,6 +46,7 @@ struct node {
     struct node_backup *backup;
     bool backup_wanted; /* a piece */
     struct node_metrics metrics;
+    struct fault_set faults;
 };
 
 #define FAKE_PIECE_BYTES 10
