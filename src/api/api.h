@@ -30,6 +30,7 @@ struct api_options {
     const char *cors_origin;
     /* Names in the answers of rows A4 to A10: leader_id instead of leaderId. */
     bool json_snake;
+    bool enable_faults; /* opens /faults */
     /* A change that has waited for so long before it could be begun is refused (rule K6); 0 = none
      * is. */
     uint32_t request_timeout_ms;

@@ -40,6 +40,7 @@ static const struct figure figures[] = {
     COUNTER(leader_changes, "leader_changes", "Times that this member learned of another leader."),
     COUNTER(quorum_lost, "quorum_lost",
             "Times that this leader stepped down for want of a quorum."),
+    COUNTER(fault_drops, "fault_drops", "Messages lost, both ways, because /faults says so."),
     COUNTER(stalls, "disk_stalls", "Times that a write to the log hung."),
     COUNTER(snapshots_taken, "snapshots_taken", "Snapshots written."),
     COUNTER(snapshots_sent, "snapshots_sent", "Snapshots sent whole to another member."),
@@ -116,6 +117,7 @@ static void print_state(struct buf *out, struct api *api)
                 s->recovering);
     print_gauge(out, "conclave_out_of_space", "1 while writes are refused for want of disk space.",
                 s->no_space);
+    print_gauge(out, "conclave_faults_set", "1 while faults are played (POST /faults).", s->faults);
     if (api->server != NULL) {
         print_gauge(out, "conclave_http_connections", "Open client connections.",
                     http_server_connections(api->server));

@@ -20,6 +20,7 @@ static const struct {
     {"GET /replication", "how far the others are; at the leader", true},
     {"POST /step-down", "hand leadership over", false},
     {"POST /election", "make this member the leader, if it may", false},
+    {"GET /faults", "faults played for experiments; POST, DELETE (--enable-faults)", false},
     {"GET /livez", "is it alive", true},
     {"GET /readyz?verbose", "is it ready, and if not, why", true},
     {"GET /health", "the same for etcd's health checkers", true},

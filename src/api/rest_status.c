@@ -93,6 +93,9 @@ static void field_trouble(struct json_writer *w, const struct node_status *s)
     if (s->no_space) {
         json_field_bool(w, "outOfSpace", true);
     }
+    if (s->faults) {
+        json_field_bool(w, "faults", true);
+    }
 }
 
 void rest_status(struct api *api, struct http_request *r, struct query *q)

@@ -123,6 +123,9 @@
 /* One message, joined from its frames: an entry of any size goes, or a batch. Beyond: cut. */
 #define LIMIT_PEER_MESSAGE_BYTES (LIMIT_ENTRY_BYTES + 2u * MIB)
 
+/* Faults (rows F4, B15). Delayed messages for one member: further ones are lost, and counted. */
+#define LIMIT_FAULT_DELAYED_BYTES (16u * MIB)
+
 /* The command line. A settings file beyond either: exit 2. */
 #define LIMIT_CONFIG_BYTES        (1u * MIB)
 #define LIMIT_CONFIG_ENTRIES      512

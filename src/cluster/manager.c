@@ -86,6 +86,7 @@ static bool take_shape(struct manager *m, const json_t *shape)
     m->founders = number_of(json_object_get(shape, "nodes"), LIMIT_MEMBERS);
     m->base_port = (uint16_t)number_of(json_object_get(shape, "basePort"), UINT16_MAX);
     m->next = number_of(json_object_get(shape, "next"), UINT16_MAX);
+    m->enable_faults = json_is_true(json_object_get(shape, "enableFaults"));
     const json_t *members = json_object_get(shape, "members");
     m->count = (uint32_t)json_array_size(members);
     if (m->founders == 0 || m->base_port == 0 || m->count == 0 || m->count > LIMIT_MEMBERS ||
@@ -131,8 +132,9 @@ static enum status write_shape(const struct manager *m, char **detail)
     for (uint32_t i = 0; i < m->count; i++) {
         json_array_append_new(members, json_integer(m->members[i].number));
     }
-    json_t *shape = json_pack("{s:i, s:i, s:i, s:o}", "nodes", (int)m->founders, "basePort",
-                              (int)m->base_port, "next", (int)m->next, "members", members);
+    json_t *shape = json_pack("{s:i, s:i, s:i, s:b, s:o}", "nodes", (int)m->founders, "basePort",
+                              (int)m->base_port, "next", (int)m->next, "enableFaults",
+                              (int)m->enable_faults, "members", members);
     enum status status = STATUS_OK;
     if (json_dump_file(shape, temporary, 0) != 0 || rename(temporary, path) != 0) {
         status = fail(detail, STATUS_IO, "cannot write %s: %s", path, strerror(errno));
@@ -141,6 +143,15 @@ static enum status write_shape(const struct manager *m, char **detail)
     mem_free(temporary);
     mem_free(path);
     return status;
+}
+
+enum status manager_set_faults(struct manager *m, bool enabled, char **detail)
+{
+    if (m->enable_faults == enabled) {
+        return STATUS_OK;
+    }
+    m->enable_faults = enabled;
+    return write_shape(m, detail);
 }
 
 static enum status write_secret(const struct manager *m, char **detail)
@@ -398,10 +409,15 @@ enum status manager_start_member(struct manager *m, uint32_t i, char **detail)
         "--cluster-secret-file",
         secret,
     };
+    int count = 12;
     if (others[0] != '\0') {
-        arguments[12] = member->number <= m->founders ? "--peers" : "--join";
-        arguments[13] = others;
+        arguments[count++] = member->number <= m->founders ? "--peers" : "--join";
+        arguments[count++] = others;
     }
+    if (m->enable_faults) {
+        arguments[count++] = "--enable-faults";
+    }
+    CHECK_CMP(count, <, ARGUMENTS_MAX);
     const struct process_options options = {.program = m->program,
                                             .arguments = arguments,
                                             .log_path = log,

@@ -40,8 +40,9 @@ struct manager {
     char *program;
     bool dies_with_parent; /* members that are started end with this process */
     uint16_t base_port;
-    uint32_t founders; /* node-1 to this one are told of each other; later ones join */
-    uint32_t next;     /* number of the next member to be added */
+    uint32_t founders;  /* node-1 to this one are told of each other; later ones join */
+    uint32_t next;      /* number of the next member to be added */
+    bool enable_faults; /* members are started with --enable-faults (contract, /faults) */
     uint32_t count;
     struct manager_member members[LIMIT_MEMBERS];
     int lock_fd; /* -1 = not held */
@@ -73,6 +74,8 @@ uint32_t manager_refresh(struct manager *m);
 /* BUSY: *detail names a port of a member that is not running and that somebody has taken. */
 enum status MUST_CHECK manager_check_ports(const struct manager *m, char **detail);
 enum status MUST_CHECK manager_start_member(struct manager *m, uint32_t i, char **detail);
+/* From now on members are started with or without --enable-faults, also by later commands. IO. */
+enum status MUST_CHECK manager_set_faults(struct manager *m, bool enabled, char **detail);
 /* Start all that do not run. */
 enum status MUST_CHECK manager_start(struct manager *m, char **detail);
 /* Stop all: followers first, side by side, the leader last. True: every one ended without SIGKILL

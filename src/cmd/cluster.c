@@ -188,9 +188,15 @@ static int start_locked(struct options *o, struct manager *m)
     char *detail = NULL;
     if (manager_refresh(m) == m->count) {
         verb_complain(o, "the cluster in %s runs already", m->dir);
+        if (options_is_on(o, CLUSTER_FAULTS) && !m->enable_faults) {
+            return verb_refuse(o, "--enable-faults counts when members start; stop them first");
+        }
         return show_status(o, m);
     }
     enum status status = manager_check_ports(m, &detail);
+    if (status == STATUS_OK) {
+        status = manager_set_faults(m, options_is_on(o, CLUSTER_FAULTS), &detail);
+    }
     if (status == STATUS_OK) {
         status = manager_start(m, &detail);
     }
@@ -407,6 +413,14 @@ static int run_logs(struct options *o)
 /* --- the table -------------------------------------------------------------------------------- */
 
 static const struct option cluster_rows[] = {CLUSTER_ROWS_TABLE};
+static const struct option start_rows[] = {
+    CLUSTER_ROWS_TABLE,
+    [CLUSTER_FAULTS] = {.name = "enable-faults",
+                        .type = OPTION_BOOL,
+                        .meaning = "start them with --enable-faults, for `conclave chaos "
+                                   "--simulate`",
+                        .fallback = "false"},
+};
 static const struct option logs_rows[] = {
     CLUSTER_ROWS_TABLE,
     [LOGS_FOLLOW] = {.name = "follow",
@@ -417,6 +431,7 @@ static const struct option logs_rows[] = {
 };
 
 #define CLUSTER_OPTIONS .options = cluster_rows, .option_count = CLUSTER_ROWS
+#define START_OPTIONS   .options = start_rows, .option_count = CLUSTER_START_ROWS
 #define NODE_ARGUMENT   .arguments = "NODE", .arguments_min = 1, .arguments_max = 1
 
 static const struct verb verbs[] = {
@@ -425,13 +440,13 @@ static const struct verb verbs[] = {
      .details = "Shows the logs of all members; Ctrl-C stops them, followers first.\n",
      .examples = "  conclave cluster run\n  conclave cluster run --nodes 5 --base-port 5001 --dir "
                  "./five\n",
-     CLUSTER_OPTIONS,
+     START_OPTIONS,
      .run = cluster_run},
     {.name = "start",
      .summary = "start all members in the background",
      .details = "Members that run already go on. Exit code 0 once one of them leads.\n",
-     .examples = "  conclave cluster start\n",
-     CLUSTER_OPTIONS,
+     .examples = "  conclave cluster start\n  conclave cluster start --enable-faults\n",
+     START_OPTIONS,
      .run = run_start},
     {.name = "stop",
      .summary = "stop all members, the leader last; their data stays",

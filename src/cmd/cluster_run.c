@@ -192,6 +192,9 @@ static enum status begin(struct watch *w, char **detail)
     if (status == STATUS_OK) {
         status = manager_check_ports(m, detail);
     }
+    if (status == STATUS_OK) {
+        status = manager_set_faults(m, options_is_on(w->options, CLUSTER_FAULTS), detail);
+    }
     for (uint32_t i = 0; status == STATUS_OK && i < m->count; i++) {
         char *path = manager_log_path(m, i);
         if (!log_tail_open(&w->tails[i], path, false)) {

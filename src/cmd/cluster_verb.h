@@ -29,6 +29,9 @@ enum { CLUSTER_DIR, CLUSTER_NODES, CLUSTER_BASE_PORT, CLUSTER_ROWS };
                            .min = 1,                                                               \
                            .max = 65535}
 
+/* `run` and `start` have one more. */
+enum { CLUSTER_FAULTS = CLUSTER_ROWS, CLUSTER_START_ROWS };
+
 /* The cluster of --dir, made if it need be or not. An
  * exit code; what is wrong was said. */
 int cluster_make(const struct options *o, struct manager **m);

@@ -158,6 +158,7 @@ static int open_member(struct server *s)
         .on_follower = s->settings->on_follower,
         .cors_origin = s->settings->cors_origin,
         .json_snake = s->settings->json_snake,
+        .enable_faults = s->settings->enable_faults,
         .request_timeout_ms = s->settings->node.request_timeout_ms,
         .value_bytes_max = s->settings->node.value_bytes_max,
         .loop_utilisation = uv_loop_utilisation,

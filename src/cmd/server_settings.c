@@ -48,6 +48,7 @@ enum {
     ROW_SNAPSHOT_BYTES,
     ROW_CORS,
     ROW_JSON_CASE,
+    ROW_ENABLE_FAULTS,
     ROW_LOG_LEVEL,
     ROW_LOG_FORMAT,
     ROW_INSECURE,
@@ -210,6 +211,11 @@ const struct option server_option_rows[SERVER_OPTION_COUNT] = {
                                   "(leader_id)",
                        .choices = "camel|snake",
                        .fallback = "camel"},
+    [ROW_ENABLE_FAULTS] = {.name = "enable-faults",
+                           .type = OPTION_BOOL,
+                           .meaning = "open /faults: whoever reaches the port may slow, lose and "
+                                      "cut what this member sends to others",
+                           .fallback = "false"},
     [ROW_LOG_LEVEL] = {.name = "log-level",
                        .type = OPTION_CHOICE,
                        .unit = "LEVEL",
@@ -549,6 +555,7 @@ static void fill_rest(struct options *o, struct server_settings *s)
     s->cors_origin = options_text(o, ROW_CORS);
     s->json_snake = options_number(o, ROW_JSON_CASE) == 1;
     s->state_file = options_text(o, ROW_STATE_FILE);
+    s->enable_faults = options_is_on(o, ROW_ENABLE_FAULTS);
     s->log = (struct log_options){.name = s->node.name,
                                   .level = (enum log_level)options_number(o, ROW_LOG_LEVEL),
                                   .json = options_number(o, ROW_LOG_FORMAT) == 1};
@@ -561,6 +568,9 @@ static void warn(const struct server_settings *s)
             "INSECURE: no cluster secret, and listening beyond this machine; anyone who reaches "
             "port %u can join, forge and delete",
             s->node.listen_port);
+    }
+    if (s->enable_faults) {
+        log_warn("/faults is open (--enable-faults): for experiments, not for data that matters");
     }
     if (s->node.election_timeout_ms < s->node.heartbeat_ms * HEARTBEATS_ADVISED) {
         log_warn(

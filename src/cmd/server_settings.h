@@ -24,6 +24,7 @@ struct server_settings {
     enum api_on_follower on_follower;
     const char *cors_origin; /* NULL = as the contract says */
     bool json_snake;
+    bool enable_faults;
     struct log_options log;
     bool is_insecure; /* serves others without a secret because --insecure said so */
 
@@ -36,7 +37,7 @@ struct server_settings {
 };
 
 /* The table of flags of `conclave server`, for its row among the verbs. */
-enum { SERVER_OPTION_COUNT = 29 };
+enum { SERVER_OPTION_COUNT = 30 };
 extern const struct option server_option_rows[SERVER_OPTION_COUNT];
 
 /* Complete `o`, whose arguments are read already, from environment, file and defaults, and check it

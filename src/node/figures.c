@@ -66,6 +66,7 @@ void node_metrics_get(const struct node *n, struct node_metrics *m)
     m->log_room_bytes = n->write.room_bytes;
     m->log_disk_bytes = n->write.disk_bytes;
     m->peer_unsent_bytes = peers_unsent_bytes(n->peers);
+    m->fault_drops = peers_counters(n->peers).fault_drops;
     m->snapshots_taken = n->snapshots.taken;
     m->snapshots_sent = n->snapshots.sent;
     m->snapshots_installed = n->snapshots.installed;

@@ -107,6 +107,7 @@ void node_status_get(const struct node *n, struct node_status *status)
     status->id = n->self;
     status->founding = n->founding != NULL;
     status->joining = n->joining.active;
+    status->faults = n->faults != NULL;
     status->role = node_role_name(n);
     status->uptime_ms = node_now(n) - n->started_ms;
     status->shutting_down = n->shutting_down;

@@ -625,6 +625,7 @@ static void init_timers(struct node *n)
     n->seal_timer = (struct timer){.fire = node_on_seal_timer, .context = n};
     n->space_timer = (struct timer){.fire = node_on_space_timer, .context = n};
     n->damage_timer = (struct timer){.fire = node_on_damage_timer, .context = n};
+    n->write.hold_timer = (struct timer){.fire = node_on_hold_timer, .context = n};
 }
 
 /* Once founded, the roster counts and not --peers (contract); a difference is worth a word. */
@@ -724,9 +725,10 @@ enum status node_open(const struct node_options *options, struct loop *loop, str
 
 static void stop_timers(struct node *n)
 {
-    struct timer *const timers[] = {&n->raft_timer,     &n->request_timer,  &n->compaction_timer,
-                                    &n->founding_timer, &n->shutdown_timer, &n->seal_timer,
-                                    &n->joining.timer,  &n->space_timer,    &n->damage_timer};
+    struct timer *const timers[] = {&n->raft_timer,      &n->request_timer,  &n->compaction_timer,
+                                    &n->founding_timer,  &n->shutdown_timer, &n->seal_timer,
+                                    &n->joining.timer,   &n->space_timer,    &n->damage_timer,
+                                    &n->write.hold_timer};
     for (size_t i = 0; i < sizeof(timers) / sizeof(timers[0]); i++) {
         n->loop->ops->timer_stop(n->loop, timers[i]);
     }
@@ -765,6 +767,7 @@ void node_destroy(struct node *n)
     close_log(n);
     free_urls(n->peer_urls, n->peer_count);
     free_urls(n->join_urls, n->join_count);
+    mem_free(n->faults);
     mem_free(n->write.entries);
     mem_free(n->load.entries);
     mem_free(n->name);

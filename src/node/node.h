@@ -16,6 +16,7 @@
 #include "kv/kv.h"
 #include "net/loop.h"
 #include "net/url.h"
+#include "node/fault_set.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -202,6 +203,7 @@ struct node_status {
     struct node_member members[LIMIT_MEMBERS];
     bool shutting_down;
     bool no_quorum; /* leading, but a majority is known to be away */
+    bool faults;    /* node_faults_set: it plays some */
     /* since the last word of the leader; 0 on the leader; UINT64_MAX = never */
     uint64_t leader_contact_ms;
 };
@@ -445,6 +447,7 @@ struct node_metrics {
     uint64_t scrub_rounds;
     uint64_t damage_found;
     uint64_t digest_mismatches;
+    uint64_t fault_drops; /* messages that node_faults_set lost, both ways */
     uint64_t log_disk_bytes;
     uint64_t log_room_bytes;
     uint64_t snapshot_index;
@@ -477,7 +480,16 @@ void node_step_down_cancel(struct node_step_down *d);
  * election timeouts (further ones are OK and do nothing). */
 void node_campaign(struct node *n);
 
-/* Probes. False with a reason for a person in `why`. */
+/* --- faults for experiments (contract, /faults) ----------------------------------------------- */
+
+/* Play these from now on instead of those before, until a restart; copied. Links with members whose
+ * names are not known (yet) are played when there are such members. */
+void node_faults_set(struct node *n, const struct fault_set *faults);
+void node_faults_get(const struct node *n, struct fault_set *faults);
+
+/* --- probes ----------------------------------------------------------------------------------- */
+
+/* False with a reason for a person in `why`. */
 bool node_is_live(const struct node *n, char *why, size_t size);
 struct node_check {
     const char *name; /* static */

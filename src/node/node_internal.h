@@ -3,7 +3,8 @@
  * Reading order: restart.c (what the disk says), forming.c (founding), joining.c, node.c (the
  * turn), log_writer.c (the log thread), snapshots.h (the state as files), write_queue.c and
  * read_queue.c (who waits for what), leadership.c, active_members.c (who belongs to the cluster),
- * changes.c, admission.c, old_copy.c, survey.c, loads.h, member_info.c (what is told about it). */
+ * changes.c, admission.c, old_copy.c, survey.c, loads.h, member_info.c (what is told about it),
+ * fault_control.c (experiments). */
 #pragma once
 
 #include "base/buf.h"
@@ -44,6 +45,8 @@ struct log_write {
     uint64_t started_ms;
     uint64_t sync_us; /* of the last one, by the log thread's clock */
     bool stall_told;  /* rule E8: the core knows */
+    uint32_t held_ms; /* by a fault, before the log thread got it */
+    struct timer hold_timer;
     uint32_t sync_ms; /* smoothed duration, for rule E6b's slot; at least 1 */
 };
 
@@ -256,6 +259,7 @@ struct node {
     struct list step_downs;
     uint64_t campaign_again_ms;
 
+    struct fault_set *faults; /* NULL = none */
     struct node_metrics
         figures; /* what is counted since the start; queues are looked at when asked */
 
@@ -363,6 +367,9 @@ void node_write_log(struct node *n, const struct raft_persist *persist);
 void node_load_log(struct node *n, raft_index first, raft_index last, uint64_t bytes_max);
 void node_maybe_prepare_log(struct node *n);
 void node_on_seal_timer(struct timer *t);
+/* A write that a fault holds back is held back as the faults say now. */
+void node_write_log_hurry(struct node *n);
+void node_on_hold_timer(struct timer *t);
 /* Hand the write that found no room to the log again. */
 void node_write_log_again(struct node *n);
 /* Rules P17, E8: tell the core when a write hangs. */

@@ -61,27 +61,42 @@ void peers_on_later(struct timer *t)
     }
 }
 
-/* p->scratch is the message. Straight to the connection when nothing waits before it. */
-static bool send_scratch(struct peer *peer, enum link_lane lane, enum frame_type type, bool urgent)
+/* Straight to the connection when nothing waits before it. */
+static bool send_on(struct peer *peer, enum link_lane lane, const struct outgoing *m)
 {
-    struct peers *p = peer->peers;
     struct peer_queue *q = &peer->queues[lane];
     struct link *l = lane_link(peer, lane);
-    struct slice message = buf_slice(&p->scratch);
-    if (l != NULL && message.size <= FRAME_PAYLOAD_MAX && peer_queue_bytes(q) == 0 &&
+    if (l != NULL && m->message.size <= FRAME_PAYLOAD_MAX && peer_queue_bytes(q) == 0 &&
         link_unsent(l) < LIMIT_PEER_CONN_BYTES) {
-        link_send(l, &(struct frame){.type = (uint8_t)type,
+        link_send(l, &(struct frame){.type = m->type,
                                      .flags = FRAME_FIRST | FRAME_LAST,
-                                     .payload = message});
+                                     .payload = m->message});
         return true;
     }
-    if (peer_queue_push(q, (uint8_t)type, urgent, message)) {
+    if (peer_queue_push(q, m->type, m->is_urgent, m->message)) {
         peer_flush(peer, lane);
         return true;
     }
-    peer->unsent++;
-    note_dropped(p, peer->hello.incarnation);
     return false;
+}
+
+bool peer_send_now(struct peer *peer, const struct outgoing *m)
+{
+    if (m->type == FRAME_SNAPSHOT_PIECE && peer->bulk == NULL) {
+        return false;
+    }
+    enum link_lane lane = m->is_bulk && peer->bulk != NULL ? LANE_BULK : LANE_RAFT;
+    bool is_taken = send_on(peer, lane, m);
+    if (!is_taken && (m->type == FRAME_RAFT || m->type == FRAME_NOTE)) {
+        peer->unsent++;
+        note_dropped(peer->peers, peer->hello.incarnation);
+    }
+    return is_taken;
+}
+
+static bool send_to(struct peer *peer, const struct outgoing *m)
+{
+    return (peer->peers->faults != NULL && peer_faults_take(peer, m)) || peer_send_now(peer, m);
 }
 
 static void forget_large_scratch(struct peers *p)
@@ -100,8 +115,10 @@ void peers_send(struct peers *p, struct uuid to, const struct raft_message *m)
     }
     buf_clear(&p->scratch);
     wire_encode_message(m, &p->scratch);
-    enum link_lane lane = m->bulk && peer->bulk != NULL ? LANE_BULK : LANE_RAFT;
-    (void)send_scratch(peer, lane, FRAME_RAFT, m->type != RAFT_MSG_APPEND);
+    (void)send_to(peer, &(struct outgoing){.type = FRAME_RAFT,
+                                           .is_urgent = m->type != RAFT_MSG_APPEND,
+                                           .is_bulk = m->bulk,
+                                           .message = buf_slice(&p->scratch)});
     forget_large_scratch(p);
 }
 
@@ -115,7 +132,9 @@ void peers_send_note(struct peers *p, struct uuid to, enum peer_note kind, struc
     buf_clear(&p->scratch);
     buf_append_byte(&p->scratch, (uint8_t)kind);
     buf_append_slice(&p->scratch, body);
-    (void)send_scratch(peer, LANE_RAFT, FRAME_NOTE, true);
+    (void)send_to(peer, &(struct outgoing){.type = FRAME_NOTE,
+                                           .is_urgent = true,
+                                           .message = buf_slice(&p->scratch)});
 }
 
 bool peers_send_long_note(struct peers *p, struct uuid to, enum peer_note kind, struct slice body)
@@ -127,7 +146,8 @@ bool peers_send_long_note(struct peers *p, struct uuid to, enum peer_note kind, 
     buf_clear(&p->scratch);
     buf_append_byte(&p->scratch, (uint8_t)kind);
     buf_append_slice(&p->scratch, body);
-    bool taken = send_scratch(peer, LANE_RAFT, FRAME_NOTE, false);
+    bool taken =
+        send_to(peer, &(struct outgoing){.type = FRAME_NOTE, .message = buf_slice(&p->scratch)});
     forget_large_scratch(p);
     return taken;
 }
@@ -140,10 +160,7 @@ bool peers_send_snapshot(struct peers *p, struct uuid to, uint8_t type, struct s
     if (peer == NULL || !peer->announced || (is_piece && peer->bulk == NULL)) {
         return false;
     }
-    enum link_lane lane = peer->bulk != NULL ? LANE_BULK : LANE_RAFT;
-    if (!peer_queue_push(&peer->queues[lane], type, !is_piece, body)) {
-        return false;
-    }
-    peer_flush(peer, lane);
-    return true;
+    return send_to(
+        peer,
+        &(struct outgoing){.type = type, .is_urgent = !is_piece, .is_bulk = true, .message = body});
 }

@@ -44,6 +44,7 @@ static void free_peer(struct peer *peer)
     struct peers *p = peer->peers;
     p->loop->ops->timer_stop(p->loop, &peer->contest);
     p->loop->ops->timer_stop(p->loop, &peer->bulk_timer);
+    peer_faults_forget(peer);
     for (int lane = 0; lane < LANE_COUNT; lane++) {
         peer_queue_deinit(&peer->queues[lane]);
     }
@@ -85,6 +86,7 @@ static struct peer *find_or_add(struct peers *p, const struct peer_hello *hello)
     peer->hello = *hello;
     peer->contest = (struct timer){.fire = on_contest, .context = peer};
     peer->bulk_timer = (struct timer){.fire = on_bulk_timer, .context = peer};
+    peer->delay_timer = (struct timer){.fire = peer_on_delay, .context = peer};
     p->table[p->peer_count++] = peer;
     return peer;
 }
@@ -198,6 +200,7 @@ static void go_down(struct peer *peer)
     for (int lane = 0; lane < LANE_COUNT; lane++) {
         peer_queue_deinit(&peer->queues[lane]);
     }
+    peer_faults_forget(peer);
     peer->sending = NULL;
     p->loop->ops->timer_stop(p->loop, &peer->contest);
     if (peer->announced) {
@@ -461,7 +464,7 @@ static void on_link_hello(struct link *l, bool first)
 {
     struct peers *p = l->context;
     if (!first) {
-        if (l->peer != NULL && l->lane == LANE_RAFT && announce(l)) {
+        if (l->peer != NULL && l->lane == LANE_RAFT && !peer_is_cut(l->peer) && announce(l)) {
             maybe_dial_bulk(l->peer);
         }
         return;
@@ -492,7 +495,8 @@ void peers_set_hello(struct peers *p, const struct peer_hello *hello)
     p->has_hello = true;
     for (struct list *at = p->links.next; changed && at != &p->links; at = at->next) {
         struct link *l = CONTAINER_OF(at, struct link, node);
-        if (l->state == LINK_GREETING || l->state == LINK_UP) {
+        bool is_cut = l->peer != NULL && peer_is_cut(l->peer);
+        if ((l->state == LINK_GREETING || l->state == LINK_UP) && !is_cut) {
             send_hello(l);
         }
     }
@@ -500,6 +504,16 @@ void peers_set_hello(struct peers *p, const struct peer_hello *hello)
         maybe_dial_bulk(p->table[i]); /* from now on this member may have one */
     }
     dial_all(p);
+}
+
+void peers_greet_again(struct peer *peer)
+{
+    if (peer->sending != NULL) {
+        send_hello(peer->sending);
+        if (announce(peer->sending)) {
+            maybe_dial_bulk(peer);
+        }
+    }
 }
 
 /* --- what arrives ----------------------------------------------------------------------------- */
@@ -535,7 +549,7 @@ static void on_link_message(struct link *l, uint8_t type, struct slice message)
 {
     struct peers *p = l->context;
     struct peer *peer = l->peer;
-    if (peer == NULL) {
+    if (peer == NULL || peer_faults_deafen(peer)) {
         return;
     }
     peer->heard_ms = now_ms(p);
@@ -648,6 +662,7 @@ void peers_close(struct peers *p)
     for (uint32_t i = 0; i < p->peer_count; i++) {
         p->loop->ops->timer_stop(p->loop, &p->table[i]->contest);
         p->loop->ops->timer_stop(p->loop, &p->table[i]->bulk_timer);
+        peer_faults_forget(p->table[i]);
     }
     p->loop->ops->timer_stop(p->loop, &p->tick);
     p->loop->ops->timer_stop(p->loop, &p->later);
@@ -668,6 +683,7 @@ void peers_destroy(struct peers *p)
     for (uint32_t i = 0; i < p->peer_count; i++) {
         free_peer(p->table[i]);
     }
+    mem_free(p->faults);
     buf_deinit(&p->scratch);
     wire_decoder_deinit(&p->decoder);
     sodium_memzero(p->secret_key, sizeof(p->secret_key));
@@ -720,7 +736,8 @@ uint64_t peers_silence_ms(const struct peers *p, struct uuid id)
     uint64_t heard_ms = peer->heard_ms;
     const struct link *links[] = {peer->dialled, peer->accepted, peer->bulk};
     for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++) {
-        if (links[i] != NULL && links[i]->heard_ms > heard_ms) {
+        /* Pings still come over a link that is cut by a fault. */
+        if (links[i] != NULL && links[i]->heard_ms > heard_ms && !peer_is_cut(peer)) {
             heard_ms = links[i]->heard_ms;
         }
     }

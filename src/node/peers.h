@@ -9,6 +9,7 @@
 #include "base/slice.h"
 #include "base/status.h"
 #include "net/loop.h"
+#include "node/fault_set.h"
 #include "node/roster.h"
 #include "raft/raft.h"
 
@@ -108,6 +109,11 @@ bool peers_send_long_note(struct peers *p, struct uuid to, enum peer_note kind, 
  * link when that is the only one. False: there is no link for it, or too much waits; it is gone. */
 bool peers_send_snapshot(struct peers *p, struct uuid to, uint8_t type, struct slice body);
 
+/* Play these faults from now on, instead of those before; copied. What waits is sent at once where
+ * nothing is delayed any more. Links stay up, and so do pings: nobody learns anything from a link
+ * that ends. Lost is lost without a word to on_dropped. Not from inside the events. */
+void peers_set_faults(struct peers *p, const struct fault_set *faults);
+
 bool peers_is_up(const struct peers *p, struct uuid peer);
 /* The linked member with that raft id. False: there is none. */
 bool peers_find_id(const struct peers *p, node_id id, struct uuid *incarnation);
@@ -146,5 +152,6 @@ struct peers_counters {
     uint64_t bad_versions;
     uint64_t refused_hellos;
     uint64_t dropped_messages;
+    uint64_t fault_drops; /* lost because of peers_set_faults, both ways */
 };
 struct peers_counters peers_counters(const struct peers *p);

@@ -1,7 +1,9 @@
 /* node/peers_internal.h - shared by peers.c (who is linked), peer_dial.c (which URL is
- * dialled when) and peer_send.c (what goes out). */
+ * dialled when), peer_send.c (what goes out) and peer_faults.c (what of it is lost or late). */
 #pragma once
 
+#include "base/rng.h"
+#include "node/delay_line.h"
 #include "node/link.h"
 #include "node/peer_queue.h"
 #include "node/peers.h"
@@ -37,6 +39,14 @@ struct peer {
     struct timer contest;
     struct timer bulk_timer;
     struct peer_queue queues[LANE_COUNT];
+    struct delay_line delayed; /* empty without faults */
+    struct timer delay_timer;
+};
+
+/* Faults that are played, and the chance for them. */
+struct peer_faults {
+    struct fault_set set;
+    struct rng rng;
 };
 
 struct peers {
@@ -63,6 +73,7 @@ struct peers {
     struct buf scratch;
     struct wire_decoder decoder;
     struct peers_counters counters;
+    struct peer_faults *faults; /* NULL = none, and it costs no more than to see that */
 };
 
 /* peers.c */
@@ -74,12 +85,27 @@ struct link *peers_dial_link(struct peers *p, const char *url, enum link_lane la
 void peers_drop_link(struct link *l, enum frame_bye why);
 /* Rule E6b: the dial that followed the end of its link failed. */
 void peers_report_lost(struct peer *peer);
+/* What either side said of itself meanwhile is said, and heard, now. */
+void peers_greet_again(struct peer *peer);
 
 /* peer_send.c */
 /* Hand over as much as the connection should hold; the rest follows when it has drained. */
 void peer_flush(struct peer *peer, enum link_lane lane);
+/* Into its queues, or straight to the connection. False: it is gone. */
+bool peer_send_now(struct peer *peer, const struct outgoing *m);
 void peers_on_drain(struct link *l);
 void peers_on_later(struct timer *t);
+
+/* peer_faults.c. Requires of the first: there are faults. */
+/* True: it was lost, or is sent later. */
+bool peer_faults_take(struct peer *peer, const struct outgoing *m);
+/* Nothing goes to it and nothing of it is heard. */
+bool peer_is_cut(const struct peer *peer);
+/* The same for something that has just come from it, which is counted. */
+bool peer_faults_deafen(struct peer *peer);
+/* What waits for it is gone. */
+void peer_faults_forget(struct peer *peer);
+void peer_on_delay(struct timer *t);
 
 /* peer_dial.c */
 /* Dial everything that is not linked and not waiting. */

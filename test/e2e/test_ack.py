@@ -12,14 +12,14 @@ def cluster(make_cluster):
     return make_cluster(3, arguments=PATIENCE)
 
 
-def test_ack_all_says_200_when_every_member_has_it(cluster):
+def test_row_f10_ack_all_says_200_when_every_member_has_it(cluster):
     leader = cluster.wait_leader()
     answer = leader.put("k", 1, "?ack=all")
     assert answer.status == 200 and answer.json()["revision"] > 1
     assert leader.delete("k", "?ack=all").status == 200
 
 
-def test_ack_leader_says_so_and_gives_a_place_in_the_log_instead_of_a_revision(cluster):
+def test_row_f10_ack_leader_says_so_and_gives_a_place_in_the_log_instead_of_a_revision(cluster):
     leader = cluster.wait_leader()
     got = leader.put("k", "v", "?ack=leader").json()
     assert got["durability"] == "leader" and "revision" not in got
@@ -51,7 +51,7 @@ def test_row_f10_with_one_frozen_quorum_is_fast_and_all_names_who_is_missing(clu
     assert other.read("k").json()["value"] == 4
 
 
-def test_with_both_followers_frozen_nothing_is_called_durable(cluster):
+def test_row_f10_with_both_followers_frozen_nothing_is_called_durable(cluster):
     leader = cluster.wait_leader()
     cluster.put("k", "before")
     cluster.wait_same()
@@ -79,7 +79,7 @@ def test_with_both_followers_frozen_nothing_is_called_durable(cluster):
     cluster.wait_same()
 
 
-def test_a_session_waits_for_its_revision_and_says_behind_when_it_does_not_come(cluster):
+def test_row_f10_a_session_waits_for_its_revision_and_says_behind_when_it_does_not_come(cluster):
     leader = cluster.wait_leader()
     follower, other = cluster.followers(leader)
     cluster.wait_same()
@@ -98,7 +98,7 @@ def test_a_session_waits_for_its_revision_and_says_behind_when_it_does_not_come(
              "it has caught up")
 
 
-def test_the_default_ack_is_a_setting(make_cluster):
+def test_row_f10_the_default_ack_is_a_setting(make_cluster):
     c = make_cluster(3, arguments=[*PATIENCE, "--ack", "all"])
     leader = c.wait_leader()
     assert leader.put("k", 1).status == 200

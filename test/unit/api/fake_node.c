@@ -159,6 +159,16 @@ void node_take_peer(struct node *n, struct conn *c, struct slice rest)
     }
 }
 
+void node_faults_set(struct node *n, const struct fault_set *faults)
+{
+    n->faults = *faults;
+}
+
+void node_faults_get(const struct node *n, struct fault_set *faults)
+{
+    *faults = n->faults;
+}
+
 void node_membership_get(const struct node *n, struct node_membership *m)
 {
     *m = n->membership;

@@ -59,6 +59,7 @@ struct node {
     uint32_t load_count;
     struct node_load_item loads[LIMIT_MEMBERS];
     struct node_load own_load;
+    struct fault_set faults;
 };
 
 #define FAKE_PIECE_BYTES 10

@@ -212,6 +212,11 @@ void fake_restart_on_follower(enum api_on_follower on_follower)
     restart((struct api_options){.ack = NODE_ACK_QUORUM, .on_follower = on_follower});
 }
 
+void fake_restart_with_faults(void)
+{
+    restart((struct api_options){.ack = NODE_ACK_QUORUM, .enable_faults = true});
+}
+
 int fake_setup(void **state)
 {
     (void)state;

@@ -45,6 +45,7 @@ int fake_teardown(void **state);
 /* Replace the api by one with other options. */
 void fake_restart(const char *cors_origin, enum node_ack ack);
 void fake_restart_on_follower(enum api_on_follower on_follower);
+void fake_restart_with_faults(void);
 void fake_become_follower(const char *leader);
 
 /* Hand a request to the api. `headers`: "Name: value\n" lines or NULL. */

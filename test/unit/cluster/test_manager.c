@@ -178,6 +178,25 @@ static void members_are_told_name_addresses_peers_data_and_secret(void **state)
     stop_and_destroy(m);
 }
 
+static void row_d11_faults_are_enabled_for_all_that_are_started_from_then_on(void **state)
+{
+    (void)state;
+    const struct manager_options options = {.dir = dir, .program = program};
+    struct manager *m = make();
+    assert_int_equal(manager_set_faults(m, true, &detail), STATUS_OK);
+    manager_destroy(m);
+    assert_int_equal(manager_open(&options, &m, &detail), STATUS_OK); /* a later command */
+    assert_int_equal(manager_start_member(m, 0, &detail), STATUS_OK);
+    char line[1024];
+    read_arguments(m, 0, line, sizeof(line));
+    assert_non_null(strstr(line, " --enable-faults\n"));
+    assert_int_equal(manager_set_faults(m, false, &detail), STATUS_OK);
+    assert_int_equal(manager_start_member(m, 1, &detail), STATUS_OK);
+    read_arguments(m, 1, line, sizeof(line));
+    assert_null(strstr(line, "--enable-faults"));
+    stop_and_destroy(m);
+}
+
 static void a_second_manager_finds_the_members_of_the_first_and_stops_them(void **state)
 {
     (void)state;
@@ -334,6 +353,7 @@ int main(void)
         TEST(the_secret_is_random_private_and_kept),
         TEST(a_taken_port_is_named_before_anything_starts),
         TEST(members_are_told_name_addresses_peers_data_and_secret),
+        TEST(row_d11_faults_are_enabled_for_all_that_are_started_from_then_on),
         TEST(a_second_manager_finds_the_members_of_the_first_and_stops_them),
         TEST(only_what_does_not_run_is_started),
         TEST(a_member_that_ends_while_the_cluster_forms_is_named),
