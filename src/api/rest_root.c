@@ -15,6 +15,8 @@ static const struct {
     {"PUT /key/{key}", "write a JSON value, at the leader", false},
     {"DELETE /key/{key}", "delete a key, at the leader", false},
     {"GET /keys", "list keys; ?prefix= limit= after= delimiter= values=", true},
+    {"POST /write", "write a document {content}, at the leader", false},
+    {"GET /read", "documents, newest first; ?limit= before=", true},
     {"POST /step-down", "hand leadership over", false},
     {"POST /election", "make this member the leader, if it may", false},
     {"GET /livez", "is it alive", true},
