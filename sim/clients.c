@@ -76,7 +76,8 @@ static void finish(struct request *r)
 
 static bool is_write(const struct request *r)
 {
-    return r->kind <= REQUEST_delete && (r->kind != REQUEST_swap || r->has_read);
+    return r->kind == REQUEST_document ||
+           (r->kind <= REQUEST_delete && (r->kind != REQUEST_swap || r->has_read));
 }
 
 /* Nothing was done: ask again, perhaps somebody else. */
@@ -144,7 +145,8 @@ static void check_acknowledged(struct request *r)
     /* That not all have it is no matter of the store. */
     enum status told = w->status == STATUS_NOT_CONFIRMED ? STATUS_OK : w->result.status;
     if (must->status != told || must->revision != w->result.revision ||
-        must->version != w->result.version || must->create_revision != w->result.create_revision) {
+        must->version != w->result.version || must->create_revision != w->result.create_revision ||
+        must->time_ms != w->result.time_ms) {
         verdict_fail("I12",
                      "member %d answers entry %" PRIu64 " with revision %" PRIu64 " (%s), it "
                      "made %" PRIu64 " (%s)",
@@ -323,6 +325,9 @@ static void ask_write(struct request *r, struct node *n)
     case REQUEST_delete:
         command.op = KV_DELETE;
         break;
+    case REQUEST_document:
+        command.op = KV_DOCUMENT;
+        break;
     default:
         break;
     }
@@ -337,7 +342,7 @@ static void ask_write(struct request *r, struct node *n)
         command.retry_key = slice_str(retry_key);
         command.retry_hash[0] = r->attempt;
     }
-    if (command.op == KV_PUT) {
+    if (command.op != KV_DELETE) {
         fill_value(r, &value);
         command.value = buf_slice(&value);
     }
@@ -401,6 +406,14 @@ static void check_range(const struct request *r, const struct kv *kv, uint64_t r
                      r->member, revision);
     }
     coverage_hit(MARK_RANGE_READ);
+    uint64_t documents;
+    if (!model_has_documents(truth.model, kv, revision, &documents)) {
+        verdict_fail("I12", "member %d: documents at revision %" PRIu64 " are not what was written",
+                     r->member, revision);
+    }
+    if (documents > 0) {
+        coverage_hit(MARK_DOCUMENTS_READ);
+    }
 }
 
 static void check_answer(struct request *r)

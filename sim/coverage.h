@@ -83,6 +83,8 @@
     X(OLD_REVISION_READ)                                                                           \
     X(OLD_REVISION_COMPACTED)                                                                      \
     X(RANGE_READ)                                                                                  \
+    X(DOCUMENTS_READ)                                                                              \
+    X(DOCUMENTS_IN_SNAPSHOT)                                                                       \
     X(COMPACTED)                                                                                   \
     X(STEPPED_DOWN)                                                                                \
     X(SHUT_DOWN)                                                                                   \

@@ -23,8 +23,18 @@ struct key_past {
     uint32_t capacity;
 };
 
+struct made_document {
+    uint64_t revision;
+    uint64_t time_ms;
+    uint64_t content_hash;
+};
+
 struct model {
     struct key_past keys[SIM_KEYS_MAX];
+    struct made_document *documents; /* by revision */
+    uint32_t document_count;
+    uint32_t document_capacity;
+    uint64_t time_ms;
     uint64_t revision;
     uint64_t compacted;
 };
@@ -61,6 +71,7 @@ void model_destroy(struct model *m)
     for (int i = 0; i < SIM_KEYS_MAX; i++) {
         mem_free(m->keys[i].pasts);
     }
+    mem_free(m->documents);
     mem_free(m);
 }
 
@@ -112,10 +123,28 @@ static void change(struct model *m, const struct kv_command *c, struct kv_result
     k->pasts[k->count++] = past;
 }
 
+static void add_document(struct model *m, const struct kv_command *c, struct kv_result *result)
+{
+    if (m->document_count == m->document_capacity) {
+        m->document_capacity = m->document_capacity * 2 + 16;
+        m->documents = mem_realloc(m->documents, m->document_capacity * sizeof(*m->documents));
+    }
+    m->documents[m->document_count++] = (struct made_document){
+        .revision = ++m->revision, .time_ms = m->time_ms, .content_hash = hash_of(c->value)};
+    result->time_ms = m->time_ms;
+}
+
+void model_see_time(struct model *m, uint64_t time_ms)
+{
+    m->time_ms = time_ms > m->time_ms ? time_ms : m->time_ms;
+}
+
 void model_apply(struct model *m, const struct kv_command *c, struct kv_result *result)
 {
     *result = (struct kv_result){.status = STATUS_OK};
-    if (c->op != KV_COMPACT) {
+    if (c->op == KV_DOCUMENT) {
+        add_document(m, c, result);
+    } else if (c->op != KV_COMPACT) {
         change(m, c, result);
     } else if (c->revision <= m->compacted) {
         result->status = STATUS_COMPACTED;
@@ -155,6 +184,24 @@ bool model_agrees(const struct model *m, struct slice key, uint64_t revision,
     }
     return past->revision == item->revision && past->create_revision == item->create_revision &&
            past->version == item->version && past->value_hash == hash_of(item->value);
+}
+
+bool model_has_documents(const struct model *m, const struct kv *kv, uint64_t revision,
+                         uint64_t *count)
+{
+    for (*count = 0; *count < m->document_count; (*count)++) {
+        const struct made_document *made = &m->documents[*count];
+        struct kv_document d;
+        if (made->revision > revision) {
+            break;
+        }
+        if (!kv_document_at(kv, *count, &d) || d.revision != made->revision ||
+            d.time_ms != made->time_ms || hash_of(d.content) != made->content_hash) {
+            return false;
+        }
+    }
+    struct kv_document more;
+    return !kv_document_at(kv, *count, &more);
 }
 
 uint32_t model_count(const struct model *m, uint64_t revision)

@@ -451,10 +451,15 @@ static void draw_client(struct schedule *s, struct rng *r, uint32_t client, uint
     bool open_loop = rng_chance(r, 1, 3);
     uint32_t strange = PICK(r, 0, 10, 50); /* percent */
     uint32_t number = 0;
+    struct rng documents;
+    rng_init(&documents, (s->seed ^ 0x646f63756d656e74) + 7919 * (client + 1));
     uint32_t at_ms = between(r, 0, every_ms);
     while (at_ms < s->knobs[KNOB_length_ms]) {
         struct item item = {.at_ms = at_ms, .kind = ITEM_request, .a = client};
         item.b = draw_request_kind(r);
+        if (item.b == REQUEST_put && rng_chance(&documents, 1, 4)) {
+            item.b = REQUEST_document;
+        }
         item.c = draw_key(r, s->knobs[KNOB_keys]);
         item.d = number++ << REQUEST_MARK_SHIFT | (open_loop ? REQUEST_OPEN_LOOP : 0);
         if (rng_chance(r, strange, 100)) {

@@ -389,16 +389,18 @@ static void check_states(struct story *st)
         }
         const struct kv *kv = node_kv(st->members.items[i].node);
         struct kv_stats stats;
+        uint64_t documents;
         kv_check(kv);
         odd_state_check_silence(&st->members.items[i], i);
         watch_queues_are_empty(st->members.items[i].node, i);
         kv_stats(kv, &stats);
         if (stats.revision != model_revision(truth.model) ||
             stats.compact_revision != model_compacted(truth.model) ||
-            stats.keys != model_count(truth.model, stats.revision)) {
+            stats.keys != model_count(truth.model, stats.revision) ||
+            !model_has_documents(truth.model, kv, stats.revision, &documents)) {
             verdict_fail("I16",
                          "member %d ends at revision %" PRIu64 " with %" PRIu64
-                         " keys; it is %" PRIu64,
+                         " keys; it is %" PRIu64 " (or documents differ)",
                          i, stats.revision, stats.keys, model_revision(truth.model));
         }
         for (uint32_t key = 0; key < SIM_KEYS_MAX; key++) {

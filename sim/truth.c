@@ -290,7 +290,7 @@ static struct attempt *attempt_of(uint64_t index, const struct kv_command *comma
         char text[TRUTH_KEY_BYTES] = {0};
         memcpy(text, command->retry_key.data + 1, command->retry_key.size - 1);
         number = strtoull(text, NULL, 10);
-    } else if (command->op == KV_PUT) {
+    } else if (command->op == KV_PUT || command->op == KV_DOCUMENT) {
         memcpy(&number, command->value.data, TRUTH_VALUE_MIN);
     } else {
         return NULL;
@@ -324,6 +324,7 @@ static void commit_command(uint64_t index, struct committed_entry *c)
         verdict_fail("I6", "entry %" PRIu64 " is committed and is no command", index);
     }
     c->command_hash = hash_bytes(payload);
+    model_see_time(truth.model, command.time_ms);
     if (command.op == KV_COMPACT) {
         coverage_hit(MARK_COMPACTED);
     }

@@ -75,7 +75,8 @@ static void check_result(const struct truth_member *m, uint64_t index,
     }
     if (done->result.status != must->status || done->result.revision != must->revision ||
         done->result.create_revision != must->create_revision ||
-        done->result.version != must->version || done->result.replayed != must->replayed) {
+        done->result.version != must->version || done->result.time_ms != must->time_ms ||
+        done->result.replayed != must->replayed) {
         verdict_fail("I16",
                      "member %d applies entry %" PRIu64 " to revision %" PRIu64 " (%s), it is "
                      "%" PRIu64 " (%s)",

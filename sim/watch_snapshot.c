@@ -40,8 +40,13 @@ static void check_import(const struct kv *kv)
         is_good =
             model_agrees(truth.model, slice_str(name), revision, s == STATUS_OK ? &item : NULL);
     }
+    uint64_t documents = 0;
+    is_good = is_good && model_has_documents(truth.model, kv, revision, &documents);
     if (!is_good) {
         verdict_fail("I16", "a snapshot of revision %" PRIu64 " is not what was written", revision);
+    }
+    if (documents > 0) {
+        coverage_hit(MARK_DOCUMENTS_IN_SNAPSHOT);
     }
     truth.imported = (struct imported_store){
         .revision = revision, .compacted = stats.compact_revision, .digest = kv_digest(kv)};

@@ -47,11 +47,17 @@ void answer_bytes(struct http_request *r, int http_status, const char *content_t
     http_answer(r, http_status, content_type, headers, body);
 }
 
-/* Rows A4 to A10. What administers, and what no seed had, is the same whatever the setting. */
+/* Rows A4 to A10, and documents. What administers, and what no seed had, is the same whatever the
+ * setting. */
 static bool has_twins(const struct http_request *r)
 {
-    return slice_has_prefix(r->path, slice_str("/key/")) ||
-           slice_equal(r->path, slice_str("/status"));
+    static const char *const paths[] = {"/status", "/write", "/read"};
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+        if (slice_equal(r->path, slice_str(paths[i]))) {
+            return true;
+        }
+    }
+    return slice_has_prefix(r->path, slice_str("/key/"));
 }
 
 struct json_writer answer_begin(struct api *api, const struct http_request *r)

@@ -44,6 +44,12 @@ static const struct route routes[] = {
      0,
      {"prefix", "limit", "after", "delimiter", "values", "consistency", "token", "max-lag",
       "revision"}},
+    {HTTP_POST, "/write", rest_write, 0, {"ack"}},
+    {HTTP_GET,
+     "/read",
+     rest_read,
+     0,
+     {"limit", "before", "consistency", "token", "max-lag", "revision"}},
     {HTTP_GET, "/status", rest_status, 0, {NULL}},
     {HTTP_GET, "/cluster", rest_cluster, 0, {NULL}},
     {HTTP_GET, "/leader", rest_leader, 0, {NULL}},
@@ -239,6 +245,9 @@ static void on_upgrade(void *context, const struct http_request *r, struct slice
 static uint64_t body_bytes_max(void *context, const struct http_request *r)
 {
     const struct api *api = context;
+    if (r->method == HTTP_POST && slice_equal(r->path, slice_str("/write"))) {
+        return api->options.value_bytes_max + SMALL_BODY_BYTES; /* with what is around a content */
+    }
     return r->method == HTTP_PUT ? api->options.value_bytes_max : SMALL_BODY_BYTES;
 }
 

@@ -105,8 +105,10 @@ static void print_state(struct buf *out, struct api *api)
     print_gauge(out, "conclave_applied_index", "Highest index applied.", s->applied_index);
     print_gauge(out, "conclave_revision", "Revision of the store.", stats.revision);
     print_gauge(out, "conclave_keys", "Live keys.", stats.keys);
+    print_gauge(out, "conclave_documents", "Documents.", stats.documents);
     print_gauge(out, "conclave_live_bytes",
-                "Bytes of live keys and values: what the quota measures.", stats.live_bytes);
+                "Bytes of live keys, values and documents: what the quota measures.",
+                stats.live_bytes);
     print_gauge(out, "conclave_history_bytes", "Bytes that compaction would free.",
                 stats.history_bytes);
     print_gauge(out, "conclave_store_memory_bytes", "Memory that the store holds.",

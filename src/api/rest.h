@@ -94,6 +94,37 @@ const char *api_member_name(struct api *api, uint64_t id);
 /* A plain failure by its status. */
 void answer_status(struct api *api, struct http_request *r, enum status status);
 
+/* --- answers of any length (stream.c) --------------------------------------------------------- */
+
+/* Printed as fast as the client reads: a piece of about STREAM_PIECE_BYTES (and one value) at a
+ * time, and none while the connection is full. First member of a handler's own struct; zeroed, then
+ * `print` is set. */
+#define STREAM_PIECE_BYTES (32u * KIB)
+struct stream {
+    struct call call;
+    struct json_writer writer; /* into `piece` */
+    struct buf piece;
+    /* Print until the piece has STREAM_PIECE_BYTES. OK: there is more to print; NOT_FOUND: that was
+     * the end; anything else: the answer can't go on, and is cut off for the client to see. */
+    enum status (*print)(struct stream *s);
+};
+/* `call` is begun. Nothing is printed yet; the writer may be used from here on. */
+void stream_init(struct stream *s, enum status (*print)(struct stream *s));
+/* Answer 200 with what was printed and what `print` will print. The stream may be gone when this
+ * returns. `headers` as in http_answer. */
+void stream_begin(struct stream *s, const char *headers);
+/* For the call's `destroy`. */
+void stream_deinit(struct stream *s);
+
+/* --- documents (rest_documents.c) ------------------------------------------------------------- */
+
+/* What a client knows a document by: its revision in hexadecimal, so that ids sort by age. */
+#define DOCUMENT_ID_SIZE 17
+void document_id_print(uint64_t revision, char id[DOCUMENT_ID_SIZE]);
+/* The fields of a document, without the object around them. */
+void document_print(struct json_writer *w, uint64_t revision, struct slice content,
+                    uint64_t time_ms);
+
 /* --- reads: ?consistency= and ?revision= (consistency.c) -------------------------------------- */
 
 /* Set what the parameters say in *read and *revision (0 = now). False: answered with the reason. */
@@ -127,6 +158,8 @@ REST_HANDLER(rest_key_get);
 REST_HANDLER(rest_key_put);
 REST_HANDLER(rest_key_delete);
 REST_HANDLER(rest_keys);
+REST_HANDLER(rest_write);
+REST_HANDLER(rest_read);
 REST_HANDLER(rest_status);
 REST_HANDLER(rest_cluster);
 REST_HANDLER(rest_leader);

@@ -1,7 +1,6 @@
 /* rest_keys.c - GET /keys: a listing of any length in bounded memory.
  *
- * The walk is of one revision and goes on as fast as the client reads: a piece of at most
- * PIECE_BYTES (and one value) is printed at a time, and none while the connection is full. With a
+ * The walk is of one revision and goes on as fast as the client reads (struct stream). With a
  * delimiter, keys that share what comes before it are one line, and the walk jumps over them:
  *
  *     prefix=a/ delimiter=/     a/b      -> {"key":"a/b", ...}
@@ -13,13 +12,12 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 
-#define PIECE_BYTES    (32u * KIB)
 #define PAGE_DEFAULT   1000
 #define PAGE_KEYS_MAX  100000
 #define DELIMITER_SIZE 64
 
 struct listing {
-    struct call call;
+    struct stream stream;
     struct node_read read;
     struct kv_cursor cursor;
     struct buf prefix;
@@ -27,8 +25,6 @@ struct listing {
     struct buf delimiter; /* empty = none */
     uint64_t revision;    /* 0 = now */
     uint64_t left;        /* lines that the page has room for */
-    struct json_writer writer;
-    struct buf piece;
     bool with_values;
     bool has_cursor;
     bool waits; /* for the read */
@@ -36,7 +32,7 @@ struct listing {
 
 static void destroy_listing(struct call *c)
 {
-    struct listing *l = CONTAINER_OF(c, struct listing, call);
+    struct listing *l = CONTAINER_OF(c, struct listing, stream.call);
     if (l->waits) {
         node_read_cancel(&l->read);
     }
@@ -46,7 +42,7 @@ static void destroy_listing(struct call *c)
     buf_deinit(&l->prefix);
     buf_deinit(&l->after);
     buf_deinit(&l->delimiter);
-    buf_deinit(&l->piece);
+    stream_deinit(&l->stream);
     mem_free(l);
 }
 
@@ -92,8 +88,8 @@ static enum status open_cursor(struct listing *l)
         buf_clear(&from);
         buf_append_slice(&from, buf_slice(&end));
     }
-    enum status s = kv_cursor_init(&l->cursor, node_kv(l->call.api->options.node), buf_slice(&from),
-                                   buf_slice(&end), l->revision);
+    enum status s = kv_cursor_init(&l->cursor, node_kv(l->stream.call.api->options.node),
+                                   buf_slice(&from), buf_slice(&end), l->revision);
     l->has_cursor = s == STATUS_OK;
     buf_deinit(&from);
     buf_deinit(&end);
@@ -104,7 +100,7 @@ static enum status open_cursor(struct listing *l)
 
 static void print_key(struct listing *l, const struct kv_item *item)
 {
-    struct json_writer *w = &l->writer;
+    struct json_writer *w = &l->stream.writer;
     json_open_object(w);
     json_field_string(w, "key", item->key);
     json_field_u64(w, "revision", item->revision);
@@ -118,9 +114,9 @@ static void print_key(struct listing *l, const struct kv_item *item)
 
 static void print_group(struct listing *l, struct slice group)
 {
-    json_open_object(&l->writer);
-    json_field_string(&l->writer, "prefix", group);
-    json_close_object(&l->writer);
+    json_open_object(&l->stream.writer);
+    json_field_string(&l->stream.writer, "prefix", group);
+    json_close_object(&l->stream.writer);
     buf_clear(&l->after);
     buf_append_slice(&l->after, group);
     struct buf behind = {0};
@@ -131,7 +127,7 @@ static void print_group(struct listing *l, struct slice group)
 
 static void print_end(struct listing *l, bool more)
 {
-    struct json_writer *w = &l->writer;
+    struct json_writer *w = &l->stream.writer;
     json_close_array(w);
     json_field_bool(w, "more", more);
     json_write_name(w, "next");
@@ -143,11 +139,10 @@ static void print_end(struct listing *l, bool more)
     json_close_object(w);
 }
 
-/* Print until the piece is full. OK: there is more to print; NOT_FOUND: that was the end;
- * COMPACTED. */
-static enum status print_piece(struct listing *l)
+static enum status print_piece(struct stream *stream)
 {
-    while (l->piece.size < PIECE_BYTES) {
+    struct listing *l = CONTAINER_OF(stream, struct listing, stream);
+    while (stream->piece.size < STREAM_PIECE_BYTES) {
         struct kv_item item;
         enum status s = kv_cursor_next(&l->cursor, &item);
         if (s == STATUS_OK && l->left == 0) {
@@ -170,41 +165,13 @@ static enum status print_piece(struct listing *l)
     return STATUS_OK;
 }
 
-static void go_on(struct http_request *r)
-{
-    struct listing *l = CONTAINER_OF(r->user, struct listing, call);
-    while (http_answer_wants_more(r)) {
-        enum status s = print_piece(l);
-        http_answer_chunk(r, buf_slice(&l->piece));
-        buf_clear(&l->piece);
-        if (s == STATUS_OK) {
-            continue;
-        }
-        call_end(&l->call);
-        if (s == STATUS_NOT_FOUND) {
-            http_answer_end(r);
-        } else {
-            http_answer_abort(r);
-        }
-        return;
-    }
-}
-
 static void begin_answer(struct listing *l)
 {
-    struct http_request *r = l->call.http;
-    http_answer_begin(r, 200, TYPE_JSON, NULL);
-    if (r->method == HTTP_HEAD) {
-        call_end(&l->call);
-        http_answer_end(r);
-        return;
-    }
-    l->writer.out = &l->piece;
-    json_open_object(&l->writer);
-    json_write_name(&l->writer, "keys");
-    json_open_array(&l->writer);
-    r->on_writable = go_on;
-    go_on(r);
+    struct json_writer *w = &l->stream.writer;
+    json_open_object(w);
+    json_write_name(w, "keys");
+    json_open_array(w);
+    stream_begin(&l->stream, NULL);
 }
 
 /* --- the request ------------------------------------------------------------------------------ */
@@ -214,12 +181,12 @@ static void on_read(struct node_read *read)
     struct listing *l = read->context;
     l->waits = false;
     if (read->status != STATUS_OK) {
-        answer_read_failed(l->call.api, l->call.http, read->status);
+        answer_read_failed(l->stream.call.api, l->stream.call.http, read->status);
         return;
     }
     enum status s = open_cursor(l);
     if (s != STATUS_OK) {
-        answer_bad_revision(l->call.api, l->call.http, s);
+        answer_bad_revision(l->stream.call.api, l->stream.call.http, s);
         return;
     }
     begin_answer(l);
@@ -261,7 +228,8 @@ static bool parse_listing(struct listing *l, struct query *q)
 void rest_keys(struct api *api, struct http_request *r, struct query *q)
 {
     struct listing *l = mem_calloc(1, sizeof(*l));
-    call_begin(&l->call, api, r, destroy_listing);
+    call_begin(&l->stream.call, api, r, destroy_listing);
+    stream_init(&l->stream, print_piece);
     if (!parse_listing(l, q)) {
         answer_bad_query(api, r, q);
         return;

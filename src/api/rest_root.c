@@ -18,6 +18,8 @@ static const struct {
     {"GET /keys", "list keys; ?prefix= limit= after= delimiter= values=", true},
     {"GET /log", "committed entries; ?from= limit=", true},
     {"GET /replication", "how far the others are; at the leader", true},
+    {"POST /write", "write a document {content}, at the leader", false},
+    {"GET /read", "documents, newest first; ?limit= before=", true},
     {"POST /step-down", "hand leadership over", false},
     {"POST /election", "make this member the leader, if it may", false},
     {"GET /faults", "faults played for experiments; POST, DELETE (--enable-faults)", false},

@@ -1,7 +1,8 @@
-/* rest_write.c - PUT and DELETE /key/{key}: an answer says only what is true. */
+/* rest_write.c - PUT and DELETE /key/{key}, POST /write: an answer says only what is true. */
 #include "api/json_value.h"
 #include "api/rest.h"
 
+#include "base/json_cut.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -13,7 +14,7 @@
 static_assert(crypto_generichash_BYTES_MIN == sizeof(((struct kv_command *)NULL)->retry_hash),
               "a request's hash fits the command");
 
-struct key_write {
+struct client_write {
     struct call call;
     struct node_write write;
     struct kv_command command;
@@ -23,7 +24,7 @@ struct key_write {
 
 static void destroy_write(struct call *c)
 {
-    struct key_write *k = CONTAINER_OF(c, struct key_write, call);
+    struct client_write *k = CONTAINER_OF(c, struct client_write, call);
     if (k->waits) {
         node_write_cancel(&k->write);
     }
@@ -33,13 +34,13 @@ static void destroy_write(struct call *c)
 
 /* --- the request ------------------------------------------------------------------------------ */
 
-static bool refuse(struct key_write *k, const char *error, const char *reason)
+static bool refuse(struct client_write *k, const char *error, const char *reason)
 {
     answer_error_reason(k->call.api, k->call.http, 400, error, reason);
     return false;
 }
 
-static bool parse_ack(struct key_write *k, struct query *q)
+static bool parse_ack(struct client_write *k, struct query *q)
 {
     if (query_is(q, "ack", "leader")) {
         k->write.ack = NODE_ACK_LEADER;
@@ -64,7 +65,7 @@ static bool parse_etag(struct slice text, uint64_t *revision)
            number_parse(slice_of(text.data + 1, text.size - 2), revision);
 }
 
-static bool parse_conditions(struct key_write *k)
+static bool parse_conditions(struct client_write *k)
 {
     struct slice match = http_header_find(k->call.http, "If-Match");
     struct slice none_match = http_header_find(k->call.http, "If-None-Match");
@@ -91,7 +92,7 @@ static bool parse_conditions(struct key_write *k)
 }
 
 /* What later versions bring is refused: a write whose expiry is silently dropped would lie. */
-static bool refuse_what_is_not_supported(struct key_write *k, struct query *q)
+static bool refuse_what_is_not_supported(struct client_write *k, struct query *q)
 {
     if (query_has(q, "ttl")) {
         (void)query_refuse(q, "ttl", "not supported by this version");
@@ -127,7 +128,7 @@ static bool is_visible_ascii(struct slice s)
 }
 
 /* Rule K2b. */
-static bool parse_retry_key(struct key_write *k)
+static bool parse_retry_key(struct client_write *k)
 {
     struct slice key = http_header_find(k->call.http, "Idempotency-Key");
     if (key.data == NULL) {
@@ -144,7 +145,7 @@ static bool parse_retry_key(struct key_write *k)
     return true;
 }
 
-static bool parse_value(struct key_write *k)
+static bool parse_value(struct client_write *k)
 {
     struct api *api = k->call.api;
     if (json_text_check(k->call.http->body, &k->command.value) != STATUS_OK) {
@@ -154,24 +155,57 @@ static bool parse_value(struct key_write *k)
     return true;
 }
 
+static bool refuse_conditions(struct client_write *k)
+{
+    if (http_header_find(k->call.http, "If-Match").data != NULL ||
+        http_header_find(k->call.http, "If-None-Match").data != NULL) {
+        return refuse(k, "Bad condition", "a document has none: each one is new");
+    }
+    return true;
+}
+
+static bool parse_content(struct client_write *k)
+{
+    struct slice rest;
+    if (json_text_check(k->call.http->body, &rest) != STATUS_OK) {
+        answer_error(k->call.api, k->call.http, 400, "Invalid JSON");
+        return false;
+    }
+    struct slice name;
+    struct slice text;
+    struct slice *content = &k->command.value;
+    bool fine = rest.data[0] == '{';
+    while (fine && json_text_next_member(&rest, &name, &text)) {
+        fine =
+            content->data == NULL && slice_equal(name, slice_str("content")) && text.data[0] == '"';
+        *content = text;
+    }
+    if (!fine || content->data == NULL) {
+        return refuse(k, "Bad request", "the body is {\"content\": STRING}");
+    }
+    return true;
+}
+
 /* --- the answer ------------------------------------------------------------------------------- */
 
-static void log_write(const struct key_write *k, bool found)
+static void log_write(const struct client_write *k, bool found)
 {
     const char *key = (const char *)k->key.data;
-    struct slice value = k->command.value;
+    const char *value = (const char *)k->command.value.data;
+    size_t size = k->command.value.size;
+    int shown = (int)(size < LOGGED_BYTES ? size : LOGGED_BYTES);
     if (k->command.op == KV_DELETE) {
         log_debug("DELETE %.*s => %s", (int)k->key.size, key, found ? "success" : "not found");
+    } else if (k->command.op == KV_DOCUMENT) {
+        log_debug("WRITE %.*s", shown, value);
     } else {
-        log_debug("SET %.*s = %.*s", (int)k->key.size, key,
-                  (int)(value.size < LOGGED_BYTES ? value.size : LOGGED_BYTES),
-                  (const char *)value.data);
+        log_debug("SET %.*s = %.*s", (int)k->key.size, key, shown, value);
     }
 }
 
 /* Who took the write: this member, the one that it was forwarded to, or for a retry whoever took
  * the first one. */
-static const char *name_leader(const struct key_write *k)
+static const char *name_leader(const struct client_write *k)
 {
     struct api *api = k->call.api;
     if (k->write.result.replayed) {
@@ -180,7 +214,26 @@ static const char *name_leader(const struct key_write *k)
     return k->write.leader[0] != '\0' ? k->write.leader : api_status(api)->name;
 }
 
-static void answer_success(struct key_write *k)
+/* Of a document that is not applied yet, nobody knows what its id will be. */
+static void print_subject(const struct client_write *k, struct json_writer *w)
+{
+    if (k->command.op == KV_DOCUMENT && k->write.ack != NODE_ACK_LEADER) {
+        document_print(w, k->write.result.revision, k->command.value, k->write.result.time_ms);
+        return;
+    }
+    if (k->command.op == KV_DOCUMENT) {
+        json_write_name(w, "content");
+        json_write_raw(w, k->command.value);
+        return;
+    }
+    json_field_string(w, "key", buf_slice(&k->key));
+    if (k->command.op == KV_PUT) {
+        json_write_name(w, "value");
+        json_write_raw(w, k->command.value);
+    }
+}
+
+static void answer_success(struct client_write *k)
 {
     struct api *api = k->call.api;
     char etag[64];
@@ -188,11 +241,7 @@ static void answer_success(struct key_write *k)
     const char *leader = name_leader(k);
     struct json_writer w = answer_begin(api, k->call.http);
     json_field_bool(&w, "success", true);
-    json_field_string(&w, "key", buf_slice(&k->key));
-    if (k->command.op == KV_PUT) {
-        json_write_name(&w, "value");
-        json_write_raw(&w, k->command.value);
-    }
+    print_subject(k, &w);
     json_field_text(&w, "leaderId", leader);
     if (k->write.ack == NODE_ACK_LEADER) {
         json_field_text(&w, "durability", "leader");
@@ -210,7 +259,7 @@ static void answer_success(struct key_write *k)
 
 /* As it was where the condition was looked at. A leader of an older version does not say it to who
  * forwarded the write: then as it is here. */
-static uint64_t revision_of_conflict(const struct key_write *k)
+static uint64_t revision_of_conflict(const struct client_write *k)
 {
     struct kv_item item;
     const struct kv *kv = node_kv(k->call.api->options.node);
@@ -220,7 +269,7 @@ static uint64_t revision_of_conflict(const struct key_write *k)
     return kv_get(kv, buf_slice(&k->key), 0, &item) == STATUS_OK ? item.revision : KV_NO_KEY;
 }
 
-static void answer_conflict(struct key_write *k)
+static void answer_conflict(struct client_write *k)
 {
     struct api *api = k->call.api;
     static_assert(KV_NO_KEY == UINT64_MAX, "which is null in an answer");
@@ -231,7 +280,7 @@ static void answer_conflict(struct key_write *k)
     answer_send(k->call.http, 412, NULL, &w);
 }
 
-static void answer_not_confirmed(struct key_write *k)
+static void answer_not_confirmed(struct client_write *k)
 {
     struct json_writer w = answer_begin(k->call.api, k->call.http);
     json_field_text(&w, "error", status_text(STATUS_NOT_CONFIRMED));
@@ -246,8 +295,16 @@ static void answer_not_confirmed(struct key_write *k)
     answer_send(k->call.http, 504, NULL, &w);
 }
 
+/* Rows A9 and C3. */
+static struct json_writer begin_not_leader(struct client_write *k)
+{
+    const char *error =
+        k->command.op == KV_DOCUMENT ? "Only master can write" : status_text(STATUS_NOT_LEADER);
+    return answer_begin_not_leader(k->call.api, k->call.http, error);
+}
+
 /* 307: the client sends the same request again, to the leader. */
-static void answer_redirect(struct key_write *k, const char *leader_url)
+static void answer_redirect(struct client_write *k, const char *leader_url)
 {
     struct buf headers = {0};
     buf_append_str(&headers, "Location: ");
@@ -255,13 +312,12 @@ static void answer_redirect(struct key_write *k, const char *leader_url)
     buf_append_slice(&headers, k->call.http->target);
     buf_append_str(&headers, "\r\n");
     buf_append_byte(&headers, 0);
-    struct json_writer w =
-        answer_begin_not_leader(k->call.api, k->call.http, status_text(STATUS_NOT_LEADER));
+    struct json_writer w = begin_not_leader(k);
     answer_send(k->call.http, 307, (const char *)headers.data, &w);
     buf_deinit(&headers);
 }
 
-static void answer_not_leader(struct key_write *k)
+static void answer_not_leader(struct client_write *k)
 {
     struct api *api = k->call.api;
     const struct node_status *s = api_status(api);
@@ -270,12 +326,11 @@ static void answer_not_leader(struct key_write *k)
         answer_redirect(k, s->leader_url);
         return;
     }
-    struct json_writer w =
-        answer_begin_not_leader(api, k->call.http, status_text(STATUS_NOT_LEADER));
-    answer_send(k->call.http, 503, NULL, &w);
+    struct json_writer w = begin_not_leader(k);
+    answer_send(k->call.http, k->command.op == KV_DOCUMENT ? 403 : 503, NULL, &w);
 }
 
-static void answer_write(struct key_write *k, enum status status)
+static void answer_write(struct client_write *k, enum status status)
 {
     struct api *api = k->call.api;
     struct http_request *r = k->call.http;
@@ -312,7 +367,7 @@ static void answer_write(struct key_write *k, enum status status)
 
 static void on_written(struct node_write *write)
 {
-    struct key_write *k = write->context;
+    struct client_write *k = write->context;
     k->waits = false;
     if (log_enabled(LOG_DEBUG) &&
         (write->status == STATUS_OK || write->status == STATUS_NOT_FOUND)) {
@@ -323,16 +378,17 @@ static void on_written(struct node_write *write)
 
 /* --- both together ---------------------------------------------------------------------------- */
 
-static void start_write(struct api *api, struct http_request *r, struct query *q, enum kv_op op)
+static struct client_write *begin_write(struct api *api, struct http_request *r, enum kv_op op)
 {
-    struct key_write *k = mem_calloc(1, sizeof(*k));
+    struct client_write *k = mem_calloc(1, sizeof(*k));
     call_begin(&k->call, api, r, destroy_write);
     k->command.op = op;
-    if (!key_of_path(api, r, &k->key) || !refuse_what_is_not_supported(k, q) || !parse_ack(k, q) ||
-        !parse_conditions(k) || !parse_retry_key(k) || (op == KV_PUT && !parse_value(k))) {
-        return;
-    }
-    k->command.key = buf_slice(&k->key);
+    return k;
+}
+
+static void start_write(struct client_write *k)
+{
+    struct api *api = k->call.api;
     k->write.forward = api->options.on_follower == API_FORWARD;
     k->write.done = on_written;
     k->write.context = k;
@@ -343,12 +399,31 @@ static void start_write(struct api *api, struct http_request *r, struct query *q
     }
 }
 
+static void write_key(struct api *api, struct http_request *r, struct query *q, enum kv_op op)
+{
+    struct client_write *k = begin_write(api, r, op);
+    if (!key_of_path(api, r, &k->key) || !refuse_what_is_not_supported(k, q) || !parse_ack(k, q) ||
+        !parse_conditions(k) || !parse_retry_key(k) || (op == KV_PUT && !parse_value(k))) {
+        return;
+    }
+    k->command.key = buf_slice(&k->key);
+    start_write(k);
+}
+
 void rest_key_put(struct api *api, struct http_request *r, struct query *q)
 {
-    start_write(api, r, q, KV_PUT);
+    write_key(api, r, q, KV_PUT);
 }
 
 void rest_key_delete(struct api *api, struct http_request *r, struct query *q)
 {
-    start_write(api, r, q, KV_DELETE);
+    write_key(api, r, q, KV_DELETE);
+}
+
+void rest_write(struct api *api, struct http_request *r, struct query *q)
+{
+    struct client_write *k = begin_write(api, r, KV_DOCUMENT);
+    if (parse_ack(k, q) && refuse_conditions(k) && parse_retry_key(k) && parse_content(k)) {
+        start_write(k);
+    }
 }

@@ -1,20 +1,14 @@
-/* client/json_text.h - JSON as text: the parts of an answer exactly as they were sent, and a text
- * of the user's into a JSON value. Parsing and printing again would change numbers, so values are
- * cut out and never rebuilt. */
+/* client/json_text.h - JSON as text: the parts of an answer exactly as they were sent (json_cut.h),
+ * and a text of the user's into a JSON value. */
 #pragma once
 
 #include "base/buf.h"
+#include "base/json_cut.h"
 #include "base/slice.h"
 #include "base/status.h"
 
 #include <stdbool.h>
 
-/* The text of the value of member `name` (written without escapes) of a JSON object that is known
- * to be valid; false when it is no object or has no such member. Borrowed from `object`. */
-bool json_text_member(struct slice object, const char *name, struct slice *value);
-/* Step through a valid JSON array: *item is the next one, and *rest moves behind it. Start with the
- * array itself in *rest. False at the end. */
-bool json_text_next(struct slice *rest, struct slice *item);
 /* The characters of a valid JSON string text, decoded; INVALID when it is no string. */
 enum status MUST_CHECK json_text_decode(struct slice text, struct buf *out);
 

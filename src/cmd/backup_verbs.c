@@ -220,8 +220,12 @@ static int restore_into(const struct options *o, struct place *from, struct disk
         mem_free(detail);
         return s == STATUS_CONFLICT || s == STATUS_NOT_FOUND ? EXIT_USAGE : status_exit_code(s);
     }
-    printf("restored %" PRIu64 " keys; revision %" PRIu64 " (the backup's was %" PRIu64 ")\n",
-           r.keys, r.revision, r.backup.revision);
+    printf("restored %" PRIu64 " keys", r.keys);
+    if (r.documents > 0) {
+        printf(" and %" PRIu64 " documents", r.documents);
+    }
+    printf("; revision %" PRIu64 " (the backup's was %" PRIu64 ")\n", r.revision,
+           r.backup.revision);
     fprintf(stderr, "start it with: %s server --name %s --data %s\n", verb_program(), options.name,
             options_text(o, RESTORE_DATA));
     return EXIT_DONE;

@@ -26,6 +26,7 @@ static const struct option rows[] = {
 #define CLEAR_LINE        "\r\033[K"
 
 static const char *const difference_names[VERIFY_DIFFERENCES] = {"missing", "extra", "different"};
+static const char *const table_words[VERIFY_TABLES] = {"", "documents "};
 
 /* --- the verdict ------------------------------------------------------------------------------ */
 
@@ -33,7 +34,8 @@ static bool differs(const struct verify_member *m)
 {
     uint64_t sum = m->state == VERIFY_ODD ? 1 : 0;
     for (size_t kind = 0; kind < VERIFY_DIFFERENCES; kind++) {
-        sum += m->differences[kind].count;
+        sum += m->differences[VERIFY_KEYS][kind].count;
+        sum += m->differences[VERIFY_DOCUMENTS][kind].count;
     }
     return sum > 0;
 }
@@ -69,7 +71,7 @@ static const char *verdict_of(const struct verification *v)
 
 /* --- in words --------------------------------------------------------------------------------- */
 
-/* `missing 12 ["a", "b", ... and 10 more]` */
+/* `missing 12 ["a", "b", ... and 10 more]`; of documents, their contents */
 static void append_difference(struct buf *line, const struct verify_keys *d, const char *name)
 {
     buf_printf(line, "%s %" PRIu64 " [", name, d->count);
@@ -89,10 +91,13 @@ static void append_difference(struct buf *line, const struct verify_keys *d, con
 static void tell_differences(const struct verify_member *m)
 {
     struct buf line = {0};
-    for (size_t kind = 0; kind < VERIFY_DIFFERENCES; kind++) {
-        if (m->differences[kind].count > 0) {
+    for (size_t n = 0; n < (size_t)VERIFY_TABLES * VERIFY_DIFFERENCES; n++) {
+        size_t table = n / VERIFY_DIFFERENCES;
+        size_t kind = n % VERIFY_DIFFERENCES;
+        if (m->differences[table][kind].count > 0) {
             buf_append_str(&line, line.size > 0 ? ", " : "");
-            append_difference(&line, &m->differences[kind], difference_names[kind]);
+            buf_append_str(&line, table_words[table]);
+            append_difference(&line, &m->differences[table][kind], difference_names[kind]);
         }
     }
     if (m->state != VERIFY_COMPARED) {
@@ -142,13 +147,13 @@ static void tell(const struct verification *v)
 
 /* --- as JSON ---------------------------------------------------------------------------------- */
 
-static json_t *json_of_keys(const struct verify_keys *d)
+static json_t *json_of_difference(const struct verify_keys *d, const char *what)
 {
     json_t *told = json_array();
     for (uint64_t i = 0; i < d->count && i < VERIFY_KEYS_TOLD; i++) {
         json_array_append_new(told, json_stringn((const char *)d->told[i].data, d->told[i].size));
     }
-    return json_pack("{s:I,s:o}", "count", (json_int_t)d->count, "keys", told);
+    return json_pack("{s:I,s:o}", "count", (json_int_t)d->count, what, told);
 }
 
 static json_t *json_of_member(const struct verify_member *m)
@@ -159,9 +164,16 @@ static json_t *json_of_member(const struct verify_member *m)
     if (m->state != VERIFY_COMPARED) {
         json_object_set_new(out, "reason", json_string(m->why));
     }
+    json_t *documents = json_object();
     for (size_t kind = 0; kind < VERIFY_DIFFERENCES; kind++) {
-        json_object_set_new(out, difference_names[kind], json_of_keys(&m->differences[kind]));
+        const char *name = difference_names[kind];
+        json_object_set_new(out, name,
+                            json_of_difference(&m->differences[VERIFY_KEYS][kind], "keys"));
+        json_object_set_new(
+            documents, name,
+            json_of_difference(&m->differences[VERIFY_DOCUMENTS][kind], "contents"));
     }
+    json_object_set_new(out, "documents", documents);
     return out;
 }
 
@@ -172,8 +184,9 @@ static void tell_json(const struct verification *v)
         json_array_append_new(members, json_of_member(&v->members[i]));
     }
     json_t *out =
-        json_pack("{s:s,s:I,s:I,s:o}", "verdict", verdict_of(v), "revision",
-                  (json_int_t)v->revision, "keys", (json_int_t)v->keys, "members", members);
+        json_pack("{s:s,s:I,s:I,s:I,s:o}", "verdict", verdict_of(v), "revision",
+                  (json_int_t)v->revision, "keys", (json_int_t)v->compared[VERIFY_KEYS],
+                  "documents", (json_int_t)v->compared[VERIFY_DOCUMENTS], "members", members);
     json_dumpf(out, stdout, JSON_COMPACT);
     putchar('\n');
     json_decref(out);
@@ -190,8 +203,12 @@ static void show_progress(struct verification *v)
     }
     v->shown_ms = now_ms;
     v->is_shown = true;
-    fprintf(stderr, CLEAR_LINE "%" PRIu64 " of about %" PRIu64 " keys compared", v->keys,
-            v->keys_expected);
+    if (v->table == VERIFY_KEYS) {
+        fprintf(stderr, CLEAR_LINE "%" PRIu64 " of about %" PRIu64 " keys compared",
+                v->compared[VERIFY_KEYS], v->keys_expected);
+    } else {
+        fprintf(stderr, CLEAR_LINE "%" PRIu64 " documents compared", v->compared[VERIFY_DOCUMENTS]);
+    }
 }
 
 static int compare_members(const struct options *o, struct verification *v)
@@ -241,8 +258,9 @@ const struct verb verb_verify = {
     .name = "verify",
     .summary = "compare what all members hold",
     .details =
-        "Every key, its revision and its value, of each member as of one revision: one that only\n"
-        "lags is no inconsistency, but is named when it has not caught up in two seconds.\n"
+        "Every key, its revision and its value, and every document, of each member as of one\n"
+        "revision: one that only lags is no inconsistency, but is named when it has not caught up\n"
+        "in two seconds.\n"
         "Exit code 0: all the same; 1: not so, or a member was not there to be compared; 6: the\n"
         "history of the members was too short for the comparison.\n",
     .examples = "  conclave verify\n"

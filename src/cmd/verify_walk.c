@@ -1,4 +1,4 @@
-/* verify_walk.c - all members' keys side by side, as of one revision.
+/* verify_walk.c - all members' keys side by side, as of one revision; then all their documents.
  *
  *   node-1  a  b  c  e          each member is asked for its keys in pages, all at revision N, and
  *   node-2  a  b     e          is read by itself (consistency=stale); the smallest key that any of
@@ -7,7 +7,9 @@
  *
  * N is the newest that anybody had applied when the walk began, hence committed. When compaction
  * takes N away, a newer one is chosen and the walk goes on behind the last key that was judged:
- * each key is still compared at one revision on all members. */
+ * each key is still compared at one revision on all members. Documents are compared at the last one
+ * and from the newest to the oldest, in the order in which they are answered; no compaction takes
+ * them away. */
 #include "base/mem.h"
 #include "client/json_text.h"
 #include "cmd/client_verb.h"
@@ -160,13 +162,21 @@ static void choose_revision(struct verification *v)
 
 /* --- pages ------------------------------------------------------------------------------------ */
 
+/* Is `a` before `b` in the order of the walk? */
+static bool is_before(const struct verification *v, struct slice a, struct slice b)
+{
+    int order = slice_compare(a, b);
+    return v->table == VERIFY_DOCUMENTS ? order > 0 : order < 0;
+}
+
 static enum status ask_page(struct verification *v, struct verify_member *m)
 {
     struct buf target = {0};
-    buf_printf(&target, "/keys?values=true&consistency=stale&revision=%" PRIu64 "&limit=%u",
-               v->revision, m->page_keys);
+    bool is_documents = v->table == VERIFY_DOCUMENTS;
+    buf_printf(&target, "%s&consistency=stale&revision=%" PRIu64 "&limit=%u",
+               is_documents ? "/read?" : "/keys?values=true", v->revision, m->page_keys);
     if (m->after.size > 0) {
-        buf_append_str(&target, "&after=");
+        buf_append_str(&target, is_documents ? "&before=" : "&after=");
         client_append_encoded(&target, buf_slice(&m->after), true);
     }
     const struct client_request request = {.method = "GET", .target = client_verb_target(&target)};
@@ -186,8 +196,25 @@ static void choose_page_keys(struct verify_member *m, uint64_t keys, uint64_t by
     m->page_keys = fit > 0 ? (uint32_t)fit : 1;
 }
 
+/* A list of documents does not say whether there are more: there may be, behind a full page. */
+static bool open_documents(struct verify_member *m)
+{
+    size_t count = json_array_size(m->page.json);
+    if (!json_is_array(m->page.json)) {
+        return false;
+    }
+    m->rest = client_answer_text(&m->page);
+    m->has_more = count >= m->page_keys;
+    const char *last =
+        json_string_value(json_object_get(json_array_get(m->page.json, count - 1), "id"));
+    buf_clear(&m->after);
+    buf_append_str(&m->after, last != NULL ? last : "");
+    choose_page_keys(m, count, m->rest.size);
+    return true;
+}
+
 /* Understand the page. False: it is none. */
-static bool open_page(struct verify_member *m)
+static bool open_keys(struct verify_member *m)
 {
     struct slice text = client_answer_text(&m->page);
     struct slice more;
@@ -199,9 +226,19 @@ static bool open_page(struct verify_member *m)
     choose_page_keys(m, json_array_size(json_object_get(m->page.json, "keys")), text.size);
     buf_clear(&m->after);
     client_verb_append_member(&m->after, text, "next");
+    return true;
+}
+
+static void take_page(struct verification *v, struct verify_member *m)
+{
+    bool is_documents = v->table == VERIFY_DOCUMENTS;
+    if (is_documents ? !open_documents(m) : !open_keys(m)) {
+        set_aside(m, VERIFY_UNREACHABLE, "what it answers is no list of %s",
+                  is_documents ? "documents" : "keys");
+        return;
+    }
     json_decref(m->page.json);
     m->page.json = NULL;
-    return true;
 }
 
 /* OK: there is a page, or the member was set aside. COMPACTED. */
@@ -214,9 +251,11 @@ static enum status fetch_page(struct verification *v, struct verify_member *m)
             return status;
         }
         if (status == STATUS_OK) {
-            if (!open_page(m)) {
-                set_aside(m, VERIFY_UNREACHABLE, "what it answers is no list of keys");
-            }
+            take_page(v, m);
+            return STATUS_OK;
+        }
+        if (m->page.http_status == 404 && v->table == VERIFY_DOCUMENTS) {
+            m->has_more = false; /* an older version: it has none */
             return STATUS_OK;
         }
         /* It restarted, say, and is not there again yet; or values are long: fewer at a time. */
@@ -232,17 +271,18 @@ static enum status fetch_page(struct verification *v, struct verify_member *m)
     return STATUS_OK;
 }
 
-static bool take_item(struct verify_member *m, struct slice text)
+static bool take_item(const struct verification *v, struct verify_member *m, struct slice text)
 {
+    bool is_documents = v->table == VERIFY_DOCUMENTS;
     struct buf key = {0};
     struct slice quoted;
     m->item = (struct verify_item){0};
     (void)json_text_member(text, "encoding", &m->item.encoding);
-    bool ok = json_text_member(text, "key", &quoted) &&
+    bool ok = json_text_member(text, is_documents ? "id" : "key", &quoted) &&
               json_text_decode(quoted, &key) == STATUS_OK &&
-              json_text_member(text, "revision", &m->item.revision) &&
-              json_text_member(text, "value", &m->item.value) &&
-              slice_compare(buf_slice(&key), buf_slice(&m->key)) > 0;
+              json_text_member(text, is_documents ? "createdAt" : "revision", &m->item.revision) &&
+              json_text_member(text, is_documents ? "content" : "value", &m->item.value) &&
+              (m->key.size == 0 || is_before(v, buf_slice(&m->key), buf_slice(&key)));
     buf_deinit(&m->key);
     m->key = key;
     return ok;
@@ -255,9 +295,10 @@ static enum status step(struct verification *v, struct verify_member *m)
     while (m->state == VERIFY_COMPARED) {
         struct slice text;
         if (json_text_next(&m->rest, &text)) {
-            m->has_item = take_item(m, text);
+            m->has_item = take_item(v, m, text);
             if (!m->has_item) {
-                set_aside(m, VERIFY_UNREACHABLE, "what it answers is no list of keys in order");
+                set_aside(m, VERIFY_UNREACHABLE, "what it answers is no list of %s in order",
+                          v->table == VERIFY_DOCUMENTS ? "documents" : "keys");
             }
             return STATUS_OK;
         }
@@ -275,7 +316,9 @@ static enum status step(struct verification *v, struct verify_member *m)
 /* Begin, or begin again, behind the last key that was judged. */
 static enum status begin_pages(struct verification *v)
 {
-    choose_revision(v);
+    if (v->table == VERIFY_KEYS) {
+        choose_revision(v);
+    }
     for (uint32_t i = 0; i < v->count; i++) {
         struct verify_member *m = &v->members[i];
         m->rest = slice_of(NULL, 0);
@@ -294,13 +337,55 @@ static enum status begin_pages(struct verification *v)
 
 /* --- judging ---------------------------------------------------------------------------------- */
 
-static void note(struct verify_member *m, enum verify_difference kind, struct slice key)
+/* Whole characters of at most VERIFY_CONTENT_TOLD bytes. */
+static void append_beginning(struct buf *out, struct slice content)
 {
-    struct verify_keys *d = &m->differences[kind];
+    size_t size = content.size;
+    if (size > VERIFY_CONTENT_TOLD) {
+        size = VERIFY_CONTENT_TOLD;
+        while (size > 0 && (content.data[size] & 0xc0) == 0x80) {
+            size--;
+        }
+    }
+    buf_append(out, content.data, size);
+    buf_append_str(out, size < content.size ? "..." : "");
+}
+
+static void note_key(struct verify_keys *d, struct slice key)
+{
     if (d->count < VERIFY_KEYS_TOLD) {
         buf_append_slice(&d->told[d->count], key);
     }
     d->count++;
+}
+
+/* By its content (row C13). */
+static void note_document(struct verify_keys *d, const struct verify_item *item)
+{
+    struct buf content = {0};
+    if (d->count < VERIFY_KEYS_TOLD && json_text_decode(item->value, &content) == STATUS_OK) {
+        struct buf told = {0};
+        append_beginning(&told, buf_slice(&content));
+        uint64_t at = d->count;
+        for (; at > 0 && slice_compare(buf_slice(&told), buf_slice(&d->told[at - 1])) < 0; at--) {
+            d->told[at] = d->told[at - 1];
+        }
+        d->told[at] = told;
+    }
+    buf_deinit(&content);
+    d->count++;
+}
+
+/* `whose` has it. */
+static void note(const struct verification *v, struct verify_member *m, enum verify_difference kind,
+                 const struct verify_member *whose)
+{
+    struct verify_keys *d = &m->differences[v->table][kind];
+    if (v->table == VERIFY_DOCUMENTS) {
+        note_document(d, &whose->item);
+    } else {
+        note_key(d, buf_slice(&whose->key));
+    }
 }
 
 static bool stands_at(const struct verify_member *m, struct slice key)
@@ -350,20 +435,20 @@ static void judge(struct verification *v, struct slice key)
             continue;
         }
         if (!stands_at(m, key)) {
-            note(m, VERIFY_MISSING, key);
+            note(v, m, VERIFY_MISSING, reference);
         } else {
-            note(m, stands_at(reference, key) ? VERIFY_DIFFERENT : VERIFY_EXTRA, key);
+            note(v, m, stands_at(reference, key) ? VERIFY_DIFFERENT : VERIFY_EXTRA, m);
         }
     }
 }
 
-/* The smallest key that anybody stands at; false when all are at their end. */
-static bool smallest_key(const struct verification *v, struct slice *key)
+/* The first key in the walk's order that anybody stands at; false when all are at their end. */
+static bool first_key(const struct verification *v, struct slice *key)
 {
     bool found = false;
     for (uint32_t i = 0; i < v->count; i++) {
         const struct verify_member *m = &v->members[i];
-        if (m->has_item && (!found || slice_compare(buf_slice(&m->key), *key) < 0)) {
+        if (m->has_item && (!found || is_before(v, buf_slice(&m->key), *key))) {
             *key = buf_slice(&m->key);
             found = true;
         }
@@ -376,11 +461,11 @@ static enum status walk(struct verification *v)
 {
     enum status status = begin_pages(v);
     struct slice key;
-    while (status == STATUS_OK && smallest_key(v, &key)) {
+    while (status == STATUS_OK && first_key(v, &key)) {
         judge(v, key);
         buf_clear(&v->done);
         buf_append_slice(&v->done, key);
-        v->keys++;
+        v->compared[v->table]++;
         for (uint32_t i = 0; i < v->count && status == STATUS_OK; i++) {
             if (stands_at(&v->members[i], buf_slice(&v->done))) {
                 status = step(v, &v->members[i]);
@@ -397,11 +482,19 @@ enum status verify_run(struct verification *v)
 {
     enum status status = STATUS_COMPACTED;
     for (int i = 0; i < REVISIONS && status == STATUS_COMPACTED; i++) {
-        uint64_t keys = v->keys;
+        uint64_t keys = v->compared[VERIFY_KEYS];
         status = walk(v);
-        i = v->keys > keys ? 0 : i;
+        i = v->compared[VERIFY_KEYS] > keys ? 0 : i;
     }
-    return status;
+    if (status != STATUS_OK) {
+        return status;
+    }
+    v->table = VERIFY_DOCUMENTS;
+    buf_clear(&v->done);
+    for (uint32_t i = 0; i < v->count; i++) {
+        v->members[i].page_keys = PAGE_KEYS_FIRST;
+    }
+    return walk(v);
 }
 
 void verify_deinit(struct verification *v)
@@ -411,9 +504,10 @@ void verify_deinit(struct verification *v)
         client_answer_deinit(&m->page);
         buf_deinit(&m->after);
         buf_deinit(&m->key);
-        for (size_t kind = 0; kind < VERIFY_DIFFERENCES; kind++) {
+        for (size_t n = 0; n < (size_t)VERIFY_TABLES * VERIFY_DIFFERENCES; n++) {
+            struct verify_keys *d = &m->differences[n / VERIFY_DIFFERENCES][n % VERIFY_DIFFERENCES];
             for (size_t k = 0; k < VERIFY_KEYS_TOLD; k++) {
-                buf_deinit(&m->differences[kind].told[k]);
+                buf_deinit(&d->told[k]);
             }
         }
     }

@@ -24,6 +24,7 @@ struct kv *kv_create(void)
     slab_init(&kv->slab);
     btree_init(&kv->tree, &kv->slab);
     history_init(&kv->history, &kv->slab);
+    documents_init(&kv->documents, &kv->slab);
     retry_table_init(&kv->retries, &kv->slab);
     kv->revision = REVISION_EMPTY;
     return kv;
@@ -36,6 +37,7 @@ void kv_destroy(struct kv *kv)
     }
     CHECK(!kv->is_held);
     retry_table_deinit(&kv->retries);
+    documents_deinit(&kv->documents);
     history_deinit(&kv->history);
     btree_deinit(&kv->tree);
     slab_deinit(&kv->slab);
@@ -177,10 +179,17 @@ static void apply_compact(struct kv *kv, const struct kv_command *c, struct kv_r
     history_raise_floor(&kv->history, history_find_revision(&kv->history, c->revision));
 }
 
+static void apply_document(struct kv *kv, const struct kv_command *c, struct kv_result *result)
+{
+    CHECK_CMP(c->value.size, <=, LIMIT_VALUE_BYTES_MAX);
+    documents_append(&kv->documents, ++kv->revision, kv->time_ms, c->value);
+    result->time_ms = kv->time_ms;
+}
+
 /* What the command does, were it not for its retry key. */
 static void apply_op(struct kv *kv, const struct kv_command *c, struct kv_result *result)
 {
-    if (c->op != KV_COMPACT) {
+    if (c->op == KV_PUT || c->op == KV_DELETE) {
         CHECK(c->key.size >= 1 && c->key.size <= LIMIT_KEY_BYTES);
     }
     switch (c->op) {
@@ -193,10 +202,32 @@ static void apply_op(struct kv *kv, const struct kv_command *c, struct kv_result
     case KV_COMPACT:
         apply_compact(kv, c, result);
         break;
+    case KV_DOCUMENT:
+        apply_document(kv, c, result);
+        break;
     default:
         check_failed(__FILE__, __LINE__, "an operation that kv_command_decode lets through");
     }
     result->revision = kv->revision;
+}
+
+/* What the first one was answered. */
+static void replay(const struct kv *kv, const struct kv_command *c, const struct retry *first,
+                   struct kv_result *result)
+{
+    *result = (struct kv_result){.status = first->status,
+                                 .revision = first->revision,
+                                 .create_revision = first->create_revision,
+                                 .version = first->version,
+                                 .replayed = true,
+                                 .retry_origin = first->origin};
+    if (first->status == STATUS_CONFLICT) {
+        refuse_condition(kv_current_of(btree_find(&kv->tree, c->key)), result);
+    }
+    uint64_t count = documents_up_to(&kv->documents, first->revision);
+    if (c->op == KV_DOCUMENT && count > 0) {
+        result->time_ms = documents_at(&kv->documents, count - 1)->time_ms;
+    }
 }
 
 /* Rule K2b. */
@@ -210,15 +241,7 @@ static void apply_keyed(struct kv *kv, const struct kv_command *c, struct kv_res
         return;
     }
     if (first != NULL) {
-        *result = (struct kv_result){.status = first->status,
-                                     .revision = first->revision,
-                                     .create_revision = first->create_revision,
-                                     .version = first->version,
-                                     .replayed = true,
-                                     .retry_origin = first->origin};
-        if (first->status == STATUS_CONFLICT) {
-            refuse_condition(kv_current_of(btree_find(&kv->tree, c->key)), result);
-        }
+        replay(kv, c, first, result);
         return;
     }
     if (retry_table_is_full(&kv->retries, c->retry_key)) {
@@ -345,8 +368,10 @@ void kv_stats(const struct kv *kv, struct kv_stats *stats)
         .keys = kv->keys,
         .revision = kv->revision,
         .compact_revision = kv->compact_revision,
-        .live_bytes = kv->live_bytes,
+        .documents = kv->documents.count,
+        .live_bytes = kv->live_bytes + kv->documents.bytes,
         .history_bytes = history_bytes(&kv->history),
-        .memory_bytes = kv->slab.held_bytes + history_other_bytes(&kv->history),
+        .memory_bytes = kv->slab.held_bytes + history_other_bytes(&kv->history) +
+                        documents_other_bytes(&kv->documents),
     };
 }

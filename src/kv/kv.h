@@ -7,7 +7,10 @@
  * delete leaves a tombstone at its own revision until compaction. Old revisions are readable until
  * a compaction, which is a command like any other (rule P18). Shaped for what comes: transactions
  * (a command is a list of operations under one revision), leases (each key has room for one),
- * watches (the changes of a revision can be walked from the history). */
+ * watches (the changes of a revision can be walked from the history).
+ *
+ * Beside the keys stands a table of documents, which only grows: each has a content and a time, and
+ * the revision that made it is its identity. */
 #pragma once
 
 #include "base/buf.h"
@@ -28,11 +31,12 @@ void kv_destroy(struct kv *kv);
 /* --- commands --------------------------------------------------------------------------------- */
 
 /* Numbers in the log. Reserved, and refused by decode until they exist: 4 transaction, 5 lease
- * grant, 6 lease revoke, 7 lease expiry, 8 session, 9 document. */
+ * grant, 6 lease revoke, 7 lease expiry, 8 session. */
 enum kv_op {
     KV_PUT = 1,
     KV_DELETE = 2,
-    KV_COMPACT = 3, /* forget what is below `revision` */
+    KV_COMPACT = 3,  /* forget what is below `revision` */
+    KV_DOCUMENT = 9, /* one more document, with `value` as its content */
 };
 
 /* A compare on the key that must hold, or the command answers CONFLICT and changes nothing. */
@@ -48,23 +52,23 @@ enum kv_condition {
 
 struct kv_command {
     enum kv_op op;
-    enum kv_condition condition;
+    enum kv_condition condition; /* KV_PUT and KV_DELETE only */
     uint64_t condition_revision;
     uint64_t time_ms;   /* the leader's wall clock when it was proposed: shown, and history's age */
-    struct slice key;   /* borrowed; 1 to LIMIT_KEY_BYTES; not for KV_COMPACT */
-    struct slice value; /* borrowed; at most LIMIT_VALUE_BYTES_MAX; KV_PUT only */
+    struct slice key;   /* borrowed; 1 to LIMIT_KEY_BYTES; KV_PUT and KV_DELETE only */
+    struct slice value; /* borrowed; at most LIMIT_VALUE_BYTES_MAX; KV_PUT and KV_DOCUMENT only */
     uint64_t lease;     /* 0 = none; KV_PUT only */
     uint64_t revision;  /* KV_COMPACT only */
-    /* Rule K2b: `Idempotency-Key`, at most LIMIT_RETRY_KEY_BYTES; empty = none. Put and delete
-     * only. The same key within ten minutes of log time (RETRY_KEPT_MS, by time_ms): the command is
-     * not applied again; the result is the first one's, `replayed`. */
+    /* Rule K2b: `Idempotency-Key`, at most LIMIT_RETRY_KEY_BYTES; empty = none. Not for a
+     * compaction. The same key within ten minutes of log time (RETRY_KEPT_MS, by time_ms): the
+     * command is not applied again; the result is the first one's, `replayed`. */
     struct slice retry_key;
     uint64_t retry_hash[2]; /* of method, path and body: another one answers MISMATCH */
     uint64_t retry_origin;  /* told again with the stored result; who led, say */
 };
 
 /* Append the encoding (versioned, about 15 bytes beside key and value). Requires the bounds above;
- * a compaction has no condition; fields that are not for the op are not written. */
+ * only a put and a delete have a condition; fields that are not for the op are not written. */
 void kv_command_encode(const struct kv_command *c, struct buf *out);
 /* CORRUPT for anything that kv_command_encode does not write, also for a key or value beyond its
  * bounds; slices borrow from `bytes`. */
@@ -78,6 +82,7 @@ struct kv_result {
     uint64_t revision;        /* of the store after it */
     uint64_t create_revision; /* of the key, after a put */
     uint64_t version;         /* of the key, after a put */
+    uint64_t time_ms;         /* of the document */
     bool replayed;            /* rule K2b: all of this is what the first one was answered */
     uint64_t retry_origin;    /* of the first one */
     /* CONFLICT: of the key as it is now, also of a replayed one; KV_NO_KEY = there is none. */
@@ -141,9 +146,22 @@ void kv_cursor_deinit(struct kv_cursor *c);
  * (trailing 0xff dropped). Empty = to the last key. Written to `end`, which is cleared first. */
 void kv_prefix_end(struct slice prefix, struct buf *end);
 
+/* --- documents -------------------------------------------------------------------------------- */
+
+struct kv_document {
+    uint64_t revision;    /* that made it */
+    uint64_t time_ms;     /* when: the highest of the leaders' clocks until then */
+    struct slice content; /* borrowed until kv_swap or kv_destroy: none is changed or goes */
+};
+/* How many there were at `revision` (0 = now): numbers 0 (the oldest) to *count - 1, in order of
+ * revision, now and ever. No compaction takes them. OK, FUTURE. */
+enum status MUST_CHECK kv_document_count(const struct kv *kv, uint64_t revision, uint64_t *count);
+/* False: there are not so many. */
+bool kv_document_at(const struct kv *kv, uint64_t number, struct kv_document *document);
+
 /* Rules P15, P15b: an order-free sum of keyed hashes over everything that members must have alike:
- * live records, history within the floor, the retry table, revisions. Kept as it goes; equal at
- * equal applied indexes. */
+ * live records, history within the floor, documents, the retry table, revisions. Kept as it goes;
+ * equal at equal applied indexes. */
 struct kv_digest {
     uint64_t half[2];
 };
@@ -154,6 +172,7 @@ struct kv_digest kv_digest(const struct kv *kv);
 struct kv_digest_scan {
     struct buf at;
     uint64_t number;
+    uint64_t document;
     const struct retry *retry;
     unsigned phase;
     bool stale;
@@ -169,7 +188,9 @@ struct kv_stats {
     uint64_t keys;             /* live */
     uint64_t revision;         /* of the store */
     uint64_t compact_revision; /* reads strictly below are COMPACTED; 0 = none yet */
-    uint64_t live_bytes;       /* keys and values of live keys, and 64 a key: the quota's measure */
+    uint64_t documents;
+    /* Keys and values of live keys, contents of documents, and 64 each: the quota's measure. */
+    uint64_t live_bytes;
     /* What compaction would free: superseded versions, deleted keys, and 24 a change. */
     uint64_t history_bytes;
     uint64_t memory_bytes; /* held, used or not; the only figure that members may differ in */

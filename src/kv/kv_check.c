@@ -72,6 +72,45 @@ static void check_entry(const struct kv *kv, const struct btree_entry *e, struct
     }
 }
 
+static void check_documents(const struct kv *kv)
+{
+    const struct documents *d = &kv->documents;
+    uint64_t bytes = 0;
+    struct kv_digest sum = {0};
+    uint64_t last_revision = 1;
+    uint64_t last_time_ms = 0;
+    for (uint64_t i = 0; i < d->count; i++) {
+        const struct document *document = documents_at(d, i);
+        CHECK_CMP(document->revision, >, last_revision);
+        CHECK_CMP(document->time_ms, >=, last_time_ms);
+        CHECK_CMP(document->hash, ==, digest_value(document_content(document)));
+        last_revision = document->revision;
+        last_time_ms = document->time_ms;
+        bytes += DOCUMENTS_OVERHEAD + document->size;
+        digest_add(&sum, digest_document(document, document->hash));
+    }
+    CHECK_CMP(last_revision, <=, kv->revision);
+    CHECK_CMP(last_time_ms, <=, kv->time_ms);
+    CHECK_CMP(bytes, ==, d->bytes);
+    CHECK(sum.half[0] == d->sum.half[0] && sum.half[1] == d->sum.half[1]);
+}
+
+/* Each revision above the last compaction was made, by changes of keys or by a document. */
+static void check_revisions(const struct kv *kv)
+{
+    uint64_t compacted = kv->compact_revision > 1 ? kv->compact_revision : 1;
+    uint64_t made = kv->documents.count - documents_up_to(&kv->documents, compacted);
+    uint64_t last_revision = compacted;
+    for (uint64_t n = kv->next_change; n < kv->history.tail; n++) {
+        uint64_t revision = history_at(&kv->history, n).version->revision;
+        uint64_t documents = documents_up_to(&kv->documents, revision);
+        CHECK(documents == 0 || documents_at(&kv->documents, documents - 1)->revision != revision);
+        made += revision > last_revision ? 1 : 0;
+        last_revision = revision;
+    }
+    CHECK_CMP(made, ==, kv->revision - compacted);
+}
+
 static void check_history(const struct kv *kv, const struct tally *tally)
 {
     const struct history *h = &kv->history;
@@ -106,6 +145,7 @@ void kv_check(const struct kv *kv)
 {
     btree_check(&kv->tree);
     struct tally tally = {.slab_bytes = kv->tree.node_bytes + history_slab_bytes(&kv->history) +
+                                        documents_slab_bytes(&kv->documents) +
                                         retry_table_check(&kv->retries, kv->time_ms)};
     struct btree_place at = btree_seek(&kv->tree, slice_of(NULL, 0));
     for (; btree_at(at) != NULL; at = btree_next(at)) {
@@ -117,4 +157,6 @@ void kv_check(const struct kv *kv)
     CHECK_CMP(tally.slab_bytes, ==, kv->slab.used_bytes);
     CHECK_CMP(kv->slab.used_bytes, <=, kv->slab.held_bytes);
     check_history(kv, &tally);
+    check_documents(kv);
+    check_revisions(kv);
 }

@@ -4,6 +4,7 @@
  *     put      condition | key bytes | lease varint | value bytes | [retry]
  *     delete   condition | key bytes | [retry]
  *     compact  revision varint
+ *     document content bytes | [retry]
  *   condition: kind u8, and for KV_IF_REVISION the revision as a varint.
  *   retry: key bytes | hash 2 u64 | origin varint; there when op has its highest bit set.
  *   bytes: a varint length and the bytes. Numbers are in their shortest form. */
@@ -15,6 +16,16 @@
 #define COMMAND_FORMAT 1u
 #define OP_HAS_RETRY   0x80u
 
+static bool has_key(const struct kv_command *c)
+{
+    return c->op == KV_PUT || c->op == KV_DELETE;
+}
+
+static bool has_value(const struct kv_command *c)
+{
+    return c->op == KV_PUT || c->op == KV_DOCUMENT;
+}
+
 /* What encode would write, so that decode can refuse numbers in a longer form than the shortest. */
 static size_t encoded_size(const struct kv_command *c)
 {
@@ -22,11 +33,12 @@ static size_t encoded_size(const struct kv_command *c)
     if (c->op == KV_COMPACT) {
         return size + varint_size(c->revision);
     }
-    size += 1 + (c->condition == KV_IF_REVISION ? varint_size(c->condition_revision) : 0);
-    size += varint_size(c->key.size) + c->key.size;
-    if (c->op == KV_PUT) {
-        size += varint_size(c->lease) + varint_size(c->value.size) + c->value.size;
+    if (has_key(c)) {
+        size += 1 + (c->condition == KV_IF_REVISION ? varint_size(c->condition_revision) : 0);
+        size += varint_size(c->key.size) + c->key.size;
     }
+    size += c->op == KV_PUT ? varint_size(c->lease) : 0;
+    size += has_value(c) ? varint_size(c->value.size) + c->value.size : 0;
     if (c->retry_key.size > 0) {
         size += varint_size(c->retry_key.size) + c->retry_key.size + sizeof(c->retry_hash) +
                 varint_size(c->retry_origin);
@@ -43,6 +55,16 @@ static void put_retry(const struct kv_command *c, struct buf *out)
     put_varint(out, c->retry_origin);
 }
 
+static void put_key(const struct kv_command *c, struct buf *out)
+{
+    CHECK(c->key.size >= 1 && c->key.size <= LIMIT_KEY_BYTES);
+    put_u8(out, (uint8_t)c->condition);
+    if (c->condition == KV_IF_REVISION) {
+        put_varint(out, c->condition_revision);
+    }
+    put_bytes(out, c->key);
+}
+
 void kv_command_encode(const struct kv_command *c, struct buf *out)
 {
     size_t before = out->size;
@@ -51,25 +73,23 @@ void kv_command_encode(const struct kv_command *c, struct buf *out)
     bool has_retry = c->retry_key.size > 0;
     put_u8(out, (uint8_t)(c->op | (has_retry ? OP_HAS_RETRY : 0)));
     put_varint(out, c->time_ms);
+    CHECK(has_key(c) || c->condition == KV_ALWAYS);
     if (c->op == KV_COMPACT) {
-        CHECK(c->condition == KV_ALWAYS && !has_retry);
+        CHECK(!has_retry);
         put_varint(out, c->revision);
-    } else {
-        CHECK(c->op == KV_PUT || c->op == KV_DELETE);
-        CHECK(c->key.size >= 1 && c->key.size <= LIMIT_KEY_BYTES);
+    }
+    if (has_key(c)) {
+        put_key(c, out);
+    }
+    if (c->op == KV_PUT) {
+        put_varint(out, c->lease);
+    }
+    if (has_value(c)) {
         CHECK_CMP(c->value.size, <=, LIMIT_VALUE_BYTES_MAX);
-        put_u8(out, (uint8_t)c->condition);
-        if (c->condition == KV_IF_REVISION) {
-            put_varint(out, c->condition_revision);
-        }
-        put_bytes(out, c->key);
-        if (c->op == KV_PUT) {
-            put_varint(out, c->lease);
-            put_bytes(out, c->value);
-        }
-        if (has_retry) {
-            put_retry(c, out);
-        }
+        put_bytes(out, c->value);
+    }
+    if (has_retry) {
+        put_retry(c, out);
     }
     CHECK_CMP(out->size - before, ==, encoded_size(c));
 }
@@ -102,6 +122,12 @@ static bool get_retry(struct reader *r, struct kv_command *c)
     return c->retry_key.size >= 1 && c->retry_key.size <= LIMIT_RETRY_KEY_BYTES;
 }
 
+static bool get_value(struct reader *r, struct kv_command *c)
+{
+    c->value = get_bytes(r);
+    return c->value.size <= LIMIT_VALUE_BYTES_MAX;
+}
+
 static bool get_by_op(struct reader *r, struct kv_command *c)
 {
     switch (c->op) {
@@ -110,13 +136,14 @@ static bool get_by_op(struct reader *r, struct kv_command *c)
             return false;
         }
         c->lease = get_varint(r);
-        c->value = get_bytes(r);
-        return c->value.size <= LIMIT_VALUE_BYTES_MAX;
+        return get_value(r, c);
     case KV_DELETE:
         return get_condition(r, c) && get_key(r, c);
     case KV_COMPACT:
         c->revision = get_varint(r);
         return true;
+    case KV_DOCUMENT:
+        return get_value(r, c);
     }
     return false;
 }
@@ -129,7 +156,7 @@ enum status kv_command_decode(struct slice bytes, struct kv_command *c)
     uint8_t op = get_u8(&r);
     bool has_retry = (op & OP_HAS_RETRY) != 0;
     op &= (uint8_t)~OP_HAS_RETRY;
-    if (format != COMMAND_FORMAT || op < KV_PUT || op > (has_retry ? KV_DELETE : KV_COMPACT)) {
+    if (format != COMMAND_FORMAT || (has_retry && op == KV_COMPACT)) {
         return STATUS_CORRUPT;
     }
     c->op = (enum kv_op)op;

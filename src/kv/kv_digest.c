@@ -12,6 +12,7 @@ enum domain {
     DOMAIN_CHANGE,
     DOMAIN_RETRY,
     DOMAIN_STORE,
+    DOMAIN_DOCUMENT,
 };
 
 #define ROUNDS         1u
@@ -92,6 +93,16 @@ struct kv_digest digest_retry(const struct retry *r)
     return finish(&s, retry_key(r));
 }
 
+struct kv_digest digest_document(const struct document *d, uint64_t content_hash)
+{
+    struct siphash s = begin(DOMAIN_DOCUMENT);
+    siphash_word(&s, d->revision);
+    siphash_word(&s, d->time_ms);
+    siphash_word(&s, d->size);
+    siphash_word(&s, content_hash);
+    return finish(&s, slice_of(NULL, 0));
+}
+
 /* Revisions and log time. */
 static struct kv_digest digest_store(const struct kv *kv)
 {
@@ -107,6 +118,7 @@ struct kv_digest kv_digest(const struct kv *kv)
     struct kv_digest sum = digest_store(kv);
     digest_add(&sum, kv->live_sum);
     digest_add(&sum, history_digest(&kv->history));
+    digest_add(&sum, kv->documents.sum);
     digest_add(&sum, kv->retries.sum);
     return sum;
 }
@@ -117,6 +129,7 @@ enum phase {
     SCAN_BEGIN,
     SCAN_LIVE,
     SCAN_HISTORY,
+    SCAN_DOCUMENTS,
     SCAN_RETRIES,
     SCAN_END,
 };
@@ -173,6 +186,17 @@ static bool scan_history(const struct kv *kv, struct kv_digest_scan *scan, uint6
     return scan->number == h->tail;
 }
 
+static bool scan_documents(const struct kv *kv, struct kv_digest_scan *scan, uint64_t budget)
+{
+    const struct documents *documents = &kv->documents;
+    for (uint64_t work = 0; work < budget && scan->document < documents->count; scan->document++) {
+        const struct document *d = documents_at(documents, scan->document);
+        digest_add(&scan->sum, digest_document(d, digest_value(document_content(d))));
+        work += 1 + d->size / SCAN_STEP_BYTES;
+    }
+    return scan->document == documents->count;
+}
+
 /* What is kept stays where it is until the next command. */
 static bool scan_retries(struct kv_digest_scan *scan, uint64_t budget)
 {
@@ -200,7 +224,10 @@ bool kv_digest_step(const struct kv *kv, struct kv_digest_scan *scan, unsigned b
         scan->phase = scan_live(kv, scan, budget) ? SCAN_HISTORY : SCAN_LIVE;
         return false;
     case SCAN_HISTORY:
-        scan->phase = scan_history(kv, scan, budget) ? SCAN_RETRIES : SCAN_HISTORY;
+        scan->phase = scan_history(kv, scan, budget) ? SCAN_DOCUMENTS : SCAN_HISTORY;
+        return false;
+    case SCAN_DOCUMENTS:
+        scan->phase = scan_documents(kv, scan, budget) ? SCAN_RETRIES : SCAN_DOCUMENTS;
         return false;
     case SCAN_RETRIES:
         if (!scan_retries(scan, budget)) {

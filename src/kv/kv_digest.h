@@ -1,7 +1,8 @@
 /* kv/kv_digest.h - the sums behind kv_digest (rules P15, P15b); only for the files of kv/.
  *
  * The digest is a function of what the outside can see, and compaction makes a million versions
- * unseen at once. So nothing is summed version by version. Two sums say the same:
+ * unseen at once. So nothing is summed version by version. Two sums say the same, and beside them
+ * stand those of the documents and of the retry table, which are sums over all there are:
  *
  *   live     over the keys that are there: the newest version of each
  *   history  over the changes from the floor on: what each made, what it superseded, and when
@@ -26,6 +27,7 @@
 struct btree_entry;
 struct version;
 struct retry;
+struct document;
 
 void digest_add(struct kv_digest *sum, struct kv_digest d);
 void digest_subtract(struct kv_digest *sum, struct kv_digest d);
@@ -38,4 +40,6 @@ struct kv_digest digest_version(struct slice key, const struct version *v, uint6
  * was a tombstone, of what it superseded; else that is zero. */
 struct kv_digest digest_change(struct kv_digest made, struct kv_digest superseded,
                                uint64_t time_ms);
+/* `content_hash` is digest_value of its content, as the document has it or made anew. */
+struct kv_digest digest_document(const struct document *d, uint64_t content_hash);
 struct kv_digest digest_retry(const struct retry *r);

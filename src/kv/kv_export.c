@@ -25,6 +25,7 @@
 enum phase {
     EXPORT_HEAD,
     EXPORT_BASE,
+    EXPORT_DOCUMENTS,
     EXPORT_CHANGES,
     EXPORT_RETRIES,
     EXPORT_END,
@@ -40,6 +41,7 @@ struct kv_export {
     uint64_t time_ms;
     struct kv_digest digest;
     uint64_t change_end;
+    uint64_t document_end;
     const struct retry *retry; /* the next one */
     uint64_t retries_left;
     /* Where the walk over the keys is: at a place in the tree that `next` finds again, or within
@@ -50,7 +52,9 @@ struct kv_export {
     bool is_last; /* there is none behind e->entry */
     const struct btree_entry *entry;
     const struct version *version;
-    uint64_t change; /* the next one */
+    uint64_t document; /* the next one */
+    uint64_t change;   /* likewise */
+    /* Of the last change or document. */
     uint64_t last_revision;
     uint64_t last_time_ms;
 };
@@ -68,6 +72,7 @@ struct kv_export *kv_export_begin(struct kv *kv)
                             .digest = kv_digest(kv),
                             .change = kv->history.floor,
                             .change_end = kv->history.tail,
+                            .document_end = kv->documents.count,
                             .retry = kv->retries.head,
                             .retries_left = kv->retries.count};
     kv->is_held = true;
@@ -90,7 +95,7 @@ void kv_export_end(struct kv_export *e)
 static void put_head(const struct kv_export *e, struct buf *out)
 {
     buf_append(out, IMAGE_MAGIC, IMAGE_MAGIC_SIZE);
-    put_u32(out, IMAGE_FORMAT);
+    put_u32(out, e->document_end > 0 ? IMAGE_FORMAT_DOCUMENTS : IMAGE_FORMAT_PLAIN);
     put_varint(out, e->revision);
     put_varint(out, e->compact_revision);
     put_varint(out, e->time_ms);
@@ -182,7 +187,22 @@ static bool export_base(struct kv_export *e, struct buf *out, size_t end)
     return false;
 }
 
-/* --- changes and answers ---------------------------------------------------------------------- */
+/* --- documents, changes and answers ----------------------------------------------------------- */
+
+static bool export_documents(struct kv_export *e, struct buf *out, size_t end)
+{
+    for (; e->document < e->document_end && out->size < end; e->document++) {
+        const struct document *d = documents_at(&e->kv->documents, e->document);
+        buf_reserve(out, ITEM_HEAD_BYTES + d->size);
+        put_u8(out, IMAGE_DOCUMENT);
+        put_varint(out, d->revision - e->last_revision);
+        put_varint(out, d->time_ms - e->last_time_ms);
+        put_bytes(out, document_content(d));
+        e->last_revision = d->revision;
+        e->last_time_ms = d->time_ms;
+    }
+    return e->document == e->document_end;
+}
 
 static void prefetch_change(const struct kv_export *e)
 {
@@ -255,8 +275,15 @@ bool kv_export_step(struct kv_export *e, struct buf *out, size_t bytes)
         e->phase = EXPORT_BASE;
         break;
     case EXPORT_BASE:
-        e->phase = export_base(e, out, end) ? EXPORT_CHANGES : EXPORT_BASE;
+        e->phase = export_base(e, out, end) ? EXPORT_DOCUMENTS : EXPORT_BASE;
         keep_place(e);
+        break;
+    case EXPORT_DOCUMENTS:
+        if (export_documents(e, out, end)) {
+            e->phase = EXPORT_CHANGES;
+            e->last_revision = 0;
+            e->last_time_ms = 0;
+        }
         break;
     case EXPORT_CHANGES:
         e->phase = export_changes(e, out, end) ? EXPORT_RETRIES : EXPORT_CHANGES;

@@ -2,17 +2,21 @@
  * two files that write and read them. */
 #pragma once
 
-#define IMAGE_MAGIC      "CNCLVIMG"
-#define IMAGE_MAGIC_SIZE 8u
-#define IMAGE_FORMAT     1u
+#define IMAGE_MAGIC            "CNCLVIMG"
+#define IMAGE_MAGIC_SIZE       8u
+/* The second one has documents, and is written only when there are any: an older version reads all
+ * others. */
+#define IMAGE_FORMAT_PLAIN     1u
+#define IMAGE_FORMAT_DOCUMENTS 2u
 
 /* An item begins with its kind. Items of a kind stand together, in this order: keys as they were
- * before the first change, in key order; changes, answers to retries, each in their own order; the
- * end with the digest. */
+ * before the first change, in key order; documents, changes, answers to retries, each in their own
+ * order; the end with the digest. */
 enum image_item {
     IMAGE_BASE = 1,
     IMAGE_PUT = 2,
     IMAGE_DELETE = 3,
     IMAGE_RETRY = 4,
     IMAGE_END = 5,
+    IMAGE_DOCUMENT = 6,
 };

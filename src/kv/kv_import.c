@@ -24,8 +24,10 @@ struct kv_import {
     enum phase phase;
     enum status status; /* of all so far */
     struct buf rest;    /* the beginning of an item that has not come whole */
-    enum image_item last_item;
+    uint32_t format;
+    unsigned last_place; /* of its kind among the kinds */
     struct btree_entry *last_base;
+    uint64_t document; /* number of the first that may stand behind the last change */
     uint64_t revision;
     uint64_t time_ms;
     struct kv_digest digest; /* that the image promises */
@@ -133,9 +135,9 @@ static enum status import_head(struct kv_import *i, struct feed *f)
         return STATUS_BUSY;
     }
     get_raw(&f->r, IMAGE_MAGIC_SIZE);
-    uint32_t format = get_u32(&f->r);
-    if (format != IMAGE_FORMAT) {
-        return format > IMAGE_FORMAT ? STATUS_UNSUPPORTED : STATUS_CORRUPT;
+    i->format = get_u32(&f->r);
+    if (i->format < IMAGE_FORMAT_PLAIN || i->format > IMAGE_FORMAT_DOCUMENTS) {
+        return i->format > IMAGE_FORMAT_DOCUMENTS ? STATUS_UNSUPPORTED : STATUS_CORRUPT;
     }
     uint64_t revision = take_varint(f);
     uint64_t compact_revision = take_varint(f);
@@ -177,16 +179,54 @@ static enum status import_base(struct kv_import *i, struct feed *f)
     return STATUS_OK;
 }
 
-/* The revision of the next change is the one after the last; the first is the one that the floor
- * keeps, unless nothing made that (kv_raise_revision, or an empty store). */
-static bool follows(const struct kv_import *i, uint64_t revision)
+static enum status import_document(struct kv_import *i, struct feed *f)
+{
+    uint64_t since_revision = take_varint(f);
+    uint64_t since_ms = take_varint(f);
+    struct slice content = take_bytes(f, 0, LIMIT_VALUE_BYTES_MAX);
+    if (!feed_ok(f)) {
+        return outcome_of(f);
+    }
+    struct documents *documents = &i->kv->documents;
+    const struct document *last = documents_last(documents);
+    uint64_t last_revision = last != NULL ? last->revision : 1;
+    uint64_t last_ms = last != NULL ? last->time_ms : 0;
+    since_revision -= last != NULL ? 0 : 1;
+    if (since_revision == 0 || since_revision > i->revision - last_revision ||
+        since_ms > i->time_ms - last_ms) {
+        return STATUS_CORRUPT;
+    }
+    documents_append(documents, last_revision + since_revision, last_ms + since_ms, content);
+    return STATUS_OK;
+}
+
+/* The first revision from `revision` on that no document made. Asked with revisions that ascend. */
+static uint64_t pass_documents(struct kv_import *i, uint64_t revision)
+{
+    const struct documents *documents = &i->kv->documents;
+    while (i->document < documents->count &&
+           documents_at(documents, i->document)->revision <= revision) {
+        revision += documents_at(documents, i->document)->revision == revision ? 1 : 0;
+        i->document++;
+    }
+    return revision;
+}
+
+/* The revision of the next change is the one after the last, documents passed; the first is the one
+ * that the floor keeps, unless no change made that (kv_raise_revision, a document, or an empty
+ * store). */
+static bool follows(struct kv_import *i, uint64_t revision)
 {
     const struct kv *kv = i->kv;
     if (kv->history.tail > 0) {
-        return revision == kv->revision + 1;
+        return revision == pass_documents(i, kv->revision + 1);
     }
-    return revision > 1 && revision >= kv->compact_revision &&
-           revision <= (kv->compact_revision > 1 ? kv->compact_revision : 1) + 1;
+    uint64_t floor = kv->compact_revision > 1 ? kv->compact_revision : 1;
+    uint64_t next = pass_documents(i, floor);
+    if (next == floor && revision == floor && floor > 1) {
+        return true;
+    }
+    return revision == (next > floor ? next : pass_documents(i, floor + 1));
 }
 
 static enum status import_change(struct kv_import *i, struct feed *f, bool is_put)
@@ -261,31 +301,30 @@ static enum status import_end(struct kv_import *i, struct feed *f)
     return outcome_of(f);
 }
 
+/* There is at least one byte. */
 static enum status import_item(struct kv_import *i, struct feed *f)
 {
+    static const uint8_t places[] = {
+        [IMAGE_BASE] = 1,   [IMAGE_DOCUMENT] = 2, [IMAGE_PUT] = 3,
+        [IMAGE_DELETE] = 3, [IMAGE_RETRY] = 4,    [IMAGE_END] = 5,
+    };
     uint8_t item = take_u8(f);
-    bool is_change = item == IMAGE_PUT || item == IMAGE_DELETE;
-    if (feed_ok(f) && item < i->last_item && !is_change) {
+    if (item >= sizeof(places) || places[item] == 0 || places[item] < i->last_place) {
         return STATUS_CORRUPT;
     }
-    if (is_change && i->last_item > IMAGE_DELETE) {
-        return STATUS_CORRUPT;
-    }
-    if (feed_ok(f)) {
-        i->last_item = (enum image_item)item;
-    }
+    i->last_place = places[item];
     switch (item) {
     case IMAGE_BASE:
         return import_base(i, f);
+    case IMAGE_DOCUMENT:
+        return import_document(i, f);
     case IMAGE_PUT:
     case IMAGE_DELETE:
         return import_change(i, f, item == IMAGE_PUT);
     case IMAGE_RETRY:
         return import_retry(i, f);
-    case IMAGE_END:
-        return import_end(i, f);
     default:
-        return f->is_short ? STATUS_BUSY : STATUS_CORRUPT;
+        return import_end(i, f);
     }
 }
 
@@ -335,6 +374,12 @@ static bool is_complete(struct kv_import *i)
     }
     if (kv->history.tail == 0) {
         kv->revision = kv->compact_revision > 1 ? kv->compact_revision : 1;
+    }
+    kv->revision = pass_documents(i, kv->revision + 1) - 1;
+    bool has_documents = kv->documents.count > 0;
+    if (i->document < kv->documents.count ||
+        has_documents != (i->format == IMAGE_FORMAT_DOCUMENTS)) {
+        return false;
     }
     kv->time_ms = i->time_ms;
     kv->next_change = history_find_revision(&kv->history, kv->compact_revision + 1);

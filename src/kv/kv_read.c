@@ -1,4 +1,4 @@
-/* kv/kv_read.c - the reads of kv.h: one key, and the walk over a range. */
+/* kv/kv_read.c - the reads of kv.h: one key, the walk over a range, documents. */
 #include "base/check.h"
 #include "kv/kv_state.h"
 
@@ -157,4 +157,23 @@ void kv_prefix_end(struct slice prefix, struct buf *end)
     if (size > 0) {
         end->data[size - 1]++;
     }
+}
+
+/* --- documents -------------------------------------------------------------------------------- */
+
+enum status kv_document_count(const struct kv *kv, uint64_t revision, uint64_t *count)
+{
+    *count = documents_up_to(&kv->documents, revision > 0 ? revision : kv->revision);
+    return revision > kv->revision ? STATUS_FUTURE : STATUS_OK;
+}
+
+bool kv_document_at(const struct kv *kv, uint64_t number, struct kv_document *document)
+{
+    if (number >= kv->documents.count) {
+        return false;
+    }
+    const struct document *d = documents_at(&kv->documents, number);
+    *document = (struct kv_document){
+        .revision = d->revision, .time_ms = d->time_ms, .content = document_content(d)};
+    return true;
 }

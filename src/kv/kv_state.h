@@ -8,6 +8,7 @@
 
 #include "kv/btree.h"
 #include "kv/kv.h"
+#include "kv/kv_documents.h"
 #include "kv/kv_history.h"
 #include "kv/kv_retry.h"
 #include "kv/slab.h"
@@ -16,13 +17,14 @@ struct kv {
     struct slab slab;
     struct btree tree; /* an entry's payload is the newest version of its key */
     struct history history;
+    struct documents documents;
     struct retry_table retries;
     uint64_t time_ms; /* log time: the highest of all commands so far */
     uint64_t revision;
     uint64_t compact_revision;
     uint64_t next_change; /* number of the first change above compact_revision */
     uint64_t keys;        /* whose newest version is not a tombstone */
-    uint64_t live_bytes;  /* of those */
+    uint64_t live_bytes;  /* of those, without the documents */
     struct kv_digest live_sum;
     uint64_t applied; /* commands, also those that changed nothing */
     /* An export needs the changes from this number on, and what they superseded. */

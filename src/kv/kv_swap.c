@@ -7,6 +7,7 @@ static void point_at_own_slab(struct kv *kv)
 {
     kv->tree.slab = &kv->slab;
     kv->history.slab = &kv->slab;
+    kv->documents.slab = &kv->slab;
     kv->retries.slab = &kv->slab;
     kv->retries.index.slab = &kv->slab;
 }

@@ -109,6 +109,7 @@ static bool take_reply(struct node_write *w, struct reader *in, enum status *sta
     w->index = get_u64(in);
     w->term = get_u64(in);
     take_missing(w, in);
+    w->result.time_ms = reader_left(in) > 0 ? get_u64(in) : 0;
     if (!reader_done(in) || code >= WIRE_STATUS_COUNT) {
         return false;
     }
@@ -202,6 +203,9 @@ static void reply(struct node *n, struct uuid to, uint64_t number, const struct 
     put_varint(&body, w->missing_count);
     for (uint32_t i = 0; i < w->missing_count; i++) {
         put_name(&body, w->missing[i]);
+    }
+    if (w->result.time_ms != 0) {
+        put_u64(&body, w->result.time_ms); /* of a document, which no older member asks for */
     }
     peers_send_note(n->peers, to, PEER_NOTE_FORWARD_REPLY, buf_slice(&body));
     buf_deinit(&body);

@@ -22,6 +22,7 @@ static const struct {
     {KV_PUT, "write", true},
     {KV_DELETE, "delete", false},
     {KV_COMPACT, "compact", false},
+    {KV_DOCUMENT, "document", true},
 };
 
 static void describe_command(struct slice payload, struct node_log_entry *e)

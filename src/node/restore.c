@@ -278,6 +278,7 @@ enum status restore_member(struct disk *from, const char *file, struct disk *to,
     kv_stats(kv, &stats);
     result->revision = stats.revision;
     result->keys = stats.keys;
+    result->documents = stats.documents;
     s = write_member(to, options, kv, detail);
     kv_destroy(kv);
     return s;

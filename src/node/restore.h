@@ -36,6 +36,7 @@ struct restore_result {
     struct backup_info backup;
     uint64_t revision; /* of the store now; everything before is compacted */
     uint64_t keys;
+    uint64_t documents;
 };
 /* Makes `to` the data directory of the only voter of a new cluster that holds what the backup
  * `file` in `from` holds. The backup is read and checked to its end before anything is written.

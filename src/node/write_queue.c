@@ -59,10 +59,11 @@ static enum status refuse(const struct node *n, const struct kv_command *c)
     if (c->value.size > n->options.value_bytes_max) {
         return STATUS_TOO_LARGE;
     }
-    if (c->op == KV_PUT && n->no_space) {
+    bool takes_room = c->op != KV_DELETE;
+    if (takes_room && n->no_space) {
         return STATUS_NO_SPACE; /* deletes pass: they make room */
     }
-    if (c->op == KV_PUT) {
+    if (takes_room) {
         struct kv_stats stats;
         kv_stats(n->kv, &stats);
         if (stats.live_bytes + c->key.size + c->value.size > n->options.quota_bytes) {

@@ -64,6 +64,18 @@ def test_row_a9_a_follower_names_the_leader_in_snake_case(snakes):
                           "leader_id": leader.name, "leader_url": leader.url}
 
 
+def test_rows_c3_c4_documents_in_snake_case(snakes):
+    leader, follower = snakes.led_by, snakes.others(snakes.led_by)[0]
+    body = '{"content":"camelCase"}'
+    got = leader.request("POST", "/write", body).json()
+    assert got["leader_id"] == leader.name and got["content"] == "camelCase"
+    assert follower.get("/read").json() == [
+        {"id": got["id"], "content": "camelCase", "created_at": got["created_at"]}]
+    assert follower.request("POST", "/write", body).json() == {
+        "error": "Only master can write", "current_role": "follower",
+        "leader_id": leader.name, "leader_url": leader.url}
+
+
 def test_what_no_seed_had_keeps_its_names(snakes):
     assert "leaderId" in snakes.led_by.get("/cluster").json()["cluster"][0]
     assert "leaderUrl" in snakes.led_by.get("/leader").json()

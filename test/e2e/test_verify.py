@@ -168,16 +168,17 @@ def test_row_c13_a_member_of_another_cluster_is_no_equal(cluster):
 
 
 class StandIn:
-    """Members that answer what a test says. `revision_of(name)` and `keys(name, after, revision)`,
-    which returns (status, answer)."""
+    """Members that answer what a test says. `revision_of(name)`, and `keys(name, after, revision)`
+    and `documents(name, before, limit)`, which return (status, answer)."""
 
-    def __init__(self, names, revision_of, keys):
+    def __init__(self, names, revision_of, keys, documents=lambda *_: (200, [])):
         self.servers = {}
         for name in names:
             server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self.handler(name))
             self.servers[name] = server
             threading.Thread(target=server.serve_forever, daemon=True).start()
         self.revision_of, self.keys, self.asked = revision_of, keys, []
+        self.documents, self.read = documents, []
 
     def url(self, name):
         return f"http://127.0.0.1:{self.servers[name].server_address[1]}"
@@ -205,6 +206,9 @@ class StandIn:
         if url.path == "/status":
             return 200, {"nodeId": name, "clusterId": "c", "role": "follower", "totalKeys": 2}
         query = dict(urllib.parse.parse_qsl(url.query))
+        if url.path == "/read":
+            self.read.append((name, query.get("before", ""), int(query["revision"])))
+            return self.documents(name, query.get("before", ""), int(query["limit"]))
         self.asked.append((name, query.get("after", ""), int(query["revision"])))
         return self.keys(*self.asked[-1])
 
@@ -313,6 +317,100 @@ def test_row_c12_an_answer_that_is_none_is_told_of_its_member():
         assert done.returncode == 1
         first, *rest = done.stdout.splitlines()
         assert first == UNREACHABLE and [line[0] for line in rest] == ["b", "c", "d", "e"]
+
+
+# --- documents ----------------------------------------------------------------------------------
+
+
+def add_document(member, content):
+    answer = member.request("POST", "/write", json.dumps({"content": content}))
+    assert answer.status == 200, answer.body
+
+
+def test_row_c11_documents_are_compared_at_the_same_revision(cluster):
+    leader = cluster.wait_leader()
+    for n in range(150):
+        add_document(leader, f"document {n} " + "x" * (n * 53 % 2000))
+    leader.put("k", 1)
+    answer, members = verdict(cluster, "--settle")
+    assert (answer["verdict"], answer["keys"], answer["documents"]) == ("consistent", 1, 150)
+    assert members[leader.name]["documents"]["missing"] == {"count": 0, "contents": []}
+
+
+def test_row_c13_documents_that_differ_are_told_by_their_contents_in_order(cluster):
+    leader = cluster.wait_leader()
+    for content in ("same", "zebra right", "apple right", "\u00e9t\u00e9 right"):
+        add_document(leader, content)
+    assert leader.put("changed", "right").status == 200
+    victim, other = cluster.followers(leader)
+    tamper(cluster, victim, {b'right"': b'wrong"'})
+    done = verify(cluster)
+    assert done.returncode == 1, done
+    lines = dict(line.split(": ", 1) for line in done.stdout.splitlines()[1:])
+    assert lines[victim.name] == 'different 1 ["changed"], documents different 3 ' \
+        '["apple wrong", "zebra wrong", "\u00e9t\u00e9 wrong"]'
+    assert "different" not in lines[leader.name] + lines[other.name]
+    answer, members = verdict(cluster)
+    assert (answer["verdict"], answer["documents"]) == ("inconsistent", 4)
+    assert members[victim.name]["documents"]["different"]["count"] == 3
+    assert members[other.name]["documents"]["different"]["count"] == 0
+
+
+def document(number, content="d"):
+    return {"id": f"{number:016x}", "content": content, "createdAt": 1}
+
+
+def documents_of(numbers):
+    def answer(before, limit):
+        older = [n for n in sorted(numbers, reverse=True)
+                 if not before or n < int(before, 16)]
+        return 200, [document(n, f"content {n:03}") for n in older[:limit]]
+    return answer
+
+
+def test_row_c13_missing_and_extra_documents_are_named_of_each_member():
+    have = {"a": documents_of(range(2, 90)), "b": documents_of(set(range(2, 90)) - {2, 50, 89}),
+            "c": documents_of([*range(2, 90), 95])}
+    with StandIn(list(have), lambda _: 99, lambda *_: page("k"),
+                 lambda name, before, limit: have[name](before, limit)) as members:
+        done = verify_stand_in(members)
+        assert done.returncode == 1 and done.stdout.splitlines() == [
+            INCONSISTENT, "a: as most members have it",
+            'b: documents missing 3 ["content 002", "content 050", "content 089"]',
+            'c: documents extra 1 ["content 095"]']
+        assert {r for _, _, r in members.read} == {99}
+        told = json.loads(verify_stand_in(members, "-o", "json").stdout)
+        assert (told["documents"], told["keys"]) == (89, 1)
+
+
+def test_row_c13_many_and_long_documents_are_counted_and_cut():
+    have = {"a": [document(n, "\u00e9" * 90) for n in range(30, 1, -1)], "b": [],
+            "c": [document(n, "\u00e9" * 90) for n in range(30, 1, -1)]}
+    with StandIn(list(have), lambda _: 99, lambda *_: page(),
+                 lambda name, before, limit: (200, [] if before else have[name])) as members:
+        line = verify_stand_in(members).stdout.splitlines()[2]
+        assert line.startswith('b: documents missing 29 ["' + "\u00e9" * 50 + '..."')
+        assert line.endswith(', ... and 19 more]')
+
+
+def test_an_older_member_that_knows_no_documents_has_none():
+    def documents(name, *_):
+        return (404, {"error": "Not found"}) if name == "a" else (200, [])
+    with StandIn(["a", "b"], lambda _: 5, lambda *_: page("k"), documents) as members:
+        assert verify_stand_in(members).stdout == CONSISTENT + "\n"
+
+
+def test_row_c12_a_list_of_documents_that_is_none_is_told_of_its_member():
+    answers = {"a": (200, [document(3), document(2)]), "b": (200, {"documents": []}),
+               "c": (200, [document(2), document(3)]), "d": (200, [{"id": "x"}]), "e": (500, {}),
+               "f": (200, [document(3), document(2)])}
+    with StandIn(list(answers), lambda _: 5, lambda *_: page("k"),
+                 lambda name, before, limit: (200, []) if before else answers[name]) as members:
+        done = verify_stand_in(members)
+        assert done.returncode == 1
+        told = {line.split(" ")[0].strip(":") for line in done.stdout.splitlines()
+                if "(http" in line}
+        assert told == {"b", "c", "d", "e"}, done.stdout
 
 
 # --- while the members write --------------------------------------------------------------------

@@ -1,6 +1,7 @@
 #include "kv_twin.h"
 
 #include "base/mem.h"
+#include "kv/kv_documents.h"
 #include "kv/kv_history.h"
 
 #include <string.h>
@@ -17,6 +18,10 @@ void twin_deinit(struct twin *t)
         mem_free((void *)(uintptr_t)t->changes[i].value.data);
     }
     mem_free(t->changes);
+    for (size_t i = 0; i < t->document_count; i++) {
+        mem_free((void *)(uintptr_t)t->documents[i].content.data);
+    }
+    mem_free(t->documents);
     for (size_t i = 0; i < t->retry_count; i++) {
         mem_free((void *)(uintptr_t)t->retries[i].key.data);
     }
@@ -90,11 +95,21 @@ static enum status compact(struct twin *t, uint64_t revision)
     return STATUS_OK;
 }
 
+static void add_document(struct twin *t, const struct kv_command *c, struct kv_result *result)
+{
+    t->documents = mem_realloc(t->documents, (t->document_count + 1) * sizeof(*t->documents));
+    t->documents[t->document_count++] = (struct twin_document){
+        .content = copy(c->value), .revision = ++t->revision, .time_ms = t->time_ms};
+    result->time_ms = t->time_ms;
+}
+
 static void apply_once(struct twin *t, const struct kv_command *c, struct kv_result *result)
 {
     *result = (struct kv_result){.status = STATUS_OK};
     if (c->op == KV_COMPACT) {
         result->status = compact(t, c->revision);
+    } else if (c->op == KV_DOCUMENT) {
+        add_document(t, c, result);
     } else {
         const struct twin_change *now = twin_find(t, c->key, UINT64_MAX);
         now = now != NULL && !now->is_delete ? now : NULL;
@@ -204,6 +219,9 @@ uint64_t twin_live_bytes(const struct twin *t)
     for (size_t i = 0; i < t->count; i++) {
         const struct twin_change *c = &t->changes[i];
         bytes += is_live(t, c) ? HISTORY_LIVE_OVERHEAD + c->key.size + c->value.size : 0;
+    }
+    for (size_t i = 0; i < t->document_count; i++) {
+        bytes += DOCUMENTS_OVERHEAD + t->documents[i].content.size;
     }
     return bytes;
 }

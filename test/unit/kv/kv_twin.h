@@ -20,6 +20,12 @@ struct twin_change {
     uint64_t time_ms;
 };
 
+struct twin_document {
+    struct slice content; /* owned */
+    uint64_t revision;
+    uint64_t time_ms;
+};
+
 struct twin_retry {
     struct slice key; /* owned */
     uint64_t hash[2];
@@ -31,6 +37,8 @@ struct twin {
     struct twin_change *changes; /* owned */
     size_t count;
     size_t capacity;
+    struct twin_document *documents; /* owned */
+    size_t document_count;
     uint64_t revision;
     uint64_t compact_revision;
     uint64_t time_ms;           /* the highest of all commands */

@@ -58,6 +58,8 @@ static void commands_come_back_as_they_went(void **state)
          .retry_hash = {UINT64_MAX, 1},
          .retry_origin = UINT64_MAX},
         {.op = KV_DELETE, .key = slice_str("k"), .retry_key = slice_str("retry")},
+        {.op = KV_DOCUMENT, .time_ms = 300, .value = slice_str("\"content\"")},
+        {.op = KV_DOCUMENT, .value = slice_str(""), .retry_key = slice_str("retry")},
     };
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
         assert_round_trip(&commands[i]);
@@ -229,8 +231,11 @@ static void run_damage(uint64_t seed)
     struct buf b = {0};
     struct buf again = {0};
     for (unsigned i = 0; i < 20000; i++) {
-        const struct kv_command c = {.op = rng_chance(&rng, 1, 2) ? KV_PUT : KV_DELETE,
-                                     .condition = (enum kv_condition)rng_below(&rng, 4),
+        static const enum kv_op ops[] = {KV_PUT, KV_DELETE, KV_DOCUMENT};
+        enum kv_op op = ops[rng_below(&rng, 3)];
+        unsigned conditions = op != KV_DOCUMENT ? 4 : 1;
+        const struct kv_command c = {.op = op,
+                                     .condition = (enum kv_condition)rng_below(&rng, conditions),
                                      .time_ms = rng_next(&rng) >> rng_below(&rng, 64),
                                      .key = slice_str("key"),
                                      .value = slice_str("value"),

@@ -43,6 +43,12 @@ static struct kv_result erase(struct kv *kv, const char *key)
     return apply(kv, (struct kv_command){.op = KV_DELETE, .key = slice_str(key)});
 }
 
+static struct kv_result add_document(struct kv *kv, uint64_t time_ms, const char *content)
+{
+    return apply(kv, (struct kv_command){
+                         .op = KV_DOCUMENT, .time_ms = time_ms, .value = slice_str(content)});
+}
+
 static struct kv_result compact(struct kv *kv, uint64_t revision)
 {
     return apply(kv, (struct kv_command){.op = KV_COMPACT, .revision = revision});
@@ -296,9 +302,14 @@ static void fill(struct kv *kv)
 {
     for (unsigned i = 0; i < 40; i++) {
         put_number(kv, i % 10, "value");
+        if (i % 9 == 0) {
+            add_document(kv, 10 * i, "\"content\"");
+        }
     }
     compact(kv, 20);
     erase(kv, "key-4");
+    add_document(kv, 600, "");
+    add_document(kv, 601, "\"last\"");
     apply(kv, keyed(1000));
     apply(kv, (struct kv_command){.op = KV_DELETE,
                                   .time_ms = 2000,
@@ -352,7 +363,7 @@ static void rule_s1_an_image_of_a_newer_version_says_so(void **state)
 {
     struct buf image = {0};
     export_all(*state, &image);
-    image.data[8] = 2;
+    image.data[8] = 3;
     struct kv_import *i = kv_import_begin();
     assert_int_equal(kv_import_add(i, buf_slice(&image)), STATUS_UNSUPPORTED);
     assert_int_equal(kv_import_add(i, buf_slice(&image)), STATUS_UNSUPPORTED);
@@ -433,8 +444,8 @@ static void rule_p15b_states_that_differ_have_other_digests(void **state)
         {.op = KV_DELETE, .key = slice_str("b")},
         {.op = KV_PUT, .key = slice_str("c"), .value = slice_str("4"), .time_ms = 9},
     };
-    struct kv_command other[5][8];
-    for (size_t i = 0; i < 8; i++) {
+    struct kv_command other[5][9];
+    for (size_t i = 0; i < 9; i++) {
         for (size_t c = 0; c < 5; c++) {
             other[c][i] = base[c];
         }
@@ -447,7 +458,8 @@ static void rule_p15b_states_that_differ_have_other_digests(void **state)
     other[4][5].retry_key = slice_str("r"); /* a kept answer */
     other[4][6].key = slice_str("d");       /* a key */
     other[4][7].time_ms = 10;               /* log time */
-    for (size_t i = 0; i < 8; i++) {
+    other[4][8].op = KV_DOCUMENT;           /* a document in place of a key */
+    for (size_t i = 0; i < 9; i++) {
         struct kv_command commands[5];
         for (size_t c = 0; c < 5; c++) {
             commands[c] = other[c][i];

@@ -98,6 +98,7 @@ static void assert_result(const struct kv_result *got, const struct kv_result *w
     assert_int_equal(got->revision, want->revision);
     assert_int_equal(got->create_revision, want->create_revision);
     assert_int_equal(got->version, want->version);
+    assert_int_equal(got->time_ms, want->time_ms);
     assert_int_equal(got->replayed, want->replayed);
     assert_int_equal(got->retry_origin, want->retry_origin);
 }
@@ -131,6 +132,19 @@ static void maybe_add_retry(struct model *m, struct kv_command *c)
     c->retry_origin = rng_below(&m->rng, 5);
     m->time_ms += rng_chance(&m->rng, 1, 4) ? rng_below(&m->rng, RETRY_KEPT_MS / 4) : 0;
     c->time_ms = m->time_ms;
+}
+
+/* The content is given; every document is told from others by its revision. */
+static void write_document(struct model *m)
+{
+    uint8_t space[6000];
+    m->time_ms += rng_below(&m->rng, 100);
+    struct kv_command c = {.op = KV_DOCUMENT,
+                           .time_ms = m->time_ms - rng_below(&m->rng, 50),
+                           .value = any_value(m, space, sizeof(space))};
+    maybe_add_retry(m, &c);
+    c.retry_hash[0] += c.retry_key.size > 0 ? 2 : 0; /* that of no other kind of request */
+    apply_everywhere(m, &c);
 }
 
 static void write_something(struct model *m)
@@ -281,6 +295,24 @@ static void compact_something(struct model *m)
     apply_everywhere(m, &c);
 }
 
+static void assert_documents(struct model *m, const struct kv *kv)
+{
+    struct kv_document d;
+    uint64_t count;
+    for (uint64_t i = 0; i < m->twin.document_count; i++) {
+        const struct twin_document *want = &m->twin.documents[i];
+        assert_true(kv_document_at(kv, i, &d));
+        assert_int_equal(d.revision, want->revision);
+        assert_int_equal(d.time_ms, want->time_ms);
+        assert_true(slice_equal(d.content, want->content));
+        assert_int_equal(kv_document_count(kv, d.revision, &count), STATUS_OK);
+        assert_int_equal(count, i + 1);
+        assert_int_equal(kv_document_count(kv, d.revision - 1, &count), STATUS_OK);
+        assert_int_equal(count, i);
+    }
+    assert_false(kv_document_at(kv, m->twin.document_count, &d));
+}
+
 static void assert_stats(struct model *m)
 {
     struct kv_stats s;
@@ -290,6 +322,7 @@ static void assert_stats(struct model *m)
     assert_int_equal(s.keys, twin_keys(&m->twin));
     assert_int_equal(s.revision, m->twin.revision);
     assert_int_equal(s.compact_revision, m->twin.compact_revision);
+    assert_int_equal(s.documents, m->twin.document_count);
     assert_int_equal(s.live_bytes, twin_live_bytes(&m->twin));
     assert_int_equal(s.history_bytes, twin_history_bytes(&m->twin, m->twin.compact_revision));
     assert_int_equal(s.retry_keys, m->twin.retry_count - m->twin.retry_first);
@@ -297,6 +330,7 @@ static void assert_stats(struct model *m)
     assert_int_equal(o.keys, s.keys);
     assert_int_equal(o.live_bytes, s.live_bytes);
     assert_int_equal(o.history_bytes, s.history_bytes);
+    assert_documents(m, m->kv);
     kv_check(m->kv);
     kv_check(m->other);
 }
@@ -401,6 +435,8 @@ static void run_steps(struct model *m)
             compact_something(m);
         } else if (what < 60) {
             write_something(m);
+        } else if (what < 63) {
+            write_document(m);
         } else if (what < 75) {
             read_something(m);
         } else if (what < 96) {

@@ -271,6 +271,8 @@ static void a_write_beyond_the_quota_is_refused_and_a_delete_is_not(void **state
     fake_world_run(c->world, 20);
     assert_int_equal(t.write.status, STATUS_OK);
     assert_int_equal(put(c, 0, &t, NODE_ACK_QUORUM), STATUS_NO_SPACE);
+    const struct kv_command document = {.op = KV_DOCUMENT, .value = slice_str("\"\"")};
+    assert_int_equal(node_write_start(c->members[0].node, &t.write, &document), STATUS_NO_SPACE);
     struct kv_command command = {.op = KV_DELETE, .key = slice_str("k")};
     t.write = (struct node_write){.ack = NODE_ACK_QUORUM, .done = on_written, .context = &t};
     assert_int_equal(node_write_start(c->members[0].node, &t.write, &command), STATUS_OK);

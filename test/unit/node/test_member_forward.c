@@ -95,6 +95,46 @@ static void a_large_value_goes_in_pieces(void **state)
     cluster_destroy(c);
 }
 
+static enum status add_document(struct cluster *c, int i, struct writing *t)
+{
+    *t = (struct writing){0};
+    t->write = (struct node_write){
+        .ack = NODE_ACK_QUORUM, .forward = true, .done = on_written, .context = t};
+    struct kv_command command = {
+        .op = KV_DOCUMENT, .value = slice_str("\"content\""), .retry_key = slice_str("retry")};
+    return node_write_start(c->members[i].node, &t->write, &command);
+}
+
+/* Row C4: both are the leader's, and those that every member has. A retry gets the first ones. */
+static void rule_r15_row_c4_a_document_comes_back_with_its_revision_and_time(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_settled(31, 3);
+    struct writing first;
+    struct writing again;
+    assert_int_equal(add_document(c, follower_of(c), &first), STATUS_OK);
+    run_until_answered(c, &first);
+    fake_world_run(c->world, 1500);
+    assert_int_equal(add_document(c, follower_of(c), &again), STATUS_OK);
+    run_until_answered(c, &again);
+    fake_world_run(c->world, 500);
+    assert_int_equal(first.write.status, STATUS_OK);
+    assert_false(first.write.result.replayed);
+    assert_true(again.write.result.replayed);
+    assert_int_equal(again.write.result.revision, first.write.result.revision);
+    assert_int_equal(again.write.result.time_ms, first.write.result.time_ms);
+    for (int i = 0; i < 3; i++) {
+        const struct kv *kv = node_kv(c->members[i].node);
+        struct kv_document d;
+        assert_true(kv_document_at(kv, 0, &d));
+        assert_int_equal(d.revision, first.write.result.revision);
+        assert_int_equal(d.time_ms, first.write.result.time_ms);
+        assert_true(d.time_ms > 0);
+        assert_false(kv_document_at(kv, 1, &d));
+    }
+    cluster_destroy(c);
+}
+
 static struct writing put_if(struct cluster *c, int i, enum kv_condition condition)
 {
     static struct writing t;
@@ -278,6 +318,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rule_r15_a_follower_hands_a_write_to_the_leader),
         cmocka_unit_test(a_large_value_goes_in_pieces),
+        cmocka_unit_test(rule_r15_row_c4_a_document_comes_back_with_its_revision_and_time),
         cmocka_unit_test(rule_r15_a_conflict_comes_with_the_revision_that_the_leader_has),
         cmocka_unit_test(without_a_known_leader_nothing_is_sent),
         cmocka_unit_test(rule_k1_the_outcome_is_unknown_when_the_leader_dies_before_its_answer),
