@@ -192,12 +192,7 @@ static void check_ack_leader(const struct request *r)
 static bool is_voter(const struct truth_member *at, const struct truth_member *m)
 {
     const struct raft_config *c = at->raft != NULL ? raft_active_config(at->raft) : &truth.config;
-    for (uint32_t i = 0; i < c->voter_count; i++) {
-        if (c->voters[i] == m->id) {
-            return configs_counts(&truth.config, m->id);
-        }
-    }
-    return false;
+    return configs_decides(c, m->id) && configs_counts(&truth.config, m->id);
 }
 
 static uint32_t voters_now(void)

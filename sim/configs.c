@@ -27,10 +27,15 @@ bool configs_is_removed(const struct truth_member *m)
     return truth.has_config && m->was_counted && !configs_counts(&truth.config, m->id);
 }
 
+bool configs_decides(const struct raft_config *config, node_id id)
+{
+    return has(config->voters, config->voter_count, id) ||
+           has(config->outgoing, config->outgoing_count, id);
+}
+
 bool configs_votes(const struct truth_member *m)
 {
-    return has(truth.config.voters, truth.config.voter_count, m->id) ||
-           has(truth.config.outgoing, truth.config.outgoing_count, m->id);
+    return configs_decides(&truth.config, m->id);
 }
 
 /* --- quorums ---------------------------------------------------------------------------------- */

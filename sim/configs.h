@@ -14,6 +14,8 @@ bool configs_hold(uint32_t members);
 bool configs_hold_with_learners(uint32_t members);
 /* A committed configuration does not count it, and one before did. */
 bool configs_is_removed(const struct truth_member *m);
+/* In either half of a joint configuration. */
+bool configs_decides(const struct raft_config *config, node_id id);
 /* It votes in the committed one. */
 bool configs_votes(const struct truth_member *m);
 /* In any part of it; of the committed one. */

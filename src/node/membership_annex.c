@@ -44,6 +44,11 @@ bool membership_votes(const struct raft_config *config, node_id id)
     return has_id(config->voters, config->voter_count, id);
 }
 
+bool membership_decides(const struct raft_config *config, node_id id)
+{
+    return membership_votes(config, id) || has_id(config->outgoing, config->outgoing_count, id);
+}
+
 bool membership_learns(const struct raft_config *config, node_id id)
 {
     return has_id(config->learners, config->learner_count, id);

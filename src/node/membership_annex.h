@@ -66,6 +66,8 @@ bool membership_is_removed(const struct membership *m, const struct raft_config 
 
 /* Of the newer half. */
 bool membership_votes(const struct raft_config *config, node_id id);
+/* In either half of a joint configuration. */
+bool membership_decides(const struct raft_config *config, node_id id);
 bool membership_learns(const struct raft_config *config, node_id id);
 bool membership_is_joint(const struct raft_config *config);
 /* In any part of it. */

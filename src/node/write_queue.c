@@ -159,21 +159,29 @@ void node_writes_on_restored(struct node *n, raft_index index)
     }
 }
 
-/* The highest index that every voter is known to have synced, as this leader knows it. */
-static raft_index match_of_all(const struct node *n)
+static raft_index match_of_each(const struct node *n, const node_id *ids, uint32_t count)
 {
-    const struct raft_config *config = raft_active_config(n->raft);
     raft_index least = raft_durable(n->raft);
-    for (uint32_t i = 0; i < config->voter_count; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         struct raft_progress_view view;
-        if (config->voters[i] != n->self) {
-            if (!raft_progress_of(n->raft, config->voters[i], &view)) {
+        if (ids[i] != n->self) {
+            if (!raft_progress_of(n->raft, ids[i], &view)) {
                 return 0;
             }
             least = view.match < least ? view.match : least;
         }
     }
     return least;
+}
+
+/* The highest index that every voter is known to have synced, as this leader knows it. Who is being
+ * removed is one until that is committed: it may be undone. */
+static raft_index match_of_all(const struct node *n)
+{
+    const struct raft_config *c = raft_active_config(n->raft);
+    raft_index incoming = match_of_each(n, c->voters, c->voter_count);
+    raft_index outgoing = match_of_each(n, c->outgoing, c->outgoing_count);
+    return incoming < outgoing ? incoming : outgoing;
 }
 
 static void finish_durable(struct node *n)
@@ -211,7 +219,7 @@ static void name_missing(const struct node *n, struct node_write *w)
         const struct roster_member *m = &n->members.members[i];
         node_id id = uuid_short(m->incarnation);
         struct raft_progress_view view;
-        if (id == n->self || !membership_votes(&n->config, id)) {
+        if (id == n->self || !membership_decides(&n->config, id)) {
             continue;
         }
         if (!node_is_leader(n) || !raft_progress_of(n->raft, id, &view) || view.match < w->index) {

@@ -357,6 +357,35 @@ static void all_are_the_voters(void **state)
     cluster_destroy(c);
 }
 
+/* The removal may be undone, and then it is a voter that lacks what all were said to have. */
+static void row_f10_all_are_those_that_are_being_removed_too(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_settled(5, 3);
+    int leader = cluster_find_leader(c);
+    int other = (leader + 1) % 3;
+    int gone = (leader + 2) % 3;
+    member_stop(c, gone, false);
+    struct node_write w = {.ack = NODE_ACK_ALL, .done = on_write};
+    struct kv_command command = {.op = KV_PUT, .key = slice_str("k"), .value = slice_str("1")};
+    assert_int_equal(node_write_start(c->members[leader].node, &w, &command), STATUS_OK);
+    fake_world_run(c->world, 200);
+    fake_process_stall(c->members[other].loop, true); /* nothing more is committed */
+    struct moved t;
+    assert_int_equal(member_start_change(c, &t, NODE_CHANGE_REMOVE, gone), STATUS_OK);
+    fake_world_run(c->world, REQUEST_TIMEOUT_MS - 100);
+    assert_int_equal(t.answers, 0);
+    assert_null(w.node);
+    assert_int_equal(w.status, STATUS_NOT_CONFIRMED);
+    assert_int_equal(w.missing_count, 1);
+    assert_string_equal(w.missing[0], member_names[gone]);
+    fake_process_stall(c->members[other].loop, false);
+    cluster_wait_for_voters(c, 2);
+    w = write_to_all(c, cluster_find_leader(c));
+    assert_int_equal(w.status, STATUS_OK);
+    cluster_destroy(c);
+}
+
 static void rule_c4_a_learner_that_is_not_there_is_not_promoted(void **state)
 {
     (void)state;
@@ -584,6 +613,7 @@ int main(void)
         cmocka_unit_test(one_that_joins_says_so),
         cmocka_unit_test(an_invited_learner_stays_one_until_it_is_promoted),
         cmocka_unit_test(all_are_the_voters),
+        cmocka_unit_test(row_f10_all_are_those_that_are_being_removed_too),
         cmocka_unit_test(rule_c4_a_learner_that_is_not_there_is_not_promoted),
         cmocka_unit_test(rule_c4_a_removal_after_which_nobody_could_decide_is_refused),
         cmocka_unit_test(rule_c1_changes_wait_for_each_other),
