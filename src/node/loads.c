@@ -235,6 +235,7 @@ static void tell(struct node *n, struct uuid member, bool load, bool view)
 {
     struct buf *out = &n->scratch;
     if (load) {
+        n->loads.told.applied_index = n->applied; /* what is told to one that has just come, too */
         buf_clear(out);
         load_note_encode(&n->loads.told, out);
         peers_send_note(n->peers, member, PEER_NOTE_LOAD, buf_slice(out));

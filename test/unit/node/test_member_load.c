@@ -368,13 +368,10 @@ static void on_written(struct node_write *w)
     (*answers)++;
 }
 
-static void row_e7_who_is_far_behind_gets_no_clients_until_it_has_caught_up(void **state)
+/* All of them by the leader, while member `slow` is away. */
+static void write_what_it_lacks(struct cluster *c, int slow)
 {
-    (void)state;
-    struct cluster *c = cluster_settled(23, 3);
     int leader = cluster_find_leader(c);
-    int slow = follower(c, 0);
-    int other = follower(c, 1);
     member_stop(c, slow, false);
     struct node_write *writes = mem_calloc(LAG_WRITES, sizeof(*writes));
     uint32_t answers = 0;
@@ -389,8 +386,19 @@ static void row_e7_who_is_far_behind_gets_no_clients_until_it_has_caught_up(void
     while (answers < LAG_WRITES) {
         fake_world_run(c->world, 1);
     }
+    mem_free(writes);
     member_start(c, slow);
     fake_process_slow_disk(c->members[slow].loop, 200);
+}
+
+static void row_e7_who_is_far_behind_gets_no_clients_until_it_has_caught_up(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_settled(23, 3);
+    int leader = cluster_find_leader(c);
+    int slow = follower(c, 0);
+    int other = follower(c, 1);
+    write_what_it_lacks(c, slow);
     uint32_t refused = 0;
     for (int waited = 0; waited < PATIENCE_MS; waited++) {
         fake_world_run(c->world, 1);
@@ -403,7 +411,21 @@ static void row_e7_who_is_far_behind_gets_no_clients_until_it_has_caught_up(void
     }
     assert_true(refused > 0);
     wait_until_serves(c, slow, true);
-    mem_free(writes);
+    cluster_destroy(c);
+}
+
+static void row_e7_who_comes_back_hears_at_once_how_far_the_others_are(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_settled(24, 3);
+    int leader = cluster_find_leader(c);
+    int slow = follower(c, 0);
+    write_what_it_lacks(c, slow);
+    for (int waited = 0; load_at(c, slow, leader).age_ms == UINT64_MAX; waited++) {
+        assert_true(waited < PATIENCE_MS);
+        fake_world_run(c->world, 1);
+    }
+    assert_false(serves_at(c, slow, slow));
     cluster_destroy(c);
 }
 
@@ -423,6 +445,7 @@ int main(void)
         cmocka_unit_test(row_e7_the_last_one_serves_itself),
         cmocka_unit_test(row_e7_a_learner_gets_no_clients),
         cmocka_unit_test(row_e7_who_is_far_behind_gets_no_clients_until_it_has_caught_up),
+        cmocka_unit_test(row_e7_who_comes_back_hears_at_once_how_far_the_others_are),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
