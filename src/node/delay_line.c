@@ -57,6 +57,9 @@ void delay_line_pop(struct delay_line *d)
     if (d->begin == d->bytes.size) {
         d->begin = 0;
         buf_clear(&d->bytes);
+        if (d->bytes.capacity > 4 * LIMIT_PEER_CONN_BYTES) {
+            buf_deinit(&d->bytes);
+        }
     }
 }
 

@@ -73,6 +73,8 @@ static void rule_o1_a_delay_line_is_bounded_and_takes_one_message_of_any_size(vo
     }
     assert_true(delay_line_push(&d, 1, &huge));
     assert_false(push(&d, 1, "", true));
+    delay_line_pop(&d);
+    assert_in_range(d.bytes.capacity, 0, 4 * LIMIT_PEER_CONN_BYTES); /* nothing waits in it */
     delay_line_deinit(&d);
     mem_free(bytes);
 }
