@@ -63,6 +63,19 @@ void delay_line_pop(struct delay_line *d)
     }
 }
 
+void delay_line_hurry(struct delay_line *d, uint64_t due_ms)
+{
+    size_t at = d->begin;
+    while (at < d->bytes.size) {
+        uint8_t *item = d->bytes.data + at;
+        if (load_u64(item) > due_ms) {
+            store_u64(item, due_ms);
+        }
+        at += ITEM_HEADER_BYTES + load_u32(item + 8);
+    }
+    d->due_ms = d->due_ms < due_ms ? d->due_ms : due_ms;
+}
+
 void delay_line_deinit(struct delay_line *d)
 {
     buf_deinit(&d->bytes);
