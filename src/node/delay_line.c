@@ -57,7 +57,23 @@ void delay_line_pop(struct delay_line *d)
     if (d->begin == d->bytes.size) {
         d->begin = 0;
         buf_clear(&d->bytes);
+        if (d->bytes.capacity > 4 * LIMIT_PEER_CONN_BYTES) {
+            buf_deinit(&d->bytes);
+        }
     }
+}
+
+void delay_line_hurry(struct delay_line *d, uint64_t due_ms)
+{
+    size_t at = d->begin;
+    while (at < d->bytes.size) {
+        uint8_t *item = d->bytes.data + at;
+        if (load_u64(item) > due_ms) {
+            store_u64(item, due_ms);
+        }
+        at += ITEM_HEADER_BYTES + load_u32(item + 8);
+    }
+    d->due_ms = d->due_ms < due_ms ? d->due_ms : due_ms;
 }
 
 void delay_line_deinit(struct delay_line *d)

@@ -34,5 +34,7 @@ uint64_t delay_line_due_ms(const struct delay_line *d);
 /* The first one; borrowed until the next call. Requires: something waits. */
 struct outgoing delay_line_head(const struct delay_line *d);
 void delay_line_pop(struct delay_line *d);
+/* None is due later than that. */
+void delay_line_hurry(struct delay_line *d, uint64_t due_ms);
 /* Drop everything and the memory. */
 void delay_line_deinit(struct delay_line *d);

@@ -71,11 +71,21 @@ static bool beats_with(const struct node *n, struct uuid member)
            node_now(n) - n->loads.leads_since_ms > n->options.election_timeout_ms;
 }
 
+/* Pings still come from a member that plays a cut (fault_set.h), but nothing that it tells. One of
+ * a version before this never told anything. */
+static bool tells_no_more(const struct node *n, struct uuid member)
+{
+    const struct load_heard *h = heard_of(n, member);
+    uint64_t age_ms = h != NULL && h->has_told ? node_now(n) - h->told_ms : 0;
+    return age_ms > QUIET_LINK_MS && age_ms > n->options.election_timeout_ms;
+}
+
 static bool is_heard(const struct node *n, struct uuid member)
 {
     uint64_t bound_ms =
         beats_with(n, member) ? n->options.election_timeout_ms : (uint64_t)QUIET_LINK_MS;
-    return peers_is_up(n->peers, member) && peers_silence_ms(n->peers, member) <= bound_ms;
+    return peers_is_up(n->peers, member) && peers_silence_ms(n->peers, member) <= bound_ms &&
+           !tells_no_more(n, member);
 }
 
 static bool serves_here(const struct node *n)
@@ -85,13 +95,15 @@ static bool serves_here(const struct node *n)
            !n->agreement.is_quarantined;
 }
 
-/* How far the member that is furthest was before this one. */
+/* How far the member that is furthest was before this one. One that is not heard any more counts no
+ * longer: this one was elsewhere then. */
 static int64_t furthest_ahead(const struct node *n)
 {
     int64_t furthest = 0;
     for (uint32_t i = 0; i < LIMIT_MEMBERS; i++) {
         const struct load_heard *h = &n->loads.heard[i];
-        if (h->has_told && h->ahead > furthest && roster_find(&n->members, h->member) != NULL) {
+        if (h->has_told && h->ahead > furthest && roster_find(&n->members, h->member) != NULL &&
+            is_heard(n, h->member)) {
             furthest = h->ahead;
         }
     }
@@ -235,6 +247,7 @@ static void tell(struct node *n, struct uuid member, bool load, bool view)
 {
     struct buf *out = &n->scratch;
     if (load) {
+        n->loads.told.applied_index = n->applied; /* what is told to one that has just come, too */
         buf_clear(out);
         load_note_encode(&n->loads.told, out);
         peers_send_note(n->peers, member, PEER_NOTE_LOAD, buf_slice(out));

@@ -115,6 +115,14 @@ static void replace(struct peers *p, const struct fault_set *faults)
     p->faults->set = *faults;
 }
 
+/* What waits goes by the new faults: at once, or no later than what is sent now. */
+static void hurry(struct peer *peer)
+{
+    uint32_t delay_ms = peer->peers->faults != NULL ? fault_of(peer).delay_ms : 0;
+    delay_line_hurry(&peer->delayed, now_ms(peer->peers) + delay_ms);
+    release(peer, now_ms(peer->peers));
+}
+
 void peers_set_faults(struct peers *p, const struct fault_set *faults)
 {
     bool was_cut[LIMIT_PEERS_KNOWN];
@@ -124,10 +132,7 @@ void peers_set_faults(struct peers *p, const struct fault_set *faults)
     replace(p, faults);
     for (uint32_t i = 0; i < p->peer_count; i++) {
         struct peer *peer = p->table[i];
-        bool is_late = p->faults != NULL && fault_of(peer).delay_ms > 0;
-        if (!is_late) {
-            release(peer, UINT64_MAX - 1);
-        }
+        hurry(peer);
         if (was_cut[i] && !peer_is_cut(peer)) {
             peers_greet_again(peer);
         }

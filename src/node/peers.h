@@ -110,8 +110,9 @@ bool peers_send_long_note(struct peers *p, struct uuid to, enum peer_note kind, 
 bool peers_send_snapshot(struct peers *p, struct uuid to, uint8_t type, struct slice body);
 
 /* Play these faults from now on, instead of those before; copied. What waits is sent at once where
- * nothing is delayed any more. Links stay up, and so do pings: nobody learns anything from a link
- * that ends. Lost is lost without a word to on_dropped. Not from inside the events. */
+ * nothing is delayed any more, and else no later than what comes now. Links stay up, and so do
+ * pings: nobody learns anything from a link that ends. Lost is lost without a word to on_dropped.
+ * Not from inside the events. */
 void peers_set_faults(struct peers *p, const struct fault_set *faults);
 
 bool peers_is_up(const struct peers *p, struct uuid peer);

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -180,6 +181,38 @@ static void row_e4_a_frozen_member_is_offline_until_it_answers(void **state)
     wait_for_presence(c, other, frozen, NODE_ONLINE);
     wait_for_presence(c, frozen, frozen, NODE_ONLINE);
     wait_until_serves(c, frozen, true);
+    cluster_destroy(c);
+}
+
+/* By itself, as an experiment has it: its links stay up, and its pings come. */
+static void cut_off(struct cluster *c, int i)
+{
+    struct fault_set cut = {0};
+    for (int k = 0; k < c->count; k++) {
+        if (k != i) {
+            snprintf(cut.cut[cut.cut_count++], sizeof(cut.cut[0]), "%s", member_names[k]);
+        }
+    }
+    node_faults_set(c->members[i].node, &cut);
+}
+
+static void row_e4_a_member_that_plays_a_cut_is_offline_though_its_pings_come(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_settled(25, 3);
+    int cut = follower(c, 0);
+    int other = follower(c, 1);
+    wait_until_serves(c, cut, true);
+    cut_off(c, cut);
+    fake_world_run(c->world, 4 * LIMIT_PEER_PING_MS);
+    for (int at = 0; at < 4 * LIMIT_PEER_PING_MS; at++) {
+        fake_world_run(c->world, 1);
+        assert_int_equal(presence(c, other, cut), NODE_OFFLINE);
+        assert_false(serves_at(c, other, cut));
+    }
+    node_faults_set(c->members[cut].node, &(struct fault_set){0});
+    wait_for_presence(c, other, cut, NODE_ONLINE);
+    wait_until_serves(c, cut, true);
     cluster_destroy(c);
 }
 
@@ -368,13 +401,10 @@ static void on_written(struct node_write *w)
     (*answers)++;
 }
 
-static void row_e7_who_is_far_behind_gets_no_clients_until_it_has_caught_up(void **state)
+/* All of them by the leader, while member `slow` is away. */
+static void write_what_it_lacks(struct cluster *c, int slow)
 {
-    (void)state;
-    struct cluster *c = cluster_settled(23, 3);
     int leader = cluster_find_leader(c);
-    int slow = follower(c, 0);
-    int other = follower(c, 1);
     member_stop(c, slow, false);
     struct node_write *writes = mem_calloc(LAG_WRITES, sizeof(*writes));
     uint32_t answers = 0;
@@ -389,8 +419,19 @@ static void row_e7_who_is_far_behind_gets_no_clients_until_it_has_caught_up(void
     while (answers < LAG_WRITES) {
         fake_world_run(c->world, 1);
     }
+    mem_free(writes);
     member_start(c, slow);
     fake_process_slow_disk(c->members[slow].loop, 200);
+}
+
+static void row_e7_who_is_far_behind_gets_no_clients_until_it_has_caught_up(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_settled(23, 3);
+    int leader = cluster_find_leader(c);
+    int slow = follower(c, 0);
+    int other = follower(c, 1);
+    write_what_it_lacks(c, slow);
     uint32_t refused = 0;
     for (int waited = 0; waited < PATIENCE_MS; waited++) {
         fake_world_run(c->world, 1);
@@ -403,7 +444,43 @@ static void row_e7_who_is_far_behind_gets_no_clients_until_it_has_caught_up(void
     }
     assert_true(refused > 0);
     wait_until_serves(c, slow, true);
-    mem_free(writes);
+    cluster_destroy(c);
+}
+
+static void row_e7_who_comes_back_hears_at_once_how_far_the_others_are(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_settled(24, 3);
+    int leader = cluster_find_leader(c);
+    int slow = follower(c, 0);
+    write_what_it_lacks(c, slow);
+    for (int waited = 0; load_at(c, slow, leader).age_ms == UINT64_MAX; waited++) {
+        assert_true(waited < PATIENCE_MS);
+        fake_world_run(c->world, 1);
+    }
+    assert_false(serves_at(c, slow, slow));
+    cluster_destroy(c);
+}
+
+/* What it said when it was ahead says nothing once others have passed it; its link is still up. */
+static void row_e7_nobody_is_behind_a_member_that_is_not_heard_any_more(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_settled(24, 3);
+    int silent = cluster_find_leader(c);
+    int slow = follower(c, 0);
+    int other = follower(c, 1);
+    write_what_it_lacks(c, slow);
+    for (int waited = 0; load_at(c, slow, silent).age_ms == UINT64_MAX; waited++) {
+        assert_true(waited < PATIENCE_MS);
+        fake_world_run(c->world, 1);
+    }
+    assert_false(serves_at(c, slow, slow));
+    cut_off(c, silent);
+    fake_world_run(c->world, PATIENCE_MS);
+    assert_int_equal(member_status(c, slow).applied_index, member_status(c, other).applied_index);
+    assert_true(serves_at(c, slow, slow) && serves_at(c, slow, other));
+    assert_false(serves_at(c, slow, silent));
     cluster_destroy(c);
 }
 
@@ -414,6 +491,7 @@ int main(void)
         cmocka_unit_test(row_e4_a_member_tells_no_more_than_once_a_beat_and_at_rest_like_a_ping),
         cmocka_unit_test(row_e4_what_was_told_before_a_restart_is_forgotten),
         cmocka_unit_test(row_e4_a_frozen_member_is_offline_until_it_answers),
+        cmocka_unit_test(row_e4_a_member_that_plays_a_cut_is_offline_though_its_pings_come),
         cmocka_unit_test(row_e5_the_view_names_the_next_leader),
         cmocka_unit_test(row_e5_versions_only_grow_and_say_the_same_everywhere),
         cmocka_unit_test(row_e7_each_lists_the_others_from_the_next_one_on_and_itself_last),
@@ -423,6 +501,8 @@ int main(void)
         cmocka_unit_test(row_e7_the_last_one_serves_itself),
         cmocka_unit_test(row_e7_a_learner_gets_no_clients),
         cmocka_unit_test(row_e7_who_is_far_behind_gets_no_clients_until_it_has_caught_up),
+        cmocka_unit_test(row_e7_who_comes_back_hears_at_once_how_far_the_others_are),
+        cmocka_unit_test(row_e7_nobody_is_behind_a_member_that_is_not_heard_any_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -47,7 +47,12 @@ static void a_delay_line_keeps_order_and_what_it_was_given(void **state)
     assert_true(!m.is_urgent && m.is_bulk);
     delay_line_pop(&d);
     assert_int_equal(delay_line_due_ms(&d), 170);
+    delay_line_hurry(&d, 200);
+    assert_int_equal(delay_line_due_ms(&d), 170);
+    delay_line_hurry(&d, 120);
+    assert_int_equal(delay_line_due_ms(&d), 120);
     delay_line_pop(&d);
+    delay_line_hurry(&d, 10);
     assert_true(delay_line_due_ms(&d) == UINT64_MAX);
     assert_true(push(&d, 60, "an empty one remembers nothing", true));
     assert_int_equal(delay_line_due_ms(&d), 60);
@@ -73,6 +78,8 @@ static void rule_o1_a_delay_line_is_bounded_and_takes_one_message_of_any_size(vo
     }
     assert_true(delay_line_push(&d, 1, &huge));
     assert_false(push(&d, 1, "", true));
+    delay_line_pop(&d);
+    assert_in_range(d.bytes.capacity, 0, 4 * LIMIT_PEER_CONN_BYTES); /* nothing waits in it */
     delay_line_deinit(&d);
     mem_free(bytes);
 }
@@ -105,19 +112,27 @@ static void row_f4_messages_arrive_later_and_in_order(void **state)
     expect_taken(&pair.a, 1); /* the other way nothing is late */
     fake_world_run(pair.world, 300);
     assert_int_equal(pair.b.taken_count, 20);
-    /* A shorter delay lets nothing overtake what waits. */
-    member_send_beat(&pair.a, &pair.b, 30);
-    peers_set_faults(pair.a.peers, &(struct fault_set){.delay_ms = 10});
-    member_send_beat(&pair.a, &pair.b, 31);
-    fake_world_run(pair.world, 500);
+    /* A shorter delay is the one of what waits, too, and lets nothing overtake it. */
+    member_send_beat(&pair.a, &pair.b, 28);
+    peers_set_faults(pair.a.peers, &(struct fault_set){.delay_ms = 100});
+    member_send_beat(&pair.a, &pair.b, 29);
+    fake_world_run(pair.world, 50);
     assert_int_equal(pair.b.taken_count, 20);
+    fake_world_run(pair.world, 150);
+    assert_int_equal(pair.b.taken_count, 22);
+    /* A longer one is not. */
+    member_send_beat(&pair.a, &pair.b, 30);
+    peers_set_faults(pair.a.peers, &(struct fault_set){.delay_ms = 1000});
+    fake_world_run(pair.world, 200);
+    assert_int_equal(pair.b.taken_count, 23);
+    member_send_beat(&pair.a, &pair.b, 31);
     /* The end of the fault sends at once what waits, before what comes then. */
     peers_set_faults(pair.a.peers, &(struct fault_set){0});
     member_send_beat(&pair.a, &pair.b, 32);
     fake_world_run(pair.world, 50);
-    assert_int_equal(pair.b.taken_count, 23);
-    for (uint32_t i = 0; i < 3; i++) {
-        assert_int_equal(pair.b.taken[20 + i], 30 + i);
+    assert_int_equal(pair.b.taken_count, 25);
+    for (uint32_t i = 0; i < 5; i++) {
+        assert_int_equal(pair.b.taken[20 + i], 28 + i);
     }
     assert_int_equal(peers_counters(pair.a.peers).fault_drops, 0);
     assert_int_equal(pair.a.downs + pair.b.downs, 0);
