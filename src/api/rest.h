@@ -31,7 +31,9 @@ struct api {
     const struct http_server *server; /* borrowed, may be NULL */
     struct list calls;                /* requests that wait */
     struct buf out;                   /* the answer in the making */
-    struct node_status status;        /* scratch of api_status */
+    /* What the answer in the making tells of, when that may be more than this member has. */
+    uint64_t told_revision;
+    struct node_status status; /* scratch of api_status */
     struct timer load_timer;
     uint64_t load_requests; /* count at load_at_ms */
     uint64_t load_at_ms;

@@ -101,6 +101,19 @@ def test_on_follower_forward_hands_a_write_to_the_leader(make_cluster):
     assert refused.status in (503, 504), refused
 
 
+def test_rule_q7_the_session_of_a_forwarded_write_covers_it(make_cluster):
+    c = make_cluster(3, arguments=[*FAST, "--on-follower", "forward"])
+    leader = c.wait_leader()
+    writer, reader = c.followers(leader)
+    for i in range(20):
+        answer = writer.put("forwarded", i)
+        token = answer.headers["Conclave-Session"]
+        assert int(token.split(".")[1]) >= answer.json()["revision"]
+        for m in (writer, reader):
+            got = m.read("forwarded", "?consistency=session&token=" + token)
+            assert got.status == 200 and got.json()["value"] == i
+
+
 def test_on_follower_redirect_names_the_place(make_cluster):
     c = make_cluster(3, arguments=[*FAST, "--on-follower", "redirect"])
     leader = c.wait_leader()
