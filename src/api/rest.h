@@ -93,6 +93,9 @@ struct json_writer answer_begin_not_leader(struct api *api, const struct http_re
                                            const char *error);
 /* Of the member with that id, by what this one knows; "Unknown" for one that is gone. */
 const char *api_member_name(struct api *api, uint64_t id);
+/* Path and query as they came, without the first `skip` bytes: what a Location goes on with. The
+ * target itself may be http://host/path. */
+struct slice path_and_query(const struct http_request *r, size_t skip);
 /* A plain failure by its status. */
 void answer_status(struct api *api, struct http_request *r, enum status status);
 

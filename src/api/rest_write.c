@@ -309,7 +309,7 @@ static void answer_redirect(struct client_write *k, const char *leader_url)
     struct buf headers = {0};
     buf_append_str(&headers, "Location: ");
     buf_append_str(&headers, leader_url);
-    buf_append_slice(&headers, k->call.http->target);
+    buf_append_slice(&headers, path_and_query(k->call.http, 0));
     buf_append_str(&headers, "\r\n");
     buf_append_byte(&headers, 0);
     struct json_writer w = begin_not_leader(k);

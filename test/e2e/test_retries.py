@@ -123,6 +123,10 @@ def test_on_follower_redirect_names_the_place(make_cluster):
     assert answer.headers["Location"].startswith(leader.url + "/key/")
     path = answer.headers["Location"][len(leader.url):]
     assert leader.request("PUT", path, "1").status == 200
+    # Also one who names the host in the request line.
+    answer = follower.request("PUT", "http://somewhere/key/a?ack=all", "1")
+    assert answer.status == 307
+    assert answer.headers["Location"] == leader.url + "/key/a?ack=all"
     assert leader.read("a b/c").json()["value"] == 1
     for m in c.others(follower):
         m.kill()
