@@ -47,6 +47,13 @@ void answer_bytes(struct http_request *r, int http_status, const char *content_t
     http_answer(r, http_status, content_type, headers, body);
 }
 
+struct slice path_and_query(const struct http_request *r, size_t skip)
+{
+    const uint8_t *begin = r->path.data + skip;
+    const uint8_t *end = r->target.data + r->target.size;
+    return slice_of(begin, (size_t)(end - begin));
+}
+
 /* Rows A4 to A10, and documents. What administers, and what no seed had, is the same whatever the
  * setting. */
 static bool has_twins(const struct http_request *r)

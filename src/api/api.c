@@ -221,7 +221,8 @@ static void common_headers(void *context, const struct http_request *r, struct b
     buf_append_str(headers, "\r\nConclave-Node: ");
     buf_append_str(headers, s->name);
     buf_append_str(headers, "\r\nConclave-Session: ");
-    session_append(s->cluster, revision, headers);
+    session_append(s->cluster, revision > api->told_revision ? revision : api->told_revision,
+                   headers);
     buf_append_str(headers, "\r\n");
     cors_headers(api, r, headers);
 }

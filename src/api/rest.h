@@ -31,7 +31,9 @@ struct api {
     const struct http_server *server; /* borrowed, may be NULL */
     struct list calls;                /* requests that wait */
     struct buf out;                   /* the answer in the making */
-    struct node_status status;        /* scratch of api_status */
+    /* What the answer in the making tells of, when that may be more than this member has. */
+    uint64_t told_revision;
+    struct node_status status; /* scratch of api_status */
     struct timer load_timer;
     uint64_t load_requests; /* count at load_at_ms */
     uint64_t load_at_ms;
@@ -91,6 +93,9 @@ struct json_writer answer_begin_not_leader(struct api *api, const struct http_re
                                            const char *error);
 /* Of the member with that id, by what this one knows; "Unknown" for one that is gone. */
 const char *api_member_name(struct api *api, uint64_t id);
+/* Path and query as they came, without the first `skip` bytes: what a Location goes on with. The
+ * target itself may be http://host/path. */
+struct slice path_and_query(const struct http_request *r, size_t skip);
 /* A plain failure by its status. */
 void answer_status(struct api *api, struct http_request *r, enum status status);
 

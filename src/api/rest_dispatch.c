@@ -5,15 +5,14 @@
 
 static void send_to(struct http_request *r, const char *url)
 {
-    const uint8_t *end = r->target.data + r->target.size;
-    const uint8_t *rest = r->path.data + strlen(DISPATCH_PATH); /* path and query as they came */
+    struct slice rest = path_and_query(r, strlen(DISPATCH_PATH));
     struct buf headers = {0};
     buf_append_str(&headers, "Location: ");
     buf_append_str(&headers, url);
-    if (rest == end || *rest != '/') {
+    if (rest.size == 0 || rest.data[0] != '/') {
         buf_append_byte(&headers, '/');
     }
-    buf_append_slice(&headers, slice_of(rest, (size_t)(end - rest)));
+    buf_append_slice(&headers, rest);
     buf_append_str(&headers, "\r\n");
     buf_append_byte(&headers, 0);
     answer_bytes(r, 307, NULL, (const char *)headers.data, slice_of(NULL, 0));

@@ -309,7 +309,7 @@ static void answer_redirect(struct client_write *k, const char *leader_url)
     struct buf headers = {0};
     buf_append_str(&headers, "Location: ");
     buf_append_str(&headers, leader_url);
-    buf_append_slice(&headers, k->call.http->target);
+    buf_append_slice(&headers, path_and_query(k->call.http, 0));
     buf_append_str(&headers, "\r\n");
     buf_append_byte(&headers, 0);
     struct json_writer w = begin_not_leader(k);
@@ -365,15 +365,20 @@ static void answer_write(struct client_write *k, enum status status)
     }
 }
 
+/* A write that was forwarded is applied at the leader, and here a little later: the session token
+ * covers it at once (rule Q7). */
 static void on_written(struct node_write *write)
 {
     struct client_write *k = write->context;
+    struct api *api = k->call.api;
     k->waits = false;
     if (log_enabled(LOG_DEBUG) &&
         (write->status == STATUS_OK || write->status == STATUS_NOT_FOUND)) {
         log_write(k, write->status == STATUS_OK);
     }
+    api->told_revision = write->result.revision;
     answer_write(k, write->status);
+    api->told_revision = 0;
 }
 
 /* --- both together ---------------------------------------------------------------------------- */

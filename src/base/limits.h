@@ -31,10 +31,13 @@
 /* While the member leaves, both are shorter: the grace of idle ones, and of requests begun. */
 #define LIMIT_HTTP_DRAIN_IDLE_MS    200
 #define LIMIT_HTTP_DRAIN_REQUEST_MS 2000
-#define LIMIT_CONN_UNSENT_BYTES     (1u * MIB) /* a streamed answer pauses; pipelining stops */
-#define LIMIT_CONNECTIONS           16384      /* beyond: accepted and closed with 503 */
-#define LIMIT_LIVE_STREAMS          12288      /* open pages and listeners of events: then 503 */
-#define LIMIT_LIVE_LATE_MS          30000      /* one that has not taken what it got: closed */
+#define LIMIT_CONN_UNSENT_BYTES     (1u * MIB) /* pipelining stops */
+/* A streamed answer pauses: so much is made for one reader in one turn of the loop, 1 or 2 ms of
+ * small documents or keys. Fifty readers may come in the same turn, and heartbeats wait for it. */
+#define LIMIT_STREAM_UNSENT_BYTES   (128u * KIB)
+#define LIMIT_CONNECTIONS           16384 /* beyond: accepted and closed with 503 */
+#define LIMIT_LIVE_STREAMS          12288 /* open pages and listeners of events: then 503 */
+#define LIMIT_LIVE_LATE_MS          30000 /* one that has not taken what it got: closed */
 
 #define LIMIT_PIPELINED_BODY_BYTES (1u * MIB)  /* of requests in progress: no more are read */
 #define LIMIT_CONNECTIONS_REFUSED  256         /* being told so at a time; beyond: reset */

@@ -271,6 +271,13 @@ static enum status fetch_page(struct verification *v, struct verify_member *m)
     return STATUS_OK;
 }
 
+/* As a member with --json-case snake writes it, too. */
+static bool find_time(struct slice document, struct slice *time)
+{
+    return json_text_member(document, "createdAt", time) ||
+           json_text_member(document, "created_at", time);
+}
+
 static bool take_item(const struct verification *v, struct verify_member *m, struct slice text)
 {
     bool is_documents = v->table == VERIFY_DOCUMENTS;
@@ -280,7 +287,8 @@ static bool take_item(const struct verification *v, struct verify_member *m, str
     (void)json_text_member(text, "encoding", &m->item.encoding);
     bool ok = json_text_member(text, is_documents ? "id" : "key", &quoted) &&
               json_text_decode(quoted, &key) == STATUS_OK &&
-              json_text_member(text, is_documents ? "createdAt" : "revision", &m->item.revision) &&
+              (is_documents ? find_time(text, &m->item.revision)
+                            : json_text_member(text, "revision", &m->item.revision)) &&
               json_text_member(text, is_documents ? "content" : "value", &m->item.value) &&
               (m->key.size == 0 || is_before(v, buf_slice(&m->key), buf_slice(&key)));
     buf_deinit(&m->key);

@@ -326,7 +326,7 @@ bool http_answer_wants_more(const struct http_request *r)
     if (!exchange_is_first(e)) {
         return c->kept_bytes < LIMIT_PIPELINED_OUT_BYTES;
     }
-    if (c->conn->loop->ops->conn_unsent(c->conn) >= LIMIT_CONN_UNSENT_BYTES) {
+    if (c->conn->loop->ops->conn_unsent(c->conn) >= LIMIT_STREAM_UNSENT_BYTES) {
         c->is_starved = true;
         return false;
     }

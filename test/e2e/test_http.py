@@ -297,7 +297,7 @@ def resident_mib(member):
 
 def test_clients_that_take_no_answer_cost_a_bounded_amount_of_memory(single):
     """20 readers ask for 60 MB each, pipelined, and read nothing; another is served meanwhile.
-    LIMIT_CONN_UNSENT_BYTES: "a streamed answer pauses; pipelining stops"."""
+    LIMIT_CONN_UNSENT_BYTES: "pipelining stops"."""
     single.put("large", "x" * 1000000)
     slow = []
     try:

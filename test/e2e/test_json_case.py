@@ -88,6 +88,12 @@ def test_the_verbs_follow_a_leader_that_is_named_in_snake_case(snakes):
     assert conclave("get", "by-verb", "--endpoints", follower.url).stdout.strip() == "1"
 
 
+def test_row_c11_verify_compares_documents_in_snake_case(snakes):
+    snakes.led_by.request("POST", "/write", '{"content":"a"}')
+    done = conclave("verify", "--settle", "--endpoints", snakes.led_by.url)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_another_case_is_exit_2(tmp_path):
     done = conclave("server", "--json-case", "kebab", timeout=5, cwd=tmp_path)
     assert done.returncode == 2

@@ -101,6 +101,19 @@ def test_on_follower_forward_hands_a_write_to_the_leader(make_cluster):
     assert refused.status in (503, 504), refused
 
 
+def test_rule_q7_the_session_of_a_forwarded_write_covers_it(make_cluster):
+    c = make_cluster(3, arguments=[*FAST, "--on-follower", "forward"])
+    leader = c.wait_leader()
+    writer, reader = c.followers(leader)
+    for i in range(20):
+        answer = writer.put("forwarded", i)
+        token = answer.headers["Conclave-Session"]
+        assert int(token.split(".")[1]) >= answer.json()["revision"]
+        for m in (writer, reader):
+            got = m.read("forwarded", "?consistency=session&token=" + token)
+            assert got.status == 200 and got.json()["value"] == i
+
+
 def test_on_follower_redirect_names_the_place(make_cluster):
     c = make_cluster(3, arguments=[*FAST, "--on-follower", "redirect"])
     leader = c.wait_leader()
@@ -110,6 +123,10 @@ def test_on_follower_redirect_names_the_place(make_cluster):
     assert answer.headers["Location"].startswith(leader.url + "/key/")
     path = answer.headers["Location"][len(leader.url):]
     assert leader.request("PUT", path, "1").status == 200
+    # Also one who names the host in the request line.
+    answer = follower.request("PUT", "http://somewhere/key/a?ack=all", "1")
+    assert answer.status == 307
+    assert answer.headers["Location"] == leader.url + "/key/a?ack=all"
     assert leader.read("a b/c").json()["value"] == 1
     for m in c.others(follower):
         m.kill()

@@ -563,8 +563,8 @@ static void a_stream_pauses_when_its_reader_does_and_goes_on_with_it(void **stat
         http_answer_chunk(w.waiting[0], slice_of(block, sizeof(block)));
         blocks++;
     }
-    assert_in_range(blocks * sizeof(block), LIMIT_CONN_UNSENT_BYTES - 2 * sizeof(block),
-                    LIMIT_CONN_UNSENT_BYTES + sizeof(block));
+    assert_in_range(blocks * sizeof(block), LIMIT_STREAM_UNSENT_BYTES - 2 * sizeof(block),
+                    LIMIT_STREAM_UNSENT_BYTES + sizeof(block));
     fake_loop_turn(&w.loop);
     assert_int_equal(w.writable_count, 0);
     c->is_stuck = false;
