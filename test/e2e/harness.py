@@ -52,7 +52,11 @@ def stays(predicate, what, seconds):
         time.sleep(0.02)
 
 
-_next_port = 20000 + os.getpid() % 500 * 20
+# Each worker of a run in parallel has ports of its own: those of a member that is down for a moment
+# are nobody else's.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 4
+_PORTS = range(20000 + _WORKER * 3000, 20000 + (_WORKER + 1) * 3000)
+_next_port = _PORTS.start + os.getpid() % 140 * 20
 
 
 def free_port():
@@ -60,8 +64,8 @@ def free_port():
     global _next_port
     while True:
         _next_port += 1
-        if _next_port >= 32000:
-            _next_port = 20000
+        if _next_port >= _PORTS.stop:
+            _next_port = _PORTS.start
         with contextlib.closing(socket.socket()) as s:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
