@@ -428,6 +428,9 @@ static void lose_power(struct story *st)
         if (must_live(st, i)) {
             members_start(&st->members, i);
         }
+        if (st->members.items[i].lost_for_good && truth.members[i].is_damaged) {
+            st->core &= ~(1u << i); /* what rotted at rest is found only now, and it refuses */
+        }
     }
 }
 
