@@ -49,8 +49,9 @@
 #define LIMIT_CONN_LINGER_BYTES (16u * MIB)
 /* Acknowledged, and nothing came or went for so long: has arrived, and is not waited for. */
 #define LIMIT_CONN_SETTLED_MS   500
-#define LIMIT_READ_BYTES        (64u * KIB) /* handed over in one piece */
-#define LIMIT_READS             32   /* of one connection before the next one's turn: libuv's */
+/* Handed over in one piece; libuv hands over up to 32 of one connection before the next one's
+ * turn. */
+#define LIMIT_READ_BYTES        (64u * KIB)
 #define LIMIT_ACCEPT_BACKLOG    1024 /* the kernel's queue; beyond: clients try again */
 /* Descriptors that accepted connections leave to the log and to dials; of a limit below twice that,
  * half. A connection beyond is reset. */

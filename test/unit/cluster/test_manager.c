@@ -1,5 +1,7 @@
 /* The manager's directory, ports and members; the members here are a shell script that only
  * waits. */
+#include "scratch.h"
+
 #include "cluster/manager.h"
 
 #include "base/mem.h"
@@ -7,7 +9,6 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -22,7 +23,7 @@
 
 #include <cmocka.h>
 
-static char dir[64];
+static char dir[SCRATCH_PATH_SIZE];
 static char *program;
 static char *detail;
 static uint16_t base_port;
@@ -30,8 +31,7 @@ static uint16_t base_port;
 static int begin(void **state)
 {
     (void)state;
-    snprintf(dir, sizeof(dir), "/tmp/conclave-manager-XXXXXX");
-    if (mkdtemp(dir) == NULL) {
+    if (!scratch_make(dir, "manager")) {
         return -1;
     }
     program = mem_printf("%s/member", dir);
@@ -43,18 +43,10 @@ static int begin(void **state)
     return base_port != 0 ? 0 : -1;
 }
 
-static int remove_entry(const char *path, const struct stat *about, int kind, struct FTW *place)
-{
-    (void)about;
-    (void)kind;
-    (void)place;
-    return remove(path);
-}
-
 static int end(void **state)
 {
     (void)state;
-    nftw(dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+    scratch_remove(dir);
     mem_free(program);
     mem_free(detail);
     detail = NULL;

@@ -1,10 +1,11 @@
 /* The registry's files: a list that is replaced whole, and a claim that is made once (row B8). */
+#include "scratch.h"
+
 #include "cluster/registry.h"
 
 #include "base/mem.h"
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,7 +20,7 @@
 
 #include <cmocka.h>
 
-static char dir[64];
+static char dir[SCRATCH_PATH_SIZE];
 static char *path;
 static char *detail;
 static struct registry list;
@@ -27,23 +28,14 @@ static struct registry list;
 static int begin(void **state)
 {
     (void)state;
-    snprintf(dir, sizeof(dir), "/tmp/conclave-registry-XXXXXX");
-    path = mkdtemp(dir) != NULL ? mem_printf("%s/cluster.json", dir) : NULL;
+    path = scratch_make(dir, "registry") ? mem_printf("%s/cluster.json", dir) : NULL;
     return path != NULL ? 0 : -1;
-}
-
-static int remove_entry(const char *name, const struct stat *about, int kind, struct FTW *place)
-{
-    (void)about;
-    (void)kind;
-    (void)place;
-    return remove(name);
 }
 
 static int end(void **state)
 {
     (void)state;
-    nftw(dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+    scratch_remove(dir);
     mem_free(path);
     mem_free(detail);
     detail = NULL;

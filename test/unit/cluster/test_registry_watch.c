@@ -1,12 +1,13 @@
 /* What a member does with the registry, from its thread (row B8, rule A0). Nobody answers here: the
  * listed ports are those of nobody. */
+#include "scratch.h"
+
 #include "cluster/registry_watch.h"
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "client/client.h"
 
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,20 +22,12 @@
 
 #define PATIENCE_MS 30000
 
-static char dir[64];
+static char dir[SCRATCH_PATH_SIZE];
 static char *path;
 static char *detail;
 static struct registry_watch *watch;
 static struct registry_verdict verdict;
 static struct registry list;
-
-static int remove_entry(const char *name, const struct stat *about, int kind, struct FTW *place)
-{
-    (void)about;
-    (void)kind;
-    (void)place;
-    return remove(name);
-}
 
 static struct uuid id(uint8_t n)
 {
@@ -46,8 +39,7 @@ static int begin(void **state)
 {
     (void)state;
     log_init(&(struct log_options){.name = "node-1", .level = LOG_ERROR});
-    snprintf(dir, sizeof(dir), "/tmp/conclave-registry-XXXXXX");
-    path = mkdtemp(dir) != NULL ? mem_printf("%s/cluster.json", dir) : NULL;
+    path = scratch_make(dir, "registry") ? mem_printf("%s/cluster.json", dir) : NULL;
     const struct registry_watch_options options = {.path = path,
                                                    .name = "node-1",
                                                    .attempts = 1,
@@ -61,7 +53,7 @@ static int end(void **state)
 {
     (void)state;
     registry_watch_stop(watch);
-    nftw(dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+    scratch_remove(dir);
     mem_free(path);
     mem_free(detail);
     detail = NULL;

@@ -1,10 +1,11 @@
 /* The file of --state-file: row E5. */
+#include "scratch.h"
+
 #include "cluster/state_file.h"
 
 #include "base/mem.h"
 #include "client/client.h"
 
-#include <ftw.h>
 #include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,7 +19,7 @@
 
 #include <cmocka.h>
 
-static char dir[64];
+static char dir[SCRATCH_PATH_SIZE];
 static char *path;
 static char *detail;
 static struct state_file *file;
@@ -26,23 +27,14 @@ static struct state_file *file;
 static int begin(void **state)
 {
     (void)state;
-    snprintf(dir, sizeof(dir), "/tmp/conclave-state-XXXXXX");
-    path = mkdtemp(dir) != NULL ? mem_printf("%s/config.json", dir) : NULL;
+    path = scratch_make(dir, "state") ? mem_printf("%s/config.json", dir) : NULL;
     return path != NULL ? 0 : -1;
-}
-
-static int remove_entry(const char *name, const struct stat *about, int kind, struct FTW *place)
-{
-    (void)about;
-    (void)kind;
-    (void)place;
-    return remove(name);
 }
 
 static int end(void **state)
 {
     (void)state;
-    nftw(dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+    scratch_remove(dir);
     mem_free(path);
     mem_free(detail);
     detail = NULL;

@@ -1,4 +1,6 @@
 /* The store's behaviours, one by one. The model test (test_kv_model.c) tries them together. */
+#include "kv_fixture.h"
+
 #include "base/limits.h"
 #include "base/mem.h"
 #include "kv/kv.h"
@@ -79,19 +81,6 @@ static void free_all(struct kv *kv)
     while (kv_compact_step(kv, 100)) {
     }
     kv_check(kv);
-}
-
-static int create_kv(void **state)
-{
-    *state = kv_create();
-    return 0;
-}
-
-static int destroy_kv(void **state)
-{
-    kv_check(*state);
-    kv_destroy(*state);
-    return 0;
 }
 
 /* --- revisions and versions ------------------------------------------------------------------- */
@@ -611,7 +600,7 @@ static void values_of_any_size_come_back(void **state)
     free_all(kv);
 }
 
-#define KV_TEST(name) cmocka_unit_test_setup_teardown(name, create_kv, destroy_kv)
+#define KV_TEST(name) cmocka_unit_test_setup_teardown(name, kv_fixture_create, kv_fixture_destroy)
 
 int main(void)
 {

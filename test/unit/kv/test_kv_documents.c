@@ -1,4 +1,6 @@
 /* Documents (rows C4, C5, C14): a table beside the keys that only grows, the same everywhere. */
+#include "kv_fixture.h"
+
 #include "base/limits.h"
 #include "base/mem.h"
 #include "kv/kv_documents.h"
@@ -86,19 +88,6 @@ static uint8_t image_format(struct kv *kv)
     uint8_t format = image.data[8];
     buf_deinit(&image);
     return format;
-}
-
-static int create_kv(void **state)
-{
-    *state = kv_create();
-    return 0;
-}
-
-static int destroy_kv(void **state)
-{
-    kv_check(*state);
-    kv_destroy(*state);
-    return 0;
 }
 
 /* --- what they are ---------------------------------------------------------------------------- */
@@ -406,7 +395,7 @@ static void an_image_says_truly_whether_it_has_documents(void **state)
     }
 }
 
-#define KV_TEST(name) cmocka_unit_test_setup_teardown(name, create_kv, destroy_kv)
+#define KV_TEST(name) cmocka_unit_test_setup_teardown(name, kv_fixture_create, kv_fixture_destroy)
 
 int main(void)
 {

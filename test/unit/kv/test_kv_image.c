@@ -1,5 +1,7 @@
 /* Images of the store (rule S1) and its digest (rules P15, P15b), one behaviour each. The model
  * test (test_kv_model.c) tries them together with everything else. */
+#include "kv_fixture.h"
+
 #include "base/limits.h"
 #include "base/mem.h"
 #include "kv/kv_image.h"
@@ -87,19 +89,6 @@ static struct kv *copy_of(struct kv *kv)
     struct kv *copy = import_all(buf_slice(&image), &rng);
     buf_deinit(&image);
     return copy;
-}
-
-static int create_kv(void **state)
-{
-    *state = kv_create();
-    return 0;
-}
-
-static int destroy_kv(void **state)
-{
-    kv_check(*state);
-    kv_destroy(*state);
-    return 0;
 }
 
 /* --- images ----------------------------------------------------------------------------------- */
@@ -540,7 +529,7 @@ static void rule_p15b_a_scan_of_a_store_that_changed_says_nothing(void **state)
     kv_digest_scan_deinit(&scan);
 }
 
-#define KV_TEST(name) cmocka_unit_test_setup_teardown(name, create_kv, destroy_kv)
+#define KV_TEST(name) cmocka_unit_test_setup_teardown(name, kv_fixture_create, kv_fixture_destroy)
 
 int main(void)
 {

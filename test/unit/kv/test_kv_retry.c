@@ -1,4 +1,6 @@
 /* Commands with an `Idempotency-Key`: applied once, answered alike (rule K2b). */
+#include "kv_fixture.h"
+
 #include "base/limits.h"
 #include "kv/kv.h"
 
@@ -41,19 +43,6 @@ static uint64_t retries_of(const struct kv *kv)
     struct kv_stats s;
     kv_stats(kv, &s);
     return s.retry_keys;
-}
-
-static int create_kv(void **state)
-{
-    *state = kv_create();
-    return 0;
-}
-
-static int destroy_kv(void **state)
-{
-    kv_check(*state);
-    kv_destroy(*state);
-    return 0;
 }
 
 static void rule_k2b_a_retry_changes_nothing_and_gets_the_first_answer(void **state)
@@ -194,7 +183,7 @@ static void rule_k2b_forgotten_answers_leave_no_memory_behind(void **state)
     kv_check(kv); /* counts every byte in the slab */
 }
 
-#define KV_TEST(name) cmocka_unit_test_setup_teardown(name, create_kv, destroy_kv)
+#define KV_TEST(name) cmocka_unit_test_setup_teardown(name, kv_fixture_create, kv_fixture_destroy)
 
 int main(void)
 {
