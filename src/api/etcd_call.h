@@ -1,6 +1,6 @@
 /* api/etcd_call.h - one call of the etcd v3 API, however it came: as gRPC, or as JSON to the gateway.
  *
- * A service is a file with a table of its methods (struct etcd_service), listed in etcd_call.c. A
+ * A service is a file with a table of its methods (struct etcd_service), listed in etcd_services.c. A
  * handler sees protobuf-c structs only. It embeds struct etcd_call as the first member of its own:
  *
  *     struct range_call { struct etcd_call call; struct node_read read; bool waits; };
@@ -83,7 +83,7 @@ struct etcd_call {
     /* The handler's, all NULL at first. */
     /* One more request of the stream, valid during the call only. */
     void (*on_message)(struct etcd_call *call, const ProtobufCMessage *message);
-    /* The client sends no more. NULL: then the stream is finished; a watch goes on. */
+    /* The client sends no more. NULL: then the stream is finished. */
     void (*on_half_close)(struct etcd_call *call);
     /* etcd_wants_more was false, and is true again. */
     void (*on_writable)(struct etcd_call *call);
@@ -111,15 +111,14 @@ void etcd_answer(struct etcd_call *call, const ProtobufCMessage *message);
  * which is never inside this, but before the next thing is. */
 void etcd_reply(struct etcd_call *call, const ProtobufCMessage *message);
 /* The same, from packed pieces that together are one message of method->response, such as a head
- * and events that were encoded once for many watches. References to the blobs are taken as long as
- * they are needed. The gateway makes JSON of it. */
-void etcd_reply_parts(struct etcd_call *call, struct slice head, struct blob *const *parts,
-                      size_t count);
+ * and events that were encoded once for many watches. gRPC copies `head` and refers to `shared` as
+ * long as it needs it; the gateway makes JSON of both. */
+void etcd_reply_shared(struct etcd_call *call, struct slice head, struct blob *shared);
 /* The stream ends well. */
 void etcd_finish(struct etcd_call *call);
 void etcd_fail(struct etcd_call *call, enum etcd_error error);
 /* A text of our own; copied. */
-void etcd_fail_text(struct etcd_call *call, enum etcd_code code, const char *text);
+void etcd_fail_text(struct etcd_call *call, enum grpc_code code, const char *text);
 
 /* --- flow ------------------------------------------------------------------------------------- */
 

@@ -5,32 +5,7 @@
 #pragma once
 
 #include "base/status.h"
-
-/* X(code, name in the protocol, HTTP status of the gateway) */
-#define ETCD_CODE_TABLE(X)                                                                         \
-    X(0, OK, 200)                                                                                  \
-    X(1, CANCELED, 408)                                                                            \
-    X(2, UNKNOWN, 500)                                                                             \
-    X(3, INVALID_ARGUMENT, 400)                                                                    \
-    X(4, DEADLINE_EXCEEDED, 504)                                                                   \
-    X(5, NOT_FOUND, 404)                                                                           \
-    X(6, ALREADY_EXISTS, 409)                                                                      \
-    X(7, PERMISSION_DENIED, 403)                                                                   \
-    X(8, RESOURCE_EXHAUSTED, 429)                                                                  \
-    X(9, FAILED_PRECONDITION, 400)                                                                 \
-    X(10, ABORTED, 409)                                                                            \
-    X(11, OUT_OF_RANGE, 400)                                                                       \
-    X(12, UNIMPLEMENTED, 501)                                                                      \
-    X(13, INTERNAL, 500)                                                                           \
-    X(14, UNAVAILABLE, 503)                                                                        \
-    X(15, DATA_LOSS, 500)                                                                          \
-    X(16, UNAUTHENTICATED, 401)
-
-enum etcd_code {
-#define ETCD_CODE_ENUM(number, name, http) ETCD_CODE_##name = number,
-    ETCD_CODE_TABLE(ETCD_CODE_ENUM)
-#undef ETCD_CODE_ENUM
-};
+#include "net/grpc.h"
 
 /* X(name, code, text) */
 #define ETCD_ERROR_TABLE(X)                                                                        \
@@ -115,11 +90,11 @@ enum etcd_error {
 #undef ETCD_ERROR_ENUM
 };
 
-enum etcd_code etcd_error_code(enum etcd_error e);
+enum grpc_code etcd_error_code(enum etcd_error e);
 /* Static storage. */
 const char *etcd_error_text(enum etcd_error e);
 /* What the gateway answers with. */
-int etcd_code_http(enum etcd_code code);
+int etcd_code_http(enum grpc_code code);
 /* What a node's refusal means to a client, where the handler knows nothing better. `s` is not OK.
  * Nothing was written: NOT_LEADER and NO_QUORUM (no leader), OVERLOADED, NO_SPACE, TOO_LARGE, BUSY
  * (leader changed), CLOSED (stopped). Not known: the time-outs. */
