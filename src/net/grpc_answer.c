@@ -100,6 +100,7 @@ void grpc_answer_http(struct grpc_call *call, const char *http_status)
 {
     const nghttp2_nv headers[] = {header(":status", slice_str(http_status), 0)};
     call->is_answered = true;
+    call->is_foreign = true;
     CHECK(nghttp2_submit_response(call->connection->session, call->id, headers, 1, NULL) !=
           NGHTTP2_ERR_NOMEM);
     http2_connection_touch(call->connection);

@@ -39,6 +39,7 @@ struct grpc_call {
     enum call_stage stage;
     bool is_leaving;     /* in its on_gone */
     bool is_post;        /* the method is POST */
+    bool is_foreign;     /* no gRPC: was refused as HTTP */
     bool is_too_long;    /* headers beyond the limits: not kept */
     bool has_ended;      /* the client sends no more messages */
     bool has_told_end;   /* ... and the handler knows */
