@@ -61,8 +61,9 @@ struct grpc_stream {
     void (*on_message)(struct grpc_stream *s, struct slice message);
     /* The client sends no more messages. May be NULL. Not after on_gone or grpc_finish. */
     void (*on_half_close)(struct grpc_stream *s);
-    /* The client reset the stream, its connection was lost, or the deadline passed, in which case
-     * DEADLINE_EXCEEDED "context deadline exceeded" has been answered. Last call. */
+    /* The client reset the stream, its connection was lost, what it sent was refused here, or the
+     * deadline passed, in which case DEADLINE_EXCEEDED "context deadline exceeded" has been
+     * answered. Last call. */
     void (*on_gone)(struct grpc_stream *s);
     /* After grpc_wants_more said no: go on. May be NULL. */
     void (*on_writable)(struct grpc_stream *s);
@@ -92,15 +93,15 @@ void grpc_server_accept(struct grpc_server *g, struct conn *c, struct slice firs
 /* At the end of every turn of the loop, after whatever may have sent: what was said in the turn is
  * handed to the connections. */
 void grpc_server_turn(struct grpc_server *g);
-/* The end is near, in two steps, as in net/http.h. From this one on clients are told to go elsewhere
- * with new calls (GOAWAY that refuses none yet); calls are still taken. */
+/* The end is near, in two steps, as in net/http.h. From this one on clients are told to go
+ * elsewhere with new calls (GOAWAY that refuses none yet); calls are still taken. */
 void grpc_server_announce_end(struct grpc_server *g);
 /* Then: calls that begin are refused (the client knows that they have not run), those that have
  * begun get LIMIT_HTTP_DRAIN_REQUEST_MS, and what is left is then UNAVAILABLE. A connection is
  * closed after its last call. Done when no connections are left. */
 void grpc_server_drain(struct grpc_server *g);
-/* Not from inside one of the handler's calls. Streams that are left get their on_gone; those without
- * one are no more either. */
+/* Not from inside one of the handler's calls. Streams that are left get their on_gone; those
+ * without one are no more either. */
 void grpc_server_destroy(struct grpc_server *g);
 
 uint32_t grpc_server_connections(const struct grpc_server *g);
@@ -124,3 +125,5 @@ bool grpc_wants_more(struct grpc_stream *s);
 /* The end of the call, after what was sent. `message` is UTF-8 and may be NULL; it is escaped here.
  * When nothing was sent, only the code goes. */
 void grpc_finish(struct grpc_stream *s, enum grpc_code code, const char *message);
+/* The end of a call whose path names nothing: UNIMPLEMENTED, worded as gRPC for Go does. */
+void grpc_finish_unknown(struct grpc_stream *s, bool is_service_known);
