@@ -178,22 +178,22 @@
 #define LIMIT_CLIENT_ANSWER_BYTES (256ull * MIB)
 
 /* Rule K2b. Beyond either: 429 for new keyed writes, nothing unexpired is evicted. */
-#define LIMIT_RETRY_KEY_BYTES     128
-#define LIMIT_RETRY_KEYS          65536
-#define LIMIT_RETRY_BYTES         (16u * MIB)
+#define LIMIT_RETRY_KEY_BYTES 128
+#define LIMIT_RETRY_KEYS      65536
+#define LIMIT_RETRY_BYTES     (16u * MIB)
 
 /* Transactions. Operations and compares along a path into nested ones and on all paths, nesting,
  * and bytes in the log: beyond, refused at the door. An answer beyond is not told. */
 #define LIMIT_TXN_OPS          128
-#define LIMIT_TXN_OPS_ALL      4096
+#define LIMIT_TXN_OPS_ALL      1024
 #define LIMIT_TXN_DEPTH        32
-#define LIMIT_TXN_BYTES        LIMIT_VALUE_BYTES_MAX
+#define LIMIT_TXN_BYTES        (LIMIT_ENTRY_BYTES - 512u) /* as kv_txn_check measures them */
 #define LIMIT_TXN_ANSWER_BYTES (64u * MIB)
 
 /* Leases. Beyond: OVERLOADED, nothing was granted. */
-#define LIMIT_LEASES           262144
-#define LIMIT_LEASE_TTL_S      9000000000u /* beyond: refused at the door */
-#define LIMIT_LEASE_EXPIRY     1024        /* of one entry in the log: the rest is for the next one */
+#define LIMIT_LEASES       262144
+#define LIMIT_LEASE_TTL_S  9000000000u /* beyond: refused at the door */
+#define LIMIT_LEASE_EXPIRY 1024        /* of one entry in the log: the rest is for the next one */
 
 /* What a snapshot says of the members. More is a bug; a file that claims more is CORRUPT. */
 #define LIMIT_SNAPSHOT_META_BYTES (1u * MIB)
