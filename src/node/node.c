@@ -333,7 +333,7 @@ static void apply_entry(struct node *n, raft_index index, const struct raft_entr
                       status_text(s));
             return;
         }
-        kv_apply(n->kv, &command, &result);
+        kv_apply_answered(n->kv, &command, &result, node_writes_answer_at(n, index, entry->term));
     }
     n->applied_term = entry->term;
     node_log_account(n, index, entry_bytes(entry));
