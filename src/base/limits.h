@@ -43,6 +43,14 @@
 #define LIMIT_CONNECTIONS_REFUSED  256         /* being told so at a time; beyond: reset */
 #define LIMIT_PIPELINED_OUT_BYTES  (64u * KIB) /* of answers before their turn: the next waits */
 
+/* The etcd v3 API. A request beyond either: INVALID_ARGUMENT "request is too large"; the gateway's
+ * body is longer than what it means, beyond: 413. */
+#define LIMIT_ETCD_REQUEST_BYTES  (1536u * KIB)
+#define LIMIT_ETCD_JSON_BYTES     (3u * MIB)
+#define LIMIT_PROTOBUF_DEPTH      100
+#define LIMIT_PROTOBUF_FIELDS     262144u
+#define LIMIT_PROTOBUF_JSON_MARKS 262144u /* brackets, colons and commas */
+
 /* HTTP/2. Calls open at a time: told to the client in advance; one that has agreed to it and opens
  * more breaks the protocol, and its connection ends. */
 #define LIMIT_H2_STREAMS         1024
