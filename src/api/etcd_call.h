@@ -1,7 +1,9 @@
-/* api/etcd_call.h - one call of the etcd v3 API, however it came: as gRPC, or as JSON to the gateway.
+/* api/etcd_call.h - one call of the etcd v3 API, however it came: as gRPC, or as JSON to the
+ * gateway.
  *
- * A service is a file with a table of its methods (struct etcd_service), listed in etcd_services.c. A
- * handler sees protobuf-c structs only. It embeds struct etcd_call as the first member of its own:
+ * A service is a file with a table of its methods (struct etcd_service), listed in
+ * etcd_services.c. A handler sees protobuf-c structs only. It embeds struct etcd_call as the first
+ * member of its own:
  *
  *     struct range_call { struct etcd_call call; struct node_read read; bool waits; };
  *
@@ -34,6 +36,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* What clients take this for: they choose the newest ways that it knows. */
+#define ETCD_SERVER_VERSION  "3.5.16"
+#define ETCD_CLUSTER_VERSION "3.5.0"
+
 struct api;
 struct etcd_call;
 struct grpc_stream;
@@ -64,8 +70,8 @@ extern const struct etcd_service etcd_cluster_service;
 extern const struct etcd_service etcd_kv_service;
 extern const struct etcd_service etcd_maintenance_service;
 
-/* NULL: there is none. `path` is that of gRPC. */
-const struct etcd_method *etcd_method_of_path(struct slice path);
+/* NULL: there is none. `path` is that of gRPC; `is_service_known`: of another method. */
+const struct etcd_method *etcd_method_of_path(struct slice path, bool *is_service_known);
 /* `route` is what is behind "/v3" in the gateway's path. */
 const struct etcd_method *etcd_method_of_route(struct slice route);
 
@@ -98,17 +104,17 @@ struct etcd_call {
     unsigned entered;          /* the frame is inside of it, and frees it afterwards */
     bool ended;                /* nothing more is called, and it goes soon */
     bool held;                 /* etcd_hold_messages */
-    bool replied;              /* something was sent */
-    bool half_closed;          /* it was told, or is to be when not held any more */
+    bool begun;                /* gateway: the head of a streamed answer has left */
+    bool half_closed;          /* the handler was told, or the stream finished */
 };
 
 /* --- answers ---------------------------------------------------------------------------------- */
 
-/* The whole answer to a call without server_streams. `message` is of method->response, and is packed
- * before this returns: it may borrow from the store. */
+/* The whole answer to a call without server_streams. `message` is of method->response, and is
+ * packed before this returns: it may borrow from the store. */
 void etcd_answer(struct etcd_call *call, const ProtobufCMessage *message);
-/* One answer of a stream. The call lives on, unless the connection broke: then `destroy` was called,
- * which is never inside this, but before the next thing is. */
+/* One answer of a stream. The call lives on: when the connection broke, `destroy` is called later,
+ * not inside this. */
 void etcd_reply(struct etcd_call *call, const ProtobufCMessage *message);
 /* The same, from packed pieces that together are one message of method->response, such as a head
  * and events that were encoded once for many watches. gRPC copies `head` and refers to `shared` as
@@ -125,7 +131,8 @@ void etcd_fail_text(struct etcd_call *call, enum grpc_code code, const char *tex
 /* False: a stream stops producing until on_writable. */
 bool etcd_wants_more(const struct etcd_call *call);
 /* No on_message (nor on_half_close) until it is released: for one that answers each message before
- * it takes the next. A release may call on_message before it returns. */
+ * it takes the next. A release may call on_message before it returns, and whatever that
+ * leads to. */
 void etcd_hold_messages(struct etcd_call *call, bool held);
 
 /* --- what the client told besides ------------------------------------------------------------- */
@@ -135,6 +142,8 @@ void etcd_hold_messages(struct etcd_call *call, bool held);
 struct slice etcd_metadata(const struct etcd_call *call, const char *name);
 /* Of Authenticate: metadata `token`, or `authorization`; the gateway's header `Authorization`. */
 struct slice etcd_token(const struct etcd_call *call);
+/* What the request takes as protobuf, whichever way it came. */
+size_t etcd_request_size(const struct etcd_call *call);
 /* `hasleader: true`: the call is to end with NO_LEADER when this member has none. */
 bool etcd_requires_leader(const struct etcd_call *call);
 

@@ -19,6 +19,7 @@
       "etcdserver: authentication failed, invalid user ID or password")                            \
     X(DUPLICATE_KEY, INVALID_ARGUMENT, "etcdserver: duplicate key given in txn request")           \
     X(BAD_MEMBER_URLS, INVALID_ARGUMENT, "etcdserver: given member URLs are invalid")              \
+    X(BAD_SORT, INVALID_ARGUMENT, "etcdserver: invalid sort option")                               \
     X(BAD_AUTH_MANAGEMENT, INVALID_ARGUMENT, "etcdserver: invalid auth management")                \
     X(BAD_DOWNGRADE_VERSION, INVALID_ARGUMENT, "etcdserver: invalid downgrade target version")     \
     X(EMPTY_KEY, INVALID_ARGUMENT, "etcdserver: key is not provided")                              \
@@ -66,7 +67,6 @@
     X(COMPACTED, OUT_OF_RANGE, "etcdserver: mvcc: required revision has been compacted")           \
     X(FUTURE_REVISION, OUT_OF_RANGE, "etcdserver: mvcc: required revision is a future revision")   \
     X(TTL_TOO_LARGE, OUT_OF_RANGE, "etcdserver: too large lease TTL")                              \
-    X(UNKNOWN_METHOD, UNIMPLEMENTED, "unknown method")                                             \
     X(DOWNGRADE_NO_VERSION, UNAVAILABLE, "etcdserver: cluster version not found during downgrade") \
     X(LEADER_CHANGED, UNAVAILABLE, "etcdserver: leader changed")                                   \
     X(NO_LEADER, UNAVAILABLE, "etcdserver: no leader")                                             \
@@ -97,5 +97,5 @@ const char *etcd_error_text(enum etcd_error e);
 int etcd_code_http(enum grpc_code code);
 /* What a node's refusal means to a client, where the handler knows nothing better. `s` is not OK.
  * Nothing was written: NOT_LEADER and NO_QUORUM (no leader), OVERLOADED, NO_SPACE, TOO_LARGE, BUSY
- * (leader changed), CLOSED (stopped). Not known: the time-outs. */
+ * (leader changed), CLOSED (stopped). Whatever is not known: timed out. */
 enum etcd_error etcd_error_of(enum status s);

@@ -52,12 +52,6 @@ static void on_http2(void *context, struct conn *c, struct slice first)
     grpc_server_accept(s->grpc, c, first);
 }
 
-static void on_stream(void *context, struct grpc_stream *stream)
-{
-    (void)context;
-    grpc_finish_unknown(stream, false);
-}
-
 static void on_turn(void *context)
 {
     struct server *s = context;
@@ -187,8 +181,7 @@ static int open_member(struct server *s)
     };
     s->api = api_create(&api);
     s->http = http_server_create(s->loop, api_handler(s->api), NULL);
-    const struct grpc_handler calls = {.on_stream = on_stream, .context = s};
-    s->grpc = grpc_server_create(s->loop, &calls, NULL);
+    s->grpc = grpc_server_create(s->loop, api_grpc_handler(s->api), NULL);
     http_server_on_http2(s->http, on_http2, s);
     api_set_server(s->api, s->http);
     return 0;
