@@ -61,8 +61,8 @@
 /* Of messages of one connection that are not whole yet, or wait for their handler: then only the
  * oldest gets more window, the others stop at theirs. */
 #define LIMIT_H2_UNTOLD_BYTES    (8u * MIB)
-/* Answers that wait in the calls of one connection: then no more of its messages are told. One call
- * stops at LIMIT_STREAM_UNSENT_BYTES. */
+/* Answers that wait in the calls of one connection: then no more of its messages are told, and its
+ * streams pause. One call stops at LIMIT_STREAM_UNSENT_BYTES. */
 #define LIMIT_H2_UNSENT_BYTES    (4u * MIB)
 #define LIMIT_H2_CONN_BYTES      (256u * KIB) /* handed to a connection; the rest waits in calls */
 #define LIMIT_H2_IDLE_MS         300000       /* a connection without calls: GOAWAY, and closed */
