@@ -201,7 +201,7 @@ struct node_lease_ask {
      * kept alive, it has its whole TTL from then on. NO_LEASE: there is none. Else nothing is known
      * of it, and it may be asked again: NOT_LEADER (none is known, or it changed), NO_QUORUM (not
      * confirmed in time), UNREACHABLE (the link with the leader ended, or it did not answer in
-     * time), OVERLOADED, BUSY (leadership is being handed over). */
+     * time), OVERLOADED, BUSY (the leader's state is in doubt). */
     enum status status;
     uint64_t ttl_s;       /* as granted */
     uint64_t remaining_s; /* rounded down; 0 to ttl_s */
@@ -209,7 +209,8 @@ struct node_lease_ask {
     /* The node's own. */
     struct node *node;
     struct list link;
-    struct node_read read;
+    struct node_read read; /* that confirms it */
+    uint64_t term;
     uint64_t deadline_ms;
     uint64_t forward_number; /* 0 = not forwarded */
     struct uuid forwarded_to;
@@ -480,6 +481,7 @@ struct node_metrics {
     /* Queues now, each with its bound in base/limits.h. */
     uint64_t writes_waiting;
     uint64_t reads_waiting;
+    uint64_t lease_asks_waiting;
     uint64_t uncommitted_bytes;
     uint64_t uncommitted_entries;
     uint64_t log_tail_bytes;

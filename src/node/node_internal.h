@@ -3,13 +3,14 @@
  * Reading order: restart.c (what the disk says), forming.c (founding), joining.c, node.c (the
  * turn), log_writer.c (the log thread), snapshots.h (the state as files), write_queue.c and
  * read_queue.c (who waits for what), leadership.c, active_members.c (who belongs to the cluster),
- * changes.c, admission.c, old_copy.c, survey.c, loads.h, member_info.c (what is told about it),
- * fault_control.c (experiments). */
+ * changes.c, admission.c, old_copy.c, survey.c, loads.h, leases.h, member_info.c (what is told
+ * about it), fault_control.c (experiments). */
 #pragma once
 
 #include "base/buf.h"
 #include "node/founding.h"
 #include "node/joining.h"
+#include "node/leases.h"
 #include "node/loads.h"
 #include "node/membership_annex.h"
 #include "node/node.h"
@@ -252,6 +253,7 @@ struct node {
     struct list reads_session; /* waiting for a revision */
     uint32_t read_count;
     uint64_t read_token;
+    struct leases leases;
     struct list surveys;
     uint32_t survey_count;
     uint64_t survey_number;
