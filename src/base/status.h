@@ -11,6 +11,7 @@
     X(OK, "ok", 200, 0)                                                                            \
     X(INVALID, "invalid argument", 400, 2)                                                         \
     X(NOT_FOUND, "not found", 404, 3)                                                              \
+    X(NO_LEASE, "no such lease", 404, 3)                                                           \
     X(CONFLICT, "precondition failed", 412, 4)                                                     \
     X(MISMATCH, "used before for another request", 422, 4)                                         \
     X(COMPACTED, "Compacted", 410, 4)                                                              \
