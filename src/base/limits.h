@@ -148,9 +148,9 @@
 #define LIMIT_CLIENT_ANSWER_BYTES (256ull * MIB)
 
 /* Rule K2b. Beyond either: 429 for new keyed writes, nothing unexpired is evicted. */
-#define LIMIT_RETRY_KEY_BYTES     128
-#define LIMIT_RETRY_KEYS          65536
-#define LIMIT_RETRY_BYTES         (16u * MIB)
+#define LIMIT_RETRY_KEY_BYTES 128
+#define LIMIT_RETRY_KEYS      65536
+#define LIMIT_RETRY_BYTES     (16u * MIB)
 
 /* Transactions. Operations and compares along a path into nested ones and on all paths, nesting,
  * and bytes in the log: beyond, refused at the door. An answer beyond is not told. */
@@ -160,10 +160,24 @@
 #define LIMIT_TXN_BYTES        LIMIT_VALUE_BYTES_MAX
 #define LIMIT_TXN_ANSWER_BYTES (64u * MIB)
 
+/* Watches of one member. Beyond: OVERLOADED. */
+#define LIMIT_WATCHES            131072
+/* Told to one watch at a time: no more after either, but a revision stays whole. */
+#define LIMIT_WATCH_EVENTS       512
+#define LIMIT_WATCH_BYTES        (256u * KIB)
+/* One step of the front, and one of the sweep (kv_watch.h): changes that are looked at, and events
+ * that they are for all watches together; a revision stays whole. The rest is for the next turn. */
+#define LIMIT_WATCH_CHANGES      2048
+#define LIMIT_WATCH_TOLD         16384
+/* Steps of the front before a compaction. Of a backlog beyond, watches end with COMPACTED. */
+#define LIMIT_WATCH_FLUSH        64
+/* Election timeouts without a leader until streams that asked for it are told. */
+#define LIMIT_NO_LEADER_TIMEOUTS 3
+
 /* Leases. Beyond: OVERLOADED, nothing was granted. */
-#define LIMIT_LEASES           262144
-#define LIMIT_LEASE_TTL_S      9000000000u /* beyond: refused at the door */
-#define LIMIT_LEASE_EXPIRY     1024        /* of one entry in the log: the rest is for the next one */
+#define LIMIT_LEASES       262144
+#define LIMIT_LEASE_TTL_S  9000000000u /* beyond: refused at the door */
+#define LIMIT_LEASE_EXPIRY 1024        /* of one entry in the log: the rest is for the next one */
 
 /* What a snapshot says of the members. More is a bug; a file that claims more is CORRUPT. */
 #define LIMIT_SNAPSHOT_META_BYTES (1u * MIB)
