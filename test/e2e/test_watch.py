@@ -206,6 +206,22 @@ def test_a_member_that_stops_ends_its_streams_properly(make_cluster):
     wait_for(lambda: w.ends == 1, "the stream has its end")
 
 
+def test_who_has_lost_the_others_strands_nobody(make_cluster):
+    c = make_cluster(3)
+    leader = c.wait_leader()
+    left, other = c.others(leader)
+    w = Watch([left, leader, other], "/watch", comes_back=True)
+    w.wait_kind("progress")
+    leader.kill()
+    other.kill()
+    wait_for(lambda: w.ends == 1, "the stream has its end")
+    wait_for(lambda: left.get("/watch").error == "No leader", "no other is taken")
+    leader.start()
+    revision = put_somewhere(c, "k", 1)
+    wait_for(lambda: revision in [r for r, _ in w.changes()], "it goes on elsewhere", 30)
+    w.stop()
+
+
 def test_bad_parameters_are_refused(make_cluster):
     member = make_cluster(1)[0]
     long_one = "prefix=" + "p" * 4097
