@@ -1,6 +1,6 @@
-/* I15: watches against a list of all changes ever. Random puts, deletes, transactions, compactions and other
- * states in the store's place; watches that begin in the past, now or in the future, pause, and do
- * things to one another while they are told. Each knows what it must be told next. */
+/* I15: watches against a list of all changes ever. Random puts, deletes, transactions, compactions
+ * and other states in the store's place; watches that begin in the past, now or in the future,
+ * pause, and do things to one another while they are told. Each knows what it must be told next. */
 #include "kv/kv_watch.h"
 
 #include "base/mem.h"
