@@ -337,7 +337,7 @@ static void apply_entry(struct node *n, raft_index index, const struct raft_entr
             node_watches_before_compaction(n);
             entry = raft_entry_at(n->raft, index); /* who was told may have stepped the core */
         }
-        kv_apply(n->kv, &command, &result);
+        kv_apply_answered(n->kv, &command, &result, node_writes_answer_at(n, index, entry->term));
     }
     n->applied_term = entry->term;
     node_log_account(n, index, entry_bytes(entry));

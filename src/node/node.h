@@ -106,7 +106,7 @@ struct node_write {
     /* Not leading, hand it to the leader instead of NOT_LEADER (rule R15): one hop, sent once. */
     bool forward;
     /* Of a transaction: where its answer goes (kv_txn.h); borrowed until `done` or the cancel; NULL
-     * = not wanted. It is what it was until `done` with OK. NODE_ACK_LEADER is then as
+     * = not wanted. Appended to, when the transaction is OK. NODE_ACK_LEADER is then as
      * NODE_ACK_QUORUM: there is no answer before it is applied. */
     struct buf *answer;
     /* Called once, on the loop, never inside node_write_start. */
