@@ -1,8 +1,8 @@
 /* api/etcd_queue.h - waiting for one's turn under a name: what Lock and Campaign share.
  *
- * Who comes puts the key NAME/LEASE (the lease in hex), attached to its lease, and has its turn when
- * no older key under NAME/ is left, so that everybody waits for the one before it only. Keys are
- * etcd's own, so that its clients, which do the same by themselves, stand in the same queue. The
+ * Who comes puts the key NAME/LEASE (the lease in hex), attached to its lease, and has its turn
+ * when no older key under NAME/ is left, so that everybody waits for the one before it only. Keys
+ * are etcd's own, so that its clients, which do the same by themselves, stand in the same queue. The
  * revision that made the key is the fence: whoever comes later has a higher one.
  *
  * An older key cannot come back, so that this member's own copy of the store is enough to see them

@@ -1,8 +1,8 @@
 /* etcd_watch.c - many watches on one stream, as etcd's clients ask for them (invariant I15).
  *
  * An event is encoded once for all who are told it in a turn; an answer is a head of its own and
- * those bytes. A client that does not read has all of its watches paused: they go on from the history
- * when it reads again. */
+ * those bytes. A client that does not read has all of its watches paused: they go on from the
+ * history when it reads again. */
 #include "api/etcd_call.h"
 
 #include "api/etcd_item.h"
