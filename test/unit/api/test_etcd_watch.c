@@ -268,6 +268,17 @@ static void a_member_that_stops_ends_its_streams(void **state)
     call_forget(c);
 }
 
+static void a_stream_that_asks_for_a_leader_ends_without_one(void **state)
+{
+    (void)state;
+    struct called *c = call_begin_rpc(PATH, "hasleader", "true");
+    say(c, REQUEST, "{\"create_request\":{\"key\":\"YQ==\"}}");
+    assert_false(c->done);
+    fake_node.guard->lost(fake_node.guard);
+    assert_ended(c, GRPC_UNAVAILABLE, "etcdserver: no leader");
+    call_forget(c);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, etcd_setup, fake_teardown)
 
 int main(void)
@@ -286,6 +297,7 @@ int main(void)
         CASE(one_encoding_serves_all_watches),
         CASE(the_gateway_streams_results),
         CASE(a_member_that_stops_ends_its_streams),
+        CASE(a_stream_that_asks_for_a_leader_ends_without_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

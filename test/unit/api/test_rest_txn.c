@@ -4,7 +4,9 @@
 #include <stdio.h>
 
 #define BAD(reason) "{\"error\":\"Bad request\",\"reason\":\"" reason "\"}"
-#define FORM_BODY   BAD("the body is {\\\"compare\\\":[...], \\\"then\\\":[...], \\\"else\\\":[...]}")
+#define FORM_BODY                                                                                  \
+    BAD("the body is {\\\"compare\\\":[...], \\\"then\\\":[...], "                                 \
+        "\\\"else\\\":[...]}")
 #define FORM_COMPARE                                                                               \
     "is {\\\"key\\\":KEY, \\\"revision\\\"|\\\"version\\\"|\\\"createRevision\\\"|"                \
     "\\\"value\\\":V, \\\"is\\\":\\\"=\\\"|\\\"!=\\\"|\\\"<\\\"|\\\">\\\"}"
