@@ -2,8 +2,8 @@
  *
  * Who comes puts the key NAME/LEASE (the lease in hex), attached to its lease, and has its turn
  * when no older key under NAME/ is left, so that everybody waits for the one before it only. Keys
- * are etcd's own, so that its clients, which do the same by themselves, stand in the same queue. The
- * revision that made the key is the fence: whoever comes later has a higher one.
+ * are etcd's own, so that its clients, which do the same by themselves, stand in the same queue.
+ * The revision that made the key is the fence: whoever comes later has a higher one.
  *
  * An older key cannot come back, so that this member's own copy of the store is enough to see them
  * go. That the own key is still there, and so the lease, is asked of a majority before the turn is
