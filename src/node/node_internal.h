@@ -308,8 +308,6 @@ void node_forming_begin(struct node *n);
 void node_forming_turn(struct node *n);
 
 /* --- event_lines.c */
-/* How often a leader at rest looks whether history is due for compaction. */
-#define NODE_COMPACTION_CHECK_MS 1000
 /* True when a hand-over was given up. */
 bool node_tell_event(struct node *n, const struct raft_event *e);
 
@@ -418,7 +416,17 @@ void node_space_on_full(struct node *n);
 void node_space_on_written(struct node *n);
 void node_on_space_timer(struct timer *t);
 
+/* --- compaction.c: rule P18 */
+/* How often a leader at rest looks whether history is due for compaction. */
+#define NODE_COMPACTION_CHECK_MS 1000
+void node_maybe_compact(struct node *n);
+void node_on_compaction_timer(struct timer *t);
+
 /* --- write_queue.c */
+/* Append a command of the node's own, or of a client, to the log. OK and its place, or what
+ * RAFT_INPUT_PROPOSE said. */
+enum status MUST_CHECK node_propose(struct node *n, const struct kv_command *command,
+                                    struct entry_id *id);
 /* The entry at `index` was applied with this result. */
 void node_writes_on_applied(struct node *n, raft_index index, raft_term term,
                             const struct kv_result *result);

@@ -73,13 +73,10 @@ static enum status refuse(const struct node *n, const struct kv_command *c)
     return STATUS_OK;
 }
 
-static enum status propose(struct node *n, struct node_write *w, const struct kv_command *command)
+enum status node_propose(struct node *n, const struct kv_command *command, struct entry_id *id)
 {
-    struct kv_command timed = *command;
-    timed.time_ms = n->loop->ops->wall_ms(n->loop);
-    timed.retry_origin = n->self;
     buf_clear(&n->scratch);
-    kv_command_encode(&timed, &n->scratch);
+    kv_command_encode(command, &n->scratch);
     struct raft_entry entry = {.type = RAFT_ENTRY_COMMAND,
                                .payload = blob_copy(buf_slice(&n->scratch))};
     struct raft_input input = {.now_ms = node_now(n), .kind = RAFT_INPUT_PROPOSE};
@@ -87,17 +84,29 @@ static enum status propose(struct node *n, struct node_write *w, const struct kv
     input.propose.count = 1;
     enum status s = raft_step(n->raft, &input);
     blob_unref(entry.payload);
+    if (s == STATUS_OK) {
+        *id = raft_last(n->raft);
+        n->turn_wanted = true;
+    }
+    return s;
+}
+
+static enum status propose(struct node *n, struct node_write *w, const struct kv_command *command)
+{
+    struct kv_command timed = *command;
+    timed.time_ms = n->loop->ops->wall_ms(n->loop);
+    timed.retry_origin = n->self;
+    struct entry_id id;
+    enum status s = node_propose(n, &timed, &id);
     if (s != STATUS_OK) {
         return s;
     }
-    struct entry_id id = raft_last(n->raft);
     w->index = id.index;
     w->term = id.term;
     w->node = n;
     w->started_us = n->loop->ops->now_us(n->loop);
     w->deadline_ms = node_now(n) + n->options.request_timeout_ms;
     n->write_count++;
-    n->turn_wanted = true;
     insert_by_index(w->ack == NODE_ACK_LEADER ? &n->writes_durable : &n->writes, w);
     return STATUS_OK;
 }
