@@ -68,6 +68,7 @@ static const struct route routes[] = {
     {HTTP_GET, "/metrics", rest_metrics, 0, {NULL}},
     {HTTP_GET, "/live", rest_live, 0, {NULL}},
     {HTTP_GET, "/events", rest_events, 0, {NULL}},
+    {HTTP_GET, "/watch", rest_watch, 0, {"prefix", "key", "from"}},
     {HTTP_GET, "/dispatch", rest_dispatch, ROUTE_FREE, {NULL}},
     {HTTP_GET, "/dispatch/", rest_dispatch, ROUTE_PREFIX | ROUTE_FREE, {NULL}},
     {HTTP_GET, "/livez", probe_livez, 0, {NULL}},
@@ -321,6 +322,7 @@ struct api *api_create(const struct api_options *options)
     api->load_at_ms = options->loop->ops->now_ms(options->loop);
     start_load_timer(api);
     api->feed = feed_create(api);
+    api->watchers = watchers_create(api);
     return api;
 }
 
@@ -343,6 +345,7 @@ void api_destroy(struct api *api)
         c->destroy(c);
     }
     feed_destroy(api->feed);
+    watchers_destroy(api->watchers);
     api->options.loop->ops->timer_stop(api->options.loop, &api->load_timer);
     buf_deinit(&api->out);
     mem_free(api->cors_origin);

@@ -169,6 +169,8 @@
  * that they are for all watches together; a revision stays whole. The rest is for the next turn. */
 #define LIMIT_WATCH_CHANGES      2048
 #define LIMIT_WATCH_TOLD         16384
+/* Watches that go on the sweep, or from there to the front, in one step. */
+#define LIMIT_WATCH_MOVED        1024
 /* Steps of the front before a compaction. Of a backlog beyond, watches end with COMPACTED. */
 #define LIMIT_WATCH_FLUSH        64
 /* Election timeouts without a leader until streams that asked for it are told. */

@@ -12,14 +12,14 @@
  * the history until it has reached the front. Both move by whole revisions and in bounded steps.
  * A paused watch is with neither: it has a position and costs nothing.
  *
- * What a watch is told: each change of a key in its span from its first revision on that its filters
- * let pass, in order, once; all of one revision in one call. It ends by kv_watch_cancel, or by
- * on_end: never with a gap. When another state takes the place of the store's (kv_swap,
+ * What a watch is told: each change of a key in its span from its first revision on that its
+ * filters let pass, in order, once; all of one revision in one call. It ends by kv_watch_cancel, or
+ * by on_end: never with a gap. When another state takes the place of the store's (kv_swap,
  * kv_raise_revision), all go on from their own positions in its history, or end.
  *
- * One thread. Callbacks come only inside kv_watch_hub_step, _flush and _close. In a callback any watch
- * may be started, paused, resumed or cancelled, its own too (and freed after that); the store must
- * not be changed, and the hub not be stepped or destroyed. */
+ * One thread. Callbacks come only inside kv_watch_hub_step, _flush and _close. In a callback any
+ * watch may be started, paused, resumed or cancelled, its own too (and freed after that); the store
+ * must not be changed, and the hub not be stepped or destroyed. */
 #pragma once
 
 #include "base/blob.h"
@@ -30,6 +30,7 @@
 #include <stdint.h>
 
 struct kv_watch_hub;
+struct watch_front;
 struct watch_node;
 
 /* How many encodings of an event may be kept; api/ says which slot is whose (api/watch_encoding.h).
@@ -38,8 +39,6 @@ struct watch_node;
 
 /* One change of one key. One and the same object for all watches that are told it in one step. */
 struct kv_event {
-    /* Of the change, among all that the hub tells: not another one's as long as the hub lives. */
-    uint64_t number;
     uint64_t revision;
     bool is_delete;
     /* What the key was made; of a delete key and revision only, all else is 0 or empty. Borrowed
@@ -81,13 +80,14 @@ struct kv_watch {
     /* The hub's own. */
     struct kv_watch_hub *hub; /* NULL: not started, or ended */
     uint64_t next_revision;   /* nothing below is told (any more) */
-    uint8_t state;
-    struct watch_node *node; /* of the index that has it */
-    struct list link;        /* at `node`, or of those that wait, or are paused */
-    struct list due_link;    /* `events` are to be told */
-    struct kv_event **events;
-    uint32_t event_count;
-    uint32_t event_capacity;
+    struct watch_front *with; /* that it goes with; NULL: it waits for the sweep, or is paused */
+    bool is_paused;
+    struct watch_node *node; /* of the index of `with` */
+    struct list node_link;
+    struct list link;     /* among those of `with`, or that wait, or are paused */
+    struct list due_link; /* of those that have hits */
+    uint32_t first_hit;   /* the hub's numbers; 0 = none */
+    uint32_t last_hit;
     uint8_t *span_bytes; /* owned: what `span` borrows */
 };
 
