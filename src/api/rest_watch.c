@@ -32,6 +32,8 @@ struct watcher {
     struct call call;
     struct list link;
     struct kv_watch watch;
+    struct node_leader_guard guard;
+    bool is_guarded;
     uint64_t from; /* the first revision that was asked for; 0 = none in particular */
     uint64_t spoken_ms;
     /* All there is, as of the cursor's revision. */
@@ -52,6 +54,9 @@ static void destroy_watcher(struct call *c)
     struct watcher *s = CONTAINER_OF(c, struct watcher, call);
     struct watchers *all = c->api->watchers;
     kv_watch_cancel(&s->watch);
+    if (s->is_guarded) {
+        node_leader_guard_cancel(&s->guard);
+    }
     if (s->resyncs) {
         kv_cursor_deinit(&s->cursor);
     }
@@ -190,6 +195,12 @@ static void end_stream(struct watcher *s)
     struct http_request *r = s->call.http;
     call_end(&s->call);
     http_answer_end(r);
+}
+
+/* Here nothing would be told for who knows how long: elsewhere perhaps it is. */
+static void on_no_leader(struct node_leader_guard *g)
+{
+    end_stream(CONTAINER_OF(g, struct watcher, guard));
 }
 
 static void begin_resync(struct watcher *s);
@@ -386,6 +397,8 @@ static void answer_refused(struct api *api, struct http_request *r, enum status 
 {
     if (why == STATUS_CLOSED) {
         answer_error_reason(api, r, 503, "Not ready", "this member is stopping");
+    } else if (why == STATUS_NOT_LEADER) {
+        answer_later(api, r, "No leader", "this member knows none; ask another", 1);
     } else {
         answer_later(api, r, "Too many streams",
                      "as many watches as this member takes are open; ask another", 5);
@@ -425,7 +438,9 @@ void rest_watch(struct api *api, struct http_request *r, struct query *q)
     if (!parse_span(s, r, q)) {
         return;
     }
-    enum status status = follow(s, s->from);
+    s->guard.lost = on_no_leader;
+    s->is_guarded = node_leader_guard_start(api->options.node, &s->guard);
+    enum status status = s->is_guarded ? follow(s, s->from) : STATUS_NOT_LEADER;
     if (status != STATUS_OK) {
         answer_refused(api, r, status);
         return;

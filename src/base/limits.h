@@ -155,9 +155,9 @@
 /* Transactions. Operations and compares along a path into nested ones and on all paths, nesting,
  * and bytes in the log: beyond, refused at the door. An answer beyond is not told. */
 #define LIMIT_TXN_OPS          128
-#define LIMIT_TXN_OPS_ALL      4096
+#define LIMIT_TXN_OPS_ALL      1024
 #define LIMIT_TXN_DEPTH        32
-#define LIMIT_TXN_BYTES        LIMIT_VALUE_BYTES_MAX
+#define LIMIT_TXN_BYTES        (LIMIT_ENTRY_BYTES - 512u) /* as kv_txn_check measures them */
 #define LIMIT_TXN_ANSWER_BYTES (64u * MIB)
 
 /* Watches of one member. Beyond: OVERLOADED. */

@@ -72,8 +72,8 @@ struct kv_command {
     struct slice txn;    /* of kv_txn_encode; borrowed; KV_TXN only */
     struct slice expiry; /* of kv_expiry_add, not empty; borrowed; KV_LEASE_EXPIRE only */
     /* Rule K2b: `Idempotency-Key`, at most LIMIT_RETRY_KEY_BYTES; empty = none. Only for puts,
-     * deletes and documents. The same key within ten minutes of log time (RETRY_KEPT_MS, by time_ms): the
-     * command is not applied again; the result is the first one's, `replayed`. */
+     * deletes and documents. The same key within ten minutes of log time (RETRY_KEPT_MS, by
+     * time_ms): the command is not applied again; the result is the first one's, `replayed`. */
     struct slice retry_key;
     uint64_t retry_hash[2]; /* of method, path and body: another one answers MISMATCH */
     uint64_t retry_origin;  /* told again with the stored result; who led, say */
@@ -102,8 +102,8 @@ struct kv_result {
     bool succeeded;           /* all compares of the transaction held */
     /* The answer was beyond LIMIT_TXN_ANSWER_BYTES and is not there; the transaction was done. */
     bool answer_cut;
-    bool replayed;            /* rule K2b: all of this is what the first one was answered */
-    uint64_t retry_origin;    /* of the first one */
+    bool replayed;         /* rule K2b: all of this is what the first one was answered */
+    uint64_t retry_origin; /* of the first one */
     /* CONFLICT: of the key as it is now, also of a replayed one; KV_NO_KEY = there is none. */
     uint64_t key_revision;
 };
@@ -115,8 +115,8 @@ struct kv_result {
 
 /* Apply one command. What is kept of it is copied. */
 void kv_apply(struct kv *kv, const struct kv_command *c, struct kv_result *result);
-/* The same, and the answer to a transaction that is OK is appended to `answer` (kv_txn.h); else, and
- * with NULL, its reads are not done. */
+/* The same, and the answer to a transaction that is OK is appended to `answer` (kv_txn.h); with
+ * NULL its reads are not done. */
 void kv_apply_answered(struct kv *kv, const struct kv_command *c, struct kv_result *result,
                        struct buf *answer);
 
@@ -198,6 +198,7 @@ struct kv_digest_scan {
     struct buf at;
     uint64_t number;
     uint64_t document;
+    uint64_t lease;
     const struct retry *retry;
     unsigned phase;
     bool stale;

@@ -24,6 +24,7 @@
 
 enum phase {
     EXPORT_HEAD,
+    EXPORT_LEASES,
     EXPORT_BASE,
     EXPORT_DOCUMENTS,
     EXPORT_CHANGES,
@@ -42,6 +43,9 @@ struct kv_export {
     struct kv_digest digest;
     uint64_t change_end;
     uint64_t document_end;
+    uint64_t grants;
+    struct buf leases; /* their items: leases come and go, and there are not too many to copy */
+    size_t leases_at;  /* so much of it was written */
     const struct retry *retry; /* the next one */
     uint64_t retries_left;
     /* Where the walk over the keys is: at a place in the tree that `next` finds again, or within
@@ -59,6 +63,21 @@ struct kv_export {
     uint64_t last_time_ms;
 };
 
+static void put_leases(const struct leases *t, struct buf *out)
+{
+    uint64_t last = 0;
+    struct btree_place at = btree_seek(&t->by_id, slice_of(NULL, 0));
+    for (; btree_at(at) != NULL; at = btree_next(at)) {
+        const struct lease *l = btree_at(at)->payload;
+        put_u8(out, IMAGE_LEASE);
+        put_varint(out, l->id - last);
+        put_varint(out, l->ttl_s);
+        put_varint(out, l->grant);
+        put_u8(out, l->is_private);
+        last = l->id;
+    }
+}
+
 struct kv_export *kv_export_begin(struct kv *kv)
 {
     if (kv->is_held) {
@@ -73,8 +92,10 @@ struct kv_export *kv_export_begin(struct kv *kv)
                             .change = kv->history.floor,
                             .change_end = kv->history.tail,
                             .document_end = kv->documents.count,
+                            .grants = kv->leases.grants,
                             .retry = kv->retries.head,
                             .retries_left = kv->retries.count};
+    put_leases(&kv->leases, &e->leases);
     kv->is_held = true;
     kv->held_change = kv->history.floor;
     e->place = btree_seek(&kv->tree, slice_of(NULL, 0));
@@ -89,16 +110,34 @@ void kv_export_end(struct kv_export *e)
     }
     e->kv->is_held = false;
     buf_deinit(&e->next);
+    buf_deinit(&e->leases);
     mem_free(e);
 }
 
 static void put_head(const struct kv_export *e, struct buf *out)
 {
     buf_append(out, IMAGE_MAGIC, IMAGE_MAGIC_SIZE);
-    put_u32(out, e->document_end > 0 ? IMAGE_FORMAT_DOCUMENTS : IMAGE_FORMAT_PLAIN);
+    uint32_t format = e->document_end > 0 ? IMAGE_FORMAT_DOCUMENTS : IMAGE_FORMAT_PLAIN;
+    put_u32(out, e->grants > 0 ? IMAGE_FORMAT_LEASES : format);
     put_varint(out, e->revision);
     put_varint(out, e->compact_revision);
     put_varint(out, e->time_ms);
+    if (e->grants > 0) {
+        put_varint(out, e->grants);
+    }
+}
+
+/* True when all of them are written. */
+static bool export_leases(struct kv_export *e, struct buf *out, size_t end)
+{
+    size_t left = e->leases.size - e->leases_at;
+    size_t size = left < end - out->size ? left : end - out->size;
+    if (left == 0) {
+        return true;
+    }
+    buf_append(out, e->leases.data + e->leases_at, size);
+    e->leases_at += size;
+    return size == left;
 }
 
 /* --- keys ------------------------------------------------------------------------------------- */
@@ -272,7 +311,10 @@ bool kv_export_step(struct kv_export *e, struct buf *out, size_t bytes)
     switch (e->phase) {
     case EXPORT_HEAD:
         put_head(e, out);
-        e->phase = EXPORT_BASE;
+        e->phase = EXPORT_LEASES;
+        break;
+    case EXPORT_LEASES:
+        e->phase = export_leases(e, out, end) ? EXPORT_BASE : EXPORT_LEASES;
         break;
     case EXPORT_BASE:
         e->phase = export_base(e, out, end) ? EXPORT_DOCUMENTS : EXPORT_BASE;

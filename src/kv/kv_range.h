@@ -22,8 +22,6 @@ struct kv_span {
 /* The span of etcd's pair: `range_end` empty = one key, a single zero byte = from `key` on. */
 struct kv_span kv_span_of(struct slice key, struct slice range_end);
 bool kv_span_contains(const struct kv_span *span, struct slice key);
-/* Has it a key that `other` has too? */
-bool kv_span_overlaps(const struct kv_span *span, const struct kv_span *other);
 
 /* Their numbers are those of etcd's messages and of a transaction in the log. */
 enum kv_sort_order {
@@ -58,15 +56,15 @@ struct kv_range_result {
     uint64_t count; /* keys in the span at that revision */
     uint64_t told;
     bool more; /* the limit left some untold */
-    bool cut;  /* the sink wanted no more, and it was not the limit */
+    bool cut;  /* the sink did not want all of them */
 };
 
-/* One item, borrowed until the next kv_apply. False = no more of them. */
+/* One item, borrowed until the next kv_apply. False: it was not taken, and no more are wanted. */
 typedef bool kv_item_sink(void *context, const struct kv_item *item);
 
 /* OK, COMPACTED, FUTURE (nothing told). Equal ones of a sort stand in key order. Costs a walk over
  * the span, about a tenth of a microsecond a key, also for the count alone, unless that is of all
- * keys now; memory only for a sort, 16 bytes for each item told. */
+ * keys now; memory only for a sort, 24 bytes for each item to tell. */
 enum status MUST_CHECK kv_range_read(const struct kv *kv, const struct kv_range *range,
                                      kv_item_sink *sink, void *context,
                                      struct kv_range_result *result);

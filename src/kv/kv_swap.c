@@ -8,6 +8,7 @@ static void point_at_own_slab(struct kv *kv)
     kv->tree.slab = &kv->slab;
     kv->history.slab = &kv->slab;
     kv->documents.slab = &kv->slab;
+    leases_move(&kv->leases, &kv->slab);
     kv->retries.slab = &kv->slab;
     kv->retries.index.slab = &kv->slab;
 }
@@ -28,6 +29,10 @@ void kv_swap(struct kv *a, struct kv *b)
     /* A cursor on either has to find its place again, and a scan or a watch to begin anew. */
     uint64_t changes = a->tree.changes > b->tree.changes ? a->tree.changes : b->tree.changes;
     uint64_t applied = a->applied > b->applied ? a->applied : b->applied;
+    /* And who remembers leases has to look again. */
+    uint64_t leases = a->leases.changes > b->leases.changes ? a->leases.changes : b->leases.changes;
+    a->leases.changes = leases + 1;
+    b->leases.changes = leases + 1;
     a->tree.changes = changes + 1;
     b->tree.changes = changes + 1;
     a->applied = applied + 1;

@@ -3,7 +3,7 @@
  * A tree, its bytes (the `txn` of a KV_TXN, checked as if they came from a stranger), and the
  * answer, which is bytes too, so that it can be sent to the member where somebody waits.
  *
- *   struct kv_txn  --encode-->  kv_command.txn  --log-->  kv_apply_answered  -->  answer  --> reader
+ *   struct kv_txn -> kv_txn_encode -> kv_command.txn -> kv_apply_answered -> struct kv_answer
  *
  * Applying decides first and then acts: all compares, also those of nested transactions, are of the
  * state before; then everything on the chosen path is checked against it, and a transaction that is
@@ -120,8 +120,8 @@ void kv_txn_encode(const struct kv_txn *txn, struct buf *out);
  * that kv_txn_encode does not write, but for KV_TXN_DUPLICATE_KEY, which is not looked for. */
 enum status MUST_CHECK kv_txn_decode(struct slice bytes, struct kv_txn **txn);
 
-/* Append the answer to a transaction that writes nothing, from the store as it is. OK, COMPACTED,
- * FUTURE; TOO_LARGE: beyond LIMIT_TXN_ANSWER_BYTES, and nothing is appended. */
+/* Append the answer to a sound transaction that writes nothing, from the store as it is. OK,
+ * COMPACTED, FUTURE; TOO_LARGE: beyond LIMIT_TXN_ANSWER_BYTES, and nothing is appended. */
 enum status MUST_CHECK kv_txn_read(const struct kv *kv, const struct kv_txn *txn,
                                    struct buf *answer);
 

@@ -44,6 +44,17 @@ void fake_node_deinit(void)
     kv_destroy(fake_node.kv);
 }
 
+bool node_leader_guard_start(struct node *n, struct node_leader_guard *g)
+{
+    list_init(&g->link);
+    return n->status.leader[0] != '\0';
+}
+
+void node_leader_guard_cancel(struct node_leader_guard *g)
+{
+    list_remove(&g->link);
+}
+
 enum status node_watch_start(struct node *n, struct kv_watch *w)
 {
     return kv_watch_start(n->watches, w);
