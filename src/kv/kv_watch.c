@@ -48,6 +48,9 @@ struct kv_watch_hub {
     struct list events;
     uint32_t event_count;
     uint64_t event_bytes;
+    /* One revision of more than LIMIT_WATCH_EVENTS changes: a watch has its first hit only, and its
+     * others are looked for when it is told, so that memory does not grow with the watches. */
+    bool is_large;
     struct watch_told *hits; /* [0] is not used */
     uint32_t hit_count;
     uint32_t hit_capacity;
@@ -327,15 +330,23 @@ static uint32_t add_hit(struct kv_watch_hub *hub, struct kv_event *e)
     return hub->hit_count;
 }
 
+static bool is_wanted(const struct kv_watch *w, bool is_delete)
+{
+    return is_delete ? !w->no_deletes : !w->no_puts;
+}
+
 static void on_hit(void *context, struct kv_watch *w)
 {
     struct collecting *c = context;
     const struct version *v = c->change->version;
-    if (v->revision < w->next_revision || (v->is_tombstone ? w->no_deletes : w->no_puts)) {
+    if (v->revision < w->next_revision || !is_wanted(w, v->is_tombstone)) {
         return;
     }
     if (c->event == NULL) {
         c->event = make_event(c);
+    }
+    if (c->hub->is_large && w->first_hit != 0) {
+        return;
     }
     uint32_t hit = add_hit(c->hub, c->event);
     if (w->first_hit == 0) {
@@ -347,16 +358,22 @@ static void on_hit(void *context, struct kv_watch *w)
     w->last_hit = hit;
 }
 
-/* All changes of the revision that is next, which is before `to`; returns how many. */
-static uint64_t collect_revision(struct kv_watch_hub *hub, struct watch_front *f, uint64_t to)
+/* The number of the first change before `to` that is not of the revision of the first, or `to`. */
+static uint64_t revision_end(const struct history *h, uint64_t first, uint64_t to)
 {
-    const struct history *h = &hub->kv->history;
-    uint64_t first = f->number;
     uint64_t revision = history_at(h, first).version->revision;
     uint64_t next = first + 1;
     while (next < to && history_at(h, next).version->revision == revision) {
         next++;
     }
+    return next;
+}
+
+/* The changes of a revision: those before number `next`. */
+static void collect_revision(struct kv_watch_hub *hub, struct watch_front *f, uint64_t next)
+{
+    const struct history *h = &hub->kv->history;
+    uint64_t first = f->number;
     for (uint64_t n = first; n < next; n++) {
         const struct change change = history_at(h, n);
         struct collecting c = {.hub = hub,
@@ -366,22 +383,41 @@ static uint64_t collect_revision(struct kv_watch_hub *hub, struct watch_front *f
         watch_index_find(&f->index, btree_entry_key(change.entry), on_hit, &c);
     }
     f->number = next;
-    f->revision = revision + 1;
-    return next - first;
+    f->revision = history_at(h, first).version->revision + 1;
 }
 
 /* --- telling ---------------------------------------------------------------------------------- */
 
-static void tell_one(struct kv_watch_hub *hub, struct kv_watch *w)
+static void add_to_batch(struct kv_watch_hub *hub, uint32_t *count, struct kv_event *e)
+{
+    if (*count == hub->batch_capacity) {
+        hub->batch_capacity = *count > 0 ? 2 * *count : HITS_MIN;
+        hub->batch = mem_realloc(hub->batch, hub->batch_capacity * sizeof(struct kv_event *));
+    }
+    hub->batch[(*count)++] = e;
+}
+
+static uint32_t batch_of(struct kv_watch_hub *hub, const struct kv_watch *w)
 {
     uint32_t count = 0;
-    for (uint32_t at = w->first_hit; at != 0; at = hub->hits[at].next) {
-        if (count == hub->batch_capacity) {
-            hub->batch_capacity = count > 0 ? 2 * count : HITS_MIN;
-            hub->batch = mem_realloc(hub->batch, hub->batch_capacity * sizeof(struct kv_event *));
+    if (!hub->is_large) {
+        for (uint32_t at = w->first_hit; at != 0; at = hub->hits[at].next) {
+            add_to_batch(hub, &count, hub->hits[at].event);
         }
-        hub->batch[count++] = hub->hits[at].event;
+        return count;
     }
+    for (struct list *at = hub->events.next; at != &hub->events; at = at->next) {
+        struct kv_event *e = &CONTAINER_OF(at, struct event_node, link)->event;
+        if (is_wanted(w, e->is_delete) && kv_span_contains(&w->span, e->item.key)) {
+            add_to_batch(hub, &count, e);
+        }
+    }
+    return count;
+}
+
+static void tell_one(struct kv_watch_hub *hub, struct kv_watch *w)
+{
+    uint32_t count = batch_of(hub, w);
     w->first_hit = 0;
     w->last_hit = 0;
     hub->events_told += count;
@@ -401,6 +437,7 @@ static void free_events(struct kv_watch_hub *hub)
     hub->event_count = 0;
     hub->event_bytes = 0;
     hub->hit_count = 0;
+    hub->is_large = false;
 }
 
 static void tell_due(struct kv_watch_hub *hub)
@@ -412,18 +449,42 @@ static void tell_due(struct kv_watch_hub *hub)
     free_events(hub);
 }
 
+static bool may_collect(const struct kv_watch_hub *hub, const struct watch_budget *b)
+{
+    return b->changes > 0 && hub->hit_count < b->told && hub->event_count < LIMIT_WATCH_EVENTS &&
+           hub->event_bytes < LIMIT_WATCH_BYTES && !hub->is_large;
+}
+
+static uint64_t left_of(uint64_t budget, uint64_t used)
+{
+    return used < budget ? budget - used : 0;
+}
+
+/* Whole revisions before `to`; one that is large goes alone. */
+static void collect(struct kv_watch_hub *hub, struct watch_front *f, uint64_t to,
+                    struct watch_budget *b)
+{
+    while (f->number < to && may_collect(hub, b)) {
+        uint64_t next = revision_end(&hub->kv->history, f->number, to);
+        uint64_t count = next - f->number;
+        if (count > LIMIT_WATCH_EVENTS && hub->hit_count > 0) {
+            return;
+        }
+        hub->is_large = count > LIMIT_WATCH_EVENTS;
+        collect_revision(hub, f, next);
+        b->changes = left_of(b->changes, count);
+    }
+}
+
 /* Move on to change number `to`, which begins a revision, as far as the budget goes. */
 static void advance(struct kv_watch_hub *hub, struct watch_front *f, uint64_t to,
                     struct watch_budget *b)
 {
     while (f->number < to && b->changes > 0 && b->told > 0) {
-        while (f->number < to && b->changes > 0 && hub->hit_count < b->told &&
-               hub->event_count < LIMIT_WATCH_EVENTS && hub->event_bytes < LIMIT_WATCH_BYTES) {
-            uint64_t count = collect_revision(hub, f, to);
-            b->changes -= count < b->changes ? count : b->changes;
-        }
-        b->told -= hub->hit_count < b->told ? hub->hit_count : b->told;
+        uint64_t told = hub->events_told;
+        collect(hub, f, to, b);
         tell_due(hub);
+        b->told = left_of(b->told, hub->events_told - told);
     }
 }
 

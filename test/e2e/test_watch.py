@@ -31,18 +31,20 @@ class Watch:
         at = 0
         while not self.stopped:
             with contextlib.suppress(OSError, http.client.HTTPException):
-                self.follow(self.members[at % len(self.members)])
-                self.ends += 1
+                self.ends += self.follow(self.members[at % len(self.members)])
             if not self.comes_back:
                 return
             at += 1
             time.sleep(0.02)
 
     def follow(self, member):
+        """True at the end of the stream, false if there is none here."""
         self.connection = http.client.HTTPConnection("127.0.0.1", member.port, timeout=15)
         headers = {"Last-Event-ID": self.last} if self.last is not None else {}
         self.connection.request("GET", self.path, headers=headers)
         answer = self.connection.getresponse()
+        if answer.status == 503 and self.comes_back:
+            return False
         assert answer.status == 200, answer.read()
         event = {}
         for line in answer:
@@ -55,6 +57,7 @@ class Watch:
                 self.last = event.get("id", self.last)
                 self.events.append((event["event"], event.get("id"), json.loads(event["data"])))
                 event = {}
+        return True
 
     def changes(self):
         """(revision, [(type, key, value)])."""

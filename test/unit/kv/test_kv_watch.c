@@ -4,6 +4,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "kv/kv_image.h"
+#include "kv/kv_txn.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -432,6 +433,73 @@ static void a_step_is_bounded_and_says_that_more_is_to_do(void **state)
     story_free(s);
 }
 
+static void delete_all(struct kv *kv)
+{
+    struct kv_txn *txn = kv_txn_create();
+    kv_txn_add_op(&txn->success, KV_TXN_DELETE)->deletes.span.kind = KV_SPAN_FROM;
+    struct buf bytes = {0};
+    kv_txn_encode(txn, &bytes);
+    apply(kv, (struct kv_command){.op = KV_TXN, .txn = buf_slice(&bytes)});
+    buf_deinit(&bytes);
+    kv_txn_destroy(txn);
+}
+
+/* Of the last call. */
+static uint32_t told_count;
+static bool told_all_places;
+
+static void count_events(struct kv_watch *w, struct kv_event *const *events, uint32_t count)
+{
+    (void)w;
+    told_count = count;
+    told_all_places = true;
+    for (uint32_t i = 0; i < count; i++) {
+        told_all_places &= events[i]->revision == events[0]->revision && events[i]->place == i &&
+                           events[i]->place_count == count;
+    }
+}
+
+#define MANY (LIMIT_WATCH_EVENTS + 100)
+
+static void rule_i15_a_revision_of_any_size_is_told_in_one_call(void **state)
+{
+    struct world *w = *state;
+    for (unsigned i = 0; i < MANY; i++) {
+        char key[16];
+        snprintf(key, sizeof(key), "k%04u", i);
+        put(w->kv, key, "1");
+    }
+    step(w);
+    struct story *everything = story_of(all, 0);
+    everything->watch.on_events = count_events;
+    assert_int_equal(kv_watch_start(w->hub, &everything->watch), STATUS_OK);
+    struct story *one = watch(w, key_span("k0007"), 0);
+    struct story *puts = story_of(key_span("k0007"), 0);
+    puts->watch.no_deletes = true;
+    assert_int_equal(kv_watch_start(w->hub, &puts->watch), STATUS_OK);
+    put(w->kv, "k0007", "2");
+    delete_all(w->kv);
+    put(w->kv, "k0007", "3");
+    step(w);
+    expect(one, "614+k0007=2 |615-k0007 |616+k0007=3 |");
+    expect(puts, "614+k0007=2 |616+k0007=3 |");
+    assert_int_equal(told_count, 1);
+    delete_all(w->kv);
+    for (unsigned i = 0; i < MANY; i++) {
+        char key[16];
+        snprintf(key, sizeof(key), "k%04u", i);
+        put(w->kv, key, "1");
+    }
+    step(w);
+    delete_all(w->kv);
+    step(w);
+    assert_int_equal(told_count, MANY);
+    assert_true(told_all_places);
+    story_free(everything);
+    story_free(one);
+    story_free(puts);
+}
+
 static void a_closed_hub_ends_all_and_takes_none(void **state)
 {
     struct world *w = *state;
@@ -477,6 +545,7 @@ int main(void)
         TEST(rule_i15_a_flush_tells_before_the_compaction),
         TEST(rule_m38_another_state_is_caught_up_with_and_skips_nothing),
         TEST(a_step_is_bounded_and_says_that_more_is_to_do),
+        TEST(rule_i15_a_revision_of_any_size_is_told_in_one_call),
         TEST(a_closed_hub_ends_all_and_takes_none),
         TEST(a_span_beyond_its_bounds_is_refused),
     };

@@ -1,10 +1,11 @@
-/* I15: watches against a list of all changes ever. Random puts and deletes, compactions and other
- * states in the store's place; watches that begin in the past, now or in the future, pause, and do
- * things to one another while they are told. Each knows what it must be told next. */
+/* I15: watches against a list of all changes ever. Random puts, deletes, transactions, compactions
+ * and other states in the store's place; watches that begin in the past, now or in the future,
+ * pause, and do things to one another while they are told. Each knows what it must be told next. */
 #include "kv/kv_watch.h"
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "kv/kv_txn.h"
 #include "kv_copy.h"
 
 #include <setjmp.h>
@@ -18,7 +19,8 @@
 
 #define WATCHES     40
 #define STEPS       3000
-#define CHANGES_MAX (STEPS * 12)
+#define OPS_MAX     6
+#define CHANGES_MAX (STEPS * 12 * OPS_MAX)
 
 struct entry {
     uint64_t revision;
@@ -111,6 +113,21 @@ static void meddle(struct model *model, struct mirror *m)
     }
 }
 
+/* Its place among the changes of its revision, and how many these are. */
+static void expect_place(const struct kv_event *e, const struct model *m, size_t at)
+{
+    size_t first = at;
+    size_t end = at + 1;
+    while (first > 0 && m->entries[first - 1].revision == e->revision) {
+        first--;
+    }
+    while (end < m->count && m->entries[end].revision == e->revision) {
+        end++;
+    }
+    assert_int_equal(e->place, at - first);
+    assert_int_equal(e->place_count, end - first);
+}
+
 static void expect_event(const struct kv_event *e, const struct entry *want)
 {
     assert_non_null(want);
@@ -121,7 +138,6 @@ static void expect_event(const struct kv_event *e, const struct entry *want)
     assert_int_equal(e->item.revision, want->revision);
     assert_int_equal(e->has_previous, want->has_previous);
     assert_true(slice_equal(e->previous.value, slice_str(want->previous)));
-    assert_true(e->place < e->place_count);
 }
 
 static void on_events(struct kv_watch *w, struct kv_event *const *events, uint32_t count)
@@ -131,6 +147,7 @@ static void on_events(struct kv_watch *w, struct kv_event *const *events, uint32
     assert_true(m->is_started && !w->is_paused);
     for (uint32_t i = 0; i < count; i++) {
         expect_event(events[i], next_of(m));
+        expect_place(events[i], model, m->next);
         m->next++;
         model->told++;
     }
@@ -197,8 +214,8 @@ static void start(struct model *model, struct mirror *m)
     m->watch.start_revision = first > 0 ? first : stats.revision + 1;
 }
 
-/* What `kv` is made now becomes the next entry of the list. */
-static void change(struct model *m, struct kv *kv)
+/* The next entry of the list, but for its revision: what is done to `key`. */
+static struct entry *next_entry(struct model *m, const struct kv *kv)
 {
     assert_true(m->count < CHANGES_MAX);
     struct entry *e = &m->entries[m->count];
@@ -212,6 +229,12 @@ static void change(struct model *m, struct kv *kv)
     if (!e->is_delete) {
         snprintf(e->value, sizeof(e->value), "v%zu", m->count);
     }
+    return e;
+}
+
+static void change(struct model *m, struct kv *kv)
+{
+    struct entry *e = next_entry(m, kv);
     const struct kv_command c = {.op = e->is_delete ? KV_DELETE : KV_PUT,
                                  .key = slice_str(e->key),
                                  .value = slice_str(e->value)};
@@ -221,10 +244,57 @@ static void change(struct model *m, struct kv *kv)
     m->count += result.status == STATUS_OK;
 }
 
+static bool is_taken(const struct model *m, size_t first, const struct entry *e)
+{
+    for (size_t i = first; i < m->count; i++) {
+        if (strcmp(m->entries[i].key, e->key) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Several changes of one revision. */
+static void change_together(struct model *m, struct kv *kv)
+{
+    struct kv_txn *txn = kv_txn_create();
+    size_t first = m->count;
+    for (uint64_t n = rng_between(&m->rng, 1, OPS_MAX); n > 0; n--) {
+        const struct entry *e = next_entry(m, kv);
+        if (is_taken(m, first, e) || (e->is_delete && !e->has_previous)) {
+            continue;
+        }
+        enum kv_txn_kind kind = e->is_delete ? KV_TXN_DELETE : KV_TXN_PUT;
+        struct kv_txn_op *op = kv_txn_add_op(&txn->success, kind);
+        if (e->is_delete) {
+            op->deletes.span.key = slice_str(e->key);
+        } else {
+            op->put.key = slice_str(e->key);
+            op->put.value = slice_str(e->value);
+        }
+        m->count++;
+    }
+    struct buf bytes = {0};
+    kv_txn_encode(txn, &bytes);
+    const struct kv_command c = {.op = KV_TXN, .txn = buf_slice(&bytes)};
+    struct kv_result result;
+    kv_apply(kv, &c, &result);
+    assert_int_equal(result.status, STATUS_OK);
+    for (size_t i = first; i < m->count; i++) {
+        m->entries[i].revision = result.revision;
+    }
+    buf_deinit(&bytes);
+    kv_txn_destroy(txn);
+}
+
 static void change_some(struct model *m, struct kv *kv)
 {
     for (uint64_t n = rng_below(&m->rng, 12); n > 0; n--) {
-        change(m, kv);
+        if (rng_chance(&m->rng, 1, 3)) {
+            change_together(m, kv);
+        } else {
+            change(m, kv);
+        }
     }
 }
 
