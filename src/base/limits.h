@@ -63,6 +63,13 @@
 #define LIMIT_SURVEYS             256 /* members asked for their state at once: then 429 */
 #define LIMIT_WAITING_REQUESTS    65536
 #define LIMIT_FORWARDS            4096 /* writes that others handed to this leader: then 429 */
+/* Questions about leases that wait here, and those of them that others handed to this leader:
+ * then OVERLOADED. */
+#define LIMIT_LEASE_ASKS          16384
+#define LIMIT_LEASE_ASKS_IN       8192
+/* Keys that one expiry in the log ends with their leases, unless its last lease has more: the rest
+ * is for the next one. */
+#define LIMIT_LEASE_EXPIRY_KEYS   8192
 
 /* The log (rules R7, R14; architecture rule 6). */
 #define LIMIT_LOG_TAIL_BYTES                                                                       \

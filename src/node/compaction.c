@@ -1,5 +1,5 @@
-/* node/compaction.c - rule P18: what of the history is too old is decided by the leader, in the log;
- * one decision at a time. */
+/* node/compaction.c - rule P18: what of the history is too old is decided by the leader, in the
+ * log; one decision at a time. */
 #include "node/node_internal.h"
 
 void node_maybe_compact(struct node *n)
@@ -16,9 +16,9 @@ void node_maybe_compact(struct node *n)
     }
     const struct kv_command command = {.op = KV_COMPACT, .revision = due, .time_ms = wall_ms};
     struct entry_id id;
-    if (node_propose(n, &command, &id) == STATUS_OK) { /* refused: asked again with the next turn */
+    if (node_propose(n, &command, &id) == STATUS_OK) {
         n->compaction_index = id.index;
-    }
+    } /* refused: asked again with the next turn */
 }
 
 /* For the age of history; its size is looked at whenever something was applied. */

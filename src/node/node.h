@@ -106,7 +106,7 @@ struct node_write {
     /* Not leading, hand it to the leader instead of NOT_LEADER (rule R15): one hop, sent once. */
     bool forward;
     /* Of a transaction: where its answer goes (kv_txn.h); borrowed until `done` or the cancel; NULL
-     * = not wanted. It is what it was until `done` with OK. NODE_ACK_LEADER is then as
+     * = not wanted. Appended to, when the transaction is OK. NODE_ACK_LEADER is then as
      * NODE_ACK_QUORUM: there is no answer before it is applied. */
     struct buf *answer;
     /* Called once, on the loop, never inside node_write_start. */
@@ -222,7 +222,7 @@ struct node_lease_ask {
      * kept alive, it has its whole TTL from then on. NO_LEASE: there is none. Else nothing is known
      * of it, and it may be asked again: NOT_LEADER (none is known, or it changed), NO_QUORUM (not
      * confirmed in time), UNREACHABLE (the link with the leader ended, or it did not answer in
-     * time), OVERLOADED, BUSY (leadership is being handed over). */
+     * time), OVERLOADED, BUSY (the leader's state is in doubt). */
     enum status status;
     uint64_t ttl_s;       /* as granted */
     uint64_t remaining_s; /* rounded down; 0 to ttl_s */
@@ -230,7 +230,8 @@ struct node_lease_ask {
     /* The node's own. */
     struct node *node;
     struct list link;
-    struct node_read read;
+    struct node_read read; /* that confirms it */
+    uint64_t term;
     uint64_t deadline_ms;
     uint64_t forward_number; /* 0 = not forwarded */
     struct uuid forwarded_to;
@@ -501,6 +502,7 @@ struct node_metrics {
     /* Queues now, each with its bound in base/limits.h. */
     uint64_t writes_waiting;
     uint64_t reads_waiting;
+    uint64_t lease_asks_waiting;
     uint64_t uncommitted_bytes;
     uint64_t uncommitted_entries;
     uint64_t log_tail_bytes;

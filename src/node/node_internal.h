@@ -3,13 +3,14 @@
  * Reading order: restart.c (what the disk says), forming.c (founding), joining.c, node.c (the
  * turn), log_writer.c (the log thread), snapshots.h (the state as files), write_queue.c and
  * read_queue.c (who waits for what), leadership.c, active_members.c (who belongs to the cluster),
- * changes.c, admission.c, old_copy.c, survey.c, loads.h, member_info.c (what is told about it),
- * fault_control.c (experiments). */
+ * changes.c, admission.c, old_copy.c, survey.c, loads.h, leases.h, member_info.c (what is told
+ * about it), fault_control.c (experiments). */
 #pragma once
 
 #include "base/buf.h"
 #include "node/founding.h"
 #include "node/joining.h"
+#include "node/leases.h"
 #include "node/loads.h"
 #include "node/membership_annex.h"
 #include "node/node.h"
@@ -252,6 +253,7 @@ struct node {
     struct list reads_session; /* waiting for a revision */
     uint32_t read_count;
     uint64_t read_token;
+    struct leases leases;
     struct list surveys;
     uint32_t survey_count;
     uint64_t survey_number;
@@ -430,6 +432,11 @@ void node_on_compaction_timer(struct timer *t);
  * RAFT_INPUT_PROPOSE said. */
 enum status MUST_CHECK node_propose(struct node *n, const struct kv_command *command,
                                     struct entry_id *id);
+/* A value, or a transaction. */
+bool node_is_too_large(const struct node *n, const struct kv_command *command);
+/* Where the answer to the transaction at `index` goes, which is about to be applied; NULL = nobody
+ * waits for it. */
+struct buf *node_writes_answer_at(const struct node *n, raft_index index, raft_term term);
 /* The entry at `index` was applied with this result. */
 void node_writes_on_applied(struct node *n, raft_index index, raft_term term,
                             const struct kv_result *result);
@@ -454,6 +461,10 @@ void node_forward_on_reply(struct node *n, struct uuid from, struct slice body);
 void node_forward_on_down(struct node *n, struct uuid peer);
 void node_forwards_expire(struct node *n, uint64_t now_ms);
 uint64_t node_forwards_deadline(const struct node *n);
+/* Outcomes in notes. */
+uint8_t node_wire_status(enum status status);
+/* UNKNOWN: a number that only a newer version writes. */
+enum status node_status_of_wire(uint8_t code);
 /* Forget what others asked: no answers any more. */
 void node_forwards_destroy(struct node *n);
 
