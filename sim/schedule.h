@@ -53,6 +53,8 @@
     X(keyed)            /* some writes have an Idempotency-Key */                                  \
     X(forwards)         /* some are handed on to the leader */                                     \
     X(policy)           /* enum node_election_policy */                                            \
+    X(txns)             /* some requests are transactions, and reads of ranges in part */          \
+    X(leases)           /* there are leases, and keys that go with them */                         \
     X(snapshot_entries) /* 0 = none in so short a story */                                         \
     X(snapshot_spread)  /* so many times more of them for each next of three members */            \
     X(core)         /* seed of who is left when it must live again, and how the others are lost */ \

@@ -6,6 +6,7 @@
 #include "configs.h"
 #include "coverage.h"
 #include "faults.h"
+#include "lease_truth.h"
 #include "odd_state.h"
 #include "truth.h"
 #include "watch_queues.h"
@@ -22,6 +23,8 @@
 #define EVENTS_MAX      2000000
 /* The members' queues are looked at once in so many steps. */
 #define QUEUES_EVERY    16
+/* Of leases that do not outlive a story. */
+#define LEASE_TTL_MAX_S 2
 
 struct story {
     const struct schedule *s;
@@ -338,6 +341,21 @@ static void live_again(struct story *st)
     await_life(st);
 }
 
+/* Rule T1: who is kept alive by nobody ends, with all its keys; a change of leader lengthens it by
+ * its TTL at most, and expiry itself may have to be asked again. */
+static void await_leases(struct story *st)
+{
+    uint64_t limit_ms = fake_world_now(st->world) + 2000ull * LEASE_TTL_MAX_S +
+                        20ull * st->s->knobs[KNOB_election_ms];
+    while (lease_truth_pending(LEASE_TTL_MAX_S) > 0) {
+        if (fake_world_now(st->world) > limit_ms) {
+            verdict_fail("I20", "%" PRIu32 " leases are kept alive by nobody, and live",
+                         lease_truth_pending(LEASE_TTL_MAX_S));
+        }
+        advance(st, 10);
+    }
+}
+
 /* Nothing happens any more: nobody takes over from a leader that does its work, whoever is still
  * out there (rules E4, E6, C6), but for those who are preferred (E10). */
 static void stay_calm(struct story *st)
@@ -397,10 +415,11 @@ static void check_states(struct story *st)
         if (stats.revision != model_revision(truth.model) ||
             stats.compact_revision != model_compacted(truth.model) ||
             stats.keys != model_count(truth.model, stats.revision) ||
+            model_lease_hash_of(kv) != model_lease_hash(truth.model) ||
             !model_has_documents(truth.model, kv, stats.revision, &documents)) {
             verdict_fail("I16",
                          "member %d ends at revision %" PRIu64 " with %" PRIu64
-                         " keys; it is %" PRIu64 " (or documents differ)",
+                         " keys; it is %" PRIu64 " (or documents or leases differ)",
                          i, stats.revision, stats.keys, model_revision(truth.model));
         }
         for (uint32_t key = 0; key < SIM_KEYS_MAX; key++) {
@@ -447,6 +466,7 @@ void story_run(const struct schedule *s, struct verdict *v)
     heal(st);
     live_again(st);
     stay_calm(st);
+    await_leases(st);
     await_life(st); /* a compaction that was due may be on its way */
     check_states(st);
     lose_power(st);
