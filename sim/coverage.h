@@ -106,6 +106,13 @@
     X(KEEP_ALIVE_NOT_CONFIRMED)                                                                    \
     X(STALE_EXPIRY)                                                                                \
     X(WRITE_WITHOUT_LEASE)                                                                         \
+    X(WATCH_CAUGHT_UP)                                                                             \
+    X(WATCH_OVER_INSTALL)                                                                          \
+    X(WATCH_COMPACTED)                                                                             \
+    X(WATCH_PAUSED)                                                                                \
+    X(WATCH_WENT_ELSEWHERE)                                                                        \
+    X(WATCH_OF_THE_FUTURE)                                                                         \
+    X(WATCH_TOLD_SEVERAL_AT_ONCE)                                                                  \
     X(COMPACTED)                                                                                   \
     X(STEPPED_DOWN)                                                                                \
     X(SHUT_DOWN)                                                                                   \

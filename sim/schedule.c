@@ -139,6 +139,7 @@ static void draw_asked_for(struct schedule *s)
     rng_init(&r, s->seed ^ 0x61736b6564);
     s->knobs[KNOB_txns] = rng_chance(&r, 1, 2);
     s->knobs[KNOB_leases] = rng_chance(&r, 1, 2);
+    s->knobs[KNOB_watches] = rng_chance(&r, 1, 2);
 }
 
 static uint32_t some_member(struct rng *r, const uint32_t *knobs)
@@ -510,6 +511,30 @@ static void draw_client(struct schedule *s, struct rng *r, uint32_t client, uint
     }
 }
 
+/* All begin early; then they move, or pause, now and then. */
+static void draw_watches(struct schedule *s)
+{
+    if (s->knobs[KNOB_watches] == 0) {
+        return;
+    }
+    struct rng r;
+    rng_init(&r, s->seed ^ 0x77617463686573);
+    uint32_t every_ms = s->knobs[KNOB_length_ms] / PICK(&r, 2, 6, 20);
+    for (uint32_t i = 0; i < SIM_WATCHERS_MAX; i++) {
+        uint32_t at_ms = between(&r, 0, s->knobs[KNOB_length_ms] / 2);
+        schedule_add(s, (struct item){.at_ms = at_ms, .kind = ITEM_watch, .a = i});
+        while ((at_ms += between(&r, 1, 2 * every_ms)) < s->knobs[KNOB_length_ms]) {
+            struct item item = {.at_ms = at_ms, .kind = ITEM_watch_pause, .a = i};
+            item.c = some_ms(&r, s->knobs);
+            if (rng_chance(&r, 1, 3)) {
+                item.kind = ITEM_watch;
+                item.d = rng_chance(&r, 1, 3);
+            }
+            schedule_add(s, item);
+        }
+    }
+}
+
 static int compare_items(const void *left, const void *right)
 {
     const struct item *a = left;
@@ -561,6 +586,7 @@ void schedule_draw(struct schedule *s, uint64_t seed)
         rng_init(&r, (seed ^ 0x636c69656e74) + 7919 * (client + 1));
         draw_client(s, &r, client, every_ms);
     }
+    draw_watches(s);
     qsort(s->items, s->item_count, sizeof(*s->items), compare_items);
 }
 
