@@ -498,6 +498,7 @@ void node_answer_all(struct node *n)
 {
     n->shutting_down = true; /* what a client asks next is refused */
     n->stopped = true;
+    node_watches_close(n);
     expire_requests(n, UINT64_MAX);
 }
 
