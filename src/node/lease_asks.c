@@ -92,6 +92,9 @@ static enum status forward(struct node *n, struct node_lease_ask *a)
     if (leader == NULL || !peers_is_up(n->peers, leader->incarnation)) {
         return STATUS_NOT_LEADER;
     }
+    if (!node_loads_knows_leases(n, leader->incarnation)) {
+        return STATUS_UNSUPPORTED;
+    }
     begin(n, a);
     a->forward_number = ++n->leases.ask_number;
     a->forwarded_to = leader->incarnation;

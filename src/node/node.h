@@ -142,7 +142,8 @@ struct node_write {
  * value_bytes_max), BUSY (leadership is being handed over). A forwarded one may get each of these
  * in `done`, and UNKNOWN when the link with the leader ends before its answer. NO_SPACE is never
  * said of what makes room: deletes, compactions, revokes, transactions without a put. Lease
- * expiries are proposed by the node alone: INVALID. */
+ * expiries are proposed by the node alone: INVALID. UNSUPPORTED: transactions and leases, while a
+ * member is linked whose version is an older one, which they would end. */
 enum status MUST_CHECK node_write_start(struct node *n, struct node_write *w,
                                         const struct kv_command *command);
 /* The client went away: `done` will not be called; the write itself goes on. */
@@ -237,8 +238,8 @@ struct node_lease_ask {
     struct uuid forwarded_to;
 };
 
-/* OK: `done` will be called. NOT_LEADER, OVERLOADED (LIMIT_LEASE_ASKS wait here), BUSY: it will not
- * be. */
+/* OK: `done` will be called. NOT_LEADER, OVERLOADED (LIMIT_LEASE_ASKS wait here), BUSY, UNSUPPORTED
+ * (the leader's version is an older one): it will not be. */
 enum status MUST_CHECK node_lease_start(struct node *n, struct node_lease_ask *a);
 /* The client went away: `done` will not be called; the lease may be kept alive all the same. */
 void node_lease_cancel(struct node_lease_ask *a);

@@ -432,6 +432,8 @@ void node_on_compaction_timer(struct timer *t);
  * RAFT_INPUT_PROPOSE said. */
 enum status MUST_CHECK node_propose(struct node *n, const struct kv_command *command,
                                     struct entry_id *id);
+/* An older version would end, or make another state of it. */
+bool node_is_new_command(const struct kv_command *command);
 /* A value, or a transaction. */
 bool node_is_too_large(const struct node *n, const struct kv_command *command);
 /* Where the answer to the transaction at `index` goes, which is about to be applied; NULL = nobody
@@ -503,6 +505,8 @@ uint64_t node_leader_guards_deadline(const struct node *n);
 void node_loads_on_turn(struct node *n);
 void node_loads_on_load(struct node *n, struct uuid from, struct slice body);
 void node_loads_on_view(struct node *n, struct uuid from, struct slice body);
+/* False: its version is known to be an older one. */
+bool node_loads_knows_leases(const struct node *n, struct uuid member);
 /* What it told was told on a link that is no more. */
 void node_loads_on_down(struct node *n, struct uuid member);
 

@@ -585,8 +585,8 @@ static enum status import_items(const char *items, size_t size)
     return status;
 }
 
-/* kind 7, id since the one before, ttl, grant, private */
-#define LEASE(id, ttl, grant, private) "\x07" id ttl grant private
+/* kind 7, grant since the one before, id, ttl, private */
+#define LEASE(grant, id, ttl, private) "\x07" grant id ttl private
 #define PUT(key, revision, time)       "\x02\x01" key revision time "\x00\x01v"
 
 static void an_image_with_leases_or_revisions_that_cannot_be_is_corrupt(void **state)
@@ -599,14 +599,16 @@ static void an_image_with_leases_or_revisions_that_cannot_be_is_corrupt(void **s
     } cases[] = {
 #undef CASE
 #define CASE(items, status) {items, sizeof(items) - 1, status}
-        CASE(LEASE("\x02", "\x05", "\x05", "\x01") LEASE("\x01", "\x01", "\x01", "\x00"),
+        CASE(LEASE("\x02", "\x05", "\x05", "\x01") LEASE("\x03", "\x01", "\x01", "\x00"),
              STATUS_OK),
         CASE(LEASE("\x00", "\x05", "\x05", "\x00"), STATUS_CORRUPT),
         CASE(LEASE("\x02", "\x00", "\x05", "\x00"), STATUS_CORRUPT),
         CASE(LEASE("\x02", "\x05", "\x00", "\x00"), STATUS_CORRUPT),
-        CASE(LEASE("\x02", "\x05", "\x06", "\x00"), STATUS_CORRUPT),
+        CASE(LEASE("\x06", "\x05", "\x05", "\x00"), STATUS_CORRUPT), /* never granted */
         CASE(LEASE("\x02", "\x05", "\x05", "\x02"), STATUS_CORRUPT),
-        CASE(LEASE("\x02", "\x05", "\x05", "\x00") LEASE("\x01", "\x01", "\x05", "\x00"),
+        CASE(LEASE("\x02", "\x05", "\x05", "\x00") LEASE("\x01", "\x05", "\x01", "\x00"),
+             STATUS_CORRUPT),
+        CASE(LEASE("\x02", "\x05", "\x05", "\x00") LEASE("\x04", "\x01", "\x01", "\x00"),
              STATUS_CORRUPT),
         CASE(LEASE("\x02", "\x05", "\x05", "\x00") LEASE("\x00", "\x01", "\x01", "\x00"),
              STATUS_CORRUPT),
