@@ -11,9 +11,9 @@
 #define IMAGE_FORMAT_DOCUMENTS 2u
 #define IMAGE_FORMAT_LEASES    3u
 
-/* An item begins with its kind. Items of a kind stand together, in this order: leases by grant; keys
- * as they were before the first change, in key order; documents, changes, answers to retries, each
- * in their own order; the end with the digest. */
+/* An item begins with its kind. Items of a kind stand together, in this order: leases by grant;
+ * keys as they were before the first change, in key order; documents, changes, answers to retries,
+ * each in their own order; the end with the digest. */
 enum image_item {
     IMAGE_BASE = 1,
     IMAGE_PUT = 2,
