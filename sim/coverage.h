@@ -111,6 +111,7 @@
     X(WATCH_COMPACTED)                                                                             \
     X(WATCH_PAUSED)                                                                                \
     X(WATCH_WENT_ELSEWHERE)                                                                        \
+    X(WATCH_CHANGED_BY_ANOTHER)                                                                    \
     X(WATCH_OF_THE_FUTURE)                                                                         \
     X(WATCH_TOLD_SEVERAL_AT_ONCE)                                                                  \
     X(COMPACTED)                                                                                   \

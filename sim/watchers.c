@@ -230,6 +230,33 @@ static void mark_events(struct watcher *w, uint64_t first)
     w->last_member = w->member;
 }
 
+static void resume(void *context)
+{
+    struct watcher *w = context;
+    if (w->state == WATCH_STARTED && w->is_paused) {
+        w->is_paused = false;
+        kv_watch_resume(&w->watch);
+    }
+}
+
+/* In the middle of a step of the hub, which has perhaps something for the other one already. */
+static void meddle(struct watcher *w)
+{
+    struct watcher *other = &w->all->items[rng_below(&w->r, w->all->count)];
+    uint64_t ms = rng_below(&w->r, w->all->schedule->knobs[KNOB_election_ms]);
+    if (other->state != WATCH_STARTED || other->member != w->member) {
+        return;
+    }
+    coverage_hit(MARK_WATCH_CHANGED_BY_ANOTHER);
+    if (other->is_paused) {
+        resume(other);
+    } else if (rng_chance(&w->r, 1, 2)) {
+        pause_for(other, ms);
+    } else {
+        leave(other, ms);
+    }
+}
+
 static void on_events(struct kv_watch *watch, struct kv_event *const *events, uint32_t count)
 {
     struct watcher *w = CONTAINER_OF(watch, struct watcher, watch);
@@ -248,10 +275,15 @@ static void on_events(struct kv_watch *watch, struct kv_event *const *events, ui
     }
     verdict_trace("watch %" PRIu32 " at member %d: up to revision %" PRIu64, w->number, w->member,
                   w->next - 1);
-    if (!w->all->is_finishing && rng_chance(&w->r, 1, 12)) {
+    if (w->all->is_finishing) {
+        return;
+    }
+    if (rng_chance(&w->r, 1, 12)) {
         pause_for(w, rng_below(&w->r, 2 * election_ms));
-    } else if (!w->all->is_finishing && rng_chance(&w->r, 1, 40)) {
+    } else if (rng_chance(&w->r, 1, 40)) {
         leave(w, rng_below(&w->r, election_ms));
+    } else if (rng_chance(&w->r, 1, 12)) {
+        meddle(w);
     }
 }
 
@@ -282,9 +314,11 @@ static void on_end(struct kv_watch *watch, enum status why)
         leave(w, 1);
         return;
     }
+    struct node_status status;
+    node_status_get(m->node, &status);
     if (why == STATUS_COMPACTED) {
         on_compacted(w);
-    } else if (why != STATUS_CLOSED || !m->shutting_down) {
+    } else if (why != STATUS_CLOSED || !(m->shutting_down || status.shutting_down)) {
         verdict_fail("I15", "watch %" PRIu32 " at member %d ends: %s", w->number, w->member,
                      status_name(why));
     }
@@ -359,15 +393,6 @@ static void start(void *context)
     }
     w->is_started = true;
     w->state = WATCH_STARTED;
-}
-
-static void resume(void *context)
-{
-    struct watcher *w = context;
-    if (w->state == WATCH_STARTED && w->is_paused) {
-        w->is_paused = false;
-        kv_watch_resume(&w->watch);
-    }
 }
 
 static bool is_fit(const struct watchers *all, int member)
