@@ -175,6 +175,29 @@ static void refusals_do_not_pile_up(void **state)
     blob_unref(big);
 }
 
+/* A client on a slow line: part of an answer is under way for longer than answers wait for one that
+ * takes nothing. */
+static void a_slow_line_is_no_dead_one(void **state)
+{
+    struct raw *r = *state;
+    struct blob *big = fill_stuck_connection(r);
+    grpc_finish(r->world.waiting[0], GRPC_OK, NULL);
+    raw_say(r);
+    for (uint32_t passed = 0; passed < 2 * LIMIT_HTTP_WRITE_STALL_MS; passed += 1000) {
+        r->conn->taken++;
+        grpc_world_pass(&r->world, 1000, 500);
+    }
+    assert_false(r->conn->is_closed);
+    r->conn->is_stuck = false;
+    raw_say(r);
+    raw_say(r);
+    struct slice reset;
+    assert_true(frame_find(r->conn, NGHTTP2_RST_STREAM, 0, &reset)); /* it need not say more */
+    assert_int_equal(read_u32(reset.data), NGHTTP2_NO_ERROR);
+    assert_true(r->conn->sent.size > big->size);
+    blob_unref(big);
+}
+
 static void endless_headers_end_the_connection(void **state)
 {
     struct raw *r = *state;
@@ -529,6 +552,7 @@ int main(void)
         TEST(empty_frames_are_a_flood),
         TEST(acknowledgements_do_not_pile_up),
         TEST(refusals_do_not_pile_up),
+        TEST(a_slow_line_is_no_dead_one),
         TEST(endless_headers_end_the_connection),
         TEST(headers_beyond_the_limits_are_refused),
         TEST(a_small_table_does_not_blow_up),
