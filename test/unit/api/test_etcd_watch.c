@@ -259,6 +259,38 @@ static void the_gateway_streams_results(void **state)
     forget(a);
 }
 
+/* More fields than a client may send in a message: deleting many keys is one revision. */
+static void the_gateway_tells_a_revision_of_many_keys(void **state)
+{
+    (void)state;
+    const uint32_t count = LIMIT_PROTOBUF_FIELDS / 8;
+    struct asked *a = ask("POST", "/v3/watch", NULL,
+                          slice_str("{\"create_request\":{\"key\":\"AA==\",\"range_end\":\"AA==\","
+                                    "\"prev_kv\":true,\"filters\":[\"NOPUT\"]}}"));
+    for (uint32_t i = 0; i < count; i++) {
+        char key[16];
+        snprintf(key, sizeof(key), "%u", i);
+        store(key, slice_str("1"));
+    }
+    tell_watches();
+    struct buf encoded = {0};
+    struct kv_txn *txn = kv_txn_create();
+    kv_txn_add_op(&txn->success, KV_TXN_DELETE)->deletes.span =
+        (struct kv_span){.kind = KV_SPAN_RANGE, .key = slice_str("0"), .end = slice_str("a")};
+    kv_txn_encode(txn, &encoded);
+    kv_txn_destroy(txn);
+    apply(&(struct kv_command){.op = KV_TXN, .txn = buf_slice(&encoded)});
+    buf_deinit(&encoded);
+    tell_watches();
+    buf_append_byte(&a->body, 0);
+    assert_non_null(strstr((const char *)a->body.data, "\"key\":\"OTk5OQ==\",\"mod")); /* 9999 */
+    hang_up(a);
+    a->done = true;
+    a->http.user = NULL;
+    a->http.on_gone = NULL;
+    forget(a);
+}
+
 static void a_member_that_stops_ends_its_streams(void **state)
 {
     (void)state;
@@ -296,6 +328,7 @@ int main(void)
         CASE(a_large_revision_comes_in_fragments_if_asked),
         CASE(one_encoding_serves_all_watches),
         CASE(the_gateway_streams_results),
+        CASE(the_gateway_tells_a_revision_of_many_keys),
         CASE(a_member_that_stops_ends_its_streams),
         CASE(a_stream_that_asks_for_a_leader_ends_without_one),
     };
