@@ -147,6 +147,42 @@ static void progress_is_told_when_all_are_in_step(void **state)
     end(c);
 }
 
+static void progress_is_told_when_who_was_behind_reads_again_or_is_gone(void **state)
+{
+    (void)state;
+    struct called *c = open_watch("{\"key\":\"YQ==\"}");
+    c->full = true;
+    store("a", slice_str("1"));
+    tell_watches();
+    say(c, REQUEST, "{\"progress_request\":{}}");
+    assert_int_equal(c->message_count, 2);
+    call_writable(c);
+    assert_int_equal(c->message_count, 3);
+    assert_message(c, 2, RESPONSE, AT("2", ",\"watch_id\":\"-1\""));
+    say(c, REQUEST, "{\"create_request\":{\"key\":\"YQ==\",\"start_revision\":\"2\"}}");
+    say(c, REQUEST, "{\"progress_request\":{}}");
+    assert_int_equal(c->message_count, 4);
+    say(c, REQUEST, "{\"cancel_request\":{\"watch_id\":\"1\"}}");
+    assert_int_equal(c->message_count, 6);
+    assert_message(c, 5, RESPONSE, AT("2", ",\"watch_id\":\"-1\""));
+    end(c);
+}
+
+static void a_key_that_is_too_long_is_refused_by_its_name(void **state)
+{
+    (void)state;
+    char create[2 * LIMIT_KEY_BYTES] = "{\"create_request\":{\"key\":\"";
+    size_t at = strlen(create);
+    memset(create + at, 'A', LIMIT_KEY_BYTES + LIMIT_KEY_BYTES / 2);
+    snprintf(create + at + LIMIT_KEY_BYTES + LIMIT_KEY_BYTES / 2, 8, "\"}}");
+    struct called *c = call_begin_rpc(PATH, NULL, NULL);
+    say(c, REQUEST, create);
+    assert_message(c, 0, RESPONSE,
+                   AT("1", ",\"watch_id\":\"-1\",\"created\":true,\"canceled\":true,"
+                           "\"cancel_reason\":\"etcdserver: request is too large\""));
+    end(c);
+}
+
 static void an_idle_watch_tells_its_progress_every_ten_minutes(void **state)
 {
     (void)state;
@@ -323,6 +359,8 @@ int main(void)
         CASE(filters_and_previous_values),
         CASE(a_cancelled_watch_is_told_nothing_more),
         CASE(progress_is_told_when_all_are_in_step),
+        CASE(progress_is_told_when_who_was_behind_reads_again_or_is_gone),
+        CASE(a_key_that_is_too_long_is_refused_by_its_name),
         CASE(an_idle_watch_tells_its_progress_every_ten_minutes),
         CASE(rule_o2_a_client_that_does_not_read_is_left_out_and_loses_nothing),
         CASE(a_large_revision_comes_in_fragments_if_asked),
