@@ -326,6 +326,7 @@ static void what_the_node_refuses_is_said_as_etcd_does(void **state)
         {STATUS_NO_SPACE, 429, ETCD_ERROR_TEXT("8", "etcdserver: mvcc: database space exceeded")},
         {STATUS_TOO_LARGE, 400, ETCD_ERROR_TEXT("3", "etcdserver: request is too large")},
         {STATUS_BUSY, 503, ETCD_ERROR_TEXT("14", "etcdserver: leader changed")},
+        {STATUS_UNSUPPORTED, 503, ETCD_ERROR_TEXT("14", "etcdserver: not capable")},
         {STATUS_UNKNOWN, 503, ETCD_ERROR_TEXT("14", "etcdserver: request timed out")},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
