@@ -191,6 +191,8 @@
 #define LIMIT_MONITOR_PIECES      1024
 /* What a verb reads of one answer. Beyond: the answer counts as none. */
 #define LIMIT_CLIENT_ANSWER_BYTES (256ull * MIB)
+/* Of `conclave lock NAME -- COMMAND ...`; the system's own limit is in bytes. */
+#define LIMIT_COMMAND_WORDS       100000
 
 /* Rule K2b. Beyond either: 429 for new keyed writes, nothing unexpired is evicted. */
 #define LIMIT_RETRY_KEY_BYTES 128

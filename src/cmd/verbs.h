@@ -11,6 +11,8 @@ extern const struct verb verb_del;
 extern const struct verb verb_ls;
 extern const struct verb verb_log;
 extern const struct verb verb_watch;
+extern const struct verb verb_lock;
+extern const struct verb verb_elect;
 extern const struct verb verb_status;
 extern const struct verb verb_shell;
 extern const struct verb verb_monitor;
