@@ -2,13 +2,14 @@
 #include "base/mem.h"
 #include "model_state.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 void model_key(uint32_t i, char key[MODEL_KEY_BYTES])
 {
-    snprintf(key, MODEL_KEY_BYTES, "k%05u", i % 100000);
+    key[0] = 'k';
+    for (int at = MODEL_KEY_BYTES - 2; at > 0; at--) {
+        key[at] = (char)('0' + i % 10);
+        i /= 10;
+    }
+    key[MODEL_KEY_BYTES - 1] = '\0';
 }
 
 uint32_t model_key_number(struct slice key)

@@ -80,7 +80,7 @@ uint64_t model_lease_hash_of(const struct kv *kv);
 /* --- names of keys ---------------------------------------------------------------------------- */
 
 /* Name of key number `i`. */
-#define MODEL_KEY_BYTES 8
+#define MODEL_KEY_BYTES 7
 void model_key(uint32_t i, char key[MODEL_KEY_BYTES]);
 /* Its number. Fails for any other name. */
 uint32_t model_key_number(struct slice key);
