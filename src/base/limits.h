@@ -35,7 +35,7 @@
 /* A streamed answer pauses: so much is made for one reader in one turn of the loop, 1 or 2 ms of
  * small documents or keys. Fifty readers may come in the same turn, and heartbeats wait for it. */
 #define LIMIT_STREAM_UNSENT_BYTES   (128u * KIB)
-#define LIMIT_CONNECTIONS           16384 /* beyond: accepted and closed with 503 */
+#define LIMIT_CONNECTIONS           16384 /* HTTP/2 too; beyond: accepted and closed with 503 */
 #define LIMIT_LIVE_STREAMS          12288 /* open pages and listeners of events: then 503 */
 #define LIMIT_LIVE_LATE_MS          30000 /* one that has not taken what it got: closed */
 

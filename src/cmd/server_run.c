@@ -52,6 +52,12 @@ static void on_http2(void *context, struct conn *c, struct slice first)
     grpc_server_accept(s->grpc, c, first);
 }
 
+static uint32_t count_http2(const void *context)
+{
+    const struct server *s = context;
+    return grpc_server_connections(s->grpc);
+}
+
 static void on_turn(void *context)
 {
     struct server *s = context;
@@ -182,7 +188,7 @@ static int open_member(struct server *s)
     s->api = api_create(&api);
     s->http = http_server_create(s->loop, api_handler(s->api), NULL);
     s->grpc = grpc_server_create(s->loop, api_grpc_handler(s->api), NULL);
-    http_server_on_http2(s->http, on_http2, s);
+    http_server_on_http2(s->http, on_http2, count_http2, s);
     api_set_server(s->api, s->http);
     return 0;
 }

@@ -79,16 +79,16 @@ struct grpc_handler {
 };
 
 struct grpc_options {
-    uint32_t idle_ms;         /* a connection without calls; 0 = LIMIT_H2_IDLE_MS */
-    uint32_t request_ms;      /* from a beginning to its end; 0 = LIMIT_HTTP_REQUEST_MS */
-    uint32_t connections_max; /* 0 = LIMIT_CONNECTIONS */
+    uint32_t idle_ms;    /* a connection without calls; 0 = LIMIT_H2_IDLE_MS */
+    uint32_t request_ms; /* from a beginning to its end; 0 = LIMIT_HTTP_REQUEST_MS */
 };
 
 /* `handler` is copied; its context must outlive the server. `options` may be NULL. */
 struct grpc_server *grpc_server_create(struct loop *loop, const struct grpc_handler *handler,
                                        const struct grpc_options *options);
 /* Take over a connection; `first` are the bytes already read (borrowed), which begin with the
- * preface of HTTP/2. It is closed here, if it comes to that. */
+ * preface of HTTP/2. It is closed here, if it comes to that. How many there may be is for whoever
+ * accepts them (net/http.h). */
 void grpc_server_accept(struct grpc_server *g, struct conn *c, struct slice first);
 /* At the end of every turn of the loop, after whatever may have sent: what was said in the turn is
  * handed to the connections. */

@@ -71,7 +71,6 @@ struct grpc_server *grpc_server_create(struct loop *loop, const struct grpc_hand
     }
     g->options.idle_ms = DEFAULT(g->options.idle_ms, LIMIT_H2_IDLE_MS);
     g->options.request_ms = DEFAULT(g->options.request_ms, LIMIT_HTTP_REQUEST_MS);
-    g->options.connections_max = DEFAULT(g->options.connections_max, LIMIT_CONNECTIONS);
     list_init(&g->connections);
     list_init(&g->dirty);
     list_init(&g->ready);
@@ -92,10 +91,6 @@ static void notice_end(struct http2_connection *c)
 void grpc_server_accept(struct grpc_server *g, struct conn *conn, struct slice first)
 {
     struct http2_connection *c = http2_connection_begin(g, conn);
-    if (g->connection_count > g->options.connections_max) {
-        http2_connection_end(c, NGHTTP2_ENHANCE_YOUR_CALM, "too_many_connections");
-        return;
-    }
     if (g->is_ending) {
         notice_end(c);
     }

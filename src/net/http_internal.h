@@ -66,7 +66,8 @@ struct http_server {
     struct http_handler handler;
     struct http_options options;
     void (*take_http2)(void *context, struct conn *c, struct slice first); /* NULL: nobody */
-    void *take_http2_context;
+    uint32_t (*count_http2)(const void *context);
+    void *http2_context;
     struct list connections;
     struct list ready;   /* connections to go on with, in the next turn */
     struct list orphans; /* exchanges whose handler answers although the client is gone */

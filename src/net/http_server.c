@@ -400,7 +400,7 @@ static void hand_over_http2(struct http_connection *c, struct slice first)
     conn->events = NULL;
     conn->context = NULL;
     forget_connection(c);
-    s->take_http2(s->take_http2_context, conn, first);
+    s->take_http2(s->http2_context, conn, first);
     buf_deinit(&stash);
 }
 
@@ -635,10 +635,11 @@ struct http_server *http_server_create(struct loop *loop, const struct http_hand
 
 void http_server_on_http2(struct http_server *s,
                           void (*take)(void *context, struct conn *c, struct slice first),
-                          void *context)
+                          uint32_t (*count)(const void *context), void *context)
 {
     s->take_http2 = take;
-    s->take_http2_context = context;
+    s->count_http2 = count;
+    s->http2_context = context;
 }
 
 void http_server_accept(struct http_server *s, struct conn *conn)
@@ -655,9 +656,11 @@ void http_server_accept(struct http_server *s, struct conn *conn)
     list_push_back(&s->connections, &c->link);
     s->connection_count++;
     http_sweep_by(s, c->idle_from_ms + s->options.idle_ms);
-    if (s->connection_count > s->options.connections_max + LIMIT_CONNECTIONS_REFUSED) {
+    uint32_t count = s->connection_count;
+    count += s->count_http2 != NULL ? s->count_http2(s->http2_context) : 0;
+    if (count > s->options.connections_max + LIMIT_CONNECTIONS_REFUSED) {
         http_connection_abort(c);
-    } else if (s->connection_count > s->options.connections_max) {
+    } else if (count > s->options.connections_max) {
         http_connection_refuse(c, 503, "Too many connections");
     }
 }

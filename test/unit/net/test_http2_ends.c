@@ -164,22 +164,6 @@ static void leaving_in_two_steps(void **state)
     client_finish(&idle);
 }
 
-static void connections_beyond_the_limit(void **state)
-{
-    struct raw *r = *state;
-    grpc_world_finish(&r->world);
-    grpc_world_start(&r->world, &(struct grpc_options){.connections_max = 1});
-    preface_append(&r->out);
-    grpc_world_connect(&r->world, buf_slice(&r->out));
-    struct fake_conn *second = grpc_world_connect(&r->world, buf_slice(&r->out));
-    buf_clear(&r->out);
-    grpc_world_turn(&r->world);
-    struct slice goaway;
-    assert_true(frame_find(second, NGHTTP2_GOAWAY, 0, &goaway));
-    assert_true(second->is_gone);
-    assert_int_equal(grpc_server_connections(r->world.server), 1);
-}
-
 static void the_client_ends_its_side(void **state)
 {
     struct raw *r = *state;
@@ -220,12 +204,18 @@ static void take_http2(void *context, struct conn *c, struct slice first)
     grpc_server_accept(r->world.server, c, first);
 }
 
-static struct http_server *begin_http1(struct raw *r)
+static uint32_t count_http2(const void *context)
+{
+    const struct raw *r = context;
+    return grpc_server_connections(r->world.server);
+}
+
+static struct http_server *begin_http1(struct raw *r, const struct http_options *options)
 {
     const struct http_handler handler = {
         .on_request = answer_http1, .on_bad = on_bad, .body_bytes_max = allow_body};
-    struct http_server *s = http_server_create(&r->world.loop.base, &handler, NULL);
-    http_server_on_http2(s, take_http2, r);
+    struct http_server *s = http_server_create(&r->world.loop.base, &handler, options);
+    http_server_on_http2(s, take_http2, count_http2, r);
     return s;
 }
 
@@ -238,10 +228,30 @@ static void feed_in_pieces(struct raw *r, struct fake_conn *c, struct slice byte
     }
 }
 
+/* The one of HTTP/2 that is there counts, and it may stay. */
+static void connections_of_both_kinds_have_one_limit(void **state)
+{
+    struct raw *r = *state;
+    struct http_server *s = begin_http1(r, &(struct http_options){.connections_max = 2});
+    struct fake_conn *second = fake_loop_connect(&r->world.loop);
+    http_server_accept(s, &second->base);
+    struct fake_conn *third = fake_loop_connect(&r->world.loop);
+    http_server_accept(s, &third->base);
+    assert_true(slice_has_prefix(buf_slice(&third->sent), slice_str("HTTP/1.1 503 ")));
+    assert_false(second->is_closed || r->conn->is_closed);
+    fake_conn_reset(third);
+    preface_append(&r->out);
+    feed_in_pieces(r, second, buf_slice(&r->out), 100);
+    assert_int_equal(grpc_server_connections(r->world.server), 2);
+    assert_int_equal(http_server_connections(s), 0);
+    assert_false(second->is_closed);
+    http_server_destroy(s);
+}
+
 static void http2_comes_through_the_port_of_http1(void **state)
 {
     struct raw *r = *state;
-    struct http_server *s = begin_http1(r);
+    struct http_server *s = begin_http1(r, NULL);
     for (size_t piece = 1; piece < 100; piece += 7) {
         struct fake_conn *c = fake_loop_connect(&r->world.loop);
         http_server_accept(s, &c->base);
@@ -261,7 +271,7 @@ static void http2_comes_through_the_port_of_http1(void **state)
 static void other_beginnings_are_http1(void **state)
 {
     struct raw *r = *state;
-    struct http_server *s = begin_http1(r);
+    struct http_server *s = begin_http1(r, NULL);
     static const struct {
         const char *bytes;
         const char *answer;
@@ -286,7 +296,7 @@ static void other_beginnings_are_http1(void **state)
 static void half_a_preface_is_waited_for_as_for_a_request(void **state)
 {
     struct raw *r = *state;
-    struct http_server *s = begin_http1(r);
+    struct http_server *s = begin_http1(r, NULL);
     struct fake_conn *c = fake_loop_connect(&r->world.loop);
     http_server_accept(s, &c->base);
     fake_conn_feed(c, slice_str("PRI * HTT"));
@@ -309,12 +319,18 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, raw_setup, raw_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(a_preface_without_settings),   TEST(headers_that_never_end),
-        TEST(bad_headers_are_no_slow_ones), TEST(a_message_that_never_ends),
-        TEST(an_idle_connection_is_closed), TEST(a_silent_client_is_asked_and_then_gone),
-        TEST(leaving_in_two_steps),         TEST(connections_beyond_the_limit),
-        TEST(the_client_ends_its_side),     TEST(http2_comes_through_the_port_of_http1),
-        TEST(other_beginnings_are_http1),   TEST(half_a_preface_is_waited_for_as_for_a_request),
+        TEST(a_preface_without_settings),
+        TEST(headers_that_never_end),
+        TEST(bad_headers_are_no_slow_ones),
+        TEST(a_message_that_never_ends),
+        TEST(an_idle_connection_is_closed),
+        TEST(a_silent_client_is_asked_and_then_gone),
+        TEST(leaving_in_two_steps),
+        TEST(the_client_ends_its_side),
+        TEST(connections_of_both_kinds_have_one_limit),
+        TEST(http2_comes_through_the_port_of_http1),
+        TEST(other_beginnings_are_http1),
+        TEST(half_a_preface_is_waited_for_as_for_a_request),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
