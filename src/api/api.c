@@ -271,12 +271,32 @@ static void start_load_timer(struct api *api)
     loop->ops->timer_start(loop, &api->load_timer, loop->ops->now_ms(loop) + LOAD_INTERVAL_MS);
 }
 
+/* Since the start; a message of a gRPC stream is one. */
+static uint64_t count_requests(const struct api *api)
+{
+    return (api->http != NULL ? http_server_requests(api->http) : 0) +
+           (api->grpc != NULL ? grpc_server_requests(api->grpc) : 0);
+}
+
+/* Connections of gRPC are there for calls: all of them count. */
+static uint32_t count_clients(const struct api *api)
+{
+    return (api->http != NULL ? http_server_clients(api->http) : 0) +
+           (api->grpc != NULL ? grpc_server_connections(api->grpc) : 0);
+}
+
+uint32_t api_connections(const struct api *api)
+{
+    return (api->http != NULL ? http_server_connections(api->http) : 0) +
+           (api->grpc != NULL ? grpc_server_connections(api->grpc) : 0);
+}
+
 static void sample_load(struct timer *t)
 {
     struct api *api = t->context;
     struct loop *loop = api->options.loop;
     uint64_t now_ms = loop->ops->now_ms(loop);
-    uint64_t requests = api->server != NULL ? http_server_requests(api->server) : 0;
+    uint64_t requests = count_requests(api);
     if (now_ms > api->load_at_ms && requests >= api->load_requests) {
         api->requests_per_second =
             (double)(requests - api->load_requests) * 1000 / (double)(now_ms - api->load_at_ms);
@@ -291,7 +311,7 @@ void api_tell_load(struct api *api)
     const struct api_options *o = &api->options;
     double utilisation = o->loop_utilisation != NULL ? o->loop_utilisation(o->loop) : 0;
     const struct node_load load = {
-        .connections = api->server != NULL ? http_server_clients(api->server) : 0,
+        .connections = count_clients(api),
         .requests_per_second = (uint32_t)(api->requests_per_second + 0.5),
         .loop_permille = utilisation < 1 ? (uint16_t)(utilisation * 1000) : 1000,
     };
@@ -351,10 +371,12 @@ const struct http_handler *api_handler(struct api *api)
     return &api->handler;
 }
 
-void api_set_server(struct api *api, const struct http_server *server)
+void api_set_servers(struct api *api, const struct http_server *http,
+                     const struct grpc_server *grpc)
 {
-    api->server = server;
-    api->load_requests = server != NULL ? http_server_requests(server) : 0;
+    api->http = http;
+    api->grpc = grpc;
+    api->load_requests = count_requests(api);
 }
 
 void api_destroy(struct api *api)

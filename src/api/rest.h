@@ -30,12 +30,13 @@ struct api {
     struct api_options options;
     char *cors_origin; /* owned; NULL = no CORS headers */
     struct http_handler handler;
-    const struct http_server *server; /* borrowed, may be NULL */
-    struct list calls;                /* requests that wait */
-    struct list etcd_calls;           /* of the etcd v3 API (etcd_call.h) */
-    struct list etcd_reads;           /* that wait for the next turn (etcd_kv.c) */
-    struct timer etcd_reads_timer;    /* the next turn, while etcd_reads_wait */
-    bool etcd_reads_wait;             /* a long answer was made in this one */
+    const struct http_server *http; /* borrowed, may be NULL */
+    const struct grpc_server *grpc; /* the same */
+    struct list calls;              /* requests that wait */
+    struct list etcd_calls;         /* of the etcd v3 API (etcd_call.h) */
+    struct list etcd_reads;         /* that wait for the next turn (etcd_kv.c) */
+    struct timer etcd_reads_timer;  /* the next turn, while etcd_reads_wait */
+    bool etcd_reads_wait;           /* a long answer was made in this one */
     struct grpc_handler grpc_handler;
     struct buf packed; /* the protobuf answer in the making */
     struct buf out;    /* the answer in the making */
@@ -54,6 +55,8 @@ struct api {
 /* The member's state now. Borrowed until the next call of this. */
 const struct node_status *api_status(struct api *api);
 uint64_t api_revision(const struct api *api);
+/* Open connections of clients, of HTTP/1 and gRPC. */
+uint32_t api_connections(const struct api *api);
 /* An id for a lease, by chance: positive in 64 bits with a sign, as etcd's are. */
 uint64_t api_new_lease(struct api *api);
 

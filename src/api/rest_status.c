@@ -52,8 +52,7 @@ static void field_keys(struct json_writer *w, const struct kv *kv)
 void print_load(struct json_writer *w, const struct api *api)
 {
     const struct api_options *o = &api->options;
-    json_field_u64(w, "connections",
-                   api->server != NULL ? http_server_connections(api->server) : 0);
+    json_field_u64(w, "connections", api_connections(api));
     json_write_name(w, "requestsPerSecond");
     json_write_decimal(w, api->requests_per_second);
     json_write_name(w, "loopUtilisation");

@@ -189,7 +189,7 @@ static int open_member(struct server *s)
     s->http = http_server_create(s->loop, api_handler(s->api), NULL);
     s->grpc = grpc_server_create(s->loop, api_grpc_handler(s->api), NULL);
     http_server_on_http2(s->http, on_http2, count_http2, s);
-    api_set_server(s->api, s->http);
+    api_set_servers(s->api, s->http, s->grpc);
     return 0;
 }
 
@@ -201,7 +201,7 @@ static bool close_member(struct server *s)
     s->loop->ops->on_turn(s->loop, NULL, NULL);
     server_registry_pause(s->registry);
     if (s->http != NULL) {
-        api_set_server(s->api, NULL);
+        api_set_servers(s->api, NULL, NULL);
         http_server_destroy(s->http);
         grpc_server_destroy(s->grpc);
         api_destroy(s->api);

@@ -92,6 +92,33 @@ uint64_t http_server_requests(const struct http_server *s)
     return s->requests;
 }
 
+/* --- the gRPC server -------------------------------------------------------------------------- */
+
+struct grpc_server {
+    uint64_t requests;
+};
+
+static struct grpc_server fake_grpc;
+
+uint32_t grpc_server_connections(const struct grpc_server *g)
+{
+    (void)g;
+    return 3;
+}
+
+uint32_t grpc_server_streams(const struct grpc_server *g)
+{
+    (void)g;
+    return 11;
+}
+
+uint64_t grpc_server_requests(const struct grpc_server *g)
+{
+    return g->requests;
+}
+
+/* --- requests --------------------------------------------------------------------------------- */
+
 struct slice http_header_find(const struct http_request *r, const char *name)
 {
     for (uint32_t i = 0; i < r->header_count; i++) {
@@ -199,7 +226,7 @@ static void restart(struct api_options options)
     options.value_bytes_max = LIMIT_VALUE_BYTES_DEFAULT;
     options.loop_utilisation = utilisation;
     fake_api = api_create(&options);
-    api_set_server(fake_api, &fake_server);
+    api_set_servers(fake_api, &fake_server, &fake_grpc);
 }
 
 void fake_restart(const char *cors_origin, enum node_ack ack)
@@ -314,9 +341,10 @@ void fake_writable(struct asked *a)
     a->http.on_writable(&a->http);
 }
 
-void fake_second(uint64_t requests)
+void fake_second(uint64_t requests, uint64_t grpc_requests)
 {
     fake_server.requests += requests;
+    fake_grpc.requests += grpc_requests;
     fake_pass(1000);
 }
 
