@@ -380,13 +380,28 @@ static bool read_message(struct reading *r, const ProtobufCMessageDescriptor *ty
     return true;
 }
 
-/* What makes values, whose number decides how much memory the parser takes. */
+/* What makes values, whose number decides how much memory the parser takes. Of the first one of the
+ * text only: what follows is looked at when its turn has come, and not again and again. */
 static bool has_too_many_marks(struct slice text)
 {
     size_t marks = 0;
-    for (size_t i = 0; i < text.size; i++) {
+    size_t depth = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < text.size && marks <= LIMIT_PROTOBUF_JSON_MARKS; i++) {
         uint8_t c = text.data[i];
-        marks += c == '{' || c == '[' || c == ',' || c == ':' ? 1 : 0;
+        if (in_string) {
+            i += c == '\\' ? 1 : 0;
+            in_string = c != '"';
+        } else {
+            bool opens = c == '{' || c == '[';
+            in_string = c == '"';
+            marks += opens || c == ',' || c == ':' ? 1 : 0;
+            depth += opens ? 1 : 0;
+            depth -= (c == '}' || c == ']') && depth > 0 ? 1 : 0;
+        }
+        if (depth == 0 && !in_string && c > ' ') {
+            break;
+        }
     }
     return marks > LIMIT_PROTOBUF_JSON_MARKS;
 }

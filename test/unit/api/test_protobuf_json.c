@@ -192,9 +192,27 @@ static void json_is_bounded_in_depth_and_number(void **state)
     const char *deep = nested(open, "{}", "}]}", LIMIT_PROTOBUF_DEPTH / 2 + 1);
     assert_int_equal(protobuf_json_read(TXN, slice_str(deep), &arena, &message, &used, why),
                      STATUS_TOO_LARGE);
-    const char *many = nested(",", "", "", LIMIT_PROTOBUF_JSON_MARKS + 1);
+    const char *many = nested("[", "", "", LIMIT_PROTOBUF_JSON_MARKS + 1);
     assert_int_equal(protobuf_json_read(TXN, slice_str(many), &arena, &message, &used, why),
                      STATUS_TOO_LARGE);
+}
+
+/* A body of very many messages is not looked through for each of them. */
+static void what_follows_a_message_is_not_looked_at(void **state)
+{
+    (void)state;
+    static const char *const first[] = {"{}", " null", "{\"lease\":\"]}\\\\\\\"\"}"};
+    for (size_t i = 0; i < sizeof(first) / sizeof(first[0]); i++) {
+        ProtobufCMessage *message = NULL;
+        const char *text = nested(",", "", "", LIMIT_PROTOBUF_JSON_MARKS + 1);
+        struct buf both = {0};
+        buf_append_str(&both, first[i]);
+        buf_append_str(&both, text);
+        assert_int_equal(protobuf_json_read(TXN, buf_slice(&both), &arena, &message, &used, why),
+                         STATUS_OK);
+        assert_int_equal(used, strlen(first[i]));
+        buf_deinit(&both);
+    }
 }
 
 static void protobuf_is_bounded_in_depth_and_number(void **state)
@@ -264,6 +282,7 @@ int main(void)
         cmocka_unit_test_teardown(more_is_understood_than_is_said, teardown),
         cmocka_unit_test_teardown(bad_input_is_named, teardown),
         cmocka_unit_test_teardown(json_is_bounded_in_depth_and_number, teardown),
+        cmocka_unit_test_teardown(what_follows_a_message_is_not_looked_at, teardown),
         cmocka_unit_test_teardown(protobuf_is_bounded_in_depth_and_number, teardown),
         cmocka_unit_test_teardown(malformed_protobuf_is_refused, teardown),
     };
