@@ -107,6 +107,7 @@ struct etcd_call {
     struct grpc_stream *grpc;  /* one of these two is there */
     struct http_request *http; /* of the gateway */
     struct slice rest;         /* gateway, client_streams: what was not read yet of the body */
+    uint32_t messages;         /* likewise: that were read */
     unsigned entered;          /* the frame is inside of it, and frees it afterwards */
     bool ended;                /* nothing more is called, and it goes soon */
     bool held;                 /* etcd_hold_messages */

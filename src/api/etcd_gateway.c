@@ -142,6 +142,10 @@ static void take_next(struct etcd_call *call)
         etcd_call_half_close(call);
         return;
     }
+    if (call->messages++ == LIMIT_ETCD_JSON_MESSAGES) {
+        etcd_fail(call, ETCD_TOO_MANY_REQUESTS);
+        return;
+    }
     struct arena scratch = {0};
     ProtobufCMessage *message = NULL;
     size_t used = 0;

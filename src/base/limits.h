@@ -47,6 +47,7 @@
  * body is longer than what it means, beyond: 413. */
 #define LIMIT_ETCD_REQUEST_BYTES  (1536u * KIB)
 #define LIMIT_ETCD_JSON_BYTES     (3u * MIB)
+#define LIMIT_ETCD_JSON_MESSAGES  16384 /* of a stream's body: then RESOURCE_EXHAUSTED */
 #define LIMIT_PROTOBUF_DEPTH      100
 #define LIMIT_PROTOBUF_FIELDS     262144u
 #define LIMIT_PROTOBUF_JSON_MARKS 262144u /* brackets, colons and commas */

@@ -277,6 +277,19 @@ static void one_encoding_serves_all_watches(void **state)
     end(other);
 }
 
+static void rule_o1_the_gateway_takes_so_many_messages_and_no_more(void **state)
+{
+    (void)state;
+    struct buf body = {0};
+    for (unsigned i = 0; i <= LIMIT_ETCD_JSON_MESSAGES; i++) {
+        buf_append_str(&body, "{} ");
+    }
+    buf_append_byte(&body, 0);
+    post("/watch", (const char *)body.data, 429,
+         ETCD_ERROR_TEXT("8", "etcdserver: too many requests"));
+    buf_deinit(&body);
+}
+
 static void the_gateway_streams_results(void **state)
 {
     (void)state;
@@ -367,6 +380,7 @@ int main(void)
         CASE(one_encoding_serves_all_watches),
         CASE(the_gateway_streams_results),
         CASE(the_gateway_tells_a_revision_of_many_keys),
+        CASE(rule_o1_the_gateway_takes_so_many_messages_and_no_more),
         CASE(a_member_that_stops_ends_its_streams),
         CASE(a_stream_that_asks_for_a_leader_ends_without_one),
     };
