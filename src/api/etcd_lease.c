@@ -237,20 +237,31 @@ static void start_look_read(struct lease_look *l, void (*done)(struct node_read 
     node_read_start(l->call.api->options.node, &l->read);
 }
 
-static ProtobufCBinaryData *list_keys(struct etcd_call *call, uint64_t id, size_t *count)
+/* False: they are too long for one answer. */
+static bool list_keys(struct etcd_call *call, uint64_t id, ProtobufCBinaryData **list,
+                      size_t *count)
 {
     const struct kv *kv = node_kv(call->api->options.node);
     struct kv_lease lease;
     struct slice key = slice_of(NULL, 0);
+    size_t bytes = 0;
     *count = 0;
     if (!kv_lease_get(kv, id, &lease) || lease.keys == 0) {
-        return NULL;
+        return true;
+    }
+    if (lease.keys > LIMIT_TXN_ANSWER_BYTES / sizeof(ProtobufCBinaryData)) {
+        return false;
     }
     ProtobufCBinaryData *keys = arena_calloc(&call->arena, lease.keys, sizeof(keys[0]));
     while (*count < lease.keys && kv_lease_next_key(kv, id, key, &key)) {
         keys[(*count)++] = (ProtobufCBinaryData){.len = key.size, .data = (uint8_t *)key.data};
+        bytes += sizeof(keys[0]) + key.size;
+        if (bytes > LIMIT_TXN_ANSWER_BYTES) {
+            return false;
+        }
     }
-    return keys;
+    *list = keys;
+    return true;
 }
 
 /* TTL -1 tells that the lease is gone. */
@@ -265,8 +276,9 @@ static void answer_time_to_live(struct lease_look *l, bool with_keys)
     response.id = (int64_t)l->ask.id;
     response.ttl = lives ? (int64_t)l->ask.remaining_s : -1;
     response.grantedttl = lives ? (int64_t)l->ask.ttl_s : 0;
-    if (lives && with_keys) {
-        response.keys = list_keys(&l->call, l->ask.id, &response.n_keys);
+    if (lives && with_keys && !list_keys(&l->call, l->ask.id, &response.keys, &response.n_keys)) {
+        etcd_fail_text(&l->call, GRPC_RESOURCE_EXHAUSTED, "the answer is too long");
+        return;
     }
     etcd_answer(&l->call, &response.base);
 }

@@ -144,6 +144,22 @@ static void what_a_client_that_is_gone_waited_for_is_given_up(void **state)
     call_forget(c);
 }
 
+static void rule_o1_keys_of_a_lease_that_are_too_long_are_not_told(void **state)
+{
+    (void)state;
+    char key[LIMIT_KEY_BYTES + 1];
+    memset(key, 'k', sizeof(key));
+    apply(&(struct kv_command){.op = KV_LEASE_GRANT, .lease = 5, .ttl_s = 60});
+    for (unsigned i = 0; i < LIMIT_TXN_ANSWER_BYTES / LIMIT_KEY_BYTES; i++) {
+        snprintf(key, 9, "%08u", i);
+        key[8] = '-';
+        apply(&(struct kv_command){
+            .op = KV_PUT, .key = slice_of((uint8_t *)key, LIMIT_KEY_BYTES), .lease = 5});
+    }
+    post("/lease/timetolive", "{\"ID\":5,\"keys\":true}", 429,
+         ETCD_ERROR_TEXT("8", "the answer is too long"));
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, etcd_setup, fake_teardown)
 
 int main(void)
@@ -157,6 +173,7 @@ int main(void)
         CASE(time_to_live_tells_what_is_left_and_the_keys),
         CASE(leases_are_listed),
         CASE(what_a_client_that_is_gone_waited_for_is_given_up),
+        CASE(rule_o1_keys_of_a_lease_that_are_too_long_are_not_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
