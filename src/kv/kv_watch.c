@@ -50,8 +50,8 @@ struct kv_watch_hub {
     struct list events;
     uint32_t event_count;
     uint64_t event_bytes;
-    /* One revision of more than LIMIT_WATCH_EVENTS changes, or so many that all watches together may
-     * have more than LIMIT_WATCH_TOLD hits: a watch has its first hit only, and its others are
+    /* One revision of more than LIMIT_WATCH_EVENTS changes, or so many that all watches together
+     * may have more than LIMIT_WATCH_TOLD hits: a watch has its first hit only, and its others are
      * looked for when it is told, so that memory does not grow with changes times watches. */
     bool is_large;
     struct watch_told *hits; /* [0] is not used */
