@@ -24,15 +24,19 @@ void __real_raft_turn(struct raft *r, uint64_t now_ms, struct raft_output *out);
 void __wrap_raft_turn(struct raft *r, uint64_t now_ms, struct raft_output *out);
 void __real_kv_apply(struct kv *kv, const struct kv_command *c, struct kv_result *result);
 void __wrap_kv_apply(struct kv *kv, const struct kv_command *c, struct kv_result *result);
+void __real_kv_apply_answered(struct kv *kv, const struct kv_command *c, struct kv_result *result,
+                              struct buf *answer);
+void __wrap_kv_apply_answered(struct kv *kv, const struct kv_command *c, struct kv_result *result,
+                              struct buf *answer);
 _Noreturn void __wrap_check_failed(const char *file, int line, const char *expr);
 _Noreturn void __wrap_check_failed_values(const char *file, int line, const char *expr,
                                           uint64_t left, uint64_t right);
 
 /* --- what the store is told ------------------------------------------------------------------- */
 
-void __wrap_kv_apply(struct kv *kv, const struct kv_command *c, struct kv_result *result)
+static void note_command(const struct kv *kv, const struct kv_command *c,
+                         const struct kv_result *result)
 {
-    __real_kv_apply(kv, c, result);
     struct truth_member *m = &truth.members[truth.current];
     if (m->kv != NULL && kv != m->kv) {
         return; /* a store that it makes anew */
@@ -43,6 +47,19 @@ void __wrap_kv_apply(struct kv *kv, const struct kv_command *c, struct kv_result
     }
     m->commands[m->command_count++] = (struct applied_command){
         .hash = truth_hash_command(c), .result = *result, .digest = kv_digest(kv)};
+}
+
+void __wrap_kv_apply(struct kv *kv, const struct kv_command *c, struct kv_result *result)
+{
+    __real_kv_apply(kv, c, result);
+    note_command(kv, c, result);
+}
+
+void __wrap_kv_apply_answered(struct kv *kv, const struct kv_command *c, struct kv_result *result,
+                              struct buf *answer)
+{
+    __real_kv_apply_answered(kv, c, result, answer);
+    note_command(kv, c, result);
 }
 
 /* The store of `m` is that of a snapshot at `index`. */

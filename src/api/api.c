@@ -1,5 +1,6 @@
 #include "api/api.h"
 
+#include "api/etcd_frame.h"
 #include "api/feed.h"
 #include "api/rest.h"
 #include "api/session.h"
@@ -70,6 +71,9 @@ static const struct route routes[] = {
     {HTTP_GET, "/events", rest_events, 0, {NULL}},
     {HTTP_GET, "/dispatch", rest_dispatch, ROUTE_FREE, {NULL}},
     {HTTP_GET, "/dispatch/", rest_dispatch, ROUTE_PREFIX | ROUTE_FREE, {NULL}},
+    {HTTP_POST, "/v3/", etcd_gateway, ROUTE_PREFIX | ROUTE_ADMIN | ROUTE_FREE, {NULL}},
+    {HTTP_POST, "/v3beta/", etcd_gateway, ROUTE_PREFIX | ROUTE_ADMIN | ROUTE_FREE, {NULL}},
+    {HTTP_POST, "/v3alpha/", etcd_gateway, ROUTE_PREFIX | ROUTE_ADMIN | ROUTE_FREE, {NULL}},
     {HTTP_GET, "/livez", probe_livez, 0, {NULL}},
     {HTTP_GET, "/readyz", probe_readyz, 0, {"verbose"}},
     {HTTP_GET, "/health", probe_health, 0, {NULL}},
@@ -249,6 +253,9 @@ static uint64_t body_bytes_max(void *context, const struct http_request *r)
     if (r->method == HTTP_POST && slice_equal(r->path, slice_str("/write"))) {
         return api->options.value_bytes_max + SMALL_BODY_BYTES; /* with what is around a content */
     }
+    if (r->method == HTTP_POST && slice_has_prefix(r->path, slice_str("/v3"))) {
+        return LIMIT_ETCD_JSON_BYTES;
+    }
     return r->method == HTTP_PUT ? api->options.value_bytes_max : SMALL_BODY_BYTES;
 }
 
@@ -317,6 +324,7 @@ struct api *api_create(const struct api_options *options)
                                          .body_bytes_max = body_bytes_max,
                                          .context = api};
     list_init(&api->calls);
+    list_init(&api->etcd_calls);
     api->load_timer = (struct timer){.fire = sample_load, .context = api};
     api->load_at_ms = options->loop->ops->now_ms(options->loop);
     start_load_timer(api);
@@ -342,9 +350,13 @@ void api_destroy(struct api *api)
         list_remove(&c->link);
         c->destroy(c);
     }
+    while (!list_is_empty(&api->etcd_calls)) {
+        etcd_call_end(CONTAINER_OF(api->etcd_calls.next, struct etcd_call, link));
+    }
     feed_destroy(api->feed);
     api->options.loop->ops->timer_stop(api->options.loop, &api->load_timer);
     buf_deinit(&api->out);
+    buf_deinit(&api->packed);
     mem_free(api->cors_origin);
     mem_free(api);
 }

@@ -11,6 +11,7 @@
 #include "api/query.h"
 #include "base/buf.h"
 #include "base/list.h"
+#include "net/grpc.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -30,7 +31,10 @@ struct api {
     struct http_handler handler;
     const struct http_server *server; /* borrowed, may be NULL */
     struct list calls;                /* requests that wait */
-    struct buf out;                   /* the answer in the making */
+    struct list etcd_calls;           /* of the etcd v3 API (etcd_call.h) */
+    struct grpc_handler grpc_handler;
+    struct buf packed; /* the protobuf answer in the making */
+    struct buf out;    /* the answer in the making */
     /* What the answer in the making tells of, when that may be more than this member has. */
     uint64_t told_revision;
     struct node_status status; /* scratch of api_status */
@@ -187,6 +191,7 @@ REST_HANDLER(rest_live);
 REST_HANDLER(rest_events);
 REST_HANDLER(rest_dispatch);
 REST_HANDLER(rest_root);
+REST_HANDLER(etcd_gateway);
 REST_HANDLER(probe_livez);
 REST_HANDLER(probe_readyz);
 REST_HANDLER(probe_health);

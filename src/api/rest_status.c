@@ -1,5 +1,6 @@
 /* rest_status.c - who this member is and who the others are: /status, /cluster, /leader, /version,
  * /ping. */
+#include "api/etcd_call.h"
 #include "api/rest.h"
 
 #include "base/mem.h"
@@ -279,6 +280,8 @@ void rest_version(struct api *api, struct http_request *r, struct query *q)
     struct json_writer w = answer_begin(api, r);
     json_field_text(&w, "name", "conclave");
     json_field_text(&w, "version", CONCLAVE_VERSION);
+    json_field_text(&w, "etcdserver", ETCD_SERVER_VERSION);
+    json_field_text(&w, "etcdcluster", ETCD_CLUSTER_VERSION);
     answer_send(r, 200, NULL, &w);
 }
 

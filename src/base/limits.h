@@ -43,6 +43,44 @@
 #define LIMIT_CONNECTIONS_REFUSED  256         /* being told so at a time; beyond: reset */
 #define LIMIT_PIPELINED_OUT_BYTES  (64u * KIB) /* of answers before their turn: the next waits */
 
+/* The etcd v3 API. A request beyond either: INVALID_ARGUMENT "request is too large"; the gateway's
+ * body is longer than what it means, beyond: 413. */
+#define LIMIT_ETCD_REQUEST_BYTES  (1536u * KIB)
+#define LIMIT_ETCD_JSON_BYTES     (3u * MIB)
+#define LIMIT_PROTOBUF_DEPTH      100
+#define LIMIT_PROTOBUF_FIELDS     262144u
+#define LIMIT_PROTOBUF_JSON_MARKS 262144u /* brackets, colons and commas */
+
+/* HTTP/2. Calls open at a time: told to the client in advance; one that has agreed to it and opens
+ * more breaks the protocol, and its connection ends. */
+#define LIMIT_H2_STREAMS         1024
+/* What a client may send unasked: for one call, and for all of a connection. Given back as handlers
+ * are told. */
+#define LIMIT_H2_STREAM_WINDOW   (128u * KIB)
+#define LIMIT_H2_WINDOW          (1u * MIB)
+/* Of messages of one connection that are not whole yet, or wait for their handler: then only the
+ * oldest gets more window, the others stop at theirs. */
+#define LIMIT_H2_UNTOLD_BYTES    (8u * MIB)
+/* Answers that wait in the calls of one connection: then no more of its messages are told. One call
+ * stops at LIMIT_STREAM_UNSENT_BYTES. */
+#define LIMIT_H2_UNSENT_BYTES    (4u * MIB)
+#define LIMIT_H2_CONN_BYTES      (256u * KIB) /* handed to a connection; the rest waits in calls */
+#define LIMIT_H2_IDLE_MS         300000       /* a connection without calls: GOAWAY, and closed */
+/* One that has calls and says nothing is asked (PING), and closed when it still says nothing. */
+#define LIMIT_H2_SILENCE_MS      75000
+#define LIMIT_H2_PING_ANSWER_MS  20000
+/* In a second, of frames that ask for nothing (PING, SETTINGS, PRIORITY, empty DATA) between two
+ * answers of ours: then GOAWAY "too_many_pings". */
+#define LIMIT_H2_EMPTY_FRAMES    200
+/* Calls that end by a reset: so many at once, and so many a second: then GOAWAY. */
+#define LIMIT_H2_RESETS          1000
+#define LIMIT_H2_RESETS_PER_S    100
+#define LIMIT_H2_CONTINUATIONS   8   /* frames of one block of headers: then GOAWAY */
+#define LIMIT_H2_ACKS            256 /* owed to a client that does not read: closed */
+#define LIMIT_H2_HPACK_BYTES     512 /* what is remembered of our headers */
+/* One message of gRPC, as etcd has it: a request of 1.5 MiB and what is around it. */
+#define LIMIT_GRPC_MESSAGE_BYTES (2u * MIB)
+
 /* TCP. After the last byte of ours was sent, the other side may take so long, and send so much,
  * until its FIN: an answer that a reset overtakes is lost. Beyond: reset. */
 #define LIMIT_CONN_LINGER_MS    3000

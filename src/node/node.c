@@ -333,7 +333,7 @@ static void apply_entry(struct node *n, raft_index index, const struct raft_entr
                       status_text(s));
             return;
         }
-        kv_apply(n->kv, &command, &result);
+        kv_apply_answered(n->kv, &command, &result, node_writes_answer_at(n, index, entry->term));
     }
     n->applied_term = entry->term;
     node_log_account(n, index, entry_bytes(entry));
@@ -376,46 +376,6 @@ static void set_request_timer(struct node *n)
     } else if (n->request_timer.slot == 0 || n->request_timer.at_ms != earliest) {
         n->loop->ops->timer_start(n->loop, &n->request_timer, earliest);
     }
-}
-
-static void propose_compaction(struct node *n, const struct kv_command *command)
-{
-    buf_clear(&n->scratch);
-    kv_command_encode(command, &n->scratch);
-    struct raft_entry entry = {.type = RAFT_ENTRY_COMMAND,
-                               .payload = blob_copy(buf_slice(&n->scratch))};
-    struct raft_input input = {.now_ms = node_now(n), .kind = RAFT_INPUT_PROPOSE};
-    input.propose.entries = &entry;
-    input.propose.count = 1;
-    if (raft_step(n->raft, &input) == STATUS_OK) { /* refused: asked again with the next turn */
-        n->compaction_index = raft_last(n->raft).index;
-        n->turn_wanted = true;
-    }
-    blob_unref(entry.payload);
-}
-
-/* Rule P18: what is too old is decided by the leader, in the log; one decision at a time. */
-static void maybe_compact(struct node *n)
-{
-    if (!node_is_leader(n) || !raft_leader_is_established(n->raft) || n->shutting_down ||
-        n->applied < n->compaction_index) {
-        return;
-    }
-    uint64_t wall_ms = n->loop->ops->wall_ms(n->loop);
-    uint64_t due =
-        kv_compaction_due(n->kv, wall_ms, n->options.history_ms, n->options.history_bytes);
-    if (due != 0) {
-        const struct kv_command command = {.op = KV_COMPACT, .revision = due, .time_ms = wall_ms};
-        propose_compaction(n, &command);
-    }
-}
-
-/* For the age of history; its size is looked at whenever something was applied. */
-static void on_compaction_timer(struct timer *t)
-{
-    struct node *n = t->context;
-    maybe_compact(n);
-    n->loop->ops->timer_start(n->loop, t, node_now(n) + NODE_COMPACTION_CHECK_MS);
 }
 
 /* The order of a turn. Every message of `out` may leave at once: the core holds back what must wait
@@ -469,7 +429,7 @@ static void turn_raft(struct node *n)
     node_catch_up_on_turn(n);
     node_leadership_on_turn(n, aborted);
     if (n->applied > applied_before) {
-        maybe_compact(n);
+        node_maybe_compact(n);
     }
     n->turn_wanted |= kv_compact_step(n->kv, COMPACTION_STEP);
     node_maybe_prepare_log(n);
@@ -621,7 +581,7 @@ static void init_timers(struct node *n)
 {
     n->raft_timer = (struct timer){.fire = on_raft_timer, .context = n};
     n->request_timer = (struct timer){.fire = on_request_timer, .context = n};
-    n->compaction_timer = (struct timer){.fire = on_compaction_timer, .context = n};
+    n->compaction_timer = (struct timer){.fire = node_on_compaction_timer, .context = n};
     n->seal_timer = (struct timer){.fire = node_on_seal_timer, .context = n};
     n->space_timer = (struct timer){.fire = node_on_space_timer, .context = n};
     n->damage_timer = (struct timer){.fire = node_on_damage_timer, .context = n};

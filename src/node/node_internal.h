@@ -308,8 +308,6 @@ void node_forming_begin(struct node *n);
 void node_forming_turn(struct node *n);
 
 /* --- event_lines.c */
-/* How often a leader at rest looks whether history is due for compaction. */
-#define NODE_COMPACTION_CHECK_MS 1000
 /* True when a hand-over was given up. */
 bool node_tell_event(struct node *n, const struct raft_event *e);
 
@@ -418,7 +416,22 @@ void node_space_on_full(struct node *n);
 void node_space_on_written(struct node *n);
 void node_on_space_timer(struct timer *t);
 
+/* --- compaction.c: rule P18 */
+/* How often a leader at rest looks whether history is due for compaction. */
+#define NODE_COMPACTION_CHECK_MS 1000
+void node_maybe_compact(struct node *n);
+void node_on_compaction_timer(struct timer *t);
+
 /* --- write_queue.c */
+/* Append a command of the node's own, or of a client, to the log. OK and its place, or what
+ * RAFT_INPUT_PROPOSE said. */
+enum status MUST_CHECK node_propose(struct node *n, const struct kv_command *command,
+                                    struct entry_id *id);
+/* A value, or a transaction. */
+bool node_is_too_large(const struct node *n, const struct kv_command *command);
+/* Where the answer to the transaction at `index` goes, which is about to be applied; NULL = nobody
+ * waits for it. */
+struct buf *node_writes_answer_at(const struct node *n, raft_index index, raft_term term);
 /* The entry at `index` was applied with this result. */
 void node_writes_on_applied(struct node *n, raft_index index, raft_term term,
                             const struct kv_result *result);
@@ -443,6 +456,10 @@ void node_forward_on_reply(struct node *n, struct uuid from, struct slice body);
 void node_forward_on_down(struct node *n, struct uuid peer);
 void node_forwards_expire(struct node *n, uint64_t now_ms);
 uint64_t node_forwards_deadline(const struct node *n);
+/* Outcomes in notes. */
+uint8_t node_wire_status(enum status status);
+/* UNKNOWN: a number that only a newer version writes. */
+enum status node_status_of_wire(uint8_t code);
 /* Forget what others asked: no answers any more. */
 void node_forwards_destroy(struct node *n);
 

@@ -1,6 +1,8 @@
 /* The table of paths, the headers of every answer, and everything that is not a key. */
 #include "rest_asserts.h"
 
+#include "api/etcd_call.h"
+
 #include <stdio.h>
 
 #define NOT_FOUND "{\"error\":\"Not found\"}"
@@ -352,7 +354,9 @@ static void row_c2_ping_is_pong_and_version_tells_itself(void **state)
     (void)state;
     check((struct expect){"GET", "/ping", NULL, NULL, 200, "pong"});
     check((struct expect){"GET", "/version", NULL, NULL, 200,
-                          "{\"name\":\"conclave\",\"version\":\"" CONCLAVE_VERSION "\"}"});
+                          "{\"name\":\"conclave\",\"version\":\"" CONCLAVE_VERSION "\","
+                          "\"etcdserver\":\"" ETCD_SERVER_VERSION "\","
+                          "\"etcdcluster\":\"" ETCD_CLUSTER_VERSION "\"}"});
 }
 
 /* --- leadership ------------------------------------------------------------------------------- */

@@ -4,6 +4,7 @@
 
 #include "base/codec.h"
 #include "base/log.h"
+#include "kv/kv_lease.h"
 #include "node/peers.h"
 
 #include <setjmp.h>
@@ -306,10 +307,14 @@ static void rule_r15_a_leader_takes_only_what_a_member_can_hand_on(void **state)
     uint64_t applied = status_of(c, leader).applied_index;
     const struct kv_command put = {
         .op = KV_PUT, .key = slice_str("k"), .value = slice_str("\"v\"")};
-    const struct kv_command compact = {.op = KV_COMPACT, .revision = 1};
+    struct buf expiry = {0};
+    kv_expiry_add(&expiry, 1, 1);
+    const struct kv_command expire = {.op = KV_LEASE_EXPIRE, .expiry = buf_slice(&expiry)};
     say_forward(&s, NODE_ACK_ALL + 1, &put, 0);
+    say_forward(&s, NODE_ACK_QUORUM + 8, &put, 0);
     say_forward(&s, NODE_ACK_QUORUM, &put, 2);
-    say_forward(&s, NODE_ACK_QUORUM, &compact, 0);
+    say_forward(&s, NODE_ACK_QUORUM, &expire, 0);
+    buf_deinit(&expiry);
     assert_int_equal(status_of(c, leader).applied_index, applied);
     say_forward(&s, NODE_ACK_QUORUM, &put, 0);
     assert_int_equal(status_of(c, leader).applied_index, applied + 1);
