@@ -2,6 +2,7 @@
 #include "api/etcd_call.h"
 
 static const struct etcd_service *const services[] = {
+    &etcd_auth_service,
     &etcd_kv_service,
     &etcd_cluster_service,
     &etcd_maintenance_service,
