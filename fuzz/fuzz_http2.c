@@ -41,16 +41,6 @@ static void forget(struct grpc_stream *s)
     CHECK(0 && "a call that nobody waits for went away");
 }
 
-static void on_gone(struct grpc_stream *s)
-{
-    struct world *w = s->user;
-    if (rng_next(&w->rng) % 8 == 0) {
-        grpc_send(s, slice_str("to nobody"));
-        grpc_finish(s, GRPC_CANCELED, NULL);
-    }
-    forget(s);
-}
-
 static void send(struct world *w, struct grpc_stream *s)
 {
     if (w->sends++ >= SENDS_MAX || !grpc_wants_more(s)) {
@@ -96,6 +86,17 @@ static void act_on_any(struct world *w)
     if (w->waiting_count > 0) {
         act(w, w->waiting[rng_next(&w->rng) % w->waiting_count]);
     }
+}
+
+static void on_gone(struct grpc_stream *s)
+{
+    struct world *w = s->user;
+    if (rng_next(&w->rng) % 8 == 0) {
+        grpc_send(s, slice_str("to nobody"));
+        grpc_finish(s, GRPC_CANCELED, NULL);
+    }
+    forget(s);
+    act_on_any(w);
 }
 
 static void on_message(struct grpc_stream *s, struct slice message)

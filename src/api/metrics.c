@@ -25,6 +25,8 @@ struct figure {
 static const struct figure figures[] = {
     GAUGE(writes_waiting, "writes_waiting", "Writes that wait for their outcome."),
     GAUGE(reads_waiting, "reads_waiting", "Reads that wait to be confirmed or applied."),
+    GAUGE(lease_asks_waiting, "lease_asks_waiting",
+          "Keep-alives, and questions how long a lease has, that wait for their answers."),
     GAUGE(uncommitted_bytes, "uncommitted_bytes", "Payload bytes proposed and not committed."),
     GAUGE(uncommitted_entries, "uncommitted_entries", "Entries proposed and not committed."),
     GAUGE(log_tail_bytes, "log_tail_bytes", "Payload bytes of the log kept in memory."),

@@ -61,8 +61,8 @@
 /* Of messages of one connection that are not whole yet, or wait for their handler: then only the
  * oldest gets more window, the others stop at theirs. */
 #define LIMIT_H2_UNTOLD_BYTES    (8u * MIB)
-/* Answers that wait in the calls of one connection: then no more of its messages are told. One call
- * stops at LIMIT_STREAM_UNSENT_BYTES. */
+/* Answers that wait in the calls of one connection: then no more of its messages are told, and its
+ * streams pause. One call stops at LIMIT_STREAM_UNSENT_BYTES. */
 #define LIMIT_H2_UNSENT_BYTES    (4u * MIB)
 #define LIMIT_H2_CONN_BYTES      (256u * KIB) /* handed to a connection; the rest waits in calls */
 #define LIMIT_H2_IDLE_MS         300000       /* a connection without calls: GOAWAY, and closed */
@@ -101,6 +101,13 @@
 #define LIMIT_SURVEYS             256 /* members asked for their state at once: then 429 */
 #define LIMIT_WAITING_REQUESTS    65536
 #define LIMIT_FORWARDS            4096 /* writes that others handed to this leader: then 429 */
+/* Questions about leases that wait here, and those of them that others handed to this leader:
+ * then OVERLOADED. */
+#define LIMIT_LEASE_ASKS          16384
+#define LIMIT_LEASE_ASKS_IN       8192
+/* Keys that one expiry in the log ends with their leases, unless its last lease has more: the rest
+ * is for the next one. */
+#define LIMIT_LEASE_EXPIRY_KEYS   8192
 
 /* The log (rules R7, R14; architecture rule 6). */
 #define LIMIT_LOG_TAIL_BYTES                                                                       \

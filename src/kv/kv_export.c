@@ -66,18 +66,19 @@ struct kv_export {
     uint64_t last_time_ms;
 };
 
+/* In the order of their grants, in which they stand in memory, as a rule. */
 static void put_leases(const struct leases *t, struct buf *out)
 {
     uint64_t last = 0;
-    struct btree_place at = btree_seek(&t->by_id, slice_of(NULL, 0));
+    struct btree_place at = btree_seek(&t->by_grant, slice_of(NULL, 0));
     for (; btree_at(at) != NULL; at = btree_next(at)) {
         const struct lease *l = btree_at(at)->payload;
         put_u8(out, IMAGE_LEASE);
-        put_varint(out, l->id - last);
+        put_varint(out, l->grant - last);
+        put_varint(out, l->id);
         put_varint(out, l->ttl_s);
-        put_varint(out, l->grant);
         put_u8(out, l->is_private);
-        last = l->id;
+        last = l->grant;
     }
 }
 

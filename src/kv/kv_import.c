@@ -27,7 +27,7 @@ struct kv_import {
     struct buf rest;    /* the beginning of an item that has not come whole */
     uint32_t format;
     unsigned last_place; /* of its kind among the kinds */
-    uint64_t last_lease; /* its id */
+    uint64_t last_grant;
     struct btree_entry *last_base;
     uint64_t document; /* number of the first that may stand behind the last change */
     uint64_t revision;
@@ -165,21 +165,20 @@ static enum status import_lease(struct kv_import *i, struct feed *f)
 {
     struct leases *leases = &i->kv->leases;
     uint64_t since = take_varint(f);
-    struct lease l = {.ttl_s = take_varint(f)};
-    l.grant = take_varint(f);
+    struct lease l = {.id = take_varint(f)};
+    l.ttl_s = take_varint(f);
     uint8_t is_private = take_u8(f);
     if (!feed_ok(f)) {
         return outcome_of(f);
     }
-    l.id = i->last_lease + since;
+    l.grant = i->last_grant + since;
     l.is_private = is_private == 1;
-    bool fits = since > 0 && l.id > i->last_lease && l.ttl_s >= 1 && l.ttl_s <= LIMIT_LEASE_TTL_S &&
-                l.grant >= 1 && l.grant <= leases->grants && is_private <= 1;
-    if (!fits || leases->by_id.count == LIMIT_LEASES ||
-        leases_find_grant(leases, l.grant) != NULL) {
+    bool fits = since > 0 && since <= leases->grants - i->last_grant && l.id != 0 && l.ttl_s >= 1 &&
+                l.ttl_s <= LIMIT_LEASE_TTL_S && is_private <= 1;
+    if (!fits || leases->by_id.count == LIMIT_LEASES || leases_find(leases, l.id) != NULL) {
         return STATUS_CORRUPT;
     }
-    i->last_lease = l.id;
+    i->last_grant = l.grant;
     leases_load(leases, &l);
     return STATUS_OK;
 }

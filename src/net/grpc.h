@@ -119,8 +119,10 @@ void grpc_send(struct grpc_stream *s, struct slice message);
 void grpc_send_shared(struct grpc_stream *s, struct slice head, struct blob *shared);
 /* Bytes of this call that its connection has not taken. */
 size_t grpc_unsent(const struct grpc_stream *s);
-/* False: stop producing until on_writable. Whoever sends only answers to messages need not ask:
- * while it is false, no further messages are told. */
+/* False: stop producing until on_writable; this call, or its connection, has enough unsent. Whoever
+ * sends only short answers to messages need not ask: while it is false, no further messages are
+ * told. Before a long one ask, also in a call that has sent nothing: messages of a thousand calls
+ * may have been told before the first of them is answered. */
 bool grpc_wants_more(struct grpc_stream *s);
 /* The end of the call, after what was sent. `message` is UTF-8 and may be NULL; it is escaped here.
  * When nothing was sent, only the code goes. */

@@ -89,7 +89,7 @@ static void answer_only_status(struct grpc_call *call)
                              STATIC_HEADER("content-type", "application/grpc")};
     size_t count = 2 + list_status(call, headers + 2);
     if (call->code == GRPC_UNIMPLEMENTED) {
-        static const nghttp2_nv encodings = STATIC_HEADER("grpc-accept-encoding", "identity");
+        static const nghttp2_nv encodings = STATIC_HEADER("grpc-accept-encoding", "identity,gzip");
         headers[count++] = encodings;
     }
     CHECK(nghttp2_submit_response(call->connection->session, call->id, headers, count, NULL) !=
@@ -255,7 +255,7 @@ static void add_blob(struct grpc_call *call, struct blob *b)
 bool grpc_call_has_room(const struct grpc_call *call)
 {
     return call->unsent < LIMIT_STREAM_UNSENT_BYTES &&
-           (call->unsent == 0 || call->connection->unsent < LIMIT_H2_UNSENT_BYTES);
+           call->connection->unsent < LIMIT_H2_UNSENT_BYTES;
 }
 
 /* True: what is sent goes somewhere. */

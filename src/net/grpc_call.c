@@ -353,6 +353,12 @@ static size_t tell_messages(struct grpc_call *call, struct slice data)
     return used;
 }
 
+/* Bytes that came and were not told. */
+static size_t count_untold(const struct grpc_call *call)
+{
+    return call->in.size - call->in_at;
+}
+
 /* --- what waits to be told -------------------------------------------------------------------- */
 
 static void give_back(struct grpc_call *call)
@@ -407,9 +413,9 @@ static void wait_in(struct list *list, struct grpc_call *call)
 static void settle(struct grpc_call *call, bool has_moved)
 {
     struct http2_connection *c = call->connection;
-    bool has_more = call->in.size > 0 || (call->has_ended && !call->has_told_end);
+    bool has_more = count_untold(call) > 0 || (call->has_ended && !call->has_told_end);
     bool is_held = has_more && must_wait(call);
-    bool is_partial = !is_held && call->in.size > 0;
+    bool is_partial = !is_held && count_untold(call) > 0;
     if (call->is_held != is_held || call->is_partial != is_partial || (is_partial && has_moved)) {
         stop_waiting(call);
         if (is_held || is_partial) {
@@ -427,7 +433,7 @@ static void end_input(struct grpc_call *call)
         return;
     }
     call->has_told_end = true;
-    if (call->in.size > 0) {
+    if (count_untold(call) > 0) {
         grpc_call_fail(call, GRPC_INTERNAL, "unexpected EOF");
     } else if (call->stream.on_half_close != NULL) {
         call->stream.on_half_close(&call->stream);
@@ -437,7 +443,8 @@ static void end_input(struct grpc_call *call)
 void grpc_call_drop_input(struct grpc_call *call)
 {
     struct http2_connection *c = call->connection;
-    c->untold -= call->in.size;
+    c->untold -= count_untold(call);
+    call->in_at = 0;
     empty(&call->in);
     stop_waiting(call);
     give_back(call);
@@ -472,16 +479,24 @@ void grpc_call_resume(struct grpc_call *call)
 {
     struct http2_connection *c = call->connection;
     struct buf in = call->in;
-    call->in = (struct buf){0};
-    c->untold -= in.size;
-    size_t used = tell_messages(call, buf_slice(&in));
+    size_t at = call->in_at;
+    c->untold -= count_untold(call);
+    call->in = (struct buf){0}; /* while it is told, the call may end */
+    call->in_at = 0;
+    struct slice rest = at > 0 ? slice_of(in.data + at, in.size - at) : buf_slice(&in);
+    size_t used = tell_messages(call, rest);
     if (!is_alive(call)) {
         buf_deinit(&in);
         return;
     }
-    buf_consume(&in, used);
+    at += used;
+    c->untold += in.size - at;
+    if (at >= in.size / 2) { /* or each message would move all that follow */
+        buf_consume(&in, at);
+        at = 0;
+    }
     call->in = in;
-    c->untold += in.size;
+    call->in_at = at;
     if (in.size == 0) {
         empty(&call->in);
     }

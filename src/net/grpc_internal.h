@@ -58,6 +58,7 @@ struct grpc_call {
     struct http_header *headers;
     uint32_t header_count;
     uint32_t header_capacity;
+    size_t in_at;      /* bytes of `in` that were told */
     struct buf in;     /* messages not told, the last of them maybe in part */
     uint32_t withheld; /* bytes whose window was not given back */
     /* The answer. */

@@ -63,6 +63,7 @@ void node_metrics_get(const struct node *n, struct node_metrics *m)
     *m = n->figures;
     m->writes_waiting = n->write_count;
     m->reads_waiting = n->read_count;
+    m->lease_asks_waiting = n->leases.ask_count;
     m->log_room_bytes = n->write.room_bytes;
     m->log_disk_bytes = n->write.disk_bytes;
     m->peer_unsent_bytes = peers_unsent_bytes(n->peers);

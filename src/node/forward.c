@@ -18,7 +18,7 @@ static const enum status wire_statuses[] = {
     STATUS_OK,        STATUS_NOT_FOUND,     STATUS_CONFLICT, STATUS_MISMATCH,   STATUS_NOT_LEADER,
     STATUS_UNKNOWN,   STATUS_NO_QUORUM,     STATUS_BUSY,     STATUS_OVERLOADED, STATUS_NO_SPACE,
     STATUS_TOO_LARGE, STATUS_NOT_CONFIRMED, STATUS_NO_LEASE, STATUS_COMPACTED,  STATUS_FUTURE,
-    STATUS_INVALID,   STATUS_AUTH_OLD,
+    STATUS_INVALID,   STATUS_UNSUPPORTED,   STATUS_AUTH_OLD,
 };
 #define WIRE_STATUS_COUNT (sizeof(wire_statuses) / sizeof(wire_statuses[0]))
 
@@ -88,6 +88,10 @@ enum status node_forward_start(struct node *n, struct node_write *w,
     }
     if (node_is_too_large(n, command)) {
         return STATUS_TOO_LARGE;
+    }
+    bool is_new = w->answer != NULL || command->op == KV_COMPACT || node_is_new_command(command);
+    if (is_new && !node_loads_knows_leases(n, leader->incarnation)) {
+        return STATUS_UNSUPPORTED; /* it would not answer */
     }
     buf_clear(&n->scratch);
     put_u64(&n->scratch, n->forward_number + 1);

@@ -244,6 +244,12 @@ static void on_note(void *context, struct uuid from, enum peer_note kind, struct
     case PEER_NOTE_VIEW:
         node_loads_on_view(n, from, body);
         break;
+    case PEER_NOTE_LEASE_ASK:
+        node_lease_on_ask(n, from, body);
+        break;
+    case PEER_NOTE_LEASE_REPLY:
+        node_lease_on_reply(n, from, body);
+        break;
     }
 }
 
@@ -260,6 +266,7 @@ static void on_down(void *context, struct uuid peer)
     } else if (n->raft != NULL) {
         node_catch_up_on_link(n, peer, false, false);
         node_forward_on_down(n, peer);
+        node_lease_on_down(n, peer);
         node_loads_on_down(n, peer);
     }
 }
@@ -363,10 +370,10 @@ static void apply_committed(struct node *n, raft_index to)
 static void set_request_timer(struct node *n)
 {
     n->turn_wanted = n->turn_wanted && !n->stopped; /* it takes no more turns */
-    const uint64_t deadlines[] = {node_writes_deadline(n),   node_reads_deadline(n),
-                                  node_surveys_deadline(n),  node_leadership_deadline(n),
-                                  node_changes_deadline(n),  node_forwards_deadline(n),
-                                  node_log_reads_deadline(n)};
+    const uint64_t deadlines[] = {node_writes_deadline(n),    node_reads_deadline(n),
+                                  node_surveys_deadline(n),   node_leadership_deadline(n),
+                                  node_changes_deadline(n),   node_forwards_deadline(n),
+                                  node_log_reads_deadline(n), node_lease_asks_deadline(n)};
     uint64_t earliest = n->turn_wanted ? node_now(n) : UINT64_MAX;
     for (size_t i = 0; i < sizeof(deadlines) / sizeof(deadlines[0]); i++) {
         earliest = deadlines[i] < earliest ? deadlines[i] : earliest;
@@ -426,6 +433,7 @@ static void turn_raft(struct node *n)
     node_changes_on_turn(n);
     node_writes_on_turn(n);
     node_reads_on_turn(n);
+    node_leases_on_turn(n);
     node_catch_up_on_turn(n);
     node_leadership_on_turn(n, aborted);
     if (n->applied > applied_before) {
@@ -471,6 +479,7 @@ static void expire_requests(struct node *n, uint64_t now_ms)
     node_leadership_expire(n, now_ms);
     node_changes_expire(n, now_ms);
     node_log_reads_expire(n, now_ms);
+    node_lease_asks_expire(n, now_ms);
 }
 
 static void on_request_timer(struct timer *t)
@@ -575,6 +584,7 @@ static void init_lists(struct node *n)
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
         list_init(lists[i]);
     }
+    node_leases_init(n);
 }
 
 static void init_timers(struct node *n)
@@ -663,6 +673,7 @@ enum status node_open(const struct node_options *options, struct loop *loop, str
     /* Answers to a former life of this member must not be taken for answers to this one. */
     n->forward_number = uuid_short(n->boot) >> 1;
     n->survey_number = n->forward_number;
+    n->leases.ask_number = n->forward_number;
     n->started_ms = node_now(n);
     n->kv = kv_create();
 
@@ -712,6 +723,7 @@ void node_destroy(struct node *n)
     node_scrub_destroy(n);
     node_rebuild_destroy(n);
     node_forwards_destroy(n);
+    node_leases_destroy(n);
     node_log_reads_destroy(n);
     if (n->peers != NULL) {
         peers_destroy(n->peers);

@@ -142,7 +142,8 @@ struct node_write {
  * value_bytes_max), BUSY (leadership is being handed over). A forwarded one may get each of these
  * in `done`, and UNKNOWN when the link with the leader ends before its answer. NO_SPACE is never
  * said of what makes room: deletes, compactions, revokes, transactions without a put. Lease
- * expiries are proposed by the node alone: INVALID. */
+ * expiries are proposed by the node alone: INVALID. UNSUPPORTED: transactions and leases, while a
+ * member is linked whose version is an older one, which they would end. */
 enum status MUST_CHECK node_write_start(struct node *n, struct node_write *w,
                                         const struct kv_command *command);
 /* The client went away: `done` will not be called; the write itself goes on. */
@@ -201,7 +202,7 @@ struct node_lease_ask {
      * kept alive, it has its whole TTL from then on. NO_LEASE: there is none. Else nothing is known
      * of it, and it may be asked again: NOT_LEADER (none is known, or it changed), NO_QUORUM (not
      * confirmed in time), UNREACHABLE (the link with the leader ended, or it did not answer in
-     * time), OVERLOADED, BUSY (leadership is being handed over). */
+     * time), OVERLOADED, BUSY (the leader's state is in doubt). */
     enum status status;
     uint64_t ttl_s;       /* as granted */
     uint64_t remaining_s; /* rounded down; 0 to ttl_s */
@@ -209,14 +210,15 @@ struct node_lease_ask {
     /* The node's own. */
     struct node *node;
     struct list link;
-    struct node_read read;
+    struct node_read read; /* that confirms it */
+    uint64_t term;
     uint64_t deadline_ms;
     uint64_t forward_number; /* 0 = not forwarded */
     struct uuid forwarded_to;
 };
 
-/* OK: `done` will be called. NOT_LEADER, OVERLOADED (LIMIT_LEASE_ASKS wait here), BUSY: it will not
- * be. */
+/* OK: `done` will be called. NOT_LEADER, OVERLOADED (LIMIT_LEASE_ASKS wait here), BUSY, UNSUPPORTED
+ * (the leader's version is an older one): it will not be. */
 enum status MUST_CHECK node_lease_start(struct node *n, struct node_lease_ask *a);
 /* The client went away: `done` will not be called; the lease may be kept alive all the same. */
 void node_lease_cancel(struct node_lease_ask *a);
@@ -480,6 +482,7 @@ struct node_metrics {
     /* Queues now, each with its bound in base/limits.h. */
     uint64_t writes_waiting;
     uint64_t reads_waiting;
+    uint64_t lease_asks_waiting;
     uint64_t uncommitted_bytes;
     uint64_t uncommitted_entries;
     uint64_t log_tail_bytes;

@@ -3,13 +3,14 @@
  * Reading order: restart.c (what the disk says), forming.c (founding), joining.c, node.c (the
  * turn), log_writer.c (the log thread), snapshots.h (the state as files), write_queue.c and
  * read_queue.c (who waits for what), leadership.c, active_members.c (who belongs to the cluster),
- * changes.c, admission.c, old_copy.c, survey.c, loads.h, member_info.c (what is told about it),
- * fault_control.c (experiments). */
+ * changes.c, admission.c, old_copy.c, survey.c, loads.h, leases.h, member_info.c (what is told
+ * about it), fault_control.c (experiments). */
 #pragma once
 
 #include "base/buf.h"
 #include "node/founding.h"
 #include "node/joining.h"
+#include "node/leases.h"
 #include "node/loads.h"
 #include "node/membership_annex.h"
 #include "node/node.h"
@@ -252,6 +253,7 @@ struct node {
     struct list reads_session; /* waiting for a revision */
     uint32_t read_count;
     uint64_t read_token;
+    struct leases leases;
     struct list surveys;
     uint32_t survey_count;
     uint64_t survey_number;
@@ -427,6 +429,8 @@ void node_on_compaction_timer(struct timer *t);
  * RAFT_INPUT_PROPOSE said. */
 enum status MUST_CHECK node_propose(struct node *n, const struct kv_command *command,
                                     struct entry_id *id);
+/* An older version would end, or make another state of it. */
+bool node_is_new_command(const struct kv_command *command);
 /* A value, or a transaction. */
 bool node_is_too_large(const struct node *n, const struct kv_command *command);
 /* Where the answer to the transaction at `index` goes, which is about to be applied; NULL = nobody
@@ -486,6 +490,8 @@ void node_log_reads_destroy(struct node *n);
 void node_loads_on_turn(struct node *n);
 void node_loads_on_load(struct node *n, struct uuid from, struct slice body);
 void node_loads_on_view(struct node *n, struct uuid from, struct slice body);
+/* False: its version is known to be an older one. */
+bool node_loads_knows_leases(const struct node *n, struct uuid member);
 /* What it told was told on a link that is no more. */
 void node_loads_on_down(struct node *n, struct uuid member);
 

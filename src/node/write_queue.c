@@ -90,6 +90,36 @@ static bool takes_room(const struct kv_command *c)
     return c->op != KV_DELETE && c->op != KV_COMPACT && c->op != KV_LEASE_REVOKE;
 }
 
+bool node_is_new_command(const struct kv_command *c)
+{
+    switch (c->op) {
+    case KV_PUT:
+        return c->lease != 0; /* it took any */
+    case KV_DELETE:
+    case KV_COMPACT:
+    case KV_DOCUMENT:
+        return false;
+    case KV_TXN:
+    case KV_LEASE_GRANT:
+    case KV_LEASE_REVOKE:
+    case KV_LEASE_EXPIRE:
+    case KV_PUT_TTL:
+    case KV_AUTH:
+        break;
+    }
+    return true;
+}
+
+static bool is_known_everywhere(const struct node *n)
+{
+    for (uint32_t i = 0; i < n->members.count; i++) {
+        if (!node_loads_knows_leases(n, n->members.members[i].incarnation)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static enum status refuse(const struct node *n, const struct kv_command *c)
 {
     if (n->shutting_down || !node_is_leader(n)) {
@@ -106,6 +136,9 @@ static enum status refuse(const struct node *n, const struct kv_command *c)
     }
     if (node_is_too_large(n, c)) {
         return STATUS_TOO_LARGE;
+    }
+    if (node_is_new_command(c) && !is_known_everywhere(n)) {
+        return STATUS_UNSUPPORTED;
     }
     return lacks_room(n, c) && takes_room(c) ? STATUS_NO_SPACE : STATUS_OK;
 }

@@ -520,6 +520,39 @@ static void a_paused_call_hears_nothing(void **state)
     buf_deinit(&some);
 }
 
+static void note_and_pause(struct grpc_stream *s, struct slice message)
+{
+    struct grpc_world *w = s->user;
+    assert_int_equal(message.size, 1 + w->message_count % 100);
+    w->message_count++;
+    grpc_pause(s, true);
+}
+
+/* A handler that takes one message at a time. */
+static void one_message_at_a_time(void **state)
+{
+    struct pair *p = *state;
+    struct client *c = &p->client;
+    struct buf some = {0};
+    fill(&some, 100);
+    int32_t id = client_call(c, "/wait/x", NULL);
+    client_pump(c);
+    p->world.waiting[0]->on_message = note_and_pause;
+    for (size_t i = 0; i < 5000; i++) {
+        client_send_bytes(c, id, slice_of(some.data, 1 + i % 100));
+    }
+    client_end(c, id);
+    for (uint32_t i = 1; i <= 5000; i++) {
+        client_pump(c);
+        assert_int_equal(p->world.message_count, i);
+        assert_int_equal(p->world.half_close_count, 0);
+        grpc_pause(p->world.waiting[0], false);
+    }
+    client_pump(c);
+    assert_int_equal(p->world.half_close_count, 1);
+    buf_deinit(&some);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -545,6 +578,7 @@ int main(void)
         TEST(who_does_not_read_stops_the_handler),
         TEST(who_sends_and_does_not_read_is_stopped),
         TEST(a_paused_call_hears_nothing),
+        TEST(one_message_at_a_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -42,6 +42,25 @@ static void headers_that_never_end(void **state)
     buf_deinit(&head);
 }
 
+/* What was refused is not waited for. */
+static void bad_headers_are_no_slow_ones(void **state)
+{
+    struct raw *r = *state;
+    const struct slice bad = slice_of("\0\1A\1b", 5); /* upper case */
+    raw_open(r, 1, "/wait/x", 0);
+    frame_append(&r->out, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, 3, bad);
+    frame_append(&r->out, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS | NGHTTP2_FLAG_END_STREAM, 1,
+                 bad);
+    raw_open(r, 5, "/wait/y", 0);
+    frame_append(&r->out, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, 5, slice_of("\0\1a\1b", 5));
+    raw_open(r, 7, "/wait/z", 0);
+    raw_say(r);
+    grpc_world_pass(&r->world, 3 * LIMIT_HTTP_REQUEST_MS, 500);
+    assert_false(r->conn->is_closed);
+    assert_int_equal(grpc_server_streams(r->world.server), 1);
+    assert_int_equal(r->world.gone_count, 2);
+}
+
 static void a_message_that_never_ends(void **state)
 {
     struct raw *r = *state;
@@ -290,17 +309,12 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, raw_setup, raw_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(a_preface_without_settings),
-        TEST(headers_that_never_end),
-        TEST(a_message_that_never_ends),
-        TEST(an_idle_connection_is_closed),
-        TEST(a_silent_client_is_asked_and_then_gone),
-        TEST(leaving_in_two_steps),
-        TEST(connections_beyond_the_limit),
-        TEST(the_client_ends_its_side),
-        TEST(http2_comes_through_the_port_of_http1),
-        TEST(other_beginnings_are_http1),
-        TEST(half_a_preface_is_waited_for_as_for_a_request),
+        TEST(a_preface_without_settings),   TEST(headers_that_never_end),
+        TEST(bad_headers_are_no_slow_ones), TEST(a_message_that_never_ends),
+        TEST(an_idle_connection_is_closed), TEST(a_silent_client_is_asked_and_then_gone),
+        TEST(leaving_in_two_steps),         TEST(connections_beyond_the_limit),
+        TEST(the_client_ends_its_side),     TEST(http2_comes_through_the_port_of_http1),
+        TEST(other_beginnings_are_http1),   TEST(half_a_preface_is_waited_for_as_for_a_request),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
