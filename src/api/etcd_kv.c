@@ -8,7 +8,7 @@
 #include "api/etcd_access.h"
 #include "api/etcd_txn.h"
 #include "api/rest.h"
-#include "base/mem.h"
+#include "kv/kv_lease.h"
 
 /* --- reads ------------------------------------------------------------------------------------ */
 
@@ -168,6 +168,8 @@ struct write_call {
     struct buf answer; /* of a transaction */
     bool is_txn;
     bool waits;
+    struct node_read catch_up; /* of this member with what it is about to answer */
+    bool catches_up;
     void (*answer_with)(struct write_call *w); /* once it is done */
 };
 
@@ -177,14 +179,28 @@ static void destroy_write(struct etcd_call *call)
     if (w->waits) {
         node_write_cancel(&w->write);
     }
+    if (w->catches_up) {
+        node_read_cancel(&w->catch_up);
+    }
     buf_deinit(&w->answer);
+}
+
+/* A put whose key is not there, and whose lease is not there either: etcd's Put says the latter,
+ * unlike a put in its Txn. As far as this member knows. */
+static bool lacks_lease(const struct write_call *w)
+{
+    const Etcdserverpb__PutRequest *request = (const void *)w->call.request;
+    struct kv_lease lease;
+    return w->call.request->descriptor == &etcdserverpb__put_request__descriptor &&
+           request->lease != 0 &&
+           !kv_lease_get(node_kv(w->call.api->options.node), (uint64_t)request->lease, &lease);
 }
 
 static void fail_write(struct write_call *w, enum status status)
 {
     switch (status) {
     case STATUS_NOT_FOUND: /* the value or the lease to keep */
-        etcd_fail(&w->call, ETCD_KEY_NOT_FOUND);
+        etcd_fail(&w->call, lacks_lease(w) ? ETCD_LEASE_NOT_FOUND : ETCD_KEY_NOT_FOUND);
         return;
     case STATUS_INVALID:
         etcd_fail(&w->call, ETCD_DUPLICATE_KEY);
@@ -192,6 +208,30 @@ static void fail_write(struct write_call *w, enum status status)
     default:
         etcd_fail(&w->call, etcd_error_of(status));
     }
+}
+
+/* Also when it did not come to that in time: it was written. */
+static void on_caught_up(struct node_read *r)
+{
+    struct write_call *w = r->context;
+    w->catches_up = false;
+    w->answer_with(w);
+}
+
+/* A client of etcd's finds what a member has acknowledged when it reads that member's own state
+ * (serializable). A write that was handed to the leader may be applied here a moment later. */
+static void answer_when_seen(struct write_call *w)
+{
+    if (w->write.result.revision <= api_revision(w->call.api)) {
+        w->answer_with(w);
+        return;
+    }
+    w->catch_up.consistency = NODE_SESSION;
+    w->catch_up.min_revision = w->write.result.revision;
+    w->catch_up.done = on_caught_up;
+    w->catch_up.context = w;
+    w->catches_up = true;
+    node_read_start(w->call.api->options.node, &w->catch_up);
 }
 
 static void on_written(struct node_write *write)
@@ -205,7 +245,7 @@ static void on_written(struct node_write *write)
         etcd_fail_text(&w->call, GRPC_RESOURCE_EXHAUSTED,
                        "it was done, and the answer is too long to be told");
     } else {
-        w->answer_with(w);
+        answer_when_seen(w);
     }
 }
 

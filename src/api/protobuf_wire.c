@@ -3,6 +3,9 @@
 #include "base/codec.h"
 #include "base/limits.h"
 
+/* Of protobuf; libprotobuf-c is of two minds about 0. */
+#define FIELD_NUMBER_MAX ((1u << 29) - 1)
+
 struct count {
     unsigned fields; /* that may still come */
     bool too_large;
@@ -31,7 +34,7 @@ static bool count_value(const ProtobufCMessageDescriptor *type, uint64_t tag, st
         return false;
     }
     struct slice inner = get_bytes(r);
-    if (!reader_ok(r) || tag >> 3 > UINT32_MAX) {
+    if (!reader_ok(r)) {
         return false;
     }
     const ProtobufCFieldDescriptor *field =
@@ -56,7 +59,8 @@ static bool count_fields(const ProtobufCMessageDescriptor *type, struct slice by
             return false;
         }
         uint64_t tag = get_varint(&r);
-        if (!reader_ok(&r) || !count_value(type, tag, &r, depth, count)) {
+        if (!reader_ok(&r) || tag >> 3 == 0 || tag >> 3 > FIELD_NUMBER_MAX ||
+            !count_value(type, tag, &r, depth, count)) {
             return false;
         }
     }

@@ -52,6 +52,7 @@ enum status node_write_start(struct node *n, struct node_write *w, const struct 
     struct kv_command timed = *command;
     timed.retry_origin = n->status.members[0].id;
     kv_apply_answered(n->kv, &timed, &w->result, w->answer);
+    w->result.revision += n->write_ahead;
     w->index = 41;
     w->term = n->status.term;
     w->status = n->write_outcome != STATUS_OK ? n->write_outcome : w->result.status;

@@ -16,6 +16,7 @@ struct node {
     enum status survey_start;
     enum status step_down_start;
     enum status step_down_outcome;
+    uint64_t write_ahead; /* so many revisions is the leader ahead that a write went to */
     struct list writes;
     struct node_read *read;
     struct node_survey *survey;

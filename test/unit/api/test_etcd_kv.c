@@ -234,6 +234,7 @@ static void refusals_have_etcd_s_codes_and_texts(void **state)
         {"/kv/put", "{\"key\":\"YQ==\",\"lease\":1,\"ignore_lease\":true}", 400, lease},
         {"/kv/put", "{\"key\":\"YQ==\",\"lease\":77}", 404, no_lease},
         {"/kv/put", "{\"key\":\"YQ==\",\"lease\":77,\"prev_kv\":true}", 404, no_lease},
+        {"/kv/put", "{\"key\":\"eg==\",\"lease\":77,\"ignore_value\":true}", 404, no_lease},
         {"/kv/deleterange", "{}", 400, empty},
         {"/kv/deleterange", "{\"prev_kv\":true}", 400, empty},
         {"/kv/txn", "{\"success\":[{}]}", 400, absent},
@@ -340,6 +341,35 @@ static void what_the_node_refuses_is_said_as_etcd_does(void **state)
     }
 }
 
+/* A client reads its own writes at the member that it asked, also when that is a follower and the
+ * read serializable. */
+static void a_write_is_answered_when_this_member_has_it(void **state)
+{
+    (void)state;
+    fake_node.write_ahead = 1;
+    fake_node.reads_wait = true;
+    struct asked *a = ask("POST", "/v3/kv/put", NULL, slice_str("{\"key\":\"eg==\"}"));
+    struct node_write *w = CONTAINER_OF(fake_node.writes.next, struct node_write, link);
+    list_remove(&w->link);
+    w->done(w);
+    assert_false(a->done);
+    assert_int_equal(fake_node.last_read.consistency, NODE_SESSION);
+    assert_int_equal(fake_node.last_read.min_revision, 7);
+    fake_node.read->status = STATUS_BEHIND; /* it was written all the same */
+    fake_turn();
+    assert_answered(a, 200, "{" HEADER_AT("7") "}");
+    forget(a);
+    Etcdserverpb__PutRequest put = ETCDSERVERPB__PUT_REQUEST__INIT;
+    put.key.data = (uint8_t *)(uintptr_t) "a";
+    put.key.len = 1;
+    struct called *c = call_rpc("/etcdserverpb.KV/Put", &put.base);
+    fake_turn();
+    assert_non_null(fake_node.read);
+    call_reset(c);
+    assert_null(fake_node.read);
+    call_forget(c);
+}
+
 static void a_client_that_goes_away_is_not_waited_for(void **state)
 {
     (void)state;
@@ -376,6 +406,7 @@ int main(void)
         CASE(rule_o1_more_than_128_operations_are_refused),
         CASE(rule_o1_a_request_beyond_its_limit_is_refused),
         CASE(what_the_node_refuses_is_said_as_etcd_does),
+        CASE(a_write_is_answered_when_this_member_has_it),
         CASE(a_client_that_goes_away_is_not_waited_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

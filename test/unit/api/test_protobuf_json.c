@@ -240,10 +240,11 @@ static void malformed_protobuf_is_refused(void **state)
         const char *bytes;
         size_t size;
     } rows[] = {
-        {"\x0a", 1},      /* no length */
-        {"\x0a\x05x", 3}, /* too short */
-        {"\x0b", 1},      /* a group */
-        {"\x18\xff", 2},  /* half a number */
+        {"\x0a", 1},         /* no length */
+        {"\x0a\x05x", 3},    /* too short */
+        {"\x80\x00\x1e", 3}, /* field 0 */
+        {"\x0b", 1},         /* a group */
+        {"\x18\xff", 2},     /* half a number */
         {"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 11},
         {"\x08\x01", 2}, /* the key as a number */
         {"\x0d\x01", 2}, /* four bytes, of which there is one */
