@@ -96,12 +96,30 @@ static void answer_header(struct auth_call *a)
     etcd_answer(&a->call, answer);
 }
 
+/* Also when it did not come to that in time: it was changed. */
+static void on_caught_up(struct node_read *read)
+{
+    struct auth_call *a = read->context;
+    a->reads = false;
+    answer_header(a);
+}
+
+/* Handed to the leader, it may be applied here a moment later: who asks this member next finds it
+ * done. */
+static void answer_when_seen(struct auth_call *a)
+{
+    a->read =
+        (struct node_read){.consistency = NODE_LINEARIZABLE, .done = on_caught_up, .context = a};
+    a->reads = true;
+    node_read_start(a->call.api->options.node, &a->read);
+}
+
 static void on_changed(struct node_write *w)
 {
     struct auth_call *a = w->context;
     a->writes = false;
     if (w->status == STATUS_OK) {
-        answer_header(a);
+        answer_when_seen(a);
     } else if (w->status == STATUS_CONFLICT) {
         etcd_fail(&a->call, error_of_outcome((enum kv_auth_outcome)w->result.version));
     } else {
