@@ -13,8 +13,8 @@
 #define IMAGE_FORMAT_LEASES    3u
 #define IMAGE_FORMAT_AUTH      4u
 
-/* An item begins with its kind. Items of a kind stand together, in this order: leases by grant; the
- * head of auth, users by name, roles by name, each as its bytes (kv_auth_table.h); keys as they
+/* An item begins with its kind. Items of a kind stand together, in this order: leases by grant;
+ * the head of auth, users by name, roles by name, each as its bytes (kv_auth_table.h); keys as they
  * were before the first change, in key order; documents, changes, answers to retries, each in their
  * own order; the end with the digest. */
 enum image_item {
