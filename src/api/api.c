@@ -73,6 +73,7 @@ static const struct route routes[] = {
     {HTTP_GET, "/metrics", rest_metrics, ROUTE_OPEN, {NULL}},
     {HTTP_GET, "/live", rest_live, ROUTE_OPEN, {NULL}},
     {HTTP_GET, "/events", rest_events, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, "/watch", rest_watch, 0, {"prefix", "key", "from"}},
     {HTTP_GET, "/dispatch", rest_dispatch, ROUTE_FREE | ROUTE_OPEN, {NULL}},
     {HTTP_GET, "/dispatch/", rest_dispatch, ROUTE_PREFIX | ROUTE_FREE | ROUTE_OPEN, {NULL}},
     {HTTP_POST, "/v3/", etcd_gateway, ROUTE_PREFIX | ROUTE_ADMIN | ROUTE_FREE | ROUTE_OPEN, {NULL}},
@@ -359,6 +360,7 @@ struct api *api_create(const struct api_options *options)
     api->load_at_ms = options->loop->ops->now_ms(options->loop);
     start_load_timer(api);
     api->feed = feed_create(api);
+    api->watchers = watchers_create(api);
     return api;
 }
 
@@ -385,6 +387,7 @@ void api_destroy(struct api *api)
     }
     auth_door_destroy(api->auth);
     feed_destroy(api->feed);
+    watchers_destroy(api->watchers);
     api->options.loop->ops->timer_stop(api->options.loop, &api->load_timer);
     buf_deinit(&api->out);
     buf_deinit(&api->packed);

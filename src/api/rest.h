@@ -25,6 +25,7 @@
 #define TYPE_HTML "text/html; charset=utf-8"
 
 struct feed;
+struct watchers;
 
 struct api {
     struct api_options options;
@@ -45,7 +46,8 @@ struct api {
     uint64_t load_requests; /* count at load_at_ms */
     uint64_t load_at_ms;
     double requests_per_second;
-    struct feed *feed; /* of /live and /events */
+    struct feed *feed;         /* of /live and /events */
+    struct watchers *watchers; /* of /watch */
     struct dispatcher dispatcher;
 };
 
@@ -162,6 +164,12 @@ void answer_bad_revision(struct api *api, struct http_request *r, enum status st
 /* The key of a path that begins with "/key/", decoded, appended to `key`. False: answered 400. */
 bool key_of_path(struct api *api, struct http_request *r, struct buf *key);
 
+/* --- GET /watch (rest_watch.c) ---------------------------------------------------------------- */
+
+struct watchers *watchers_create(struct api *api);
+/* All streams must be gone. */
+void watchers_destroy(struct watchers *all);
+
 /* --- members, for /cluster, /live and /events (rest_status.c) --------------------------------- */
 
 /* Whoever leads the highest term of those surveyed, or NULL. */
@@ -202,6 +210,7 @@ REST_HANDLER(rest_faults_clear);
 REST_HANDLER(rest_metrics);
 REST_HANDLER(rest_live);
 REST_HANDLER(rest_events);
+REST_HANDLER(rest_watch);
 REST_HANDLER(rest_dispatch);
 REST_HANDLER(rest_root);
 REST_HANDLER(etcd_gateway);

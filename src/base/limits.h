@@ -205,6 +205,22 @@
 #define LIMIT_TXN_BYTES        (LIMIT_ENTRY_BYTES - 512u) /* as kv_txn_check measures them */
 #define LIMIT_TXN_ANSWER_BYTES (64u * MIB)
 
+/* Watches of one member. Beyond: OVERLOADED. */
+#define LIMIT_WATCHES            131072
+/* Told to one watch at a time: no more after either, but a revision stays whole. */
+#define LIMIT_WATCH_EVENTS       512
+#define LIMIT_WATCH_BYTES        (256u * KIB)
+/* One step of the front, and one of the sweep (kv_watch.h): changes that are looked at, and events
+ * that they are for all watches together; a revision stays whole. The rest is for the next turn. */
+#define LIMIT_WATCH_CHANGES      2048
+#define LIMIT_WATCH_TOLD         16384
+/* Watches that go on the sweep, or from there to the front, in one step. */
+#define LIMIT_WATCH_MOVED        1024
+/* Steps of the front before a compaction. Of a backlog beyond, watches end with COMPACTED. */
+#define LIMIT_WATCH_FLUSH        64
+/* Election timeouts without a leader until streams that asked for it are told. */
+#define LIMIT_NO_LEADER_TIMEOUTS 3
+
 /* Leases. Beyond: OVERLOADED, nothing was granted. */
 #define LIMIT_LEASES       262144
 #define LIMIT_LEASE_TTL_S  9000000000u /* beyond: refused at the door */

@@ -10,6 +10,7 @@ extern const struct verb verb_get;
 extern const struct verb verb_del;
 extern const struct verb verb_ls;
 extern const struct verb verb_log;
+extern const struct verb verb_watch;
 extern const struct verb verb_status;
 extern const struct verb verb_shell;
 extern const struct verb verb_monitor;

@@ -435,6 +435,7 @@ void kv_raise_revision(struct kv *kv, uint64_t by)
     kv->next_change = kv->history.tail;
     retry_table_forget_all(&kv->retries);
     kv->applied++;
+    kv->replaced++;
 }
 
 /* Compaction at R keeps the change that made R, because R was current until the one after it. So by

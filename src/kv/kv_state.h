@@ -34,6 +34,8 @@ struct kv {
     uint64_t live_bytes;  /* of those, without documents and leases */
     struct kv_digest live_sum;
     uint64_t applied; /* commands, also those that changed nothing */
+    /* How often another state took the place of this one: for kv_watch.h, and no part of it. */
+    uint64_t replaced;
     /* An export needs the changes from this number on, and what they superseded. */
     bool is_held;
     uint64_t held_change;

@@ -26,7 +26,7 @@ void kv_swap(struct kv *a, struct kv *b)
     b->slab = slab_b;
     point_at_own_slab(a);
     point_at_own_slab(b);
-    /* A cursor on either has to find its place again, and a scan to begin anew. */
+    /* A cursor on either has to find its place again, and a scan or a watch to begin anew. */
     uint64_t changes = a->tree.changes > b->tree.changes ? a->tree.changes : b->tree.changes;
     uint64_t applied = a->applied > b->applied ? a->applied : b->applied;
     /* And who remembers leases has to look again. */
@@ -37,4 +37,7 @@ void kv_swap(struct kv *a, struct kv *b)
     b->tree.changes = changes + 1;
     a->applied = applied + 1;
     b->applied = applied + 1;
+    uint64_t replaced = a->replaced > b->replaced ? a->replaced : b->replaced;
+    a->replaced = replaced + 1;
+    b->replaced = replaced + 1;
 }

@@ -72,6 +72,7 @@ void node_metrics_get(const struct node *n, struct node_metrics *m)
     m->snapshots_sent = n->snapshots.sent;
     m->snapshots_installed = n->snapshots.installed;
     m->snapshot_index = n->snapshots.newest.index;
+    kv_watch_hub_stats(n->watches, &m->watches);
     if (n->raft != NULL) {
         struct raft_figures figures = raft_figures(n->raft);
         m->uncommitted_bytes = figures.uncommitted_bytes;

@@ -189,6 +189,7 @@ void node_shutdown(struct node *n, void (*done)(void *context), void *context)
     if (n->shutting_down) {
         return; /* a second signal changes nothing */
     }
+    node_watches_close(n);
     n->shutdown_done = done;
     n->shutdown_context = context;
     n->shutdown_timer = (struct timer){.fire = on_shutdown_timer, .context = n};

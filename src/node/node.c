@@ -340,6 +340,10 @@ static void apply_entry(struct node *n, raft_index index, const struct raft_entr
                       status_text(s));
             return;
         }
+        if (command.op == KV_COMPACT) {
+            node_watches_before_compaction(n);
+            entry = raft_entry_at(n->raft, index); /* who was told may have stepped the core */
+        }
         kv_apply_answered(n->kv, &command, &result, node_writes_answer_at(n, index, entry->term));
     }
     n->applied_term = entry->term;
@@ -373,7 +377,8 @@ static void set_request_timer(struct node *n)
     const uint64_t deadlines[] = {node_writes_deadline(n),    node_reads_deadline(n),
                                   node_surveys_deadline(n),   node_leadership_deadline(n),
                                   node_changes_deadline(n),   node_forwards_deadline(n),
-                                  node_log_reads_deadline(n), node_lease_asks_deadline(n)};
+                                  node_log_reads_deadline(n), node_lease_asks_deadline(n),
+                                  node_leader_guards_deadline(n)};
     uint64_t earliest = n->turn_wanted ? node_now(n) : UINT64_MAX;
     for (size_t i = 0; i < sizeof(deadlines) / sizeof(deadlines[0]); i++) {
         earliest = deadlines[i] < earliest ? deadlines[i] : earliest;
@@ -436,6 +441,7 @@ static void turn_raft(struct node *n)
     node_leases_on_turn(n);
     node_catch_up_on_turn(n);
     node_leadership_on_turn(n, aborted);
+    node_watches_on_turn(n);
     if (n->applied > applied_before) {
         node_maybe_compact(n);
     }
@@ -480,6 +486,7 @@ static void expire_requests(struct node *n, uint64_t now_ms)
     node_changes_expire(n, now_ms);
     node_log_reads_expire(n, now_ms);
     node_lease_asks_expire(n, now_ms);
+    node_leader_guards_expire(n, now_ms);
 }
 
 static void on_request_timer(struct timer *t)
@@ -492,6 +499,7 @@ void node_answer_all(struct node *n)
 {
     n->shutting_down = true; /* what a client asks next is refused */
     n->stopped = true;
+    node_watches_close(n);
     expire_requests(n, UINT64_MAX);
 }
 
@@ -689,6 +697,7 @@ enum status node_open(const struct node_options *options, struct loop *loop, str
         node_destroy(n);
         return s;
     }
+    node_watches_begin(n);
     start_links(n);
     *node = n;
     return STATUS_OK;
@@ -725,6 +734,7 @@ void node_destroy(struct node *n)
     node_forwards_destroy(n);
     node_leases_destroy(n);
     node_log_reads_destroy(n);
+    node_watches_destroy(n);
     if (n->peers != NULL) {
         peers_destroy(n->peers);
     }

@@ -13,7 +13,7 @@
 #include "base/slice.h"
 #include "base/status.h"
 #include "base/uuid.h"
-#include "kv/kv.h"
+#include "kv/kv_watch.h"
 #include "net/loop.h"
 #include "net/url.h"
 #include "node/fault_set.h"
@@ -175,6 +175,27 @@ void node_read_cancel(struct node_read *r);
 /* The applied state. Valid for reading on the loop thread, between turns. */
 const struct kv *node_kv(const struct node *n);
 
+/* --- watches: kv/kv_watch.h ------------------------------------------------------------------- */
+
+/* kv_watch_start with the hub of this member; the callbacks come in its turns, never inside this.
+ * CLOSED also while it is shutting down, which ends all watches. From then on pause, resume and
+ * cancel are kv_watch_*. */
+enum status MUST_CHECK node_watch_start(struct node *n, struct kv_watch *w);
+/* For kv_watch_hub_told: the revision in progress notifications. */
+const struct kv_watch_hub *node_watch_hub(const struct node *n);
+
+/* For streams whose clients asked to hear of it (`hasleader`): embedded in the owner's, `lost` is
+ * called once when this member has known no leader for LIMIT_NO_LEADER_TIMEOUTS election timeouts,
+ * in a turn. It is not waited for any more then. */
+struct node_leader_guard {
+    void (*lost)(struct node_leader_guard *g);
+    void *context;
+    struct list link;
+};
+/* False: there has been none for so long already; `lost` will not be called. */
+bool node_leader_guard_start(struct node *n, struct node_leader_guard *g);
+/* Harmless after `lost`; not before the start. */
+void node_leader_guard_cancel(struct node_leader_guard *g);
 /* --- leases: rules T1 to T3 ------------------------------------------------------------------- */
 
 /* Grants, revokes and `?ttl=` are commands for node_write_start; what there is of leases and their
@@ -509,6 +530,7 @@ struct node_metrics {
     uint64_t log_disk_bytes;
     uint64_t log_room_bytes;
     uint64_t snapshot_index;
+    struct kv_watch_stats watches;
     struct node_histogram log_sync;   /* one write and sync of the log */
     struct node_histogram peer_round; /* leader: from sending to the answer of each voter */
     struct node_histogram commit;     /* from proposal to applied */

@@ -258,6 +258,9 @@ struct node {
     uint32_t survey_count;
     uint64_t survey_number;
     struct loads loads;
+    struct kv_watch_hub *watches;
+    struct list leader_guards;    /* node_leader_guard */
+    uint64_t leaderless_since_ms; /* 0 = there is a leader */
     struct list step_downs;
     uint64_t campaign_again_ms;
 
@@ -485,6 +488,18 @@ uint64_t node_surveys_deadline(const struct node *n);
 void node_log_reads_expire(struct node *n, uint64_t now_ms);
 uint64_t node_log_reads_deadline(const struct node *n);
 void node_log_reads_destroy(struct node *n);
+
+/* --- watches.c */
+/* The state is that of the start. */
+void node_watches_begin(struct node *n);
+void node_watches_destroy(struct node *n);
+void node_watches_on_turn(struct node *n);
+/* Tell what the compaction that is about to be applied would take away. */
+void node_watches_before_compaction(struct node *n);
+/* End them all: clients go on at other members. */
+void node_watches_close(struct node *n);
+void node_leader_guards_expire(struct node *n, uint64_t now_ms);
+uint64_t node_leader_guards_deadline(const struct node *n);
 
 /* --- loads.c */
 void node_loads_on_turn(struct node *n);

@@ -20,6 +20,7 @@ void fake_node_init(void)
     struct node_status *s = &fake_node.status;
     memset(&fake_node, 0, sizeof(fake_node));
     fake_node.kv = kv_create();
+    fake_node.watches = kv_watch_hub_create(fake_node.kv);
     fake_node.live = true;
     list_init(&fake_node.writes);
     s->name = "node-1";
@@ -38,7 +39,25 @@ void fake_node_init(void)
 
 void fake_node_deinit(void)
 {
+    kv_watch_hub_close(fake_node.watches);
+    kv_watch_hub_destroy(fake_node.watches);
     kv_destroy(fake_node.kv);
+}
+
+bool node_leader_guard_start(struct node *n, struct node_leader_guard *g)
+{
+    list_init(&g->link);
+    return n->status.leader[0] != '\0';
+}
+
+void node_leader_guard_cancel(struct node_leader_guard *g)
+{
+    list_remove(&g->link);
+}
+
+enum status node_watch_start(struct node *n, struct kv_watch *w)
+{
+    return kv_watch_start(n->watches, w);
 }
 
 enum status node_write_start(struct node *n, struct node_write *w, const struct kv_command *command)

@@ -8,6 +8,7 @@
  * everything. */
 struct node {
     struct kv *kv;
+    struct kv_watch_hub *watches;
     struct node_status status;
     enum status write_start;   /* of node_write_start */
     enum status write_outcome; /* OK: what kv says */
