@@ -73,7 +73,7 @@ static const struct route routes[] = {
     {HTTP_GET, "/metrics", rest_metrics, ROUTE_OPEN, {NULL}},
     {HTTP_GET, "/live", rest_live, ROUTE_OPEN, {NULL}},
     {HTTP_GET, "/events", rest_events, ROUTE_OPEN, {NULL}},
-    {HTTP_GET, "/watch", rest_watch, 0, {"prefix", "key", "from"}},
+    {HTTP_GET, "/watch", rest_watch, ROUTE_CALLER, {"prefix", "key", "from"}},
     {HTTP_GET, "/dispatch", rest_dispatch, ROUTE_FREE | ROUTE_OPEN, {NULL}},
     {HTTP_GET, "/dispatch/", rest_dispatch, ROUTE_PREFIX | ROUTE_FREE | ROUTE_OPEN, {NULL}},
     {HTTP_POST, "/v3/", etcd_gateway, ROUTE_PREFIX | ROUTE_ADMIN | ROUTE_FREE | ROUTE_OPEN, {NULL}},

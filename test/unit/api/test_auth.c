@@ -408,6 +408,34 @@ static void a_read_is_checked_when_it_is_done(void **state)
     forget(a);
 }
 
+static void a_watch_ends_when_its_permission_does(void **state)
+{
+    (void)state;
+    struct asked *open_before = ask("GET", "/watch?key=a", NULL, slice_of(NULL, 0));
+    assert_true(open_before->begun && !open_before->done);
+    switch_on();
+    expect("GET", "/watch?key=a", NULL, NULL, 401);
+    expect("GET", "/watch", bearer("alice"), NULL, 403);
+    expect("GET", "/watch?prefix=w", bearer("alice"), NULL, 403);
+    expect("GET", "/watch?key=w", bearer("alice"), NULL, 403);
+    struct asked *key = ask("GET", "/watch?key=a", bearer("alice"), slice_of(NULL, 0));
+    struct asked *prefix = ask("GET", "/watch?prefix=ab", bearer("alice"), slice_of(NULL, 0));
+    struct asked *all = ask("GET", "/watch", bearer("root"), slice_of(NULL, 0));
+    fake_pass(1000);
+    assert_true(open_before->done);
+    assert_true(key->begun && !key->done && prefix->begun && !prefix->done);
+    change((struct kv_auth_change){
+        .kind = KV_AUTH_USER_REVOKE, .user = slice_str("alice"), .role = slice_str("r")});
+    fake_pass(1000);
+    assert_true(key->done && prefix->done);
+    assert_true(all->begun && !all->done);
+    hang_up(all);
+    forget(open_before);
+    forget(key);
+    forget(prefix);
+    forget(all);
+}
+
 static void a_write_carries_the_revision_under_which_it_was_allowed(void **state)
 {
     (void)state;
@@ -457,6 +485,7 @@ int main(void)
         REST_TEST(who_does_not_say_who_he_is_is_told_how),
         REST_TEST(a_password_that_was_right_a_moment_ago_is_not_hashed_again),
         REST_TEST(a_read_is_checked_when_it_is_done),
+        REST_TEST(a_watch_ends_when_its_permission_does),
         REST_TEST(a_write_carries_the_revision_under_which_it_was_allowed),
         REST_TEST(switched_off_again_everything_is_as_before),
         REST_TEST(a_check_that_outlives_the_api_is_forgotten),
