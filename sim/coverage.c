@@ -21,6 +21,7 @@ static bool is_expected(enum mark m, uint64_t seeds)
 {
     switch (m) {
     case MARK_INSTALL_KEPT: /* four times in ten thousand */
+    case MARK_STALE_EXPIRY:
         return seeds >= SEEDS_FOR_RARE_MARKS;
     case MARK_RAFT_CONFIG:
     case MARK_RAFT_CONFIG_ROLLED_BACK:

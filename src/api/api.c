@@ -55,6 +55,7 @@ static const struct route routes[] = {
      rest_read,
      0,
      {"limit", "before", "consistency", "token", "max-lag", "revision"}},
+    {HTTP_POST, "/txn", rest_txn, ROUTE_ADMIN | ROUTE_CALLER, {"ack"}},
     {HTTP_GET, "/status", rest_status, ROUTE_OPEN, {NULL}},
     {HTTP_GET, "/cluster", rest_cluster, ROUTE_OPEN, {NULL}},
     {HTTP_GET, "/leader", rest_leader, ROUTE_OPEN, {NULL}},
@@ -280,8 +281,10 @@ static void on_upgrade(void *context, const struct http_request *r, struct slice
 static uint64_t body_bytes_max(void *context, const struct http_request *r)
 {
     const struct api *api = context;
-    if (r->method == HTTP_POST && slice_equal(r->path, slice_str("/write"))) {
-        return api->options.value_bytes_max + SMALL_BODY_BYTES; /* with what is around a content */
+    bool has_values =
+        slice_equal(r->path, slice_str("/write")) || slice_equal(r->path, slice_str("/txn"));
+    if (r->method == HTTP_POST && has_values) {
+        return api->options.value_bytes_max + SMALL_BODY_BYTES; /* with what is around them */
     }
     if (r->method == HTTP_POST && slice_has_prefix(r->path, slice_str("/v3"))) {
         return LIMIT_ETCD_JSON_BYTES;
@@ -337,6 +340,14 @@ uint64_t api_revision(const struct api *api)
     struct kv_stats stats;
     kv_stats(node_kv(api->options.node), &stats);
     return stats.revision;
+}
+
+uint64_t api_new_lease(struct api *api)
+{
+    struct loop *loop = api->options.loop;
+    uint64_t id;
+    loop->ops->random(loop, &id, sizeof(id));
+    return (id & INT64_MAX) | 1;
 }
 
 struct api *api_create(const struct api_options *options)

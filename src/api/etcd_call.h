@@ -77,8 +77,12 @@ struct etcd_service {
 /* One a file, by name: etcd_kv.c has etcd_kv_service. */
 extern const struct etcd_service etcd_auth_service;
 extern const struct etcd_service etcd_cluster_service;
+extern const struct etcd_service etcd_election_service;
 extern const struct etcd_service etcd_kv_service;
+extern const struct etcd_service etcd_lease_service;
+extern const struct etcd_service etcd_lock_service;
 extern const struct etcd_service etcd_maintenance_service;
+extern const struct etcd_service etcd_watch_service;
 
 /* NULL: there is none. `path` is that of gRPC; `is_service_known`: of another method. */
 const struct etcd_method *etcd_method_of_path(struct slice path, bool *is_service_known);

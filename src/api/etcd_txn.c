@@ -1,5 +1,6 @@
 #include "api/etcd_txn.h"
 
+#include "api/etcd_item.h"
 #include "base/limits.h"
 
 /* --- requests --------------------------------------------------------------------------------- */
@@ -149,21 +150,10 @@ enum etcd_error etcd_error_of_fault(enum kv_txn_fault fault)
 
 /* --- answers ---------------------------------------------------------------------------------- */
 
-static ProtobufCBinaryData data_of(struct slice s)
-{
-    return (ProtobufCBinaryData){.len = s.size, .data = (uint8_t *)(uintptr_t)s.data};
-}
-
 Mvccpb__KeyValue *etcd_item_of(struct arena *arena, const struct kv_item *item)
 {
     Mvccpb__KeyValue *kv = arena_alloc(arena, sizeof(*kv));
-    mvccpb__key_value__init(kv);
-    kv->key = data_of(item->key);
-    kv->value = data_of(item->value);
-    kv->create_revision = (int64_t)item->create_revision;
-    kv->mod_revision = (int64_t)item->revision;
-    kv->version = (int64_t)item->version;
-    kv->lease = (int64_t)item->lease;
+    etcd_item_fill(item, kv);
     return kv;
 }
 

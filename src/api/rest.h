@@ -54,6 +54,8 @@ struct api {
 /* The member's state now. Borrowed until the next call of this. */
 const struct node_status *api_status(struct api *api);
 uint64_t api_revision(const struct api *api);
+/* An id for a lease, by chance: positive in 64 bits with a sign, as etcd's are. */
+uint64_t api_new_lease(struct api *api);
 
 /* --- a request that waits (answer.c) ---------------------------------------------------------- */
 
@@ -159,6 +161,17 @@ void answer_read_failed(struct api *api, struct http_request *r, enum status sta
 /* COMPACTED or FUTURE. */
 void answer_bad_revision(struct api *api, struct http_request *r, enum status status);
 
+/* --- writes (write_answer.c) ------------------------------------------------------------------ */
+
+/* `?ack=`, or what this member was told to take. False: answered 400. */
+bool write_ack_parse(struct api *api, struct http_request *r, struct query *q, enum node_ack *ack);
+/* Who leads, if anybody: `error` and what helps, or the way there, as --on-follower says. */
+void answer_not_leader(struct api *api, struct http_request *r, int http_status, const char *error);
+/* Any write that did not come to be or is not known to have, but for what its kind says of its key
+ * (NOT_FOUND, CONFLICT). */
+void answer_write_failed(struct api *api, struct http_request *r, const struct node_write *write,
+                         enum status status);
+
 /* --- keys (key_path.c) ------------------------------------------------------------------------ */
 
 /* The key of a path that begins with "/key/", decoded, appended to `key`. False: answered 400. */
@@ -189,6 +202,7 @@ REST_HANDLER(rest_key_put);
 REST_HANDLER(rest_key_delete);
 REST_HANDLER(rest_keys);
 REST_HANDLER(rest_write);
+REST_HANDLER(rest_txn);
 REST_HANDLER(rest_read);
 REST_HANDLER(rest_status);
 REST_HANDLER(rest_cluster);

@@ -346,7 +346,7 @@ void grpc_finish(struct grpc_stream *s, enum grpc_code code, const char *message
 
 void grpc_finish_unknown(struct grpc_stream *s, bool is_service_known)
 {
-    struct slice path = slice_of(s->path.data + 1, s->path.size - 1); /* nghttp2 wants a '/' */
+    struct slice path = slice_of(s->path.data + 1, s->path.size - 1); /* it begins with a '/' */
     const uint8_t *slash = memrchr(path.data, '/', path.size);
     char *text;
     if (slash == NULL) {

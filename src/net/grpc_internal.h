@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "net/grpc.h"
+#include "net/http2_head.h"
 
 #include <nghttp2/nghttp2.h>
 
@@ -103,11 +104,12 @@ struct http2_connection {
     uint32_t empty_frames; /* since empty_from_ms, and since our last answer */
     uint64_t reset_ms;     /* when `resets` was counted down last */
     uint32_t resets;
-    bool has_settings; /* the client's first frame is here */
-    bool is_sending;   /* in nghttp2's mem_send */
-    bool is_ending;    /* what is said goes out, then it is closed */
-    bool is_last_call; /* no further calls are taken */
-    bool is_closed;    /* conn_close was called */
+    struct http2_head head; /* of the block that is being read */
+    bool has_settings;      /* the client's first frame is here */
+    bool is_sending;        /* in nghttp2's mem_send */
+    bool is_ending;         /* what is said goes out, then it is closed */
+    bool is_last_call;      /* no further calls are taken */
+    bool is_closed;         /* conn_close was called */
 };
 
 struct grpc_server {

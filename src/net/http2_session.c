@@ -180,11 +180,20 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     struct http2_connection *c = context;
     c->head_from_ms = grpc_now(c->server);
     grpc_sweep_by(c->server, c->head_from_ms + c->server->options.request_ms);
+    http2_head_begin(&c->head, frame->headers.cat != NGHTTP2_HCAT_REQUEST);
     if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
         struct grpc_call *call = grpc_call_begin(c, frame->hd.stream_id);
         CHECK(nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, call) == 0);
     }
     return 0;
+}
+
+/* A malformed block: of a request, which no handler will see, or of trailers, that end it. */
+static void refuse_head(struct http2_connection *c, int32_t id)
+{
+    c->head_from_ms = 0;
+    CHECK(nghttp2_submit_rst_stream(c->session, NGHTTP2_FLAG_NONE, id, NGHTTP2_PROTOCOL_ERROR) !=
+          NGHTTP2_ERR_NOMEM);
 }
 
 static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
@@ -193,9 +202,15 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 {
     (void)session;
     (void)flags;
-    if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
-        grpc_call_header(find_call(context, frame->hd.stream_id), slice_of(name, name_size),
-                         slice_of(value, value_size));
+    struct http2_connection *c = context;
+    struct slice n = slice_of(name, name_size);
+    struct slice v = slice_of(value, value_size);
+    if (!http2_head_take(&c->head, n, v)) {
+        refuse_head(c, frame->hd.stream_id);
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* the rest of the block is not told */
+    }
+    if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
+        grpc_call_header(find_call(c, frame->hd.stream_id), n, v);
     }
     return 0;
 }
@@ -213,21 +228,27 @@ static int on_chunk(nghttp2_session *session, uint8_t flags, int32_t id, const u
     return 0;
 }
 
-static void on_headers(struct http2_connection *c, const nghttp2_frame *frame)
-{
-    struct grpc_call *call = find_call(c, frame->hd.stream_id);
-    c->head_from_ms = 0;
-    if (call != NULL && frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
-        grpc_call_open(call);
-    }
-}
-
 static void maybe_half_close(struct http2_connection *c, const nghttp2_frame *frame)
 {
     struct grpc_call *call = find_call(c, frame->hd.stream_id);
     if (call != NULL && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0) {
         grpc_call_half_close(call);
     }
+}
+
+static void on_headers(struct http2_connection *c, const nghttp2_frame *frame)
+{
+    struct grpc_call *call = find_call(c, frame->hd.stream_id);
+    bool ends_stream = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
+    if (!http2_head_is_whole(&c->head, ends_stream)) {
+        refuse_head(c, frame->hd.stream_id);
+        return;
+    }
+    c->head_from_ms = 0;
+    if (call != NULL && !c->head.is_trailer) {
+        grpc_call_open(call);
+    }
+    maybe_half_close(c, frame);
 }
 
 static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *context)
@@ -238,7 +259,6 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     switch (frame->hd.type) {
     case NGHTTP2_HEADERS:
         on_headers(c, frame);
-        maybe_half_close(c, frame);
         break;
     case NGHTTP2_DATA:
         if (frame->hd.length == 0 && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) {
@@ -332,6 +352,7 @@ void http2_configure(struct grpc_server *g)
     CHECK(nghttp2_option_new(&g->option) == 0);
     nghttp2_option_set_no_auto_window_update(g->option, 1);
     nghttp2_option_set_no_closed_streams(g->option, 1);
+    nghttp2_option_set_no_http_messaging(g->option, 1); /* net/http2_head.h instead */
     nghttp2_option_set_max_outbound_ack(g->option, LIMIT_H2_ACKS);
     nghttp2_option_set_max_deflate_dynamic_table_size(g->option, LIMIT_H2_HPACK_BYTES);
 #ifdef HAVE_NGHTTP2_RESET_LIMIT

@@ -374,11 +374,10 @@ static void apply_committed(struct node *n, raft_index to)
 static void set_request_timer(struct node *n)
 {
     n->turn_wanted = n->turn_wanted && !n->stopped; /* it takes no more turns */
-    const uint64_t deadlines[] = {node_writes_deadline(n),    node_reads_deadline(n),
-                                  node_surveys_deadline(n),   node_leadership_deadline(n),
-                                  node_changes_deadline(n),   node_forwards_deadline(n),
-                                  node_log_reads_deadline(n), node_lease_asks_deadline(n),
-                                  node_leader_guards_deadline(n)};
+    const uint64_t deadlines[] = {
+        node_writes_deadline(n),     node_reads_deadline(n),      node_surveys_deadline(n),
+        node_leadership_deadline(n), node_changes_deadline(n),    node_forwards_deadline(n),
+        node_log_reads_deadline(n),  node_lease_asks_deadline(n), node_leader_guards_deadline(n)};
     uint64_t earliest = n->turn_wanted ? node_now(n) : UINT64_MAX;
     for (size_t i = 0; i < sizeof(deadlines) / sizeof(deadlines[0]); i++) {
         earliest = deadlines[i] < earliest ? deadlines[i] : earliest;

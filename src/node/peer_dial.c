@@ -263,6 +263,16 @@ void dial_slowly(struct peer_dial *d)
     wait(d, PAUSE_SLOW_MS);
 }
 
+void dial_member_slowly(const struct peer *peer)
+{
+    struct peers *p = peer->peers;
+    for (uint32_t i = 0; i < p->dial_count; i++) {
+        if (uuid_equal(p->dials[i]->incarnation, peer->hello.incarnation)) {
+            dial_slowly(p->dials[i]);
+        }
+    }
+}
+
 const char *dial_url_of(const struct peers *p, struct uuid incarnation)
 {
     for (uint32_t i = 0; i < p->dial_count; i++) {

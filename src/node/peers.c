@@ -318,8 +318,8 @@ static void on_link_end(struct link *l, enum link_end why)
         return;
     }
     if (peer != NULL && l->lane == LANE_RAFT) {
-        if (d != NULL && why == LINK_REFUSED) {
-            dial_slowly(d);
+        if (why == LINK_REFUSED) {
+            dial_member_slowly(peer);
         }
         on_raft_ended(peer, why);
     } else if (peer != NULL && peer_is_up(peer)) {
@@ -355,6 +355,9 @@ static void refuse(struct link *l, const char *why)
             d->attempt = NULL;
         }
         dial_slowly(d);
+    }
+    if (l->peer != NULL) {
+        dial_member_slowly(l->peer);
     }
     peers_drop_link(l, BYE_REFUSED);
 }

@@ -121,6 +121,9 @@ void dial_on_linked(struct peer *peer);
 void dial_on_self(struct peer_dial *d);
 /* Try again, but slowly: it is there and is not to be linked with. */
 void dial_slowly(struct peer_dial *d);
+/* The same for every URL of it, whoever dialled the link that was refused: the other side may not
+ * know where this one is, and then nobody else dials. */
+void dial_member_slowly(const struct peer *peer);
 /* The URL by which we reached that member; NULL = we did not. */
 const char *dial_url_of(const struct peers *p, struct uuid incarnation);
 void dial_set_trouble(struct peer_dial *d, const struct link *l, enum link_end why);

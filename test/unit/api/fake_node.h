@@ -9,9 +9,14 @@
 struct node {
     struct kv *kv;
     struct kv_watch_hub *watches;
+    struct node_leader_guard *guard;
     struct node_status status;
     enum status write_start;   /* of node_write_start */
     enum status write_outcome; /* OK: what kv says */
+    uint64_t lease_ttl_min;
+    enum status lease_start;
+    enum status lease_outcome; /* OK: what kv says, and a second of it has passed */
+    struct node_lease_ask *lease_ask;
     enum status read_outcome;
     bool reads_wait; /* until fake_turn; otherwise at once */
     enum status survey_start;

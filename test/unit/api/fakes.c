@@ -14,7 +14,7 @@ uint64_t fake_waited_ms;
 
 static uint64_t clock_ms;
 static struct timer *running[FAKE_TIMERS_MAX];
-static uint32_t chance;
+static uint64_t chance;
 
 static uint64_t now_ms(struct loop *l)
 {

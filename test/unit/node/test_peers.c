@@ -154,6 +154,25 @@ static void rule_e11_a_refused_member_is_cut_told_and_dialled_slowly(void **stat
     pair_close(&pair);
 }
 
+/* The link that is left was dialled by the other side, which refuses it and does not dial again: a
+ * member that lost the end of its log knows nothing of who joined last. */
+static void rule_e11_who_is_refused_on_an_accepted_link_dials(void **state)
+{
+    (void)state;
+    pair_open_linked(&pair, &pair_quiet, "");
+    fake_world_run(pair.world, 1000);
+    peers_set_urls(pair.a.peers, NULL, 0);
+    pair.a.refuses = true;
+    pair.b.hello.term++;
+    peers_set_hello(pair.b.peers, &pair.b.hello);
+    fake_world_run(pair.world, 100);
+    assert_false(member_is_up(&pair.a, &pair.b) || member_is_up(&pair.b, &pair.a));
+    pair.a.refuses = false;
+    fake_world_run(pair.world, 3000);
+    assert_true(member_is_up(&pair.a, &pair.b) && member_is_up(&pair.b, &pair.a));
+    pair_close(&pair);
+}
+
 /* --- who may not come in ---------------------------------------------------------------------- */
 
 static void secrets_that_differ_are_named_at_both_ends(void **state)
@@ -545,6 +564,7 @@ int main(void)
         cmocka_unit_test(a_copied_data_directory_is_refused_with_words),
         cmocka_unit_test(a_hello_goes_out_again_only_when_it_changes),
         cmocka_unit_test(rule_e11_a_refused_member_is_cut_told_and_dialled_slowly),
+        cmocka_unit_test(rule_e11_who_is_refused_on_an_accepted_link_dials),
         cmocka_unit_test(secrets_that_differ_are_named_at_both_ends),
         cmocka_unit_test(another_protocol_version_is_named),
         cmocka_unit_test(what_is_no_member_is_named),
