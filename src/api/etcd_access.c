@@ -14,7 +14,19 @@ enum etcd_error etcd_error_of_verdict(enum auth_verdict verdict)
     }
 }
 
-/* True: *caller is who asks, and may be nobody. */
+const char *etcd_reason_of_verdict(enum auth_verdict verdict)
+{
+    switch (verdict) {
+    case AUTH_NOBODY:
+        return "rpc error: code = InvalidArgument desc = etcdserver: user name is empty";
+    case AUTH_BAD_TOKEN:
+        return "rpc error: code = Unauthenticated desc = etcdserver: invalid auth token";
+    default:
+        return "rpc error: code = PermissionDenied desc = etcdserver: permission denied";
+    }
+}
+
+/* *caller is who asks, and may be nobody. */
 static enum auth_verdict identify(const struct etcd_call *call, struct auth_caller *caller)
 {
     return auth_of_token(call->api, auth_bearer(etcd_token(call)), caller);

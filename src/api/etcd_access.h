@@ -24,6 +24,10 @@ enum auth_verdict etcd_verdict(const struct etcd_call *call, enum kv_permission 
 /* Of a verdict that is not ALLOWED. */
 enum etcd_error etcd_error_of_verdict(enum auth_verdict verdict);
 
+/* The same as the reason of a watch's end, in the form of Go's gRPC, by which etcd's clients know
+ * that they must log in again. Static storage. */
+const char *etcd_reason_of_verdict(enum auth_verdict verdict);
+
 /* node_write_start, forwarding, with the auth revision of now in the command. */
 enum status MUST_CHECK etcd_write_start(struct etcd_call *call, struct node_write *w,
                                         const struct kv_command *command);

@@ -408,6 +408,28 @@ static void a_read_is_checked_when_it_is_done(void **state)
     forget(a);
 }
 
+static void a_transaction_needs_what_any_of_its_operations_needs(void **state)
+{
+    (void)state;
+    switch_on();
+    static const struct {
+        const char *body;
+        int status;
+    } rows[] = {
+        {"{\"then\":[{\"put\":\"w\",\"value\":1},{\"get\":\"a\"}]}", 200},
+        {"{\"then\":[{\"get\":\"w\"}]}", 403},
+        {"{\"else\":[{\"put\":\"a\",\"value\":1}]}", 403},
+        {"{\"compare\":[{\"key\":\"w\",\"revision\":0}],\"then\":[{\"put\":\"w\",\"value\":1}]}",
+         403},
+        {"{\"compare\":[{\"key\":\"rw\",\"revision\":0}],\"then\":[{\"put\":\"rw\",\"value\":1}]}",
+         200},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        expect("POST", "/txn", bearer("alice"), rows[i].body, rows[i].status);
+        expect("POST", "/txn", NULL, rows[i].body, 401);
+    }
+}
+
 static void a_watch_ends_when_its_permission_does(void **state)
 {
     (void)state;
@@ -485,6 +507,7 @@ int main(void)
         REST_TEST(who_does_not_say_who_he_is_is_told_how),
         REST_TEST(a_password_that_was_right_a_moment_ago_is_not_hashed_again),
         REST_TEST(a_read_is_checked_when_it_is_done),
+        REST_TEST(a_transaction_needs_what_any_of_its_operations_needs),
         REST_TEST(a_watch_ends_when_its_permission_does),
         REST_TEST(a_write_carries_the_revision_under_which_it_was_allowed),
         REST_TEST(switched_off_again_everything_is_as_before),

@@ -276,6 +276,18 @@ static void keys_need_the_permission_of_their_span(void **state)
         {"/maintenance/status", "{}", true},
         {"/cluster/member/list", "{}", true},
         {"/cluster/member/remove", "{\"ID\":\"1\"}", false},
+        {"/lease/grant", "{\"TTL\":\"60\",\"ID\":\"5\"}", true},
+        {"/lease/leases", "{}", true},
+        {"/lease/revoke", "{\"ID\":\"5\"}", true},
+        {"/lock/unlock", "{\"key\":\"Zm9v\"}", true},
+        {"/lock/unlock", "{\"key\":\"YQ==\"}", false},
+        {"/lock/lock", "{\"name\":\"YQ==\"}", false},
+        {"/lock/lock", "{\"name\":\"Zm9v\"}", true},
+        {"/election/campaign", "{\"name\":\"YQ==\"}", false},
+        {"/election/leader", "{\"name\":\"YQ==\"}", false},
+        {"/election/proclaim", "{\"leader\":{\"key\":\"YQ==\",\"rev\":\"1\"}}", false},
+        {"/election/resign", "{\"leader\":{\"key\":\"YQ==\",\"rev\":\"1\"}}", false},
+        {"/election/resign", "{\"leader\":{\"key\":\"Zm9v\",\"rev\":\"1\"}}", true},
     };
     become("alice");
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -318,6 +330,39 @@ static void a_lease_s_keys_must_all_be_writable_to_attach_one_more(void **state)
     refused("/kv/put", "{\"key\":\"Zm9v\",\"lease\":\"7\"}", 403, FAIL("7", "permission denied"));
     refused("/kv/txn", "{\"success\":[{\"request_put\":{\"key\":\"Zm9v\",\"lease\":\"7\"}}]}", 403,
             FAIL("7", "permission denied"));
+    refused("/lease/revoke", "{\"ID\":\"7\"}", 403, FAIL("7", "permission denied"));
+    refused("/lock/lock", "{\"name\":\"Zm9v\",\"lease\":\"7\"}", 403,
+            FAIL("7", "permission denied"));
+    become("root");
+    done("/lease/revoke", "{\"ID\":\"7\"}");
+}
+
+/* A watch that is not allowed answers as one that could not be made, and its stream goes on. */
+static void a_watch_needs_to_read_its_span(void **state)
+{
+    (void)state;
+    switch_on();
+    static const struct {
+        const char *user;
+        const char *reason;
+    } rows[] = {
+        {"alice", "rpc error: code = PermissionDenied desc = etcdserver: permission denied"},
+        {NULL, "rpc error: code = InvalidArgument desc = etcdserver: user name is empty"},
+        {"root", NULL},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        become(rows[i].user);
+        struct asked *a = ask("POST", "/v3/watch", headers[0] != '\0' ? headers : NULL,
+                              slice_str("{\"create_request\":{\"key\":\"YQ==\"}}"));
+        assert_true(a->begun && !a->done);
+        buf_append_byte(&a->body, 0);
+        const char *answer = (const char *)a->body.data;
+        assert_non_null(strstr(answer, "\"created\":true"));
+        assert_true(rows[i].reason == NULL ? strstr(answer, "cancel") == NULL
+                                           : strstr(answer, rows[i].reason) != NULL);
+        hang_up(a);
+        forget(a);
+    }
 }
 
 static void what_was_let_in_by_others_says_so(void **state)
@@ -362,6 +407,7 @@ int main(void)
         TEST(who_goes_while_his_password_is_hashed_leaves_nothing_behind),
         TEST(keys_need_the_permission_of_their_span),
         TEST(a_lease_s_keys_must_all_be_writable_to_attach_one_more),
+        TEST(a_watch_needs_to_read_its_span),
         TEST(what_was_let_in_by_others_says_so),
         TEST(grpc_has_the_token_in_its_metadata),
     };
