@@ -367,6 +367,7 @@ struct api *api_create(const struct api_options *options)
     api->auth = auth_door_create(api);
     list_init(&api->calls);
     list_init(&api->etcd_calls);
+    etcd_reads_init(api);
     api->load_timer = (struct timer){.fire = sample_load, .context = api};
     api->load_at_ms = options->loop->ops->now_ms(options->loop);
     start_load_timer(api);
@@ -400,6 +401,7 @@ void api_destroy(struct api *api)
     feed_destroy(api->feed);
     watchers_destroy(api->watchers);
     api->options.loop->ops->timer_stop(api->options.loop, &api->load_timer);
+    api->options.loop->ops->timer_stop(api->options.loop, &api->etcd_reads_timer);
     buf_deinit(&api->out);
     buf_deinit(&api->packed);
     mem_free(api->cors_origin);

@@ -79,6 +79,8 @@ extern const struct etcd_service etcd_auth_service;
 extern const struct etcd_service etcd_cluster_service;
 extern const struct etcd_service etcd_election_service;
 extern const struct etcd_service etcd_kv_service;
+/* Before any call. */
+void etcd_reads_init(struct api *api);
 extern const struct etcd_service etcd_lease_service;
 extern const struct etcd_service etcd_lock_service;
 extern const struct etcd_service etcd_maintenance_service;

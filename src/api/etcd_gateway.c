@@ -75,10 +75,9 @@ void etcd_gateway_reply_shared(struct etcd_call *call, struct slice head, struct
     struct buf whole = {0};
     buf_append_slice(&whole, head);
     buf_append_slice(&whole, blob_slice(shared));
-    ProtobufCMessage *message = NULL;
-    enum status status =
-        protobuf_read(call->method->response, buf_slice(&whole), &scratch, &message);
-    CHECK(status == STATUS_OK); /* we packed it */
+    const ProtobufCMessage *message =
+        protobuf_unpack(call->method->response, buf_slice(&whole), &scratch);
+    CHECK(message != NULL); /* we packed it */
     etcd_gateway_reply(call, message);
     buf_deinit(&whole);
     arena_deinit(&scratch);

@@ -12,9 +12,15 @@
 
 /* --- reads ------------------------------------------------------------------------------------ */
 
+/* An answer that takes a while to make: the others are made in later turns. */
+#define LONG_ANSWER_BYTES (1u * MIB)
+#define LONG_ANSWER_KEYS  65536u
+
 struct read_call {
     struct etcd_call call;
     struct node_read read;
+    struct list link; /* of api->etcd_reads */
+    bool serializable;
     bool waits;
     struct kv_txn *txn; /* of Txn, owned; NULL: it is a Range */
 };
@@ -53,6 +59,16 @@ static void fail_too_long(struct etcd_call *call)
     etcd_fail_text(call, GRPC_RESOURCE_EXHAUSTED, "the answer is too long: ask with a limit");
 }
 
+/* Whoever asks next waits for the next turn. */
+static void note_work(struct api *api, uint64_t bytes, uint64_t keys)
+{
+    struct loop *loop = api->options.loop;
+    if (bytes >= LONG_ANSWER_BYTES || keys >= LONG_ANSWER_KEYS) {
+        api->etcd_reads_wait = true;
+        loop->ops->timer_start(loop, &api->etcd_reads_timer, loop->ops->now_ms(loop));
+    }
+}
+
 static void answer_range(struct read_call *c)
 {
     const Etcdserverpb__RangeRequest *request = (const void *)c->call.request;
@@ -68,6 +84,7 @@ static void answer_range(struct read_call *c)
         etcd_fail(&c->call, etcd_error_of(status));
         return;
     }
+    note_work(c->call.api, found.bytes, result.count);
     if (result.cut) {
         fail_too_long(&c->call);
         return;
@@ -104,6 +121,8 @@ static void answer_read_txn(struct read_call *c)
         return;
     }
     enum status status = kv_txn_read(node_kv(c->call.api->options.node), c->txn, &answer);
+    bool is_cut = status == STATUS_TOO_LARGE;
+    note_work(c->call.api, is_cut ? LONG_ANSWER_BYTES : answer.size, 0);
     if (status == STATUS_OK) {
         answer_txn(&c->call, buf_slice(&answer), api_revision(c->call.api));
     } else if (status == STATUS_TOO_LARGE) {
@@ -114,17 +133,58 @@ static void answer_read_txn(struct read_call *c)
     buf_deinit(&answer);
 }
 
-static void on_read(struct node_read *r)
+static void answer_read(struct read_call *c)
 {
-    struct read_call *c = r->context;
-    c->waits = false;
-    if (r->status != STATUS_OK) {
-        etcd_fail(&c->call, etcd_error_of(r->status));
-    } else if (c->txn != NULL) {
+    if (c->txn != NULL) {
         answer_read_txn(c);
     } else {
         answer_range(c);
     }
+}
+
+static void start_read(struct read_call *c);
+
+/* Its connection has taken what was told before. */
+static void on_writable(struct etcd_call *call)
+{
+    struct read_call *c = CONTAINER_OF(call, struct read_call, call);
+    call->on_writable = NULL;
+    start_read(c);
+}
+
+/* Of a thousand that were confirmed together, each may be as long as LIMIT_TXN_ANSWER_BYTES: they
+ * are made one a turn, and on one connection as it takes them. */
+static void on_read(struct node_read *r)
+{
+    struct read_call *c = r->context;
+    struct api *api = c->call.api;
+    c->waits = false;
+    if (r->status != STATUS_OK) {
+        etcd_fail(&c->call, etcd_error_of(r->status));
+    } else if (!etcd_wants_more(&c->call)) {
+        c->call.on_writable = on_writable;
+    } else if (api->etcd_reads_wait) {
+        list_push_back(&api->etcd_reads, &c->link);
+    } else {
+        answer_read(c);
+    }
+}
+
+/* Until one of them is long. */
+static void on_next_turn(struct timer *t)
+{
+    struct api *api = t->context;
+    struct list *first;
+    api->etcd_reads_wait = false;
+    while (!api->etcd_reads_wait && (first = list_pop_front(&api->etcd_reads)) != NULL) {
+        on_read(&CONTAINER_OF(first, struct read_call, link)->read);
+    }
+}
+
+void etcd_reads_init(struct api *api)
+{
+    list_init(&api->etcd_reads);
+    api->etcd_reads_timer = (struct timer){.fire = on_next_turn, .context = api};
 }
 
 static void destroy_read(struct etcd_call *call)
@@ -133,17 +193,25 @@ static void destroy_read(struct etcd_call *call)
     if (c->waits) {
         node_read_cancel(&c->read);
     }
+    list_remove(&c->link);
     kv_txn_destroy(c->txn);
+}
+
+static void start_read(struct read_call *c)
+{
+    c->read = (struct node_read){.consistency = c->serializable ? NODE_STALE : NODE_LINEARIZABLE,
+                                 .done = on_read,
+                                 .context = c};
+    c->waits = true;
+    node_read_start(c->call.api->options.node, &c->read);
 }
 
 static void begin_read(struct read_call *c, bool serializable)
 {
     c->call.destroy = destroy_read;
-    c->read.consistency = serializable ? NODE_STALE : NODE_LINEARIZABLE;
-    c->read.done = on_read;
-    c->read.context = c;
-    c->waits = true;
-    node_read_start(c->call.api->options.node, &c->read);
+    c->serializable = serializable;
+    list_init(&c->link);
+    start_read(c);
 }
 
 static void start_range(struct etcd_call *call)

@@ -15,6 +15,8 @@ struct lease_write {
     struct node_write write;
     struct kv_command command;
     bool waits;
+    struct node_read catch_up; /* of this member with what it is about to answer */
+    bool catches_up;
 };
 
 static void destroy_write(struct etcd_call *call)
@@ -22,6 +24,9 @@ static void destroy_write(struct etcd_call *call)
     struct lease_write *l = CONTAINER_OF(call, struct lease_write, call);
     if (l->waits) {
         node_write_cancel(&l->write);
+    }
+    if (l->catches_up) {
+        node_read_cancel(&l->catch_up);
     }
 }
 
@@ -45,16 +50,47 @@ static void answer_revoked(struct lease_write *l)
     etcd_answer(&l->call, &response.base);
 }
 
+static void answer_done(struct lease_write *l)
+{
+    if (l->command.op == KV_LEASE_GRANT) {
+        answer_granted(l);
+    } else {
+        answer_revoked(l);
+    }
+}
+
+/* Also when it did not come to that in time: it was written. */
+static void on_caught_up(struct node_read *r)
+{
+    struct lease_write *l = r->context;
+    l->catches_up = false;
+    answer_done(l);
+}
+
+/* What was handed to the leader may be applied here a moment later, and who asks this member next
+ * is to find it. */
+static void answer_when_seen(struct lease_write *l)
+{
+    struct kv_lease lease;
+    bool is_here = kv_lease_get(node_kv(l->call.api->options.node), l->command.lease, &lease);
+    if (is_here == (l->command.op == KV_LEASE_GRANT)) {
+        answer_done(l);
+        return;
+    }
+    l->catch_up =
+        (struct node_read){.consistency = NODE_LINEARIZABLE, .done = on_caught_up, .context = l};
+    l->catches_up = true;
+    node_read_start(l->call.api->options.node, &l->catch_up);
+}
+
 static void answer_write(struct lease_write *l, enum status status)
 {
     if (status == STATUS_CONFLICT) {
         etcd_fail(&l->call, ETCD_LEASE_EXISTS);
     } else if (status != STATUS_OK) {
         etcd_fail(&l->call, etcd_error_of(status));
-    } else if (l->command.op == KV_LEASE_GRANT) {
-        answer_granted(l);
     } else {
-        answer_revoked(l);
+        answer_when_seen(l);
     }
 }
 

@@ -186,6 +186,25 @@ static uint32_t count_fitting(const struct stream_watch *w, struct kv_event *con
     return count;
 }
 
+static bool all_in_step(const struct watch_stream *s)
+{
+    for (struct list *at = s->watches.next; at != &s->watches; at = at->next) {
+        if (!kv_watch_is_in_step(&watch_of(at)->watch)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Whenever one may have been the last that was behind. */
+static void pay_progress(struct watch_stream *s)
+{
+    if (s->owes_progress && all_in_step(s)) {
+        s->owes_progress = false;
+        reply_progress(s, -1);
+    }
+}
+
 static void pause_all(struct watch_stream *s)
 {
     s->is_paused = true;
@@ -225,6 +244,7 @@ static void on_end(struct kv_watch *watch, enum status why)
     response.compact_revision = (int64_t)watch->compact_revision;
     forget(w);
     reply(s, api_revision(s->call.api), &response);
+    pay_progress(s);
 }
 
 static void on_writable(struct etcd_call *call)
@@ -234,27 +254,10 @@ static void on_writable(struct etcd_call *call)
     for (struct list *at = s->watches.next; at != &s->watches; at = at->next) {
         kv_watch_resume(&watch_of(at)->watch);
     }
+    pay_progress(s);
 }
 
 /* --- progress --------------------------------------------------------------------------------- */
-
-static bool all_in_step(const struct watch_stream *s)
-{
-    for (struct list *at = s->watches.next; at != &s->watches; at = at->next) {
-        if (!kv_watch_is_in_step(&watch_of(at)->watch)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static void pay_progress(struct watch_stream *s)
-{
-    if (s->owes_progress && all_in_step(s)) {
-        s->owes_progress = false;
-        reply_progress(s, -1);
-    }
-}
 
 static void on_in_step(struct kv_watch *watch)
 {
@@ -376,7 +379,9 @@ static void create_watch(struct watch_stream *s, const Etcdserverpb__WatchCreate
     enum status status = node_watch_start(s->call.api->options.node, &w->watch);
     if (status != STATUS_OK) {
         mem_free(w);
-        reply_refused(s, etcd_error_text(etcd_error_of(status)));
+        bool is_too_long = status == STATUS_INVALID; /* a key */
+        reply_refused(
+            s, etcd_error_text(is_too_long ? ETCD_REQUEST_TOO_LARGE : etcd_error_of(status)));
         return;
     }
     s->has_chosen = s->has_chosen || request->watch_id != 0;
@@ -405,6 +410,7 @@ static void cancel_watch(struct watch_stream *s, int64_t id)
     response.watch_id = id;
     response.canceled = true;
     reply(s, api_revision(s->call.api), &response);
+    pay_progress(s);
 }
 
 static void on_message(struct etcd_call *call, const ProtobufCMessage *message)

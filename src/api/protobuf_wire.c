@@ -86,7 +86,13 @@ enum status protobuf_read(const ProtobufCMessageDescriptor *type, struct slice b
     if (!count_fields(type, bytes, 1, &count)) {
         return count.too_large ? STATUS_TOO_LARGE : STATUS_INVALID;
     }
-    ProtobufCAllocator allocator = {.alloc = allocate, .free = release, .allocator_data = arena};
-    *message = protobuf_c_message_unpack(type, &allocator, bytes.size, bytes.data);
+    *message = protobuf_unpack(type, bytes, arena);
     return *message != NULL ? STATUS_OK : STATUS_INVALID;
+}
+
+ProtobufCMessage *protobuf_unpack(const ProtobufCMessageDescriptor *type, struct slice bytes,
+                                  struct arena *arena)
+{
+    ProtobufCAllocator allocator = {.alloc = allocate, .free = release, .allocator_data = arena};
+    return protobuf_c_message_unpack(type, &allocator, bytes.size, bytes.data);
 }

@@ -14,3 +14,6 @@
  * TOO_LARGE: deeper than LIMIT_PROTOBUF_DEPTH, or more than LIMIT_PROTOBUF_FIELDS. */
 enum status MUST_CHECK protobuf_read(const ProtobufCMessageDescriptor *type, struct slice bytes,
                                      struct arena *arena, ProtobufCMessage **message);
+/* The same of bytes that were packed here, which may be any number of fields. NULL: no message. */
+ProtobufCMessage *protobuf_unpack(const ProtobufCMessageDescriptor *type, struct slice bytes,
+                                  struct arena *arena);

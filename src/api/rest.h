@@ -36,6 +36,9 @@ struct api {
     struct auth_caller caller;        /* of the request being handed to its handler */
     struct list calls;                /* requests that wait */
     struct list etcd_calls;           /* of the etcd v3 API (etcd_call.h) */
+    struct list etcd_reads;           /* that wait for the next turn (etcd_kv.c) */
+    struct timer etcd_reads_timer;    /* the next turn, while etcd_reads_wait */
+    bool etcd_reads_wait;             /* a long answer was made in this one */
     struct grpc_handler grpc_handler;
     struct buf packed; /* the protobuf answer in the making */
     struct buf out;    /* the answer in the making */

@@ -204,6 +204,10 @@
 #define LIMIT_TXN_DEPTH        32
 #define LIMIT_TXN_BYTES        (LIMIT_ENTRY_BYTES - 512u) /* as kv_txn_check measures them */
 #define LIMIT_TXN_ANSWER_BYTES (64u * MIB)
+/* Keys that one transaction's compares have looked at, and those that its reads have: another
+ * compare is refused (TOO_LARGE), and after another read the answer is not told. It is applied
+ * whole, by all members, so that it must not take them longer than an election. */
+#define LIMIT_TXN_KEYS         (1024u * KIB)
 
 /* Watches of one member. Beyond: OVERLOADED. */
 #define LIMIT_WATCHES            131072

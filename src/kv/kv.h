@@ -98,8 +98,9 @@ struct kv_result {
      * (delete of nothing), NO_LEASE (a put's, or the one to revoke), OVERLOADED (LIMIT_LEASES are
      * there); for a compaction COMPACTED (at or below the last one), FUTURE. For a transaction:
      * NOT_FOUND (a put keeps value or lease of a key that is not there), NO_LEASE, COMPACTED,
-     * FUTURE (of a read), INVALID (KV_TXN_DUPLICATE_KEY). For KV_AUTH: CONFLICT, OVERLOADED, and
-     * `version` says why. For any, before all else: AUTH_OLD. All but OK have changed nothing. */
+     * FUTURE (of a read), INVALID (KV_TXN_DUPLICATE_KEY), TOO_LARGE (its compares look at more than
+     * LIMIT_TXN_KEYS). For KV_AUTH: CONFLICT, OVERLOADED, and `version` says why. For any, before
+     * all else: AUTH_OLD. All but OK have changed nothing. */
     enum status status;
     uint64_t revision;        /* of the store after it */
     uint64_t create_revision; /* of the key, after a put */
@@ -107,7 +108,8 @@ struct kv_result {
     uint64_t lease;           /* granted; 0 when replayed */
     uint64_t time_ms;         /* of the document */
     bool succeeded;           /* all compares of the transaction held */
-    /* The answer was beyond LIMIT_TXN_ANSWER_BYTES and is not there; the transaction was done. */
+    /* The answer was beyond LIMIT_TXN_ANSWER_BYTES or LIMIT_TXN_KEYS and is not there; the
+     * transaction was done. */
     bool answer_cut;
     bool replayed;         /* rule K2b: all of this is what the first one was answered */
     uint64_t retry_origin; /* of the first one */

@@ -43,7 +43,8 @@ static bool is_everything(const struct kv_span *span)
 struct candidate {
     const struct btree_entry *entry;
     const struct version *version;
-    uint64_t number; /* of the target, unless that is key or value */
+    uint64_t place;  /* in key order */
+    uint64_t number; /* of the target; of a key its place, of a value how it begins */
 };
 
 struct reading {
@@ -67,20 +68,26 @@ static struct slice value_of(const struct version *v)
     return f.value;
 }
 
+/* Its first bytes as a number that sorts like them, so that most values need not be fetched to be
+ * compared. */
+static uint64_t beginning_of(struct slice value)
+{
+    uint64_t number = 0;
+    for (size_t i = 0; i < sizeof(number); i++) {
+        number = number << 8 | (i < value.size ? value.data[i] : 0);
+    }
+    return number;
+}
+
 /* Is `a` told after `b`? Equal ones stand in key order, also when they descend. */
 static bool is_after(const struct reading *r, const struct candidate *a, const struct candidate *b)
 {
-    int order = 0;
-    int keys = slice_compare(btree_entry_key(a->entry), btree_entry_key(b->entry));
-    if (r->range->target == KV_SORT_KEY) {
-        order = keys;
-    } else if (r->range->target == KV_SORT_VALUE) {
+    int order = (a->number > b->number) - (a->number < b->number);
+    if (order == 0 && r->range->target == KV_SORT_VALUE) {
         order = slice_compare(value_of(a->version), value_of(b->version));
-    } else if (a->number != b->number) {
-        order = a->number < b->number ? -1 : 1;
     }
     order = r->is_descending ? -order : order;
-    return order != 0 ? order > 0 : keys > 0;
+    return order != 0 ? order > 0 : a->place > b->place;
 }
 
 static void swap(struct candidate *a, struct candidate *b)
@@ -117,27 +124,28 @@ static void sift_up(struct reading *r)
     }
 }
 
-static uint64_t number_of(enum kv_sort_target target, const struct kv_item *item)
+static uint64_t number_of(const struct reading *r, const struct kv_item *item)
 {
-    switch (target) {
+    switch (r->range->target) {
     case KV_SORT_VERSION:
         return item->version;
     case KV_SORT_CREATE:
         return item->create_revision;
     case KV_SORT_MOD:
         return item->revision;
-    case KV_SORT_KEY:
     case KV_SORT_VALUE:
+        return beginning_of(item->value);
+    case KV_SORT_KEY:
         break;
     }
-    return 0;
+    return r->result->count;
 }
 
 static void consider(struct reading *r, const struct btree_entry *e, const struct version *v,
                      const struct kv_item *item)
 {
     const struct candidate c = {
-        .entry = e, .version = v, .number = number_of(r->range->target, item)};
+        .entry = e, .version = v, .place = r->result->count, .number = number_of(r, item)};
     if (r->range->limit > 0 && r->count == r->range->limit) {
         r->result->more = true;
         if (is_after(r, &r->candidates[0], &c)) {
@@ -179,7 +187,7 @@ static bool passes(const struct kv_range *range, const struct kv_item *item)
 /* Nothing of what is left of the walk will be told. */
 static bool has_told_all(const struct reading *r)
 {
-    return r->range->count_only || r->result->cut || (!r->is_sorted && r->result->more);
+    return r->range->count_only || (!r->is_sorted && r->result->more);
 }
 
 static void visit(struct reading *r, const struct btree_entry *e, const struct version *v)
@@ -224,7 +232,7 @@ static void walk(struct reading *r, const struct kv *kv, uint64_t revision)
     const struct kv_span *span = &r->range->span;
     bool is_counted = is_everything(span) && revision == kv->revision;
     struct btree_place place = btree_seek(&kv->tree, span->key);
-    for (const struct btree_entry *e; (e = btree_at(place)) != NULL;) {
+    for (const struct btree_entry *e; !r->result->cut && (e = btree_at(place)) != NULL;) {
         if (!kv_span_contains(span, btree_entry_key(e)) || (is_counted && has_told_all(r))) {
             break;
         }

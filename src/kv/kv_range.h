@@ -53,10 +53,10 @@ struct kv_range {
 };
 
 struct kv_range_result {
-    uint64_t count; /* keys in the span at that revision */
+    uint64_t count; /* keys in the span at that revision; when cut, none in particular */
     uint64_t told;
     bool more; /* the limit left some untold */
-    bool cut;  /* the sink did not want all of them */
+    bool cut;  /* the sink did not want all of them, and the walk ended there */
 };
 
 /* One item, borrowed until the next kv_apply. False: it was not taken, and no more are wanted. */
@@ -64,7 +64,7 @@ typedef bool kv_item_sink(void *context, const struct kv_item *item);
 
 /* OK, COMPACTED, FUTURE (nothing told). Equal ones of a sort stand in key order. Costs a walk over
  * the span, about a tenth of a microsecond a key, also for the count alone, unless that is of all
- * keys now; memory only for a sort, 24 bytes for each item to tell. */
+ * keys now; memory only for a sort, 32 bytes for each item to tell. */
 enum status MUST_CHECK kv_range_read(const struct kv *kv, const struct kv_range *range,
                                      kv_item_sink *sink, void *context,
                                      struct kv_range_result *result);

@@ -121,7 +121,8 @@ void kv_txn_encode(const struct kv_txn *txn, struct buf *out);
 enum status MUST_CHECK kv_txn_decode(struct slice bytes, struct kv_txn **txn);
 
 /* Append the answer to a sound transaction that writes nothing, from the store as it is. OK,
- * COMPACTED, FUTURE; TOO_LARGE: beyond LIMIT_TXN_ANSWER_BYTES, and nothing is appended. */
+ * COMPACTED, FUTURE; TOO_LARGE: beyond LIMIT_TXN_ANSWER_BYTES or LIMIT_TXN_KEYS, and nothing is
+ * appended. */
 enum status MUST_CHECK kv_txn_read(const struct kv *kv, const struct kv_txn *txn,
                                    struct buf *answer);
 

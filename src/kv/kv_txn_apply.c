@@ -19,7 +19,10 @@ struct run {
      * they are come to. */
     bool decided[LIMIT_TXN_OPS_ALL + 1];
     size_t decided_count;
-    size_t next; /* of them, for who walks the path */
+    size_t next;       /* of them, for who walks the path */
+    uint64_t compared; /* keys */
+    uint64_t read;     /* likewise */
+    bool is_too_much;  /* a compare was not looked at */
 };
 
 /* --- deciding --------------------------------------------------------------------------------- */
@@ -84,13 +87,14 @@ static bool compare_item(void *context, const struct kv_item *item)
     return c->holds;
 }
 
-static bool compare_holds(const struct kv *kv, const struct kv_compare *compare)
+static bool compare_holds(struct run *run, const struct kv_compare *compare)
 {
     struct comparing c = {.compare = compare, .holds = true};
     const struct kv_range range = {.span = compare->span};
     struct kv_range_result result;
-    enum status status = kv_range_read(kv, &range, compare_item, &c, &result);
+    enum status status = kv_range_read(run->kv, &range, compare_item, &c, &result);
     CHECK(status == STATUS_OK);
+    run->compared += result.count;
     if (result.count == 0) {
         return compare->target != KV_COMPARE_VALUE && item_holds(compare, &(struct kv_item){0});
     }
@@ -106,7 +110,8 @@ static void decide(struct run *run, const struct kv_txn *txn)
 {
     bool holds = true;
     for (size_t i = 0; i < txn->compare_count && holds; i++) {
-        holds = compare_holds(run->kv, &txn->compares[i]);
+        run->is_too_much = run->is_too_much || run->compared > LIMIT_TXN_KEYS;
+        holds = !run->is_too_much && compare_holds(run, &txn->compares[i]);
     }
     run->decided[run->decided_count++] = holds;
     const struct kv_txn_ops *path = path_of(txn, holds);
@@ -163,6 +168,9 @@ static enum status check_path(struct run *run, const struct kv_txn *txn, enum kv
 static enum status decide_and_check(struct run *run, const struct kv_txn *txn)
 {
     decide(run, txn);
+    if (run->is_too_much) {
+        return STATUS_TOO_LARGE;
+    }
     enum status status = check_path(run, txn, KV_TXN_PUT);
     if (status == STATUS_OK) {
         run->next = 0;
@@ -179,13 +187,19 @@ static bool is_answered(const struct run *run)
     return run->answer != NULL && !run->is_cut;
 }
 
-/* False: there was no room, and none of the answer is told. */
+/* None of it is told. */
+static void cut_answer(struct run *run)
+{
+    run->answer->size = run->answer_begin;
+    run->is_cut = true;
+}
+
+/* False: there was none. */
 static bool make_room(struct run *run, size_t bytes)
 {
     if (is_answered(run) &&
         run->answer->size - run->answer_begin + bytes > LIMIT_TXN_ANSWER_BYTES) {
-        run->answer->size = run->answer_begin;
-        run->is_cut = true;
+        cut_answer(run);
     }
     return is_answered(run);
 }
@@ -264,9 +278,13 @@ static void run_range(struct run *run, const struct kv_range *range)
     size_t at = begin_op(run, KV_TXN_RANGE);
     struct item_sink sink = {.run = run, .op = at};
     struct kv_range_result result = {0};
+    if (is_answered(run) && run->read > LIMIT_TXN_KEYS) {
+        cut_answer(run);
+    }
     if (is_answered(run)) {
         enum status status = kv_range_read(run->kv, range, add_item, &sink, &result);
         CHECK(status == STATUS_OK);
+        run->read += result.count;
     }
     end_op(run, at, result.count, result.more);
 }

@@ -7,6 +7,8 @@
 #include "kv/watch_index.h"
 
 #define HITS_MIN 64
+/* Room for those of one step that may have no more, and of a last revision; by doubling. */
+#define HITS_MAX (2 * (LIMIT_WATCH_TOLD + LIMIT_WATCHES))
 
 /* Watches that are told the changes from `number` on, as it moves. What they are told next has at
  * least `revision`, and at least a watch's own next_revision. */
@@ -48,8 +50,9 @@ struct kv_watch_hub {
     struct list events;
     uint32_t event_count;
     uint64_t event_bytes;
-    /* One revision of more than LIMIT_WATCH_EVENTS changes: a watch has its first hit only, and its
-     * others are looked for when it is told, so that memory does not grow with the watches. */
+    /* One revision of more than LIMIT_WATCH_EVENTS changes, or so many that all watches together may
+     * have more than LIMIT_WATCH_TOLD hits: a watch has its first hit only, and its others are
+     * looked for when it is told, so that memory does not grow with changes times watches. */
     bool is_large;
     struct watch_told *hits; /* [0] is not used */
     uint32_t hit_count;
@@ -460,6 +463,11 @@ static uint64_t left_of(uint64_t budget, uint64_t used)
     return used < budget ? budget - used : 0;
 }
 
+static bool is_large_revision(const struct kv_watch_hub *hub, uint64_t count)
+{
+    return count > LIMIT_WATCH_EVENTS || (count > 1 && count * hub->watch_count > LIMIT_WATCH_TOLD);
+}
+
 /* Whole revisions before `to`; one that is large goes alone. */
 static void collect(struct kv_watch_hub *hub, struct watch_front *f, uint64_t to,
                     struct watch_budget *b)
@@ -467,10 +475,11 @@ static void collect(struct kv_watch_hub *hub, struct watch_front *f, uint64_t to
     while (f->number < to && may_collect(hub, b)) {
         uint64_t next = revision_end(&hub->kv->history, f->number, to);
         uint64_t count = next - f->number;
-        if (count > LIMIT_WATCH_EVENTS && hub->hit_count > 0) {
+        bool is_large = is_large_revision(hub, count);
+        if (is_large && hub->hit_count > 0) {
             return;
         }
-        hub->is_large = count > LIMIT_WATCH_EVENTS;
+        hub->is_large = is_large;
         collect_revision(hub, f, next);
         b->changes = left_of(b->changes, count);
     }
@@ -688,4 +697,5 @@ void kv_watch_hub_check(const struct kv_watch_hub *hub)
                      check_list(hub, &hub->paused, NULL);
     CHECK_CMP(count, ==, hub->watch_count);
     CHECK(list_is_empty(&hub->due) && list_is_empty(&hub->events));
+    CHECK_CMP(hub->hit_capacity, <=, HITS_MAX);
 }

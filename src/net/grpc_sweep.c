@@ -33,7 +33,15 @@ static uint64_t watch_unsent(struct http2_connection *c, uint64_t now)
     return c->taken_ms + LIMIT_HTTP_WRITE_STALL_MS;
 }
 
-/* Whole answers for which a client gives no window are dropped. */
+static bool has_window(const struct grpc_call *call)
+{
+    nghttp2_session *session = call->connection->session;
+    return nghttp2_session_get_remote_window_size(session) > 0 &&
+           nghttp2_session_get_stream_remote_window_size(session, call->id) > 0;
+}
+
+/* Calls with whole answers for which a client gives no window are reset. What is left of an answer
+ * goes with its call: a piece of it may be on its way to a connection that is full. */
 static uint64_t watch_answers(struct http2_connection *c, uint64_t now)
 {
     uint64_t next = NEVER;
@@ -43,12 +51,13 @@ static uint64_t watch_answers(struct http2_connection *c, uint64_t now)
         if (!call->is_answered || call->unsent == 0) {
             continue;
         }
-        if (now >= due) {
-            grpc_answer_drop(call);
+        if (now < due) {
+            next = earlier(next, due);
+        } else if (has_window(call)) {
+            next = earlier(next, now + LIMIT_HTTP_WRITE_STALL_MS); /* its connection is slow */
+        } else {
             nghttp2_submit_rst_stream(c->session, NGHTTP2_FLAG_NONE, call->id, NGHTTP2_CANCEL);
             http2_connection_touch(c);
-        } else {
-            next = earlier(next, due);
         }
     }
     return next;

@@ -295,10 +295,12 @@ static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame
                             void *context)
 {
     (void)session;
-    (void)error;
     struct http2_connection *c = context;
     if (frame->hd.type == NGHTTP2_HEADERS) {
         c->head_from_ms = 0;
+    }
+    if (error == NGHTTP2_ERR_REFUSED_STREAM) {
+        count_reset(c); /* now: how many of these wait to be sent is not bounded otherwise */
     }
     return 0;
 }
@@ -316,7 +318,8 @@ static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *c
                                             NGHTTP2_NO_ERROR) != NGHTTP2_ERR_NOMEM);
         }
     } else if (frame->hd.type == NGHTTP2_RST_STREAM &&
-               frame->rst_stream.error_code != NGHTTP2_NO_ERROR) {
+               frame->rst_stream.error_code != NGHTTP2_NO_ERROR &&
+               frame->rst_stream.error_code != NGHTTP2_REFUSED_STREAM) {
         count_reset(c); /* made to reset is as good as resetting */
     }
     return 0;

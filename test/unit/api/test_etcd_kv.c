@@ -326,6 +326,7 @@ static void what_the_node_refuses_is_said_as_etcd_does(void **state)
         {STATUS_NO_SPACE, 429, ETCD_ERROR_TEXT("8", "etcdserver: mvcc: database space exceeded")},
         {STATUS_TOO_LARGE, 400, ETCD_ERROR_TEXT("3", "etcdserver: request is too large")},
         {STATUS_BUSY, 503, ETCD_ERROR_TEXT("14", "etcdserver: leader changed")},
+        {STATUS_UNSUPPORTED, 503, ETCD_ERROR_TEXT("14", "etcdserver: not capable")},
         {STATUS_UNKNOWN, 503, ETCD_ERROR_TEXT("14", "etcdserver: request timed out")},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -390,6 +391,51 @@ static void a_client_that_goes_away_is_not_waited_for(void **state)
     assert_int_equal(fake_node.cancels, 2);
 }
 
+static const Etcdserverpb__RangeRequest *range_of(const char *key)
+{
+    static Etcdserverpb__RangeRequest range;
+    etcdserverpb__range_request__init(&range);
+    range.key = (ProtobufCBinaryData){.len = strlen(key), .data = (uint8_t *)(uintptr_t)key};
+    return &range;
+}
+
+static void rule_o4_a_read_waits_for_a_client_that_takes_no_more(void **state)
+{
+    (void)state;
+    struct called *c = call_begin_rpc("/etcdserverpb.KV/Range", NULL, NULL);
+    c->full = true;
+    call_send(c, &range_of("a")->base);
+    assert_false(c->done);
+    assert_int_equal(c->message_count, 0);
+    call_writable(c);
+    assert_ended(c, GRPC_OK, "");
+    assert_int_equal(c->message_count, 1);
+    call_forget(c);
+}
+
+static void rule_o4_long_answers_are_made_one_a_turn(void **state)
+{
+    (void)state;
+    struct buf value = {0};
+    memset(buf_reserve(&value, 2u * MIB), 'v', 2u * MIB);
+    store("long", slice_of(value.data, 2u * MIB));
+    buf_deinit(&value);
+    struct called *c[4];
+    for (int i = 0; i < 4; i++) {
+        c[i] = call_rpc("/etcdserverpb.KV/Range", &range_of(i == 3 ? "a" : "long")->base);
+        assert_int_equal(c[i]->done, i == 0);
+    }
+    call_reset(c[1]); /* it goes while it waits */
+    fake_pass(0);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(c[i]->message_count, i != 1);
+        call_forget(c[i]);
+    }
+    struct called *short_one = call_rpc("/etcdserverpb.KV/Range", &range_of("a")->base);
+    assert_ended(short_one, GRPC_OK, "");
+    call_forget(short_one);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, fake_teardown)
 
 int main(void)
@@ -408,6 +454,8 @@ int main(void)
         CASE(what_the_node_refuses_is_said_as_etcd_does),
         CASE(a_write_is_answered_when_this_member_has_it),
         CASE(a_client_that_goes_away_is_not_waited_for),
+        CASE(rule_o4_a_read_waits_for_a_client_that_takes_no_more),
+        CASE(rule_o4_long_answers_are_made_one_a_turn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -33,6 +33,24 @@ static void a_lease_is_granted_raised_and_revoked_with_its_keys(void **state)
     post("/lease/revoke", "{}", 404, ETCD_ERROR_TEXT("5", "etcdserver: requested lease not found"));
 }
 
+/* Whoever asks a follower for a lease finds it there afterwards. */
+static void a_grant_is_answered_when_this_member_has_it(void **state)
+{
+    (void)state;
+    fake_node.reads_wait = true;
+    struct asked *a = ask("POST", "/v3/lease/grant", NULL, slice_str("{\"ID\":7,\"TTL\":60}"));
+    struct node_write *w = CONTAINER_OF(fake_node.writes.next, struct node_write, link);
+    list_remove(&w->link);
+    apply(&(struct kv_command){.op = KV_LEASE_REVOKE, .lease = 7}); /* as if it were not here yet */
+    w->done(w);
+    assert_false(a->done);
+    assert_int_equal(fake_node.last_read.consistency, NODE_LINEARIZABLE);
+    fake_node.read->status = STATUS_NO_QUORUM; /* it was granted all the same */
+    fake_turn();
+    assert_answered(a, 200, "{" HEADER_AT("1") ",\"ID\":\"7\",\"TTL\":\"60\"}");
+    forget(a);
+}
+
 static void an_id_is_chosen_when_none_is_given(void **state)
 {
     (void)state;
@@ -132,6 +150,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(a_lease_is_granted_raised_and_revoked_with_its_keys),
+        CASE(a_grant_is_answered_when_this_member_has_it),
         CASE(an_id_is_chosen_when_none_is_given),
         CASE(rule_t2_keep_alives_are_answered_in_order_one_after_the_other),
         CASE(rule_t2_what_is_not_known_is_not_answered_as_alive),

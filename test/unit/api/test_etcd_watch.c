@@ -147,6 +147,42 @@ static void progress_is_told_when_all_are_in_step(void **state)
     end(c);
 }
 
+static void progress_is_told_when_who_was_behind_reads_again_or_is_gone(void **state)
+{
+    (void)state;
+    struct called *c = open_watch("{\"key\":\"YQ==\"}");
+    c->full = true;
+    store("a", slice_str("1"));
+    tell_watches();
+    say(c, REQUEST, "{\"progress_request\":{}}");
+    assert_int_equal(c->message_count, 2);
+    call_writable(c);
+    assert_int_equal(c->message_count, 3);
+    assert_message(c, 2, RESPONSE, AT("2", ",\"watch_id\":\"-1\""));
+    say(c, REQUEST, "{\"create_request\":{\"key\":\"YQ==\",\"start_revision\":\"2\"}}");
+    say(c, REQUEST, "{\"progress_request\":{}}");
+    assert_int_equal(c->message_count, 4);
+    say(c, REQUEST, "{\"cancel_request\":{\"watch_id\":\"1\"}}");
+    assert_int_equal(c->message_count, 6);
+    assert_message(c, 5, RESPONSE, AT("2", ",\"watch_id\":\"-1\""));
+    end(c);
+}
+
+static void a_key_that_is_too_long_is_refused_by_its_name(void **state)
+{
+    (void)state;
+    char create[2 * LIMIT_KEY_BYTES] = "{\"create_request\":{\"key\":\"";
+    size_t at = strlen(create);
+    memset(create + at, 'A', LIMIT_KEY_BYTES + LIMIT_KEY_BYTES / 2);
+    snprintf(create + at + LIMIT_KEY_BYTES + LIMIT_KEY_BYTES / 2, 8, "\"}}");
+    struct called *c = call_begin_rpc(PATH, NULL, NULL);
+    say(c, REQUEST, create);
+    assert_message(c, 0, RESPONSE,
+                   AT("1", ",\"watch_id\":\"-1\",\"created\":true,\"canceled\":true,"
+                           "\"cancel_reason\":\"etcdserver: request is too large\""));
+    end(c);
+}
+
 static void an_idle_watch_tells_its_progress_every_ten_minutes(void **state)
 {
     (void)state;
@@ -259,6 +295,38 @@ static void the_gateway_streams_results(void **state)
     forget(a);
 }
 
+/* More fields than a client may send in a message: deleting many keys is one revision. */
+static void the_gateway_tells_a_revision_of_many_keys(void **state)
+{
+    (void)state;
+    const uint32_t count = LIMIT_PROTOBUF_FIELDS / 8;
+    struct asked *a = ask("POST", "/v3/watch", NULL,
+                          slice_str("{\"create_request\":{\"key\":\"AA==\",\"range_end\":\"AA==\","
+                                    "\"prev_kv\":true,\"filters\":[\"NOPUT\"]}}"));
+    for (uint32_t i = 0; i < count; i++) {
+        char key[16];
+        snprintf(key, sizeof(key), "%u", i);
+        store(key, slice_str("1"));
+    }
+    tell_watches();
+    struct buf encoded = {0};
+    struct kv_txn *txn = kv_txn_create();
+    kv_txn_add_op(&txn->success, KV_TXN_DELETE)->deletes.span =
+        (struct kv_span){.kind = KV_SPAN_RANGE, .key = slice_str("0"), .end = slice_str("a")};
+    kv_txn_encode(txn, &encoded);
+    kv_txn_destroy(txn);
+    apply(&(struct kv_command){.op = KV_TXN, .txn = buf_slice(&encoded)});
+    buf_deinit(&encoded);
+    tell_watches();
+    buf_append_byte(&a->body, 0);
+    assert_non_null(strstr((const char *)a->body.data, "\"key\":\"OTk5OQ==\",\"mod")); /* 9999 */
+    hang_up(a);
+    a->done = true;
+    a->http.user = NULL;
+    a->http.on_gone = NULL;
+    forget(a);
+}
+
 static void a_member_that_stops_ends_its_streams(void **state)
 {
     (void)state;
@@ -291,11 +359,14 @@ int main(void)
         CASE(filters_and_previous_values),
         CASE(a_cancelled_watch_is_told_nothing_more),
         CASE(progress_is_told_when_all_are_in_step),
+        CASE(progress_is_told_when_who_was_behind_reads_again_or_is_gone),
+        CASE(a_key_that_is_too_long_is_refused_by_its_name),
         CASE(an_idle_watch_tells_its_progress_every_ten_minutes),
         CASE(rule_o2_a_client_that_does_not_read_is_left_out_and_loses_nothing),
         CASE(a_large_revision_comes_in_fragments_if_asked),
         CASE(one_encoding_serves_all_watches),
         CASE(the_gateway_streams_results),
+        CASE(the_gateway_tells_a_revision_of_many_keys),
         CASE(a_member_that_stops_ends_its_streams),
         CASE(a_stream_that_asks_for_a_leader_ends_without_one),
     };

@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -635,6 +636,61 @@ static void compaction_by_bytes_never_keeps_a_part_of_a_revision(void **state)
     kv_check(kv);
 }
 
+/* A span of so many keys that all compares, or reads, of a transaction are too much. */
+static struct kv_span many_keys(struct kv *kv)
+{
+    char key[16];
+    for (unsigned i = 0; i < 9000; i++) {
+        snprintf(key, sizeof(key), "m%04u", i);
+        put(kv, key, "1");
+    }
+    return between("m", "n");
+}
+
+static void rule_o1_compares_look_at_so_many_keys_and_no_more(void **state)
+{
+    struct kv *kv = *state;
+    struct kv_span span = many_keys(kv);
+    for (unsigned count = LIMIT_TXN_OPS / 2; count <= LIMIT_TXN_OPS; count *= 2) {
+        struct kv_txn *txn = kv_txn_create();
+        for (unsigned i = 0; i < count; i++) {
+            add_compare(txn, span, KV_COMPARE_VERSION, KV_GREATER, 0);
+        }
+        add_put(&txn->success, "then", "1");
+        add_put(&txn->failure, "else", "1");
+        bool is_fine = count < LIMIT_TXN_OPS;
+        assert_int_equal(status_of(kv, txn), is_fine ? STATUS_OK : STATUS_TOO_LARGE);
+    }
+    expect(kv, "then", "1");
+    expect(kv, "else", NULL);
+}
+
+static void rule_o1_reads_tell_of_so_many_keys_and_no_more(void **state)
+{
+    struct kv *kv = *state;
+    struct kv_span span = many_keys(kv);
+    struct kv_txn *txn = kv_txn_create();
+    struct buf answer = {0};
+    for (unsigned i = 0; i < LIMIT_TXN_OPS - 1; i++) {
+        add_range(&txn->success, span)->count_only = true;
+    }
+    assert_int_equal(kv_txn_read(kv, txn, &answer), STATUS_TOO_LARGE);
+    assert_int_equal(answer.size, 0);
+    add_put(&txn->success, "k", "1");
+    struct buf encoded = {0};
+    kv_txn_encode(txn, &encoded);
+    const struct kv_command c = {.op = KV_TXN, .txn = buf_slice(&encoded)};
+    struct kv_result r;
+    kv_apply_answered(kv, &c, &r, &answer);
+    assert_int_equal(r.status, STATUS_OK);
+    assert_true(r.answer_cut);
+    assert_int_equal(answer.size, 0);
+    expect(kv, "k", "1");
+    buf_deinit(&answer);
+    buf_deinit(&encoded);
+    kv_txn_destroy(txn);
+}
+
 #define KV_TEST(name) cmocka_unit_test_setup_teardown(name, kv_fixture_create, kv_fixture_destroy)
 
 int main(void)
@@ -660,6 +716,8 @@ int main(void)
         KV_TEST(a_transaction_that_only_reads_needs_no_command),
         KV_TEST(damaged_answers_are_read_without_harm),
         KV_TEST(compaction_by_bytes_never_keeps_a_part_of_a_revision),
+        KV_TEST(rule_o1_compares_look_at_so_many_keys_and_no_more),
+        KV_TEST(rule_o1_reads_tell_of_so_many_keys_and_no_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

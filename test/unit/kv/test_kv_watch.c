@@ -461,6 +461,42 @@ static void count_events(struct kv_watch *w, struct kv_event *const *events, uin
 
 #define MANY (LIMIT_WATCH_EVENTS + 100)
 
+static uint64_t told_in_all;
+
+static void count_all(struct kv_watch *w, struct kv_event *const *events, uint32_t count)
+{
+    count_events(w, events, count);
+    assert_int_equal(count, events[0]->place_count);
+    told_in_all += count;
+}
+
+static void rule_o4_changes_times_watches_take_bounded_memory(void **state)
+{
+    enum { WATCHES = 1500, CHANGES = LIMIT_WATCH_EVENTS };
+    struct world *w = *state;
+    struct story **stories = mem_calloc(WATCHES, sizeof(*stories));
+    for (unsigned i = 0; i < CHANGES; i++) {
+        char key[16];
+        snprintf(key, sizeof(key), "k%04u", i);
+        put(w->kv, key, "1");
+    }
+    step(w);
+    for (unsigned i = 0; i < WATCHES; i++) {
+        stories[i] = story_of(all, 0);
+        stories[i]->watch.on_events = count_all;
+        assert_int_equal(kv_watch_start(w->hub, &stories[i]->watch), STATUS_OK);
+    }
+    delete_all(w->kv);
+    told_in_all = 0;
+    step(w);
+    kv_watch_hub_check(w->hub); /* has an eye on it */
+    assert_int_equal(told_in_all, WATCHES * CHANGES);
+    for (unsigned i = 0; i < WATCHES; i++) {
+        story_free(stories[i]);
+    }
+    mem_free(stories);
+}
+
 static void rule_i15_a_revision_of_any_size_is_told_in_one_call(void **state)
 {
     struct world *w = *state;
@@ -546,6 +582,7 @@ int main(void)
         TEST(rule_m38_another_state_is_caught_up_with_and_skips_nothing),
         TEST(a_step_is_bounded_and_says_that_more_is_to_do),
         TEST(rule_i15_a_revision_of_any_size_is_told_in_one_call),
+        TEST(rule_o4_changes_times_watches_take_bounded_memory),
         TEST(a_closed_hub_ends_all_and_takes_none),
         TEST(a_span_beyond_its_bounds_is_refused),
     };

@@ -128,20 +128,27 @@ static void empty_frames_are_a_flood(void **state)
     }
 }
 
+/* Let the connection be full: what is said from here on waits. */
+static struct blob *fill_stuck_connection(struct raw *r)
+{
+    const uint8_t window[4] = {0x3f, 0xff, 0, 0};
+    r->conn->is_stuck = true;
+    raw_open(r, 1, "/wait/x", 0);
+    frame_append(&r->out, NGHTTP2_WINDOW_UPDATE, 0, 0, slice_of(window, 4));
+    frame_append(&r->out, NGHTTP2_WINDOW_UPDATE, 0, 1, slice_of(window, 4));
+    raw_say(r);
+    struct blob *big = blob_create(2 * LIMIT_H2_CONN_BYTES);
+    memset(big->data, 0, big->size);
+    grpc_send_shared(r->world.waiting[0], slice_str(""), big);
+    raw_say(r);
+    return big;
+}
+
 /* Who asks for acknowledgements and does not read them. */
 static void acknowledgements_do_not_pile_up(void **state)
 {
     struct raw *r = *state;
-    r->conn->is_stuck = true;
-    raw_open(r, 1, "/wait/x", 0);
-    raw_say(r);
-    struct blob *big = blob_create(2 * LIMIT_H2_CONN_BYTES);
-    memset(big->data, 0, big->size);
-    const uint8_t window[4] = {0x3f, 0xff, 0, 0};
-    frame_append(&r->out, NGHTTP2_WINDOW_UPDATE, 0, 0, slice_of(window, 4));
-    frame_append(&r->out, NGHTTP2_WINDOW_UPDATE, 0, 1, slice_of(window, 4));
-    grpc_send_shared(r->world.waiting[0], slice_str(""), big);
-    raw_say(r);
+    struct blob *big = fill_stuck_connection(r);
     for (int i = 0; i < 2000 && !r->conn->is_closed; i++) {
         frame_append(&r->out, NGHTTP2_PING, 0, 0, slice_str("12345678"));
         raw_say(r);
@@ -149,6 +156,45 @@ static void acknowledgements_do_not_pile_up(void **state)
     }
     assert_true(r->conn->is_closed);
     assert_in_range(r->conn->sent.size, LIMIT_H2_CONN_BYTES, LIMIT_H2_CONN_BYTES + 64 * KIB);
+    blob_unref(big);
+}
+
+/* The same with calls beyond the limit, by one that has not agreed to it. */
+static void refusals_do_not_pile_up(void **state)
+{
+    struct raw *r = *state;
+    struct blob *big = fill_stuck_connection(r);
+    uint32_t id = 3;
+    for (; id < 8 * LIMIT_H2_STREAMS && !r->conn->is_closed; id += 2) {
+        raw_open(r, id, "/wait/x", 0);
+        raw_say(r);
+    }
+    assert_true(r->conn->is_closed);
+    assert_in_range(id, 2 * (LIMIT_H2_STREAMS + LIMIT_H2_RESETS),
+                    2 * (LIMIT_H2_STREAMS + LIMIT_H2_RESETS) + 10);
+    blob_unref(big);
+}
+
+/* A client on a slow line: part of an answer is under way for longer than answers wait for one that
+ * takes nothing. */
+static void a_slow_line_is_no_dead_one(void **state)
+{
+    struct raw *r = *state;
+    struct blob *big = fill_stuck_connection(r);
+    grpc_finish(r->world.waiting[0], GRPC_OK, NULL);
+    raw_say(r);
+    for (uint32_t passed = 0; passed < 2 * LIMIT_HTTP_WRITE_STALL_MS; passed += 1000) {
+        r->conn->taken++;
+        grpc_world_pass(&r->world, 1000, 500);
+    }
+    assert_false(r->conn->is_closed);
+    r->conn->is_stuck = false;
+    raw_say(r);
+    raw_say(r);
+    struct slice reset;
+    assert_true(frame_find(r->conn, NGHTTP2_RST_STREAM, 0, &reset)); /* it need not say more */
+    assert_int_equal(read_u32(reset.data), NGHTTP2_NO_ERROR);
+    assert_true(r->conn->sent.size > big->size);
     blob_unref(big);
 }
 
@@ -505,6 +551,8 @@ int main(void)
         TEST(pings_between_answers_are_no_flood),
         TEST(empty_frames_are_a_flood),
         TEST(acknowledgements_do_not_pile_up),
+        TEST(refusals_do_not_pile_up),
+        TEST(a_slow_line_is_no_dead_one),
         TEST(endless_headers_end_the_connection),
         TEST(headers_beyond_the_limits_are_refused),
         TEST(a_small_table_does_not_blow_up),
