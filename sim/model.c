@@ -180,6 +180,8 @@ void model_apply(struct model *m, const struct kv_command *c, const struct kv_tx
     case KV_LEASE_EXPIRE:
         model_lease_command(m, c, result);
         break;
+    case KV_AUTH: /* in no schedule */
+        break;
     }
     model_sweep(m);
     result->revision = m->revision;

@@ -20,6 +20,10 @@ enum route_flags {
     ROUTE_PREFIX = 1, /* the path goes on behind it */
     ROUTE_ADMIN = 2,  /* closed to web pages of other origins */
     ROUTE_FREE = 4,   /* whatever parameters: they are another's */
+    /* Who may while auth is on: everybody; whom the handler finds permitted; without either, the
+     * role root alone. */
+    ROUTE_OPEN = 8,
+    ROUTE_CALLER = 16,
 };
 
 struct route {
@@ -35,14 +39,14 @@ static const struct route routes[] = {
     {HTTP_GET,
      "/key/",
      rest_key_get,
-     ROUTE_PREFIX,
+     ROUTE_PREFIX | ROUTE_CALLER,
      {"consistency", "token", "max-lag", "revision"}},
-    {HTTP_PUT, "/key/", rest_key_put, ROUTE_PREFIX, {"ack", "ttl"}},
-    {HTTP_DELETE, "/key/", rest_key_delete, ROUTE_PREFIX, {"ack"}},
+    {HTTP_PUT, "/key/", rest_key_put, ROUTE_PREFIX | ROUTE_CALLER, {"ack", "ttl"}},
+    {HTTP_DELETE, "/key/", rest_key_delete, ROUTE_PREFIX | ROUTE_CALLER, {"ack"}},
     {HTTP_GET,
      "/keys",
      rest_keys,
-     0,
+     ROUTE_CALLER,
      {"prefix", "limit", "after", "delimiter", "values", "consistency", "token", "max-lag",
       "revision"}},
     {HTTP_POST, "/write", rest_write, 0, {"ack"}},
@@ -51,10 +55,10 @@ static const struct route routes[] = {
      rest_read,
      0,
      {"limit", "before", "consistency", "token", "max-lag", "revision"}},
-    {HTTP_POST, "/txn", rest_txn, ROUTE_ADMIN, {"ack"}},
-    {HTTP_GET, "/status", rest_status, 0, {NULL}},
-    {HTTP_GET, "/cluster", rest_cluster, 0, {NULL}},
-    {HTTP_GET, "/leader", rest_leader, 0, {NULL}},
+    {HTTP_POST, "/txn", rest_txn, ROUTE_ADMIN | ROUTE_CALLER, {"ack"}},
+    {HTTP_GET, "/status", rest_status, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, "/cluster", rest_cluster, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, "/leader", rest_leader, ROUTE_OPEN, {NULL}},
     {HTTP_POST, "/step-down", rest_step_down, ROUTE_ADMIN, {NULL}},
     {HTTP_POST, "/election", rest_election, ROUTE_ADMIN, {NULL}},
     {HTTP_GET, "/members", rest_members_get, ROUTE_ADMIN, {NULL}},
@@ -67,21 +71,29 @@ static const struct route routes[] = {
     {HTTP_GET, "/faults", rest_faults_get, ROUTE_ADMIN, {NULL}},
     {HTTP_POST, "/faults", rest_faults_set, ROUTE_ADMIN, {NULL}},
     {HTTP_DELETE, "/faults", rest_faults_clear, ROUTE_ADMIN, {NULL}},
-    {HTTP_GET, "/metrics", rest_metrics, 0, {NULL}},
-    {HTTP_GET, "/live", rest_live, 0, {NULL}},
-    {HTTP_GET, "/events", rest_events, 0, {NULL}},
-    {HTTP_GET, "/watch", rest_watch, 0, {"prefix", "key", "from"}},
-    {HTTP_GET, "/dispatch", rest_dispatch, ROUTE_FREE, {NULL}},
-    {HTTP_GET, "/dispatch/", rest_dispatch, ROUTE_PREFIX | ROUTE_FREE, {NULL}},
-    {HTTP_POST, "/v3/", etcd_gateway, ROUTE_PREFIX | ROUTE_ADMIN | ROUTE_FREE, {NULL}},
-    {HTTP_POST, "/v3beta/", etcd_gateway, ROUTE_PREFIX | ROUTE_ADMIN | ROUTE_FREE, {NULL}},
-    {HTTP_POST, "/v3alpha/", etcd_gateway, ROUTE_PREFIX | ROUTE_ADMIN | ROUTE_FREE, {NULL}},
-    {HTTP_GET, "/livez", probe_livez, 0, {NULL}},
-    {HTTP_GET, "/readyz", probe_readyz, 0, {"verbose"}},
-    {HTTP_GET, "/health", probe_health, 0, {NULL}},
-    {HTTP_GET, "/version", rest_version, 0, {NULL}},
-    {HTTP_GET, "/ping", rest_ping, 0, {NULL}},
-    {HTTP_GET, "/", rest_root, 0, {NULL}},
+    {HTTP_GET, "/metrics", rest_metrics, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, "/live", rest_live, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, "/events", rest_events, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, "/watch", rest_watch, ROUTE_CALLER, {"prefix", "key", "from"}},
+    {HTTP_GET, "/dispatch", rest_dispatch, ROUTE_FREE | ROUTE_OPEN, {NULL}},
+    {HTTP_GET, "/dispatch/", rest_dispatch, ROUTE_PREFIX | ROUTE_FREE | ROUTE_OPEN, {NULL}},
+    {HTTP_POST, "/v3/", etcd_gateway, ROUTE_PREFIX | ROUTE_ADMIN | ROUTE_FREE | ROUTE_OPEN, {NULL}},
+    {HTTP_POST,
+     "/v3beta/",
+     etcd_gateway,
+     ROUTE_PREFIX | ROUTE_ADMIN | ROUTE_FREE | ROUTE_OPEN,
+     {NULL}},
+    {HTTP_POST,
+     "/v3alpha/",
+     etcd_gateway,
+     ROUTE_PREFIX | ROUTE_ADMIN | ROUTE_FREE | ROUTE_OPEN,
+     {NULL}},
+    {HTTP_GET, "/livez", probe_livez, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, "/readyz", probe_readyz, ROUTE_OPEN, {"verbose"}},
+    {HTTP_GET, "/health", probe_health, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, "/version", rest_version, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, "/ping", rest_ping, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, "/", rest_root, ROUTE_OPEN, {NULL}},
 };
 #define ROUTE_COUNT (sizeof(routes) / sizeof(routes[0]))
 
@@ -158,6 +170,24 @@ static bool is_overdue(const struct api *api, const struct http_request *r)
 
 /* --- what the HTTP server calls --------------------------------------------------------------- */
 
+/* `r` has its route, and api->caller is who sent it. */
+static void hand_over(struct api *api, struct http_request *r, const void *found)
+{
+    const struct route *route = found;
+    bool is_for_root = (route->flags & (ROUTE_OPEN | ROUTE_CALLER)) == 0;
+    if (is_for_root && !rest_allows(api, r, auth_may_administer(api, &api->caller))) {
+        return;
+    }
+    struct query q;
+    bool is_free = (route->flags & ROUTE_FREE) != 0;
+    if (query_parse(&q, is_free ? slice_of(NULL, 0) : r->query, route->params) == STATUS_OK) {
+        route->handle(api, r, &q);
+    } else {
+        answer_bad_query(api, r, &q);
+    }
+    query_deinit(&q);
+}
+
 static void on_request(void *context, struct http_request *r)
 {
     struct api *api = context;
@@ -180,14 +210,11 @@ static void on_request(void *context, struct http_request *r)
                             "requests before it on its connection took all of its time");
         return;
     }
-    struct query q;
-    bool is_free = (route->flags & ROUTE_FREE) != 0;
-    if (query_parse(&q, is_free ? slice_of(NULL, 0) : r->query, route->params) == STATUS_OK) {
-        route->handle(api, r, &q);
+    if ((route->flags & ROUTE_OPEN) == 0 && kv_auth_is_enabled(node_kv(api->options.node))) {
+        rest_identify(api, r, hand_over, route);
     } else {
-        answer_bad_query(api, r, &q);
+        hand_over(api, r, route);
     }
-    query_deinit(&q);
 }
 
 static void on_bad(void *context, int http_status, const char *reason, struct buf *body)
@@ -211,8 +238,10 @@ static void cors_headers(const struct api *api, const struct http_request *r, st
         buf_append_str(headers, api->cors_origin);
         buf_append_str(headers, "\r\n");
     }
+    bool asks_who = kv_auth_is_enabled(node_kv(api->options.node));
     buf_append_str(headers, "Access-Control-Allow-Methods: GET, POST, PUT, DELETE, OPTIONS\r\n"
-                            "Access-Control-Allow-Headers: Content-Type\r\n");
+                            "Access-Control-Allow-Headers: Content-Type");
+    buf_append_str(headers, asks_who ? ", Authorization\r\n" : "\r\n");
 }
 
 static void common_headers(void *context, const struct http_request *r, struct buf *headers)
@@ -355,6 +384,7 @@ struct api *api_create(const struct api_options *options)
                                          .on_upgrade = on_upgrade,
                                          .body_bytes_max = body_bytes_max,
                                          .context = api};
+    api->auth = auth_door_create(api);
     list_init(&api->calls);
     list_init(&api->etcd_calls);
     etcd_reads_init(api);
@@ -389,6 +419,7 @@ void api_destroy(struct api *api)
     while (!list_is_empty(&api->etcd_calls)) {
         etcd_call_end(CONTAINER_OF(api->etcd_calls.next, struct etcd_call, link));
     }
+    auth_door_destroy(api->auth);
     feed_destroy(api->feed);
     watchers_destroy(api->watchers);
     api->options.loop->ops->timer_stop(api->options.loop, &api->load_timer);

@@ -1,5 +1,6 @@
 #include "api/etcd_frame.h"
 
+#include "api/etcd_access.h"
 #include "api/rest.h"
 #include "base/check.h"
 #include "base/mem.h"
@@ -81,7 +82,9 @@ void etcd_call_start(struct etcd_call *call)
         etcd_fail(call, ETCD_NO_LEADER);
         return;
     }
-    call->method->start(call);
+    if (etcd_may_call(call)) {
+        call->method->start(call);
+    }
 }
 
 void etcd_call_message(struct etcd_call *call, const ProtobufCMessage *message)

@@ -49,6 +49,14 @@ struct http_request;
 
 #define ETCD_ROUTES_MAX 3
 
+/* Who may call it while auth is on (etcd_access.h). What says nothing is for administrators. */
+enum etcd_access {
+    ETCD_FOR_ROOT,
+    ETCD_FOR_PERMITTED, /* the handler asks whether he is */
+    ETCD_FOR_USERS,     /* whoever has said who he is */
+    ETCD_FOR_ALL,
+};
+
 struct etcd_method {
     const char *path; /* of gRPC: "/etcdserverpb.KV/Range" */
     const char
@@ -57,6 +65,7 @@ struct etcd_method {
     const ProtobufCMessageDescriptor *response;
     bool client_streams;
     bool server_streams;
+    enum etcd_access access;
     size_t call_size; /* of the handler's struct, whose first member is the call; it is zeroed */
     void (*start)(struct etcd_call *call);
 };
@@ -66,6 +75,7 @@ struct etcd_service {
     size_t count;
 };
 /* One a file, by name: etcd_kv.c has etcd_kv_service. */
+extern const struct etcd_service etcd_auth_service;
 extern const struct etcd_service etcd_cluster_service;
 extern const struct etcd_service etcd_election_service;
 extern const struct etcd_service etcd_kv_service;

@@ -320,6 +320,7 @@ static const struct etcd_method methods[] = {
      .routes = {"/cluster/member/list"},
      .request = &etcdserverpb__member_list_request__descriptor,
      .response = &etcdserverpb__member_list_response__descriptor,
+     .access = ETCD_FOR_ALL, /* clients look for members before they log in */
      .call_size = sizeof(struct list_call),
      .start = start_list},
     {.path = "/etcdserverpb.Cluster/MemberAdd",

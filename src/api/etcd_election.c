@@ -1,6 +1,7 @@
 /* etcd_election.c - elections among clients (etcd_queue.h): whose key is the oldest leads. */
 #include "api/etcd_call.h"
 
+#include "api/etcd_access.h"
 #include "api/etcd_item.h"
 #include "api/etcd_queue.h"
 #include "api/proto/etcd_election.pb-c.h"
@@ -58,6 +59,9 @@ static void start_campaign(struct etcd_call *call)
 {
     struct campaign_call *c = CONTAINER_OF(call, struct campaign_call, call);
     const V3electionpb__CampaignRequest *request = (const void *)call->request;
+    if (!etcd_may_queue(call, slice_of_binary(request->name), (uint64_t)request->lease)) {
+        return;
+    }
     call->destroy = destroy_campaign;
     c->contender =
         etcd_contender_start(call->api, slice_of_binary(request->name), (uint64_t)request->lease,
@@ -99,6 +103,11 @@ static void start_txn(struct leader_write *l, struct kv_txn *txn,
                       void (*done)(struct node_write *write))
 {
     enum kv_txn_fault fault = kv_txn_check(txn);
+    bool is_allowed = fault != KV_TXN_SOUND || etcd_may_txn(&l->call, txn);
+    if (!is_allowed) {
+        kv_txn_destroy(txn);
+        return;
+    }
     if (fault == KV_TXN_SOUND) {
         kv_txn_encode(txn, &l->encoded);
     }
@@ -109,9 +118,8 @@ static void start_txn(struct leader_write *l, struct kv_txn *txn,
     }
     const struct kv_command command = {.op = KV_TXN, .txn = buf_slice(&l->encoded)};
     l->call.destroy = destroy_leader_write;
-    l->write =
-        (struct node_write){.ack = NODE_ACK_QUORUM, .forward = true, .done = done, .context = l};
-    enum status s = node_write_start(l->call.api->options.node, &l->write, &command);
+    l->write = (struct node_write){.ack = NODE_ACK_QUORUM, .done = done, .context = l};
+    enum status s = etcd_write_start(&l->call, &l->write, &command);
     l->waits = s == STATUS_OK;
     if (s != STATUS_OK) {
         etcd_fail(&l->call, etcd_error_of(s));
@@ -257,6 +265,10 @@ static void on_leader_read(struct node_read *r)
         return;
     }
     name_span_init(&span, request->name);
+    if (!etcd_may(&l->call, KV_PERMIT_READ, &span.span)) {
+        name_span_deinit(&span);
+        return;
+    }
     if (find_leader(l->call.api, &span, &item)) {
         Etcdserverpb__ResponseHeader header;
         Mvccpb__KeyValue kv;
@@ -373,7 +385,9 @@ static void on_observe_read(struct node_read *r)
     struct observe_call *o = r->context;
     o->waits = false;
     if (r->status == STATUS_OK) {
-        start_following(o);
+        if (etcd_may(&o->call, KV_PERMIT_READ, &o->span.span)) {
+            start_following(o);
+        }
     } else {
         etcd_fail(&o->call, etcd_error_of(r->status));
     }
@@ -402,18 +416,21 @@ static const struct etcd_method methods[] = {
      .routes = {"/election/campaign"},
      .request = &v3electionpb__campaign_request__descriptor,
      .response = &v3electionpb__campaign_response__descriptor,
+     .access = ETCD_FOR_PERMITTED,
      .call_size = sizeof(struct campaign_call),
      .start = start_campaign},
     {.path = "/v3electionpb.Election/Proclaim",
      .routes = {"/election/proclaim"},
      .request = &v3electionpb__proclaim_request__descriptor,
      .response = &v3electionpb__proclaim_response__descriptor,
+     .access = ETCD_FOR_PERMITTED,
      .call_size = sizeof(struct leader_write),
      .start = start_proclaim},
     {.path = "/v3electionpb.Election/Leader",
      .routes = {"/election/leader"},
      .request = &v3electionpb__leader_request__descriptor,
      .response = &v3electionpb__leader_response__descriptor,
+     .access = ETCD_FOR_PERMITTED,
      .call_size = sizeof(struct leader_call),
      .start = start_leader},
     {.path = "/v3electionpb.Election/Observe",
@@ -421,12 +438,14 @@ static const struct etcd_method methods[] = {
      .request = &v3electionpb__leader_request__descriptor,
      .response = &v3electionpb__leader_response__descriptor,
      .server_streams = true,
+     .access = ETCD_FOR_PERMITTED,
      .call_size = sizeof(struct observe_call),
      .start = start_observe},
     {.path = "/v3electionpb.Election/Resign",
      .routes = {"/election/resign"},
      .request = &v3electionpb__resign_request__descriptor,
      .response = &v3electionpb__resign_response__descriptor,
+     .access = ETCD_FOR_PERMITTED,
      .call_size = sizeof(struct leader_write),
      .start = start_resign},
 };

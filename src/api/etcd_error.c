@@ -62,6 +62,7 @@ enum etcd_error etcd_error_of(enum status s)
         {STATUS_FUTURE, ETCD_FUTURE_REVISION},
         {STATUS_NO_LEASE, ETCD_LEASE_NOT_FOUND},
         {STATUS_CORRUPT, ETCD_CORRUPT},
+        {STATUS_AUTH_OLD, ETCD_AUTH_OLD_REVISION},
         {STATUS_UNSUPPORTED, ETCD_NOT_CAPABLE}, /* by a member of an older version */
     };
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {

@@ -5,6 +5,7 @@
  * transaction of one operation. */
 #include "api/etcd_call.h"
 
+#include "api/etcd_access.h"
 #include "api/etcd_txn.h"
 #include "api/rest.h"
 #include "kv/kv_lease.h"
@@ -74,6 +75,9 @@ static void answer_range(struct read_call *c)
     struct kv_range range = etcd_range_of(request);
     struct collected found = {.arena = &c->call.arena};
     struct kv_range_result result;
+    if (!etcd_may(&c->call, KV_PERMIT_READ, &range.span)) {
+        return;
+    }
     enum status status =
         kv_range_read(node_kv(c->call.api->options.node), &range, collect, &found, &result);
     if (status != STATUS_OK) {
@@ -113,6 +117,9 @@ static void answer_txn(struct etcd_call *call, struct slice bytes, uint64_t revi
 static void answer_read_txn(struct read_call *c)
 {
     struct buf answer = {0};
+    if (!etcd_may_txn(&c->call, c->txn)) {
+        return;
+    }
     enum status status = kv_txn_read(node_kv(c->call.api->options.node), c->txn, &answer);
     bool is_cut = status == STATUS_TOO_LARGE;
     note_work(c->call.api, is_cut ? LONG_ANSWER_BYTES : answer.size, 0);
@@ -317,11 +324,10 @@ static void begin_write(struct write_call *w, const struct kv_command *command,
     w->answer_with = answer_with;
     w->is_txn = command->op == KV_TXN;
     w->write.ack = NODE_ACK_QUORUM;
-    w->write.forward = true;
     w->write.answer = w->is_txn ? &w->answer : NULL;
     w->write.done = on_written;
     w->write.context = w;
-    enum status status = node_write_start(w->call.api->options.node, &w->write, command);
+    enum status status = etcd_write_start(&w->call, &w->write, command);
     w->waits = status == STATUS_OK;
     if (status != STATUS_OK) {
         fail_write(w, status);
@@ -353,6 +359,9 @@ static void begin_txn(struct write_call *w, const struct kv_txn *txn,
                       void (*answer_with)(struct write_call *w))
 {
     struct buf bytes = {0};
+    if (!etcd_may_txn(&w->call, txn)) {
+        return;
+    }
     kv_txn_encode(txn, &bytes);
     const struct kv_command command = {.op = KV_TXN, .txn = buf_slice(&bytes)};
     begin_write(w, &command, answer_with);
@@ -395,6 +404,14 @@ static void answer_put(struct write_call *w)
     etcd_answer(&w->call, &response.base);
 }
 
+/* False: it has failed. */
+static bool may_put(struct etcd_call *call, const struct kv_txn_put *put)
+{
+    const struct kv_span span = {.kind = KV_SPAN_KEY, .key = put->key};
+    return etcd_may(call, KV_PERMIT_WRITE, &span) &&
+           (put->lease == 0 || etcd_may_lease(call, KV_PERMIT_WRITE, put->lease));
+}
+
 static void start_put(struct etcd_call *call)
 {
     struct write_call *w = CONTAINER_OF(call, struct write_call, call);
@@ -411,7 +428,7 @@ static void start_put(struct etcd_call *call)
         etcd_fail(call, ETCD_EMPTY_KEY);
     } else if (put.key.size > LIMIT_KEY_BYTES) {
         etcd_fail(call, ETCD_REQUEST_TOO_LARGE);
-    } else {
+    } else if (may_put(call, &put)) {
         const struct kv_command command = {
             .op = KV_PUT, .key = put.key, .value = put.value, .lease = put.lease};
         begin_write(w, &command, answer_put);
@@ -452,7 +469,10 @@ static void start_delete_range(struct etcd_call *call)
         etcd_fail(call, ETCD_EMPTY_KEY);
     } else if (end.size == 0 && !request->prev_kv && key.size <= LIMIT_KEY_BYTES) {
         const struct kv_command command = {.op = KV_DELETE, .key = key};
-        begin_write(w, &command, answer_delete);
+        const struct kv_span span = {.kind = KV_SPAN_KEY, .key = key};
+        if (etcd_may(call, KV_PERMIT_WRITE, &span)) {
+            begin_write(w, &command, answer_delete);
+        }
     } else {
         struct kv_txn *txn = kv_txn_create();
         kv_txn_add_op(&txn->success, KV_TXN_DELETE)->deletes =
@@ -549,24 +569,28 @@ static const struct etcd_method methods[] = {
      .routes = {"/kv/range"},
      .request = &etcdserverpb__range_request__descriptor,
      .response = &etcdserverpb__range_response__descriptor,
+     .access = ETCD_FOR_PERMITTED,
      .call_size = sizeof(struct read_call),
      .start = start_range},
     {.path = "/etcdserverpb.KV/Put",
      .routes = {"/kv/put"},
      .request = &etcdserverpb__put_request__descriptor,
      .response = &etcdserverpb__put_response__descriptor,
+     .access = ETCD_FOR_PERMITTED,
      .call_size = sizeof(struct write_call),
      .start = start_put},
     {.path = "/etcdserverpb.KV/DeleteRange",
      .routes = {"/kv/deleterange"},
      .request = &etcdserverpb__delete_range_request__descriptor,
      .response = &etcdserverpb__delete_range_response__descriptor,
+     .access = ETCD_FOR_PERMITTED,
      .call_size = sizeof(struct write_call),
      .start = start_delete_range},
     {.path = "/etcdserverpb.KV/Txn",
      .routes = {"/kv/txn"},
      .request = &etcdserverpb__txn_request__descriptor,
      .response = &etcdserverpb__txn_response__descriptor,
+     .access = ETCD_FOR_PERMITTED,
      .call_size = sizeof(union txn_call),
      .start = start_txn},
     {.path = "/etcdserverpb.KV/Compact",

@@ -4,6 +4,7 @@
  * the leader's clock knows (node.h). */
 #include "api/etcd_call.h"
 
+#include "api/etcd_access.h"
 #include "api/rest.h"
 #include "kv/kv_lease.h"
 
@@ -104,10 +105,9 @@ static void start_write(struct lease_write *l)
 {
     l->call.destroy = destroy_write;
     l->write.ack = NODE_ACK_QUORUM;
-    l->write.forward = true;
     l->write.done = on_written;
     l->write.context = l;
-    enum status s = node_write_start(l->call.api->options.node, &l->write, &l->command);
+    enum status s = etcd_write_start(&l->call, &l->write, &l->command);
     l->waits = s == STATUS_OK;
     if (s != STATUS_OK) {
         answer_write(l, s);
@@ -139,7 +139,9 @@ static void start_revoke(struct etcd_call *call)
     }
     l->command.op = KV_LEASE_REVOKE;
     l->command.lease = (uint64_t)request->id;
-    start_write(l);
+    if (etcd_may_lease(call, KV_PERMIT_WRITE, l->command.lease)) {
+        start_write(l);
+    }
 }
 
 /* --- keep-alive ------------------------------------------------------------------------------- */
@@ -288,7 +290,9 @@ static void on_keys_read(struct node_read *r)
     struct lease_look *l = r->context;
     l->reads = false;
     if (r->status == STATUS_OK) {
-        answer_time_to_live(l, true);
+        if (etcd_may_lease(&l->call, KV_PERMIT_READ, l->ask.id)) {
+            answer_time_to_live(l, true);
+        }
     } else {
         etcd_fail(&l->call, etcd_error_of(r->status));
     }
@@ -370,12 +374,14 @@ static const struct etcd_method methods[] = {
      .routes = {"/lease/grant"},
      .request = &etcdserverpb__lease_grant_request__descriptor,
      .response = &etcdserverpb__lease_grant_response__descriptor,
+     .access = ETCD_FOR_USERS,
      .call_size = sizeof(struct lease_write),
      .start = start_grant},
     {.path = "/etcdserverpb.Lease/LeaseRevoke",
      .routes = {"/lease/revoke", "/kv/lease/revoke"},
      .request = &etcdserverpb__lease_revoke_request__descriptor,
      .response = &etcdserverpb__lease_revoke_response__descriptor,
+     .access = ETCD_FOR_PERMITTED,
      .call_size = sizeof(struct lease_write),
      .start = start_revoke},
     {.path = "/etcdserverpb.Lease/LeaseKeepAlive",
@@ -384,18 +390,21 @@ static const struct etcd_method methods[] = {
      .response = &etcdserverpb__lease_keep_alive_response__descriptor,
      .client_streams = true,
      .server_streams = true,
+     .access = ETCD_FOR_USERS,
      .call_size = sizeof(struct keep_alive),
      .start = start_keep_alive},
     {.path = "/etcdserverpb.Lease/LeaseTimeToLive",
      .routes = {"/lease/timetolive", "/kv/lease/timetolive"},
      .request = &etcdserverpb__lease_time_to_live_request__descriptor,
      .response = &etcdserverpb__lease_time_to_live_response__descriptor,
+     .access = ETCD_FOR_USERS,
      .call_size = sizeof(struct lease_look),
      .start = start_time_to_live},
     {.path = "/etcdserverpb.Lease/LeaseLeases",
      .routes = {"/lease/leases", "/kv/lease/leases"},
      .request = &etcdserverpb__lease_leases_request__descriptor,
      .response = &etcdserverpb__lease_leases_response__descriptor,
+     .access = ETCD_FOR_USERS,
      .call_size = sizeof(struct lease_look),
      .start = start_leases},
 };

@@ -1,6 +1,7 @@
 /* etcd_lock.c - locks that the server waits for (etcd_queue.h). */
 #include "api/etcd_call.h"
 
+#include "api/etcd_access.h"
 #include "api/etcd_queue.h"
 #include "api/proto/etcd_lock.pb-c.h"
 #include "api/rest.h"
@@ -38,9 +39,13 @@ static void start_lock(struct etcd_call *call)
 {
     struct lock_call *l = CONTAINER_OF(call, struct lock_call, call);
     const V3lockpb__LockRequest *request = (const void *)call->request;
+    struct slice name = slice_of(request->name.data, request->name.len);
+    if (!etcd_may_queue(call, name, (uint64_t)request->lease)) {
+        return;
+    }
     call->destroy = destroy_lock;
-    l->contender = etcd_contender_start(call->api, slice_of(request->name.data, request->name.len),
-                                        (uint64_t)request->lease, slice_of(NULL, 0), on_turn, l);
+    l->contender = etcd_contender_start(call->api, name, (uint64_t)request->lease,
+                                        slice_of(NULL, 0), on_turn, l);
 }
 
 /* --- unlock ----------------------------------------------------------------------------------- */
@@ -90,10 +95,13 @@ static void start_unlock(struct etcd_call *call)
         etcd_fail(call, command.key.size == 0 ? ETCD_EMPTY_KEY : ETCD_REQUEST_TOO_LARGE);
         return;
     }
+    const struct kv_span span = {.kind = KV_SPAN_KEY, .key = command.key};
+    if (!etcd_may(call, KV_PERMIT_WRITE, &span)) {
+        return;
+    }
     call->destroy = destroy_unlock;
-    u->write = (struct node_write){
-        .ack = NODE_ACK_QUORUM, .forward = true, .done = on_unlocked, .context = u};
-    enum status s = node_write_start(call->api->options.node, &u->write, &command);
+    u->write = (struct node_write){.ack = NODE_ACK_QUORUM, .done = on_unlocked, .context = u};
+    enum status s = etcd_write_start(call, &u->write, &command);
     u->waits = s == STATUS_OK;
     if (s != STATUS_OK) {
         answer_unlock(u, s);
@@ -105,12 +113,14 @@ static const struct etcd_method methods[] = {
      .routes = {"/lock/lock"},
      .request = &v3lockpb__lock_request__descriptor,
      .response = &v3lockpb__lock_response__descriptor,
+     .access = ETCD_FOR_PERMITTED,
      .call_size = sizeof(struct lock_call),
      .start = start_lock},
     {.path = "/v3lockpb.Lock/Unlock",
      .routes = {"/lock/unlock"},
      .request = &v3lockpb__unlock_request__descriptor,
      .response = &v3lockpb__unlock_response__descriptor,
+     .access = ETCD_FOR_PERMITTED,
      .call_size = sizeof(struct unlock_call),
      .start = start_unlock},
 };

@@ -417,6 +417,7 @@ static const struct etcd_method methods[] = {
      .routes = {"/maintenance/status"},
      .request = &etcdserverpb__status_request__descriptor,
      .response = &etcdserverpb__status_response__descriptor,
+     .access = ETCD_FOR_ALL,
      .call_size = sizeof(struct etcd_call),
      .start = start_status},
     {.path = "/etcdserverpb.Maintenance/Defragment",

@@ -1,5 +1,6 @@
 #include "api/etcd_queue.h"
 
+#include "api/etcd_access.h"
 #include "api/rest.h"
 #include "base/check.h"
 #include "base/mem.h"
@@ -39,6 +40,7 @@ struct etcd_contender {
     struct buf before; /* the key of the one before it */
     uint64_t lease;
     uint64_t key_revision; /* 0 = its key is not known to be there */
+    uint64_t auth_stamp;   /* of users and roles as they were when it came */
     struct timer later;    /* tells what failed before `start` returned */
     enum etcd_error error;
 };
@@ -363,7 +365,9 @@ static void write_command(struct etcd_contender *c, enum stage stage,
                                    .answer = &c->answer,
                                    .done = on_written,
                                    .context = c};
-    enum status s = node_write_start(c->node, &c->write, command);
+    struct kv_command stamped = *command;
+    stamped.auth_revision = stage == STAGE_LEAVE ? kv_auth_stamp(node_kv(c->node)) : c->auth_stamp;
+    enum status s = node_write_start(c->node, &c->write, &stamped);
     if (s == STATUS_OK) {
         return;
     }
@@ -372,6 +376,28 @@ static void write_command(struct etcd_contender *c, enum stage stage,
     } else {
         fail_later(c, etcd_error_of(s));
     }
+}
+
+bool etcd_may_queue(struct etcd_call *call, struct slice name, uint64_t lease)
+{
+    struct buf prefix = {0};
+    struct buf end = {0};
+    struct buf key = {0};
+    buf_append_slice(&prefix, name);
+    buf_append_str(&prefix, "/");
+    kv_prefix_end(buf_slice(&prefix), &end);
+    buf_append_slice(&key, buf_slice(&prefix));
+    buf_printf(&key, "%" PRIx64, lease);
+    const struct kv_span all = {
+        .kind = KV_SPAN_RANGE, .key = buf_slice(&prefix), .end = buf_slice(&end)};
+    const struct kv_span own = {.kind = KV_SPAN_KEY, .key = buf_slice(&key)};
+    bool may = etcd_may(call, KV_PERMIT_READ, &all) &&
+               etcd_may(call, KV_PERMIT_WRITE, lease != 0 ? &own : &all) &&
+               (lease == 0 || etcd_may_lease(call, KV_PERMIT_WRITE, lease));
+    buf_deinit(&prefix);
+    buf_deinit(&end);
+    buf_deinit(&key);
+    return may;
 }
 
 struct etcd_contender *
@@ -384,6 +410,7 @@ etcd_contender_start(struct api *api, struct slice name, uint64_t lease, struct 
     c->done = done;
     c->context = context;
     c->lease = lease;
+    c->auth_stamp = kv_auth_stamp(node_kv(c->node));
     buf_append_slice(&c->prefix, name);
     buf_append_str(&c->prefix, "/");
     buf_append_slice(&c->value, value);

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 struct api;
+struct etcd_call;
 struct etcd_contender;
 
 struct etcd_turn {
@@ -28,6 +29,9 @@ struct etcd_turn {
     uint64_t revision;     /* of the store when it had its turn */
 };
 
+/* May the caller stand in it? He must be allowed to read all keys under NAME/ and to write his own,
+ * or with no lease of his own all; and all that hang on his lease. Else the call has failed. */
+bool etcd_may_queue(struct etcd_call *call, struct slice name, uint64_t lease);
 /* Stand in the queue of `name` (copied) with `value` for `lease`; 0 = one of a minute is granted,
  * which nobody keeps alive. If its key is there already it is told the same, and a value that is
  * another one replaces it. `done` is called once, never inside; the contender is gone on return. */

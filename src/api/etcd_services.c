@@ -2,8 +2,8 @@
 #include "api/etcd_call.h"
 
 static const struct etcd_service *const services[] = {
-    &etcd_kv_service,          &etcd_watch_service, &etcd_lease_service,    &etcd_cluster_service,
-    &etcd_maintenance_service, &etcd_lock_service,  &etcd_election_service,
+    &etcd_auth_service,    &etcd_kv_service,          &etcd_watch_service, &etcd_lease_service,
+    &etcd_cluster_service, &etcd_maintenance_service, &etcd_lock_service,  &etcd_election_service,
 };
 #define SERVICE_COUNT (sizeof(services) / sizeof(services[0]))
 

@@ -5,6 +5,7 @@
  * history when it reads again. */
 #include "api/etcd_call.h"
 
+#include "api/etcd_access.h"
 #include "api/etcd_item.h"
 #include "api/rest.h"
 #include "api/watch_encoding.h"
@@ -369,6 +370,11 @@ static void create_watch(struct watch_stream *s, const Etcdserverpb__WatchCreate
         reply_refused(s, why);
         return;
     }
+    enum auth_verdict verdict = etcd_verdict(&s->call, KV_PERMIT_READ, &span);
+    if (verdict != AUTH_ALLOWED) {
+        reply_refused(s, etcd_reason_of_verdict(verdict));
+        return;
+    }
     struct stream_watch *w = make_watch(s, request);
     enum status status = node_watch_start(s->call.api->options.node, &w->watch);
     if (status != STATUS_OK) {
@@ -466,6 +472,7 @@ static const struct etcd_method methods[] = {
      .response = &etcdserverpb__watch_response__descriptor,
      .client_streams = true,
      .server_streams = true,
+     .access = ETCD_FOR_PERMITTED,
      .call_size = sizeof(struct watch_stream),
      .start = start_watch},
 };

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "api/api.h"
+#include "api/auth.h"
 #include "api/dispatch.h"
 #include "api/json_writer.h"
 #include "api/query.h"
@@ -32,6 +33,8 @@ struct api {
     struct http_handler handler;
     const struct http_server *http; /* borrowed, may be NULL */
     const struct grpc_server *grpc; /* the same */
+    struct auth_door *auth;         /* owned */
+    struct auth_caller caller;      /* of the request being handed to its handler */
     struct list calls;              /* requests that wait */
     struct list etcd_calls;         /* of the etcd v3 API (etcd_call.h) */
     struct list etcd_reads;         /* that wait for the next turn (etcd_kv.c) */
@@ -68,6 +71,7 @@ struct call {
     struct api *api;
     struct http_request *http;
     struct list link;
+    struct auth_caller caller; /* who asks: api->caller when it began */
     /* Give up whatever is awaited and free the whole struct. */
     void (*destroy)(struct call *c);
 };
@@ -76,6 +80,15 @@ void call_begin(struct call *c, struct api *api, struct http_request *http,
                 void (*destroy)(struct call *c));
 /* Destroy the call; its request stays unanswered. For streams, and for what this room shares. */
 void call_end(struct call *c);
+
+/* --- who asks, while auth is on (rest_auth.c) ------------------------------------------------- */
+
+typedef void rest_go_on(struct api *api, struct http_request *r, const void *route);
+/* Find out by its headers who sends the request, and go on with api->caller being that, or nobody;
+ * perhaps later. If he is not who he says, answers 401 (429 when too many passwords wait). */
+void rest_identify(struct api *api, struct http_request *r, rest_go_on *go_on, const void *route);
+/* True when it is ALLOWED; else answers 401 or 403. */
+bool rest_allows(struct api *api, struct http_request *r, enum auth_verdict verdict);
 
 /* --- answers (answer.c) ----------------------------------------------------------------------- */
 

@@ -429,8 +429,13 @@ void rest_txn(struct api *api, struct http_request *r, struct query *q)
     if (!parse_promise(t, q) || !parse_txn(t)) {
         return;
     }
+    if (!rest_allows(api, r, auth_may_txn(api, &t->call.caller, t->txn))) {
+        return;
+    }
     kv_txn_encode(t->txn, &t->encoded);
-    const struct kv_command command = {.op = KV_TXN, .txn = buf_slice(&t->encoded)};
+    const struct kv_command command = {.op = KV_TXN,
+                                       .txn = buf_slice(&t->encoded),
+                                       .auth_revision = kv_auth_stamp(node_kv(api->options.node))};
     t->write.forward = api->options.on_follower == API_FORWARD;
     t->write.answer = &t->answer;
     t->write.done = on_written;

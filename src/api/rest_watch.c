@@ -36,6 +36,7 @@ struct watcher {
     bool is_guarded;
     uint64_t from; /* the first revision that was asked for; 0 = none in particular */
     uint64_t spoken_ms;
+    uint64_t auth_stamp; /* when it was last looked at whether he may */
     /* All there is, as of the cursor's revision. */
     bool resyncs;
     struct kv_cursor cursor;
@@ -331,6 +332,20 @@ static void on_writable(struct http_request *r)
 
 /* --- time ------------------------------------------------------------------------------------- */
 
+/* May he who asks read all of the span, by users and roles as they are? */
+static enum auth_verdict may_watch(struct watcher *s)
+{
+    struct api *api = s->call.api;
+    bool is_key = s->watch.span.kind == KV_SPAN_KEY;
+    const struct kv_span span = {.kind = is_key            ? KV_SPAN_KEY
+                                         : s->end.size > 0 ? KV_SPAN_RANGE
+                                                           : KV_SPAN_FROM,
+                                 .key = buf_slice(&s->key),
+                                 .end = buf_slice(&s->end)};
+    s->auth_stamp = kv_auth_stamp(node_kv(api->options.node));
+    return auth_may(api, &s->call.caller, KV_PERMIT_READ, &span);
+}
+
 static void start_timer(struct watchers *all)
 {
     struct loop *loop = all->api->options.loop;
@@ -346,7 +361,10 @@ static void on_tick(struct timer *t)
     for (struct list *at = all->list.next; at != &all->list;) {
         struct watcher *s = CONTAINER_OF(at, struct watcher, link);
         at = at->next;
-        if (s->resyncs) {
+        if (s->auth_stamp != kv_auth_stamp(node_kv(all->api->options.node)) &&
+            may_watch(s) != AUTH_ALLOWED) {
+            end_stream(s); /* it comes back and is told why */
+        } else if (s->resyncs) {
             go_on_resync(s);
         } else if (now - s->spoken_ms >= PROGRESS_MS && kv_watch_is_in_step(&s->watch) &&
                    http_answer_unsent(s->call.http) == 0) {
@@ -435,7 +453,7 @@ void rest_watch(struct api *api, struct http_request *r, struct query *q)
     }
     call_begin(&s->call, api, r, destroy_watcher);
     s->spoken_ms = now_ms(api);
-    if (!parse_span(s, r, q)) {
+    if (!parse_span(s, r, q) || !rest_allows(api, r, may_watch(s))) {
         return;
     }
     s->guard.lost = on_no_leader;

@@ -336,6 +336,7 @@ static void raise_ttl(struct client_write *k)
 static void start_write(struct client_write *k)
 {
     struct api *api = k->call.api;
+    k->command.auth_revision = kv_auth_stamp(node_kv(api->options.node));
     k->write.forward = api->options.on_follower == API_FORWARD;
     k->write.done = on_written;
     k->write.context = k;
@@ -344,6 +345,17 @@ static void start_write(struct client_write *k)
     if (s != STATUS_OK) {
         answer_write(k, s);
     }
+}
+
+/* Who makes it depend on what is there is told of that. False: answered. */
+static bool may_write(struct client_write *k, const struct kv_span *span)
+{
+    struct api *api = k->call.api;
+    enum auth_verdict v = auth_may(api, &k->call.caller, KV_PERMIT_WRITE, span);
+    if (v == AUTH_ALLOWED && k->command.condition != KV_ALWAYS) {
+        v = auth_may(api, &k->call.caller, KV_PERMIT_READ, span);
+    }
+    return rest_allows(api, k->call.http, v);
 }
 
 static void write_key(struct api *api, struct http_request *r, struct query *q, enum kv_op op)
@@ -355,8 +367,11 @@ static void write_key(struct api *api, struct http_request *r, struct query *q, 
         return;
     }
     k->command.key = buf_slice(&k->key);
+    const struct kv_span span = {.kind = KV_SPAN_KEY, .key = k->command.key};
     raise_ttl(k);
-    start_write(k);
+    if (may_write(k, &span)) {
+        start_write(k);
+    }
 }
 
 void rest_key_put(struct api *api, struct http_request *r, struct query *q)

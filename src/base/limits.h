@@ -233,6 +233,19 @@
 #define LIMIT_LEASE_TTL_S  9000000000u /* beyond: refused at the door */
 #define LIMIT_LEASE_EXPIRY 1024        /* of one entry in the log: the rest is for the next one */
 
+/* Users, roles, permissions: names, the text of a password's hash, and what all of them count (64
+ * and their bytes each). Beyond: refused at the door, and for the last one "too many". */
+#define LIMIT_AUTH_NAME_BYTES 256
+#define LIMIT_AUTH_HASH_BYTES 128
+#define LIMIT_AUTH_BYTES      (4u * MIB)
+/* Passwords that wait to be hashed or checked: then "too many requests". One: refused at the
+ * door. */
+#define LIMIT_PASSWORDS       64
+#define LIMIT_PASSWORD_BYTES  1024
+/* Users and passwords that were right a moment ago, and are believed without another hash: the
+ * oldest goes. */
+#define LIMIT_AUTH_KNOWN      64
+
 /* What a snapshot says of the members. More is a bug; a file that claims more is CORRUPT. */
 #define LIMIT_SNAPSHOT_META_BYTES (1u * MIB)
 /* Rule P4: segments set aside because they were damaged; beyond, the oldest goes. */

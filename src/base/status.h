@@ -22,6 +22,7 @@
     X(UNKNOWN, "Outcome unknown", 504, 6)                                                          \
     X(NOT_CONFIRMED, "Not confirmed by all", 504, 6)                                               \
     X(TIMEOUT, "timed out", 504, 6)                                                                \
+    X(AUTH_OLD, "revision of auth store is old", 503, 7)                                           \
     X(DENIED, "not allowed", 403, 7)                                                               \
     X(UNREACHABLE, "cannot connect", 503, 8)                                                       \
     X(OVERLOADED, "overloaded", 429, 9)                                                            \

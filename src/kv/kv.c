@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "kv/kv_auth_table.h"
 #include "kv/kv_image.h"
 #include "kv/kv_state.h"
 
@@ -27,6 +28,7 @@ struct kv *kv_create(void)
     documents_init(&kv->documents, &kv->slab);
     leases_init(&kv->leases, &kv->slab);
     retry_table_init(&kv->retries, &kv->slab);
+    kv->auth = auth_create();
     kv->revision = REVISION_EMPTY;
     return kv;
 }
@@ -37,6 +39,7 @@ void kv_destroy(struct kv *kv)
         return;
     }
     CHECK(!kv->is_held);
+    auth_destroy(kv->auth);
     retry_table_deinit(&kv->retries);
     leases_deinit(&kv->leases);
     documents_deinit(&kv->documents);
@@ -251,6 +254,23 @@ static void apply_document(struct kv *kv, const struct kv_command *c, struct kv_
     result->time_ms = kv->time_ms;
 }
 
+static void apply_auth(struct kv *kv, const struct kv_command *c, struct kv_result *result)
+{
+    struct kv_auth_change change;
+    CHECK(kv_auth_decode(c->auth, &change) == STATUS_OK);
+    result->version = auth_apply(kv->auth, &change);
+    if (result->version != KV_AUTH_DONE) {
+        result->status = result->version == KV_AUTH_FULL ? STATUS_OVERLOADED : STATUS_CONFLICT;
+    }
+}
+
+/* Whoever let it pass did so by users and roles as they are. */
+static bool is_let_in(const struct kv *kv, const struct kv_command *c)
+{
+    bool is_own = c->auth_revision == 0 && (c->op == KV_COMPACT || c->op == KV_LEASE_EXPIRE);
+    return is_own || !kv->auth->is_enabled || c->auth_revision == kv->auth->revision;
+}
+
 /* What the command does, were it not for its retry key. */
 static void apply_op(struct kv *kv, const struct kv_command *c, struct kv_result *result,
                      struct buf *answer)
@@ -279,6 +299,9 @@ static void apply_op(struct kv *kv, const struct kv_command *c, struct kv_result
     case KV_LEASE_REVOKE:
     case KV_LEASE_EXPIRE:
         kv_lease_apply(kv, c, result);
+        break;
+    case KV_AUTH:
+        apply_auth(kv, c, result);
         break;
     default:
         check_failed(__FILE__, __LINE__, "an operation that kv_command_decode lets through");
@@ -354,7 +377,9 @@ void kv_apply_answered(struct kv *kv, const struct kv_command *c, struct kv_resu
     kv->time_ms = c->time_ms > kv->time_ms ? c->time_ms : kv->time_ms;
     kv->applied++;
     forget_expired(kv);
-    if (c->retry_key.size > 0) {
+    if (!is_let_in(kv, c)) {
+        *result = (struct kv_result){.status = STATUS_AUTH_OLD, .revision = kv->revision};
+    } else if (c->retry_key.size > 0) {
         apply_keyed(kv, c, result);
     } else {
         apply_op(kv, c, result, answer);

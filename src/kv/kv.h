@@ -45,6 +45,7 @@ enum kv_op {
      * `ttl_s`. It goes with its last key, as all leases go that were made so. */
     KV_PUT_TTL = 8,
     KV_DOCUMENT = 9, /* one more document, with `value` as its content */
+    KV_AUTH = 10,    /* `auth`: a change of users, roles or permissions (kv_auth.h) */
 };
 
 /* A compare on the key that must hold, or the command answers CONFLICT and changes nothing. */
@@ -71,6 +72,11 @@ struct kv_command {
     uint64_t revision;   /* KV_COMPACT only */
     struct slice txn;    /* of kv_txn_encode; borrowed; KV_TXN only */
     struct slice expiry; /* of kv_expiry_add, not empty; borrowed; KV_LEASE_EXPIRE only */
+    struct slice auth;   /* of kv_auth_encode; borrowed; KV_AUTH only */
+    /* kv_auth_stamp where it was looked at who may do this; 0 = auth was off there. While auth is
+     * on, any other than the store's is AUTH_OLD; but the node's own (compactions, expiries) have
+     * none. */
+    uint64_t auth_revision;
     /* Rule K2b: `Idempotency-Key`, at most LIMIT_RETRY_KEY_BYTES; empty = none. Only for puts,
      * deletes and documents. The same key within ten minutes of log time (RETRY_KEPT_MS, by
      * time_ms): the command is not applied again; the result is the first one's, `replayed`. */
@@ -93,11 +99,12 @@ struct kv_result {
      * there); for a compaction COMPACTED (at or below the last one), FUTURE. For a transaction:
      * NOT_FOUND (a put keeps value or lease of a key that is not there), NO_LEASE, COMPACTED,
      * FUTURE (of a read), INVALID (KV_TXN_DUPLICATE_KEY), TOO_LARGE (its compares look at more than
-     * LIMIT_TXN_KEYS). All but OK have changed nothing. */
+     * LIMIT_TXN_KEYS). For KV_AUTH: CONFLICT, OVERLOADED, and `version` says why. For any, before
+     * all else: AUTH_OLD. All but OK have changed nothing. */
     enum status status;
     uint64_t revision;        /* of the store after it */
     uint64_t create_revision; /* of the key, after a put */
-    uint64_t version;         /* of the key, after a put */
+    uint64_t version;         /* of the key, after a put; of KV_AUTH an enum kv_auth_outcome */
     uint64_t lease;           /* granted; 0 when replayed */
     uint64_t time_ms;         /* of the document */
     bool succeeded;           /* all compares of the transaction held */
@@ -186,9 +193,8 @@ enum status MUST_CHECK kv_document_count(const struct kv *kv, uint64_t revision,
 bool kv_document_at(const struct kv *kv, uint64_t number, struct kv_document *document);
 
 /* Rules P15, P15b: an order-free sum of keyed hashes over everything that members must have alike:
- * live records, history within the floor, documents, leases, the retry table, revisions. Kept as
- * it goes;
- * equal at equal applied indexes. */
+ * live records, history within the floor, documents, leases, users and roles, the retry table,
+ * revisions. Kept as it goes; equal at equal applied indexes. */
 struct kv_digest {
     uint64_t half[2];
 };
@@ -201,6 +207,7 @@ struct kv_digest_scan {
     uint64_t number;
     uint64_t document;
     uint64_t lease;
+    uint64_t auth;
     const struct retry *retry;
     unsigned phase;
     bool stale;

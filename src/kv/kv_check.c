@@ -1,5 +1,6 @@
 /* kv/kv_check.c - every invariant of a store, for tests. */
 #include "base/check.h"
+#include "kv/kv_auth_table.h"
 #include "kv/kv_state.h"
 
 /* Sums over all versions in the tree, to hold against the counters and the history. */
@@ -178,4 +179,5 @@ void kv_check(const struct kv *kv)
     check_history(kv, &tally);
     check_documents(kv);
     check_revisions(kv);
+    auth_check(kv->auth);
 }

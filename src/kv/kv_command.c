@@ -1,6 +1,6 @@
 /* kv/kv_command.c - the bytes of a command, as they stand in the log.
  *
- *   format u8 = 1 | op u8 | time varint | by op:
+ *   format u8 = 1 | op u8 | time varint | [auth] | by op:
  *     put      condition | key bytes | lease varint | value bytes | [retry]
  *     delete   condition | key bytes | [retry]
  *     compact  revision varint
@@ -10,17 +10,21 @@
  *     expire   bytes: lease u64 and grant number u64 of each
  *     put ttl  condition | key bytes | lease varint | ttl varint | value bytes | [retry]
  *     document content bytes | [retry]
+ *     auth     bytes (kv_auth_command.c)
  *   condition: kind u8, and for KV_IF_REVISION the revision as a varint.
+ *   auth: revision varint, not 0; there when op has its second highest bit set.
  *   retry: key bytes | hash 2 u64 | origin varint; there when op has its highest bit set.
  *   bytes: a varint length and the bytes. Numbers are in their shortest form. */
 #include "base/check.h"
 #include "base/codec.h"
 #include "base/limits.h"
+#include "kv/kv_auth.h"
 #include "kv/kv_state.h"
 #include "kv/kv_txn.h"
 
 #define COMMAND_FORMAT 1u
 #define OP_HAS_RETRY   0x80u
+#define OP_HAS_AUTH    0x40u
 
 /* What an operation's bytes have, beside the operation and the time, in the order in which they
  * stand there. */
@@ -33,6 +37,7 @@ enum part {
     PART_TXN = 32,
     PART_EXPIRY = 64,
     PART_RETRY = 128, /* if it has a retry key */
+    PART_AUTH = 256,
 };
 
 /* 0 = there is no such operation. */
@@ -57,6 +62,8 @@ static unsigned parts_of(enum kv_op op)
         return PART_KEY | PART_LEASE | PART_TTL | PART_VALUE | PART_RETRY;
     case KV_DOCUMENT:
         return PART_VALUE | PART_RETRY;
+    case KV_AUTH:
+        return PART_AUTH;
     }
     return 0;
 }
@@ -80,6 +87,7 @@ static size_t bytes_size(struct slice bytes)
 static size_t encoded_size(const struct kv_command *c)
 {
     size_t size = 2 + varint_size(c->time_ms);
+    size += c->auth_revision != 0 ? varint_size(c->auth_revision) : 0;
     if (has(c, PART_KEY)) {
         size += 1 + (c->condition == KV_IF_REVISION ? varint_size(c->condition_revision) : 0);
         size += bytes_size(c->key);
@@ -90,6 +98,7 @@ static size_t encoded_size(const struct kv_command *c)
     size += has(c, PART_VALUE) ? bytes_size(c->value) : 0;
     size += has(c, PART_TXN) ? bytes_size(c->txn) : 0;
     size += has(c, PART_EXPIRY) ? bytes_size(c->expiry) : 0;
+    size += has(c, PART_AUTH) ? bytes_size(c->auth) : 0;
     if (c->retry_key.size > 0) {
         size += bytes_size(c->retry_key) + sizeof(c->retry_hash) + varint_size(c->retry_origin);
     }
@@ -163,6 +172,9 @@ static void put_parts(const struct kv_command *c, struct buf *out)
         CHECK(kv_expiry_is_sound(c->expiry));
         put_bytes(out, c->expiry);
     }
+    if (has(c, PART_AUTH)) {
+        put_bytes(out, c->auth);
+    }
 }
 
 void kv_command_encode(const struct kv_command *c, struct buf *out)
@@ -171,8 +183,12 @@ void kv_command_encode(const struct kv_command *c, struct buf *out)
     buf_reserve(out, encoded_size(c));
     put_u8(out, COMMAND_FORMAT);
     bool has_retry = c->retry_key.size > 0;
-    put_u8(out, (uint8_t)(c->op | (has_retry ? OP_HAS_RETRY : 0)));
+    bool has_auth = c->auth_revision != 0;
+    put_u8(out, (uint8_t)(c->op | (has_retry ? OP_HAS_RETRY : 0) | (has_auth ? OP_HAS_AUTH : 0)));
     put_varint(out, c->time_ms);
+    if (has_auth) {
+        put_varint(out, c->auth_revision);
+    }
     CHECK(has(c, PART_KEY) || c->condition == KV_ALWAYS);
     put_parts(c, out);
     if (has_retry) {
@@ -231,6 +247,13 @@ static bool get_expiry(struct reader *r, struct kv_command *c)
     return kv_expiry_is_sound(c->expiry);
 }
 
+static bool get_auth(struct reader *r, struct kv_command *c)
+{
+    struct kv_auth_change change;
+    c->auth = get_bytes(r);
+    return kv_auth_decode(c->auth, &change) == STATUS_OK;
+}
+
 static bool get_numbers(struct reader *r, struct kv_command *c)
 {
     c->revision = has(c, PART_REVISION) ? get_varint(r) : 0;
@@ -243,7 +266,8 @@ static bool get_parts(struct reader *r, struct kv_command *c)
 {
     return parts_of(c->op) != 0 && (!has(c, PART_KEY) || (get_condition(r, c) && get_key(r, c))) &&
            get_numbers(r, c) && (!has(c, PART_VALUE) || get_value(r, c)) &&
-           (!has(c, PART_TXN) || get_txn(r, c)) && (!has(c, PART_EXPIRY) || get_expiry(r, c));
+           (!has(c, PART_TXN) || get_txn(r, c)) && (!has(c, PART_EXPIRY) || get_expiry(r, c)) &&
+           (!has(c, PART_AUTH) || get_auth(r, c));
 }
 
 enum status kv_command_decode(struct slice bytes, struct kv_command *c)
@@ -253,14 +277,16 @@ enum status kv_command_decode(struct slice bytes, struct kv_command *c)
     uint8_t format = get_u8(&r);
     uint8_t op = get_u8(&r);
     bool has_retry = (op & OP_HAS_RETRY) != 0;
-    op &= (uint8_t)~OP_HAS_RETRY;
+    bool has_auth = (op & OP_HAS_AUTH) != 0;
+    op &= (uint8_t) ~(OP_HAS_RETRY | OP_HAS_AUTH);
     c->op = (enum kv_op)op;
     if (format != COMMAND_FORMAT || (has_retry && !has(c, PART_RETRY))) {
         return STATUS_CORRUPT;
     }
     c->time_ms = get_varint(&r);
-    if (!get_parts(&r, c) || (has_retry && !get_retry(&r, c)) || !reader_done(&r) ||
-        encoded_size(c) != bytes.size) {
+    c->auth_revision = has_auth ? get_varint(&r) : 0;
+    if (has_auth != (c->auth_revision != 0) || !get_parts(&r, c) ||
+        (has_retry && !get_retry(&r, c)) || !reader_done(&r) || encoded_size(c) != bytes.size) {
         return STATUS_CORRUPT;
     }
     return STATUS_OK;

@@ -1,6 +1,7 @@
 #include "kv/kv_digest.h"
 
 #include "base/check.h"
+#include "kv/kv_auth_table.h"
 #include "kv/kv_state.h"
 #include "kv/siphash.h"
 
@@ -15,6 +16,7 @@ enum domain {
     DOMAIN_DOCUMENT,
     DOMAIN_LEASE,
     DOMAIN_GRANTS,
+    DOMAIN_AUTH,
 };
 
 #define ROUNDS         1u
@@ -122,6 +124,13 @@ struct kv_digest digest_grants(uint64_t grants)
     return finish(&s, slice_of(NULL, 0));
 }
 
+struct kv_digest digest_auth(enum digest_auth_part part, struct slice bytes)
+{
+    struct siphash s = begin(DOMAIN_AUTH);
+    siphash_word(&s, part);
+    return finish(&s, bytes);
+}
+
 /* Revisions and log time. */
 static struct kv_digest digest_store(const struct kv *kv)
 {
@@ -139,6 +148,7 @@ struct kv_digest kv_digest(const struct kv *kv)
     digest_add(&sum, history_digest(&kv->history));
     digest_add(&sum, kv->documents.sum);
     digest_add(&sum, leases_digest(&kv->leases));
+    digest_add(&sum, auth_digest(kv->auth));
     digest_add(&sum, kv->retries.sum);
     return sum;
 }
@@ -151,6 +161,7 @@ enum phase {
     SCAN_HISTORY,
     SCAN_DOCUMENTS,
     SCAN_LEASES,
+    SCAN_AUTH,
     SCAN_RETRIES,
     SCAN_END,
 };
@@ -265,7 +276,12 @@ bool kv_digest_step(const struct kv *kv, struct kv_digest_scan *scan, unsigned b
         scan->phase = scan_documents(kv, scan, budget) ? SCAN_LEASES : SCAN_DOCUMENTS;
         return false;
     case SCAN_LEASES:
-        scan->phase = scan_leases(kv, scan, budget) ? SCAN_RETRIES : SCAN_LEASES;
+        scan->phase = scan_leases(kv, scan, budget) ? SCAN_AUTH : SCAN_LEASES;
+        return false;
+    case SCAN_AUTH:
+        if (auth_digest_anew(kv->auth, &scan->auth, budget, &scan->sum)) {
+            scan->phase = SCAN_RETRIES;
+        }
         return false;
     case SCAN_RETRIES:
         if (!scan_retries(scan, budget)) {

@@ -45,6 +45,13 @@ struct kv_digest digest_change(struct kv_digest made, struct kv_digest supersede
 /* `content_hash` is digest_value of its content, as the document has it or made anew. */
 struct kv_digest digest_document(const struct document *d, uint64_t content_hash);
 struct kv_digest digest_retry(const struct retry *r);
+/* What there is of users and roles, in the bytes of an image (kv_auth_table.h). */
+enum digest_auth_part {
+    DIGEST_AUTH_HEAD,
+    DIGEST_AUTH_USER,
+    DIGEST_AUTH_ROLE,
+};
+struct kv_digest digest_auth(enum digest_auth_part part, struct slice bytes);
 struct kv_digest digest_lease(const struct lease *l);
 /* How many leases were ever granted. */
 struct kv_digest digest_grants(uint64_t grants);

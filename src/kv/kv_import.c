@@ -7,6 +7,7 @@
 #include "base/codec.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "kv/kv_auth_table.h"
 #include "kv/kv_image.h"
 #include "kv/kv_image_format.h"
 #include "kv/kv_state.h"
@@ -137,18 +138,19 @@ static enum status import_head(struct kv_import *i, struct feed *f)
     }
     get_raw(&f->r, IMAGE_MAGIC_SIZE);
     i->format = get_u32(&f->r);
-    if (i->format < IMAGE_FORMAT_PLAIN || i->format > IMAGE_FORMAT_LEASES) {
-        return i->format > IMAGE_FORMAT_LEASES ? STATUS_UNSUPPORTED : STATUS_CORRUPT;
+    if (i->format < IMAGE_FORMAT_PLAIN || i->format > IMAGE_FORMAT_AUTH) {
+        return i->format > IMAGE_FORMAT_AUTH ? STATUS_UNSUPPORTED : STATUS_CORRUPT;
     }
     uint64_t revision = take_varint(f);
     uint64_t compact_revision = take_varint(f);
     uint64_t time_ms = take_varint(f);
-    bool has_leases = i->format == IMAGE_FORMAT_LEASES;
+    bool has_leases = i->format >= IMAGE_FORMAT_LEASES;
     uint64_t grants = has_leases ? take_varint(f) : 0;
     if (!feed_ok(f)) {
         return outcome_of(f);
     }
-    if (revision < i->kv->revision || compact_revision > revision || has_leases != (grants > 0)) {
+    if (revision < i->kv->revision || compact_revision > revision ||
+        (i->format == IMAGE_FORMAT_LEASES && grants == 0)) {
         return STATUS_CORRUPT;
     }
     i->kv->leases.grants = grants;
@@ -179,6 +181,23 @@ static enum status import_lease(struct kv_import *i, struct feed *f)
     i->last_grant = l.grant;
     leases_load(leases, &l);
     return STATUS_OK;
+}
+
+/* The head, a user or a role. */
+static enum status import_auth(struct kv_import *i, struct feed *f, uint8_t item)
+{
+    struct auth *auth = i->kv->auth;
+    struct slice bytes = take_bytes(f, 0, LIMIT_AUTH_BYTES);
+    if (!feed_ok(f)) {
+        return outcome_of(f);
+    }
+    if (auth_is_pristine(auth) != (item == IMAGE_AUTH)) {
+        return STATUS_CORRUPT;
+    }
+    bool is_sound = item == IMAGE_AUTH        ? auth_load_head(auth, bytes)
+                    : item == IMAGE_AUTH_USER ? auth_load_user(auth, bytes)
+                                              : auth_load_role(auth, bytes);
+    return is_sound ? STATUS_OK : STATUS_CORRUPT;
 }
 
 static enum status import_base(struct kv_import *i, struct feed *f)
@@ -344,8 +363,9 @@ static enum status import_end(struct kv_import *i, struct feed *f)
 static enum status import_item(struct kv_import *i, struct feed *f)
 {
     static const uint8_t places[] = {
-        [IMAGE_LEASE] = 1,  [IMAGE_BASE] = 2,  [IMAGE_DOCUMENT] = 3, [IMAGE_PUT] = 4,
-        [IMAGE_DELETE] = 4, [IMAGE_RETRY] = 5, [IMAGE_END] = 6,
+        [IMAGE_LEASE] = 1, [IMAGE_AUTH] = 2,     [IMAGE_AUTH_USER] = 3, [IMAGE_AUTH_ROLE] = 4,
+        [IMAGE_BASE] = 5,  [IMAGE_DOCUMENT] = 6, [IMAGE_PUT] = 7,       [IMAGE_DELETE] = 7,
+        [IMAGE_RETRY] = 8, [IMAGE_END] = 9,
     };
     uint8_t item = take_u8(f);
     if (item >= sizeof(places) || places[item] == 0 || places[item] < i->last_place) {
@@ -355,6 +375,10 @@ static enum status import_item(struct kv_import *i, struct feed *f)
     switch (item) {
     case IMAGE_LEASE:
         return import_lease(i, f);
+    case IMAGE_AUTH:
+    case IMAGE_AUTH_USER:
+    case IMAGE_AUTH_ROLE:
+        return import_auth(i, f, item);
     case IMAGE_BASE:
         return import_base(i, f);
     case IMAGE_DOCUMENT:
@@ -424,7 +448,8 @@ static bool are_leases_sound(struct kv *kv)
 static uint32_t format_of(const struct kv *kv)
 {
     uint32_t format = kv->documents.count > 0 ? IMAGE_FORMAT_DOCUMENTS : IMAGE_FORMAT_PLAIN;
-    return kv->leases.grants > 0 ? IMAGE_FORMAT_LEASES : format;
+    format = kv->leases.grants > 0 ? IMAGE_FORMAT_LEASES : format;
+    return auth_is_pristine(kv->auth) ? format : IMAGE_FORMAT_AUTH;
 }
 
 /* Is what was built the store that the head speaks of? */

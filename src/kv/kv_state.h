@@ -15,6 +15,8 @@
 #include "kv/kv_txn.h"
 #include "kv/slab.h"
 
+struct auth;
+
 struct kv {
     struct slab slab;
     struct btree tree; /* an entry's payload is the newest version of its key */
@@ -22,7 +24,8 @@ struct kv {
     struct documents documents;
     struct leases leases;
     struct retry_table retries;
-    uint64_t time_ms; /* log time: the highest of all commands so far */
+    struct auth *auth; /* owned; kv_auth_table.h */
+    uint64_t time_ms;  /* log time: the highest of all commands so far */
     uint64_t revision;
     uint64_t compact_revision;
     uint64_t next_change; /* number of the first change above compact_revision */

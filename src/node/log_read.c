@@ -28,6 +28,7 @@ static const struct {
     {KV_LEASE_EXPIRE, "lease-expire", false},
     {KV_PUT_TTL, "write", true},
     {KV_DOCUMENT, "document", true},
+    {KV_AUTH, "auth", false},
 };
 
 static void describe_command(struct slice payload, struct node_log_entry *e)

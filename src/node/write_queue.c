@@ -104,6 +104,7 @@ bool node_is_new_command(const struct kv_command *c)
     case KV_LEASE_REVOKE:
     case KV_LEASE_EXPIRE:
     case KV_PUT_TTL:
+    case KV_AUTH:
         break;
     }
     return true;

@@ -96,9 +96,9 @@ class Service:
         if method.server_streaming:
             return ask
 
-        def unary(request, timeout=10.0):
+        def unary(request, timeout=10.0, metadata=None):
             try:
-                return ask(request, timeout=timeout)
+                return ask(request, timeout=timeout, metadata=metadata)
             except grpc.RpcError as error:
                 raise refused(error) from None
         return unary

@@ -56,13 +56,33 @@ static void random_bytes(struct loop *l, void *bytes, size_t size)
 {
     (void)l;
     chance++;
-    CHECK(size <= sizeof(chance));
-    memcpy(bytes, &chance, size);
+    memset(bytes, 0, size);
+    memcpy(bytes, &chance, size < sizeof(chance) ? size : sizeof(chance));
+}
+
+/* Slow work is done when time passes. */
+static struct list works;
+
+static void submit_slow(struct loop *l, struct work *w)
+{
+    (void)l;
+    list_push_back(&works, &w->link);
+}
+
+static void do_works(void)
+{
+    struct list *link;
+    while ((link = list_pop_front(&works)) != NULL) {
+        struct work *w = CONTAINER_OF(link, struct work, link);
+        w->run(w);
+        w->done(w);
+    }
 }
 
 static const struct loop_ops fake_ops = {.now_ms = now_ms,
                                          .wall_ms = now_ms,
                                          .random = random_bytes,
+                                         .submit_slow = submit_slow,
                                          .timer_start = timer_start,
                                          .timer_stop = timer_stop};
 static struct loop fake_loop = {.ops = &fake_ops};
@@ -252,6 +272,7 @@ int fake_setup(void **state)
     fake_waited_ms = 0;
     clock_ms = 1000000;
     chance = 0;
+    list_init(&works);
     fake_restart(NULL, NODE_ACK_QUORUM);
     return 0;
 }
@@ -261,6 +282,7 @@ int fake_teardown(void **state)
     (void)state;
     api_destroy(fake_api);
     fake_api = NULL;
+    do_works();
     CHECK(next_timer() == NULL);
     fake_node_deinit();
     return 0;
@@ -352,6 +374,7 @@ void fake_pass(uint64_t ms)
 {
     uint64_t end_ms = clock_ms + ms;
     struct timer *t;
+    do_works();
     while ((t = next_timer()) != NULL && t->at_ms <= end_ms) {
         clock_ms = t->at_ms;
         timer_stop(&fake_loop, t);

@@ -353,7 +353,7 @@ static void rule_s1_an_image_of_a_newer_version_says_so(void **state)
 {
     struct buf image = {0};
     export_all(*state, &image);
-    image.data[8] = 4;
+    image.data[8] = 5;
     struct kv_import *i = kv_import_begin();
     assert_int_equal(kv_import_add(i, buf_slice(&image)), STATUS_UNSUPPORTED);
     assert_int_equal(kv_import_add(i, buf_slice(&image)), STATUS_UNSUPPORTED);
