@@ -23,6 +23,7 @@
 struct watch_stream {
     struct etcd_call call;
     struct list watches;
+    uint32_t watch_count;
     int64_t next_id;
     bool has_chosen; /* ids of the client's choice, which new ones must not meet */
     struct node_leader_guard guard;
@@ -51,6 +52,7 @@ static void forget(struct stream_watch *w)
 {
     kv_watch_cancel(&w->watch);
     list_remove(&w->link);
+    w->stream->watch_count--;
     mem_free(w);
 }
 
@@ -186,12 +188,17 @@ static uint32_t count_fitting(const struct stream_watch *w, struct kv_event *con
     return count;
 }
 
-static bool all_in_step(const struct watch_stream *s)
+/* Those that are in step go to the end of the list, so that the first that is not is found at once
+ * the next time: each of many watches asks this when it comes in step. */
+static bool all_in_step(struct watch_stream *s)
 {
-    for (struct list *at = s->watches.next; at != &s->watches; at = at->next) {
-        if (!kv_watch_is_in_step(&watch_of(at)->watch)) {
+    for (uint32_t left = s->watch_count; left > 0; left--) {
+        struct stream_watch *w = watch_of(s->watches.next);
+        if (!kv_watch_is_in_step(&w->watch)) {
             return false;
         }
+        list_remove(&w->link);
+        list_push_back(&s->watches, &w->link);
     }
     return true;
 }
@@ -387,6 +394,7 @@ static void create_watch(struct watch_stream *s, const Etcdserverpb__WatchCreate
     s->has_chosen = s->has_chosen || request->watch_id != 0;
     w->id = request->watch_id != 0 ? request->watch_id : new_id(s);
     list_push_back(&s->watches, &w->link);
+    s->watch_count++;
     if (s->is_paused) {
         kv_watch_pause(&w->watch);
     }

@@ -183,6 +183,26 @@ static void a_key_that_is_too_long_is_refused_by_its_name(void **state)
     end(c);
 }
 
+static void progress_of_many_watches_waits_for_the_last(void **state)
+{
+    (void)state;
+    store("a", slice_str("1"));
+    struct called *c = open_watch("{\"key\":\"Yw==\"}");
+    tell_watches();
+    say(c, REQUEST, "{\"create_request\":{\"key\":\"Yw==\",\"start_revision\":\"1\"}}");
+    say(c, REQUEST, "{\"create_request\":{\"key\":\"Yg==\",\"start_revision\":\"1\"}}");
+    say(c, REQUEST, "{\"create_request\":{\"key\":\"Yg==\"}}");
+    say(c, REQUEST, "{\"cancel_request\":{\"watch_id\":\"1\"}}");
+    say(c, REQUEST, "{\"progress_request\":{}}");
+    assert_int_equal(c->message_count, 5);
+    tell_watches();
+    assert_int_equal(c->message_count, 6);
+    assert_message(c, 5, RESPONSE, AT("2", ",\"watch_id\":\"-1\""));
+    say(c, REQUEST, "{\"progress_request\":{}}");
+    assert_int_equal(c->message_count, 7);
+    end(c);
+}
+
 static void an_idle_watch_tells_its_progress_every_ten_minutes(void **state)
 {
     (void)state;
@@ -374,6 +394,7 @@ int main(void)
         CASE(progress_is_told_when_all_are_in_step),
         CASE(progress_is_told_when_who_was_behind_reads_again_or_is_gone),
         CASE(a_key_that_is_too_long_is_refused_by_its_name),
+        CASE(progress_of_many_watches_waits_for_the_last),
         CASE(an_idle_watch_tells_its_progress_every_ten_minutes),
         CASE(rule_o2_a_client_that_does_not_read_is_left_out_and_loses_nothing),
         CASE(a_large_revision_comes_in_fragments_if_asked),
