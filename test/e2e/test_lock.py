@@ -15,6 +15,12 @@ import harness
 from harness import BINARY, clean_environment, conclave, wait_for
 
 
+def prepare_process():
+    """A shell cannot trap what was ignored when it began: SIGHUP, if the tests run under nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    harness._die_with_parent(None)()
+
+
 class Process:
     """One that may have to wait; what it prints goes to files."""
 
@@ -23,7 +29,7 @@ class Process:
         with open(self.paths[0], "w") as out, open(self.paths[1], "w") as err:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out,
                                             stderr=err, env=clean_environment({"ETCDCTL_API": "3"}),
-                                            preexec_fn=harness._die_with_parent(None))
+                                            preexec_fn=prepare_process)
 
     def text(self, which=0):
         with open(self.paths[which]) as f:
