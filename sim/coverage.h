@@ -85,6 +85,35 @@
     X(RANGE_READ)                                                                                  \
     X(DOCUMENTS_READ)                                                                              \
     X(DOCUMENTS_IN_SNAPSHOT)                                                                       \
+    X(RANGE_READ_IN_PART)                                                                          \
+    X(READ_REFUSED)                                                                                \
+    X(TXN_READ)                                                                                    \
+    X(TXN_NESTED)                                                                                  \
+    X(TXN_FAILED_COMPARE)                                                                          \
+    X(TXN_OF_SEVERAL_CHANGES)                                                                      \
+    X(TXN_REFUSED)                                                                                 \
+    X(TXN_ANSWERED_FROM_AFAR)                                                                      \
+    X(LEASE_GRANTED_AGAIN)                                                                         \
+    X(LEASE_EXPIRED)                                                                               \
+    X(LEASE_EXPIRED_WITH_KEYS)                                                                     \
+    X(LEASE_EXPIRED_IN_ANOTHER_TERM)                                                               \
+    X(LEASE_EXPIRED_AFTER_KEEP_ALIVE)                                                              \
+    X(LEASE_REVOKED)                                                                               \
+    X(LEASE_WENT_WITH_ITS_KEY)                                                                     \
+    X(LEASE_KEPT_ALIVE)                                                                            \
+    X(LEASE_KEPT_ALIVE_FROM_AFAR)                                                                  \
+    X(LEASE_NOT_THERE)                                                                             \
+    X(KEEP_ALIVE_NOT_CONFIRMED)                                                                    \
+    X(STALE_EXPIRY)                                                                                \
+    X(WRITE_WITHOUT_LEASE)                                                                         \
+    X(WATCH_CAUGHT_UP)                                                                             \
+    X(WATCH_OVER_INSTALL)                                                                          \
+    X(WATCH_COMPACTED)                                                                             \
+    X(WATCH_PAUSED)                                                                                \
+    X(WATCH_WENT_ELSEWHERE)                                                                        \
+    X(WATCH_CHANGED_BY_ANOTHER)                                                                    \
+    X(WATCH_OF_THE_FUTURE)                                                                         \
+    X(WATCH_TOLD_SEVERAL_AT_ONCE)                                                                  \
     X(COMPACTED)                                                                                   \
     X(STEPPED_DOWN)                                                                                \
     X(SHUT_DOWN)                                                                                   \

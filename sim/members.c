@@ -271,6 +271,7 @@ void members_start(struct sim_members *all_members, int i)
     verdict_trace("member %d starts", i);
     m->loop = fake_process_create(all_members->world, sim_hosts[i]);
     truth_enter(i);
+    truth_on_start(i, m->loop);
     truth.members[i].disk = m->disk;
     if (m->crash_calls > 0) {
         fake_disk_halt_at(m->disk, fake_disk_calls(m->disk) + m->crash_calls);

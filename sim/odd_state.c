@@ -9,7 +9,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-void __real_kv_apply(struct kv *kv, const struct kv_command *c, struct kv_result *result);
+void __real_kv_apply_answered(struct kv *kv, const struct kv_command *c, struct kv_result *result,
+                              struct buf *answer);
 
 static bool is_quarantined(const struct sim_member *m, uint64_t *mismatches)
 {
@@ -49,7 +50,7 @@ void odd_state_make(const struct sim_member *m, int member, const struct item *i
         const struct kv_command command = {
             .op = KV_PUT, .key = slice_str(key), .value = slice_str("what nobody wrote")};
         struct kv_result result;
-        __real_kv_apply(kv, &command, &result);
+        __real_kv_apply_answered(kv, &command, &result, NULL);
     } else if (kv_get(kv, slice_str(key), 0, &found) == STATUS_OK) {
         ((uint8_t *)(uintptr_t)found.value.data)[found.value.size / 2] ^= 4;
     } else {

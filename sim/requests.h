@@ -13,7 +13,17 @@
     X(get_stale, 4)                                                                                \
     X(get_old, 5)                                                                                  \
     X(range, 3)                                                                                    \
-    X(document, 0) /* drawn in place of some puts, so that schedules of before keep their course */
+    /* Drawn in place of some of the others, so that schedules of before keep their course. */     \
+    X(document, 0)                                                                                 \
+    X(txn, 0)                                                                                      \
+    X(txn_read, 0)                                                                                 \
+    X(range_read, 0)                                                                               \
+    X(grant, 0)                                                                                    \
+    X(revoke, 0)                                                                                   \
+    X(keep_alive, 0)                                                                               \
+    X(time_to_live, 0)                                                                             \
+    X(put_lease, 0)                                                                                \
+    X(put_ttl, 0)
 
 enum request_kind {
 #define REQUEST_ENUM(name, weight) REQUEST_##name,

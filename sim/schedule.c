@@ -8,6 +8,7 @@
 #include "odd_state.h"
 #include "requests.h"
 #include "snapshot_plots.h"
+#include "ttl_plots.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -129,6 +130,16 @@ static void draw_features(struct schedule *s, struct rng *r)
     k[KNOB_forwards] = rng_chance(r, 1, 2);
     k[KNOB_policy] = PICK(r, 0, 0, 0, 1, 2, 3);
     k[KNOB_spares] = k[KNOB_churn] == 0 ? 0 : spares < room ? spares : room;
+}
+
+/* The same, and of a stream of their own: others keep their course. */
+static void draw_asked_for(struct schedule *s)
+{
+    struct rng r;
+    rng_init(&r, s->seed ^ 0x61736b6564);
+    s->knobs[KNOB_txns] = rng_chance(&r, 1, 2);
+    s->knobs[KNOB_leases] = rng_chance(&r, 1, 2);
+    s->knobs[KNOB_watches] = rng_chance(&r, 1, 2);
 }
 
 static uint32_t some_member(struct rng *r, const uint32_t *knobs)
@@ -446,11 +457,33 @@ static uint32_t draw_key(struct rng *r, uint32_t keys)
                                : (uint32_t)rng_below(r, keys);
 }
 
+/* Some ask for something else than was drawn. */
+static void change_request(const struct schedule *s, struct rng *r, struct item *item)
+{
+    uint32_t kind = item->b;
+    if (s->knobs[KNOB_txns] != 0 && rng_chance(r, 1, 3)) {
+        kind = PICK(r, REQUEST_txn, REQUEST_txn, REQUEST_txn, REQUEST_txn_read, REQUEST_range_read);
+    } else if (s->knobs[KNOB_leases] != 0 && rng_chance(r, 1, 2)) {
+        kind = PICK(r, REQUEST_grant, REQUEST_grant, REQUEST_revoke, REQUEST_keep_alive,
+                    REQUEST_keep_alive, REQUEST_keep_alive, REQUEST_time_to_live, REQUEST_put_lease,
+                    REQUEST_put_lease, REQUEST_put_lease, REQUEST_put_ttl);
+    }
+    bool is_far = rng_chance(r, 1, 3);
+    if (kind == item->b) {
+        return;
+    }
+    item->b = kind;
+    item->d &= ~(kind == REQUEST_put_ttl ? 0 : REQUEST_KEYED);
+    item->d |= is_far ? REQUEST_FORWARD | REQUEST_ANYWHERE : 0;
+}
+
 static void draw_client(struct schedule *s, struct rng *r, uint32_t client, uint32_t every_ms)
 {
     bool open_loop = rng_chance(r, 1, 3);
     uint32_t strange = PICK(r, 0, 10, 50); /* percent */
     uint32_t number = 0;
+    struct rng changes;
+    rng_init(&changes, (s->seed ^ 0x6368616e6765) + 7919 * (client + 1));
     struct rng documents;
     rng_init(&documents, (s->seed ^ 0x646f63756d656e74) + 7919 * (client + 1));
     uint32_t at_ms = between(r, 0, every_ms);
@@ -472,8 +505,33 @@ static void draw_client(struct schedule *s, struct rng *r, uint32_t client, uint
         if (s->knobs[KNOB_forwards] != 0 && rng_chance(r, 1, 3)) {
             item.d |= REQUEST_FORWARD | REQUEST_ANYWHERE;
         }
+        change_request(s, &changes, &item);
         schedule_add(s, item);
         at_ms += between(r, 1, 2 * every_ms);
+    }
+}
+
+/* All begin early; then they move, or pause, now and then. */
+static void draw_watches(struct schedule *s)
+{
+    if (s->knobs[KNOB_watches] == 0) {
+        return;
+    }
+    struct rng r;
+    rng_init(&r, s->seed ^ 0x77617463686573);
+    uint32_t every_ms = s->knobs[KNOB_length_ms] / PICK(&r, 2, 6, 20);
+    for (uint32_t i = 0; i < SIM_WATCHERS_MAX; i++) {
+        uint32_t at_ms = between(&r, 0, s->knobs[KNOB_length_ms] / 2);
+        schedule_add(s, (struct item){.at_ms = at_ms, .kind = ITEM_watch, .a = i});
+        while ((at_ms += between(&r, 1, 2 * every_ms)) < s->knobs[KNOB_length_ms]) {
+            struct item item = {.at_ms = at_ms, .kind = ITEM_watch_pause, .a = i};
+            item.c = some_ms(&r, s->knobs);
+            if (rng_chance(&r, 1, 3)) {
+                item.kind = ITEM_watch;
+                item.d = rng_chance(&r, 1, 3);
+            }
+            schedule_add(s, item);
+        }
     }
 }
 
@@ -511,11 +569,13 @@ void schedule_draw(struct schedule *s, uint64_t seed)
     struct rng features;
     rng_init(&features, seed ^ 0x66656174757265);
     draw_features(s, &features);
+    draw_asked_for(s);
     draw_faults(s, &faults);
     draw_churn(s, &features);
     struct rng plots;
     rng_init(&plots, seed ^ 0x706c6f7473);
     draw_plots(s, &plots);
+    draw_ttl_plots(s);
     bound_pieces(s);
     /* So many requests in all, whatever the number of clients; more members have more of each. */
     uint32_t members = s->knobs[KNOB_members];
@@ -526,6 +586,7 @@ void schedule_draw(struct schedule *s, uint64_t seed)
         rng_init(&r, (seed ^ 0x636c69656e74) + 7919 * (client + 1));
         draw_client(s, &r, client, every_ms);
     }
+    draw_watches(s);
     qsort(s->items, s->item_count, sizeof(*s->items), compare_items);
 }
 

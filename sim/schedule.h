@@ -11,13 +11,14 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define SIM_MEMBERS_MAX 7
-#define SIM_CLIENTS_MAX 20
-#define SIM_KEYS_MAX    64
+#define SIM_MEMBERS_MAX  7
+#define SIM_CLIENTS_MAX  20
+#define SIM_KEYS_MAX     64
+#define SIM_WATCHERS_MAX 6
 /* In place of a member: whoever leads, or follows, when the item is due. */
-#define SIM_THE_LEADER  90
-#define SIM_A_FOLLOWER  91
-#define SIM_THE_SAME    92 /* as the last fault that was about one of the two above */
+#define SIM_THE_LEADER   90
+#define SIM_A_FOLLOWER   91
+#define SIM_THE_SAME     92 /* as the last fault that was about one of the two above */
 
 /* X(name) */
 #define KNOB_TABLE(X)                                                                              \
@@ -53,6 +54,9 @@
     X(keyed)            /* some writes have an Idempotency-Key */                                  \
     X(forwards)         /* some are handed on to the leader */                                     \
     X(policy)           /* enum node_election_policy */                                            \
+    X(txns)             /* some requests are transactions, and reads of ranges in part */          \
+    X(leases)           /* there are leases, and keys that go with them */                         \
+    X(watches)          /* some watch */                                                           \
     X(snapshot_entries) /* 0 = none in so short a story */                                         \
     X(snapshot_spread)  /* so many times more of them for each next of three members */            \
     X(core)         /* seed of who is left when it must live again, and how the others are lost */ \
@@ -127,7 +131,9 @@ enum fault_class {
     X(add, CLASS_MEMBERSHIP, 0, "member", "", "", "learner")                                       \
     X(remove, CLASS_MEMBERSHIP, 0, "member", "", "", "")                                           \
     X(promote, CLASS_MEMBERSHIP, 0, "member", "", "", "")                                          \
-    X(replace, CLASS_MEMBERSHIP, 0, "member", "", "", "")
+    X(replace, CLASS_MEMBERSHIP, 0, "member", "", "", "")                                          \
+    X(watch, CLASS_REQUEST, 0, "watcher", "", "wait_ms", "anew")                                   \
+    X(watch_pause, CLASS_REQUEST, 0, "watcher", "", "ms", "")
 
 enum item_kind {
 #define ITEM_ENUM(name, class, weight, a, b, c, d) ITEM_##name,

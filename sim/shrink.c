@@ -81,6 +81,7 @@ static void shrink_knobs(struct shrinker *k)
         {KNOB_late_done, 0},    {KNOB_value_bytes, 8},    {KNOB_coalesce_percent, 0},
         {KNOB_early_faults, 0}, {KNOB_sector_bytes, 512}, {KNOB_history_ms, 600000},
         {KNOB_delay_ms, 0},     {KNOB_delay_ms, 1},       {KNOB_history_bytes, 1000000},
+        {KNOB_watches, 0},      {KNOB_txns, 0},           {KNOB_leases, 0},
     };
     for (size_t i = 0; i < sizeof(simpler) / sizeof(simpler[0]); i++) {
         if (simpler[i].knob != KNOB_members || simpler[i].value < k->best->knobs[KNOB_members]) {

@@ -6,9 +6,11 @@
 #include "configs.h"
 #include "coverage.h"
 #include "faults.h"
+#include "lease_truth.h"
 #include "odd_state.h"
 #include "truth.h"
 #include "watch_queues.h"
+#include "watchers.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -22,12 +24,15 @@
 #define EVENTS_MAX      2000000
 /* The members' queues are looked at once in so many steps. */
 #define QUEUES_EVERY    16
+/* Of leases that do not outlive a story. */
+#define LEASE_TTL_MAX_S 2
 
 struct story {
     const struct schedule *s;
     struct fake_world *world;
     struct sim_members members;
     struct clients *clients;
+    struct watchers *watchers;
     struct faults *faults;
     uint32_t core;
     uint32_t advances;
@@ -37,6 +42,7 @@ static void on_stop(void *context, int member)
 {
     struct story *st = context;
     clients_on_stop(st->clients, member);
+    watchers_on_stop(st->watchers, member);
 }
 
 static void check_queues(const struct story *st)
@@ -44,6 +50,7 @@ static void check_queues(const struct story *st)
     for (int i = 0; i < (int)st->members.count; i++) {
         if (st->members.items[i].node != NULL) {
             watch_queues_of_member(st->members.items[i].node, i);
+            kv_watch_hub_check(node_watch_hub(st->members.items[i].node));
         }
     }
 }
@@ -55,6 +62,7 @@ static void advance(struct story *st, uint64_t ms)
     members_tend(&st->members);
     faults_tend(st->faults);
     clients_tend(st->clients);
+    watchers_tend(st->watchers);
     if (++st->advances % QUEUES_EVERY == 0) {
         check_queues(st);
     }
@@ -81,6 +89,7 @@ static struct story *begin(const struct schedule *s)
     members_open(&st->members, s, st->world);
     st->faults = faults_create(s, &st->members);
     st->clients = clients_create(s, &st->members);
+    st->watchers = watchers_create(s, &st->members);
     for (uint32_t i = 0; i < st->members.founders; i++) {
         st->members.items[i].back_ms = fake_world_now(st->world) + 1 + s->seed * (i + 3) % 100;
     }
@@ -101,6 +110,7 @@ static void end(struct story *st, struct verdict *v)
     v->has_crashed = st->members.has_crashed;
     v->unsynced = st->members.unsynced;
     clients_destroy(st->clients);
+    watchers_destroy(st->watchers);
     faults_destroy(st->faults);
     truth_end();
     mem_free(st);
@@ -131,6 +141,8 @@ static void live(struct story *st)
             const struct item *item = &st->s->items[next++];
             if (item->kind == ITEM_request) {
                 clients_take(st->clients, item);
+            } else if (item->kind == ITEM_watch || item->kind == ITEM_watch_pause) {
+                watchers_take(st->watchers, item);
             } else {
                 faults_take(st->faults, item);
             }
@@ -319,12 +331,16 @@ static void await_life(struct story *st)
     uint64_t begun_ms = fake_world_now(st->world);
     uint64_t limit_ms =
         begun_ms + LINKS_MS_MAX + 40ull * k[KNOB_election_ms] + 6ull * k[KNOB_request_ms];
-    while (!has_converged(st) || !clients_are_done(st->clients)) {
+    while (!has_converged(st) || !clients_are_done(st->clients) ||
+           !watchers_are_done(st->watchers)) {
         if (fake_world_now(st->world) > limit_ms) {
             char state[256];
             char who[256];
             explain(st, state, sizeof(state));
             clients_explain(st->clients, who, sizeof(who));
+            if (who[0] == '\0') {
+                watchers_explain(st->watchers, who, sizeof(who));
+            }
             verdict_fail("I20", "healed, and not alive after %" PRIu64 " ms:%s; %s",
                          fake_world_now(st->world) - begun_ms, state, who);
         }
@@ -335,7 +351,23 @@ static void await_life(struct story *st)
 static void live_again(struct story *st)
 {
     clients_finish(st->clients, st->core);
+    watchers_finish(st->watchers, st->core);
     await_life(st);
+}
+
+/* Rule T1: who is kept alive by nobody ends, with all its keys; a change of leader lengthens it by
+ * its TTL at most, and expiry itself may have to be asked again. */
+static void await_leases(struct story *st)
+{
+    uint64_t limit_ms = fake_world_now(st->world) + 2000ull * LEASE_TTL_MAX_S +
+                        20ull * st->s->knobs[KNOB_election_ms];
+    while (lease_truth_pending(LEASE_TTL_MAX_S) > 0) {
+        if (fake_world_now(st->world) > limit_ms) {
+            verdict_fail("I20", "%" PRIu32 " leases are kept alive by nobody, and live",
+                         lease_truth_pending(LEASE_TTL_MAX_S));
+        }
+        advance(st, 10);
+    }
 }
 
 /* Nothing happens any more: nobody takes over from a leader that does its work, whoever is still
@@ -397,10 +429,11 @@ static void check_states(struct story *st)
         if (stats.revision != model_revision(truth.model) ||
             stats.compact_revision != model_compacted(truth.model) ||
             stats.keys != model_count(truth.model, stats.revision) ||
+            model_lease_hash_of(kv) != model_lease_hash(truth.model) ||
             !model_has_documents(truth.model, kv, stats.revision, &documents)) {
             verdict_fail("I16",
                          "member %d ends at revision %" PRIu64 " with %" PRIu64
-                         " keys; it is %" PRIu64 " (or documents differ)",
+                         " keys; it is %" PRIu64 " (or documents or leases differ)",
                          i, stats.revision, stats.keys, model_revision(truth.model));
         }
         for (uint32_t key = 0; key < SIM_KEYS_MAX; key++) {
@@ -447,6 +480,7 @@ void story_run(const struct schedule *s, struct verdict *v)
     heal(st);
     live_again(st);
     stay_calm(st);
+    await_leases(st);
     await_life(st); /* a compaction that was due may be on its way */
     check_states(st);
     lose_power(st);

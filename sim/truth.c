@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "configs.h"
 #include "coverage.h"
+#include "lease_truth.h"
 #include "verdict.h"
 
 #include <inttypes.h>
@@ -21,6 +22,7 @@ void truth_begin(const struct schedule *s)
     truth = (struct truth){.member_count = s->knobs[KNOB_members] + s->knobs[KNOB_spares],
                            .knobs = s->knobs,
                            .model = model_create()};
+    lease_truth_begin();
     struct kv *empty = kv_create();
     truth.empty_digest = kv_digest(empty);
     kv_destroy(empty);
@@ -36,6 +38,16 @@ void truth_end(void)
     for (uint32_t i = 0; i < truth.lost_count; i++) {
         mem_free(truth.lost[i].log);
     }
+    for (uint64_t i = 1; i <= truth.committed_last; i++) {
+        mem_free(truth.committed[i].answer);
+    }
+    for (uint32_t i = 0; i < truth.attempt_count; i++) {
+        if (truth.attempts[i].plan != NULL) {
+            plan_deinit(truth.attempts[i].plan);
+            mem_free(truth.attempts[i].plan);
+        }
+    }
+    lease_truth_end();
     for (uint64_t i = 0; i < truth.entry_capacity; i++) {
         for (struct known_entry *e = truth.entries[i], *next; e != NULL; e = next) {
             next = e->next;
@@ -90,9 +102,18 @@ struct truth_member *truth_by_wal(const struct wal *w)
     return NULL;
 }
 
+void truth_on_start(int member, struct loop *loop)
+{
+    struct truth_member *m = &truth.members[member];
+    m->loop = loop;
+    m->starts++;
+    m->started_ms = loop->ops->now_ms(loop);
+}
+
 void truth_on_stop(int member)
 {
     struct truth_member *m = &truth.members[member];
+    m->loop = NULL;
     m->raft = NULL;
     m->wal = NULL;
     m->may_fail = false;
@@ -282,7 +303,19 @@ void truth_retry_key(uint32_t attempt, char key[TRUTH_KEY_BYTES])
     snprintf(key, TRUTH_KEY_BYTES, "r%" PRIu32, attempt);
 }
 
-/* NULL: of no attempt that must be told from others (a delete without a key). */
+/* As the bytes of a transaction say. */
+static uint64_t attempt_of_txn(struct slice bytes)
+{
+    struct kv_txn *txn;
+    uint64_t number = UINT64_MAX;
+    if (kv_txn_decode(bytes, &txn) == STATUS_OK) {
+        number = plan_attempt_of(txn);
+        kv_txn_destroy(txn);
+    }
+    return number;
+}
+
+/* NULL: of no attempt that must be told from others (a delete without a key, a lease). */
 static struct attempt *attempt_of(uint64_t index, const struct kv_command *command)
 {
     uint64_t number;
@@ -290,8 +323,10 @@ static struct attempt *attempt_of(uint64_t index, const struct kv_command *comma
         char text[TRUTH_KEY_BYTES] = {0};
         memcpy(text, command->retry_key.data + 1, command->retry_key.size - 1);
         number = strtoull(text, NULL, 10);
-    } else if (command->op == KV_PUT || command->op == KV_DOCUMENT) {
+    } else if (command->op == KV_PUT || command->op == KV_PUT_TTL || command->op == KV_DOCUMENT) {
         memcpy(&number, command->value.data, TRUTH_VALUE_MIN);
+    } else if (command->op == KV_TXN) {
+        number = attempt_of_txn(command->txn);
     } else {
         return NULL;
     }
@@ -316,6 +351,53 @@ static void commit_attempt(uint64_t index, struct attempt *a)
     a->committed_at = index;
 }
 
+/* The transaction in the log is what its client asked for. */
+static void check_txn(uint64_t index, const struct kv_command *command, const struct attempt *a)
+{
+    struct buf bytes = {0};
+    if (a->plan != NULL) {
+        kv_txn_encode(a->plan->txn, &bytes);
+    }
+    if (!slice_equal(buf_slice(&bytes), command->txn)) {
+        verdict_fail("I6", "entry %" PRIu64 " is not the transaction that was asked for", index);
+    }
+    buf_deinit(&bytes);
+}
+
+static void mark_txn(const struct committed_entry *c, uint32_t changes)
+{
+    if (c->result.status == STATUS_OK && !c->result.succeeded) {
+        coverage_hit(MARK_TXN_FAILED_COMPARE);
+    }
+    if (c->result.status == STATUS_OK && strstr(c->answer, "nested") != NULL) {
+        coverage_hit(MARK_TXN_NESTED);
+    }
+    if (changes > 1) {
+        coverage_hit(MARK_TXN_OF_SEVERAL_CHANGES);
+    }
+}
+
+static void apply_to_model(uint64_t index, struct committed_entry *c,
+                           const struct kv_command *command, const struct attempt *a)
+{
+    uint32_t changes = model_change_count(truth.model);
+    if (command->op != KV_TXN) {
+        model_apply(truth.model, command, NULL, &c->result, NULL);
+    } else {
+        struct buf answer = {0};
+        check_txn(index, command, a);
+        model_apply(truth.model, command, a->plan->txn, &c->result, &answer);
+        buf_append_byte(&answer, '\0');
+        c->answer = (char *)answer.data;
+        mark_txn(c, model_change_count(truth.model) - changes);
+    }
+    c->is_expiry = command->op == KV_LEASE_EXPIRE;
+    if (c->is_expiry && model_change_count(truth.model) > changes) {
+        coverage_hit(MARK_LEASE_EXPIRED_WITH_KEYS);
+    }
+    lease_truth_on_commit(index, command);
+}
+
 static void commit_command(uint64_t index, struct committed_entry *c)
 {
     struct kv_command command;
@@ -328,17 +410,18 @@ static void commit_command(uint64_t index, struct committed_entry *c)
     if (command.op == KV_COMPACT) {
         coverage_hit(MARK_COMPACTED);
     }
-    struct attempt *a = command.op != KV_COMPACT ? attempt_of(index, &command) : NULL;
+    struct attempt *a = attempt_of(index, &command);
     if (a != NULL && a->is_keyed && a->committed_at != 0) {
         coverage_hit(MARK_COMMITTED_AGAIN);
         c->result = a->result; /* I11: not applied again */
         c->result.replayed = true;
+        c->result.lease = 0;
         return;
     }
     if (a != NULL) {
         commit_attempt(index, a);
     }
-    model_apply(truth.model, &command, &c->result);
+    apply_to_model(index, c, &command, a);
     if (a != NULL) {
         a->result = c->result;
     }
@@ -357,6 +440,7 @@ void truth_commit(const struct truth_member *m, uint64_t index, raft_term by)
         }
         c->revision = model_revision(truth.model);
         c->compacted = model_compacted(truth.model);
+        c->lease_hash = model_lease_hash(truth.model);
         truth.committed_last = i;
         verdict_trace("committed %" PRIu64 " of term %" PRIu64, i, c->entry->term);
     }

@@ -7,6 +7,8 @@
 
 #include "fake_disk.h"
 #include "model.h"
+#include "net/loop.h"
+#include "plans.h"
 #include "raft/raft.h"
 #include "schedule.h"
 #include "wal/wal.h"
@@ -44,6 +46,7 @@ struct applied_command {
     uint64_t hash;
     struct kv_result result;
     struct kv_digest digest; /* of the store after it */
+    uint64_t lease_hash;
 };
 
 /* A store that came out of a snapshot. */
@@ -56,7 +59,10 @@ struct imported_store {
 /* A member: its disk as it must be, and what it is made of while it runs. */
 struct truth_member {
     node_id id;
-    uint64_t term; /* durable, and so below */
+    struct loop *loop;   /* NULL = it does not run */
+    uint32_t starts;     /* of its process */
+    uint64_t started_ms; /* the last one, by its own clock */
+    uint64_t term;       /* durable, and so below */
     uint64_t vote;
     /* By index; [0] unused. A snapshot on the disk counts as all that it covers, which was
      * committed. */
@@ -105,6 +111,9 @@ struct committed_entry {
     raft_term by;            /* of the leader that committed it */
     struct kv_result result; /* of a command: what it must answer */
     uint64_t command_hash;
+    char *answer;        /* to a transaction that is OK, as text; owned */
+    uint64_t lease_hash; /* of the leases behind it; 0 where there are none */
+    bool is_expiry;
     uint64_t revision; /* of the store behind it */
     uint64_t compacted;
     bool has_digest; /* somebody has applied it */
@@ -118,6 +127,7 @@ struct attempt {
     raft_index committed_at; /* 0 = not committed */
     bool is_keyed;           /* with an Idempotency-Key: it may be in the log several times */
     struct kv_result result; /* of the first one of them */
+    struct plan *plan;       /* of a transaction; owned */
 };
 
 #define LOST_DISKS_MAX  64
@@ -170,6 +180,8 @@ struct truth_member *truth_by_id(node_id id); /* NULL = nobody */
 struct truth_member *truth_by_raft(const struct raft *r);
 struct truth_member *truth_by_wal(const struct wal *w);
 int truth_index(const struct truth_member *m);
+/* Its process runs on this loop. */
+void truth_on_start(int member, struct loop *loop);
 /* It does not run any more. */
 void truth_on_stop(int member);
 /* Its disk is another one, and so it is somebody else. */

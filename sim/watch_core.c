@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "configs.h"
 #include "coverage.h"
+#include "lease_truth.h"
 #include "truth.h"
 #include "verdict.h"
 #include "watch_queues.h"
@@ -24,15 +25,19 @@ void __real_raft_turn(struct raft *r, uint64_t now_ms, struct raft_output *out);
 void __wrap_raft_turn(struct raft *r, uint64_t now_ms, struct raft_output *out);
 void __real_kv_apply(struct kv *kv, const struct kv_command *c, struct kv_result *result);
 void __wrap_kv_apply(struct kv *kv, const struct kv_command *c, struct kv_result *result);
+void __real_kv_apply_answered(struct kv *kv, const struct kv_command *c, struct kv_result *result,
+                              struct buf *answer);
+void __wrap_kv_apply_answered(struct kv *kv, const struct kv_command *c, struct kv_result *result,
+                              struct buf *answer);
 _Noreturn void __wrap_check_failed(const char *file, int line, const char *expr);
 _Noreturn void __wrap_check_failed_values(const char *file, int line, const char *expr,
                                           uint64_t left, uint64_t right);
 
 /* --- what the store is told ------------------------------------------------------------------- */
 
-void __wrap_kv_apply(struct kv *kv, const struct kv_command *c, struct kv_result *result)
+static void note_command(const struct kv *kv, const struct kv_command *c,
+                         const struct kv_result *result)
 {
-    __real_kv_apply(kv, c, result);
     struct truth_member *m = &truth.members[truth.current];
     if (m->kv != NULL && kv != m->kv) {
         return; /* a store that it makes anew */
@@ -41,8 +46,24 @@ void __wrap_kv_apply(struct kv *kv, const struct kv_command *c, struct kv_result
         m->command_capacity = m->command_capacity * 2 + 64;
         m->commands = mem_realloc(m->commands, m->command_capacity * sizeof(*m->commands));
     }
-    m->commands[m->command_count++] = (struct applied_command){
-        .hash = truth_hash_command(c), .result = *result, .digest = kv_digest(kv)};
+    m->commands[m->command_count++] =
+        (struct applied_command){.hash = truth_hash_command(c),
+                                 .result = *result,
+                                 .digest = kv_digest(kv),
+                                 .lease_hash = model_lease_hash_of(kv)};
+}
+
+void __wrap_kv_apply(struct kv *kv, const struct kv_command *c, struct kv_result *result)
+{
+    __real_kv_apply(kv, c, result);
+    note_command(kv, c, result);
+}
+
+void __wrap_kv_apply_answered(struct kv *kv, const struct kv_command *c, struct kv_result *result,
+                              struct buf *answer)
+{
+    __real_kv_apply_answered(kv, c, result, answer);
+    note_command(kv, c, result);
 }
 
 /* The store of `m` is that of a snapshot at `index`. */
@@ -76,12 +97,18 @@ static void check_result(const struct truth_member *m, uint64_t index,
     if (done->result.status != must->status || done->result.revision != must->revision ||
         done->result.create_revision != must->create_revision ||
         done->result.version != must->version || done->result.time_ms != must->time_ms ||
-        done->result.replayed != must->replayed) {
+        done->result.replayed != must->replayed || done->result.lease != must->lease ||
+        done->result.succeeded != must->succeeded) {
         verdict_fail("I16",
                      "member %d applies entry %" PRIu64 " to revision %" PRIu64 " (%s), it is "
                      "%" PRIu64 " (%s)",
                      truth_index(m), index, done->result.revision, status_name(done->result.status),
                      must->revision, status_name(must->status));
+    }
+    if (done->lease_hash != c->lease_hash) {
+        verdict_fail(c->is_expiry ? "T3" : "I16",
+                     "member %d applies entry %" PRIu64 ", and has other leases than there are",
+                     truth_index(m), index);
     }
 }
 
@@ -190,6 +217,13 @@ static void check_taken_in(const struct raft *r, raft_index commit, struct entry
     }
 }
 
+static void note_proposal(const struct truth_member *m, const struct raft_entry *entry)
+{
+    if (entry->type == RAFT_ENTRY_COMMAND && entry->payload != NULL) {
+        lease_truth_on_propose(m, blob_slice(entry->payload));
+    }
+}
+
 enum status __wrap_raft_step(struct raft *r, const struct raft_input *input)
 {
     raft_index commit = raft_commit(r);
@@ -202,6 +236,10 @@ enum status __wrap_raft_step(struct raft *r, const struct raft_input *input)
         check_applied(m, input->index);
     } else if (input->kind == RAFT_INPUT_LOADED) {
         coverage_hit(MARK_LOADED_FROM_DISK);
+    } else if (input->kind == RAFT_INPUT_PROPOSE) {
+        for (uint32_t i = 0; i < input->propose.count; i++) {
+            note_proposal(truth_by_raft(r), &input->propose.entries[i]);
+        }
     } else if (input->kind == RAFT_INPUT_STALLED) {
         coverage_hit(MARK_STALL_TOLD);
     } else if (input->kind == RAFT_INPUT_MESSAGE) {

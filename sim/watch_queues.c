@@ -57,6 +57,7 @@ void watch_queues_of_member(const struct node *n, int member)
     node_metrics_get(n, &m);
     check(member, "waiting writes", m.writes_waiting, LIMIT_WAITING_REQUESTS);
     check(member, "waiting reads", m.reads_waiting, LIMIT_WAITING_REQUESTS);
+    check(member, "waiting questions about leases", m.lease_asks_waiting, LIMIT_LEASE_ASKS);
     check(member, "unsent bytes", m.peer_unsent_bytes,
           (uint64_t)SIM_MEMBERS_MAX * (2ull * LIMIT_PEER_UNSENT_BYTES + LIMIT_PEER_URGENT_BYTES));
 }
@@ -65,7 +66,7 @@ bool watch_queues_hold_requests(const struct node *n)
 {
     struct node_metrics m;
     node_metrics_get(n, &m);
-    return m.writes_waiting + m.reads_waiting > 0;
+    return m.writes_waiting + m.reads_waiting + m.lease_asks_waiting > 0;
 }
 
 void watch_queues_are_empty(const struct node *n, int member)
@@ -74,6 +75,7 @@ void watch_queues_are_empty(const struct node *n, int member)
     node_metrics_get(n, &m);
     check(member, "waiting writes at rest", m.writes_waiting, 0);
     check(member, "waiting reads at rest", m.reads_waiting, 0);
+    check(member, "questions about leases at rest", m.lease_asks_waiting, 0);
     check(member, "uncommitted entries at rest", m.uncommitted_entries, 0);
     check(member, "uncommitted bytes at rest", m.uncommitted_bytes, 0);
     check(member, "entries not applied at rest", m.apply_backlog, 0);

@@ -8,6 +8,7 @@
 #include "truth.h"
 #include "verdict.h"
 #include "wal/snapshot_file.h"
+#include "watchers.h"
 
 #include <inttypes.h>
 
@@ -66,6 +67,9 @@ void __wrap_kv_swap(struct kv *a, struct kv *b)
     __real_kv_swap(a, b);
     check_import(a);
     odd_state_on_swap(a);
+    if (a == truth.members[truth.current].kv) {
+        watchers_on_swap();
+    }
 }
 
 enum status __wrap_snapshot_writer_finish(struct snapshot_writer *w, bool verify)

@@ -54,11 +54,13 @@ BANNED_CALLS = [
     ("jansson", r"json_(?!text_)[a-z]\w*\s*\(", r"src/(?:api|client|cluster|cmd)/.*|(?!src/).*",
      "plain structs: jansson is only for api/, client/, cluster/ and cmd/"),
     ("llhttp", r"llhttp_\w+\s*\(", r"src/net/.*|(?!src/).*", "net/http.h"),
+    ("nghttp2", r"nghttp2_\w+\s*\(", r"src/net/.*|(?!src/).*", "net/grpc.h"),
     ("libuv", r"uv_\w+\s*\(", r"src/net/uv_[^/]*\.[ch]|(?!src/).*", "net/loop.h"),
 ]
 BANNED_HEADERS = [
     ("uv.h", r"src/net/uv_[^/]*\.[ch]|(?!src/).*", "net/loop.h"),
     ("llhttp.h", r"src/net/.*|(?!src/).*", "net/http.h"),
+    ("nghttp2/nghttp2.h", r"src/net/.*|(?!src/).*", "net/grpc.h"),
     ("jansson.h", r"src/(?:api|client|cluster|cmd)/.*|(?!src/).*", "plain structs"),
 ]
 

@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 /* A larger answer's memory is given back. */
 #define OUT_KEPT_BYTES (64u * KIB)
@@ -21,6 +22,8 @@ void call_begin(struct call *c, struct api *api, struct http_request *http,
     c->api = api;
     c->http = http;
     c->destroy = destroy;
+    c->caller.name_size = api->caller.name_size;
+    memcpy(c->caller.name, api->caller.name, api->caller.name_size);
     list_push_back(&api->calls, &c->link);
     http->user = c;
     http->on_gone = on_gone;

@@ -1,5 +1,6 @@
 #include "api/api.h"
 
+#include "api/etcd_frame.h"
 #include "api/feed.h"
 #include "api/rest.h"
 #include "api/session.h"
@@ -19,6 +20,10 @@ enum route_flags {
     ROUTE_PREFIX = 1, /* the path goes on behind it */
     ROUTE_ADMIN = 2,  /* closed to web pages of other origins */
     ROUTE_FREE = 4,   /* whatever parameters: they are another's */
+    /* Who may while auth is on: everybody; whom the handler finds permitted; without either, the
+     * role root alone. */
+    ROUTE_OPEN = 8,
+    ROUTE_CALLER = 16,
 };
 
 struct route {
@@ -34,14 +39,14 @@ static const struct route routes[] = {
     {HTTP_GET,
      "/key/",
      rest_key_get,
-     ROUTE_PREFIX,
+     ROUTE_PREFIX | ROUTE_CALLER,
      {"consistency", "token", "max-lag", "revision"}},
-    {HTTP_PUT, "/key/", rest_key_put, ROUTE_PREFIX, {"ack", "ttl"}},
-    {HTTP_DELETE, "/key/", rest_key_delete, ROUTE_PREFIX, {"ack"}},
+    {HTTP_PUT, "/key/", rest_key_put, ROUTE_PREFIX | ROUTE_CALLER, {"ack", "ttl"}},
+    {HTTP_DELETE, "/key/", rest_key_delete, ROUTE_PREFIX | ROUTE_CALLER, {"ack"}},
     {HTTP_GET,
      "/keys",
      rest_keys,
-     0,
+     ROUTE_CALLER,
      {"prefix", "limit", "after", "delimiter", "values", "consistency", "token", "max-lag",
       "revision"}},
     {HTTP_POST, "/write", rest_write, 0, {"ack"}},
@@ -50,9 +55,10 @@ static const struct route routes[] = {
      rest_read,
      0,
      {"limit", "before", "consistency", "token", "max-lag", "revision"}},
-    {HTTP_GET, "/status", rest_status, 0, {NULL}},
-    {HTTP_GET, "/cluster", rest_cluster, 0, {NULL}},
-    {HTTP_GET, "/leader", rest_leader, 0, {NULL}},
+    {HTTP_POST, "/txn", rest_txn, ROUTE_ADMIN | ROUTE_CALLER, {"ack"}},
+    {HTTP_GET, "/status", rest_status, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, "/cluster", rest_cluster, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, "/leader", rest_leader, ROUTE_OPEN, {NULL}},
     {HTTP_POST, "/step-down", rest_step_down, ROUTE_ADMIN, {NULL}},
     {HTTP_POST, "/election", rest_election, ROUTE_ADMIN, {NULL}},
     {HTTP_GET, "/members", rest_members_get, ROUTE_ADMIN, {NULL}},
@@ -65,17 +71,29 @@ static const struct route routes[] = {
     {HTTP_GET, "/faults", rest_faults_get, ROUTE_ADMIN, {NULL}},
     {HTTP_POST, "/faults", rest_faults_set, ROUTE_ADMIN, {NULL}},
     {HTTP_DELETE, "/faults", rest_faults_clear, ROUTE_ADMIN, {NULL}},
-    {HTTP_GET, "/metrics", rest_metrics, 0, {NULL}},
-    {HTTP_GET, "/live", rest_live, 0, {NULL}},
-    {HTTP_GET, "/events", rest_events, 0, {NULL}},
-    {HTTP_GET, "/dispatch", rest_dispatch, ROUTE_FREE, {NULL}},
-    {HTTP_GET, "/dispatch/", rest_dispatch, ROUTE_PREFIX | ROUTE_FREE, {NULL}},
-    {HTTP_GET, "/livez", probe_livez, 0, {NULL}},
-    {HTTP_GET, "/readyz", probe_readyz, 0, {"verbose"}},
-    {HTTP_GET, "/health", probe_health, 0, {NULL}},
-    {HTTP_GET, "/version", rest_version, 0, {NULL}},
-    {HTTP_GET, "/ping", rest_ping, 0, {NULL}},
-    {HTTP_GET, "/", rest_root, 0, {NULL}},
+    {HTTP_GET, "/metrics", rest_metrics, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, "/live", rest_live, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, "/events", rest_events, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, "/watch", rest_watch, ROUTE_CALLER, {"prefix", "key", "from"}},
+    {HTTP_GET, "/dispatch", rest_dispatch, ROUTE_FREE | ROUTE_OPEN, {NULL}},
+    {HTTP_GET, "/dispatch/", rest_dispatch, ROUTE_PREFIX | ROUTE_FREE | ROUTE_OPEN, {NULL}},
+    {HTTP_POST, "/v3/", etcd_gateway, ROUTE_PREFIX | ROUTE_ADMIN | ROUTE_FREE | ROUTE_OPEN, {NULL}},
+    {HTTP_POST,
+     "/v3beta/",
+     etcd_gateway,
+     ROUTE_PREFIX | ROUTE_ADMIN | ROUTE_FREE | ROUTE_OPEN,
+     {NULL}},
+    {HTTP_POST,
+     "/v3alpha/",
+     etcd_gateway,
+     ROUTE_PREFIX | ROUTE_ADMIN | ROUTE_FREE | ROUTE_OPEN,
+     {NULL}},
+    {HTTP_GET, "/livez", probe_livez, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, "/readyz", probe_readyz, ROUTE_OPEN, {"verbose"}},
+    {HTTP_GET, "/health", probe_health, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, "/version", rest_version, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, "/ping", rest_ping, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, "/", rest_root, ROUTE_OPEN, {NULL}},
 };
 #define ROUTE_COUNT (sizeof(routes) / sizeof(routes[0]))
 
@@ -152,6 +170,24 @@ static bool is_overdue(const struct api *api, const struct http_request *r)
 
 /* --- what the HTTP server calls --------------------------------------------------------------- */
 
+/* `r` has its route, and api->caller is who sent it. */
+static void hand_over(struct api *api, struct http_request *r, const void *found)
+{
+    const struct route *route = found;
+    bool is_for_root = (route->flags & (ROUTE_OPEN | ROUTE_CALLER)) == 0;
+    if (is_for_root && !rest_allows(api, r, auth_may_administer(api, &api->caller))) {
+        return;
+    }
+    struct query q;
+    bool is_free = (route->flags & ROUTE_FREE) != 0;
+    if (query_parse(&q, is_free ? slice_of(NULL, 0) : r->query, route->params) == STATUS_OK) {
+        route->handle(api, r, &q);
+    } else {
+        answer_bad_query(api, r, &q);
+    }
+    query_deinit(&q);
+}
+
 static void on_request(void *context, struct http_request *r)
 {
     struct api *api = context;
@@ -174,14 +210,11 @@ static void on_request(void *context, struct http_request *r)
                             "requests before it on its connection took all of its time");
         return;
     }
-    struct query q;
-    bool is_free = (route->flags & ROUTE_FREE) != 0;
-    if (query_parse(&q, is_free ? slice_of(NULL, 0) : r->query, route->params) == STATUS_OK) {
-        route->handle(api, r, &q);
+    if ((route->flags & ROUTE_OPEN) == 0 && kv_auth_is_enabled(node_kv(api->options.node))) {
+        rest_identify(api, r, hand_over, route);
     } else {
-        answer_bad_query(api, r, &q);
+        hand_over(api, r, route);
     }
-    query_deinit(&q);
 }
 
 static void on_bad(void *context, int http_status, const char *reason, struct buf *body)
@@ -205,8 +238,10 @@ static void cors_headers(const struct api *api, const struct http_request *r, st
         buf_append_str(headers, api->cors_origin);
         buf_append_str(headers, "\r\n");
     }
+    bool asks_who = kv_auth_is_enabled(node_kv(api->options.node));
     buf_append_str(headers, "Access-Control-Allow-Methods: GET, POST, PUT, DELETE, OPTIONS\r\n"
-                            "Access-Control-Allow-Headers: Content-Type\r\n");
+                            "Access-Control-Allow-Headers: Content-Type");
+    buf_append_str(headers, asks_who ? ", Authorization\r\n" : "\r\n");
 }
 
 static void common_headers(void *context, const struct http_request *r, struct buf *headers)
@@ -246,8 +281,13 @@ static void on_upgrade(void *context, const struct http_request *r, struct slice
 static uint64_t body_bytes_max(void *context, const struct http_request *r)
 {
     const struct api *api = context;
-    if (r->method == HTTP_POST && slice_equal(r->path, slice_str("/write"))) {
-        return api->options.value_bytes_max + SMALL_BODY_BYTES; /* with what is around a content */
+    bool has_values =
+        slice_equal(r->path, slice_str("/write")) || slice_equal(r->path, slice_str("/txn"));
+    if (r->method == HTTP_POST && has_values) {
+        return api->options.value_bytes_max + SMALL_BODY_BYTES; /* with what is around them */
+    }
+    if (r->method == HTTP_POST && slice_has_prefix(r->path, slice_str("/v3"))) {
+        return LIMIT_ETCD_JSON_BYTES;
     }
     return r->method == HTTP_PUT ? api->options.value_bytes_max : SMALL_BODY_BYTES;
 }
@@ -260,12 +300,32 @@ static void start_load_timer(struct api *api)
     loop->ops->timer_start(loop, &api->load_timer, loop->ops->now_ms(loop) + LOAD_INTERVAL_MS);
 }
 
+/* Since the start; a message of a gRPC stream is one. */
+static uint64_t count_requests(const struct api *api)
+{
+    return (api->http != NULL ? http_server_requests(api->http) : 0) +
+           (api->grpc != NULL ? grpc_server_requests(api->grpc) : 0);
+}
+
+/* Connections of gRPC are there for calls: all of them count. */
+static uint32_t count_clients(const struct api *api)
+{
+    return (api->http != NULL ? http_server_clients(api->http) : 0) +
+           (api->grpc != NULL ? grpc_server_connections(api->grpc) : 0);
+}
+
+uint32_t api_connections(const struct api *api)
+{
+    return (api->http != NULL ? http_server_connections(api->http) : 0) +
+           (api->grpc != NULL ? grpc_server_connections(api->grpc) : 0);
+}
+
 static void sample_load(struct timer *t)
 {
     struct api *api = t->context;
     struct loop *loop = api->options.loop;
     uint64_t now_ms = loop->ops->now_ms(loop);
-    uint64_t requests = api->server != NULL ? http_server_requests(api->server) : 0;
+    uint64_t requests = count_requests(api);
     if (now_ms > api->load_at_ms && requests >= api->load_requests) {
         api->requests_per_second =
             (double)(requests - api->load_requests) * 1000 / (double)(now_ms - api->load_at_ms);
@@ -280,7 +340,7 @@ void api_tell_load(struct api *api)
     const struct api_options *o = &api->options;
     double utilisation = o->loop_utilisation != NULL ? o->loop_utilisation(o->loop) : 0;
     const struct node_load load = {
-        .connections = api->server != NULL ? http_server_clients(api->server) : 0,
+        .connections = count_clients(api),
         .requests_per_second = (uint32_t)(api->requests_per_second + 0.5),
         .loop_permille = utilisation < 1 ? (uint16_t)(utilisation * 1000) : 1000,
     };
@@ -302,6 +362,14 @@ uint64_t api_revision(const struct api *api)
     return stats.revision;
 }
 
+uint64_t api_new_lease(struct api *api)
+{
+    struct loop *loop = api->options.loop;
+    uint64_t id;
+    loop->ops->random(loop, &id, sizeof(id));
+    return (id & INT64_MAX) | 1;
+}
+
 struct api *api_create(const struct api_options *options)
 {
     struct api *api = mem_calloc(1, sizeof(*api));
@@ -316,11 +384,15 @@ struct api *api_create(const struct api_options *options)
                                          .on_upgrade = on_upgrade,
                                          .body_bytes_max = body_bytes_max,
                                          .context = api};
+    api->auth = auth_door_create(api);
     list_init(&api->calls);
+    list_init(&api->etcd_calls);
+    etcd_reads_init(api);
     api->load_timer = (struct timer){.fire = sample_load, .context = api};
     api->load_at_ms = options->loop->ops->now_ms(options->loop);
     start_load_timer(api);
     api->feed = feed_create(api);
+    api->watchers = watchers_create(api);
     return api;
 }
 
@@ -329,10 +401,12 @@ const struct http_handler *api_handler(struct api *api)
     return &api->handler;
 }
 
-void api_set_server(struct api *api, const struct http_server *server)
+void api_set_servers(struct api *api, const struct http_server *http,
+                     const struct grpc_server *grpc)
 {
-    api->server = server;
-    api->load_requests = server != NULL ? http_server_requests(server) : 0;
+    api->http = http;
+    api->grpc = grpc;
+    api->load_requests = count_requests(api);
 }
 
 void api_destroy(struct api *api)
@@ -342,9 +416,16 @@ void api_destroy(struct api *api)
         list_remove(&c->link);
         c->destroy(c);
     }
+    while (!list_is_empty(&api->etcd_calls)) {
+        etcd_call_end(CONTAINER_OF(api->etcd_calls.next, struct etcd_call, link));
+    }
+    auth_door_destroy(api->auth);
     feed_destroy(api->feed);
+    watchers_destroy(api->watchers);
     api->options.loop->ops->timer_stop(api->options.loop, &api->load_timer);
+    api->options.loop->ops->timer_stop(api->options.loop, &api->etcd_reads_timer);
     buf_deinit(&api->out);
+    buf_deinit(&api->packed);
     mem_free(api->cors_origin);
     mem_free(api);
 }

@@ -8,6 +8,7 @@
  * api_set_server; undone in the order server, api, node. One thread, the loop's. */
 #pragma once
 
+#include "net/grpc.h"
 #include "net/http.h"
 #include "net/loop.h"
 #include "node/node.h"
@@ -43,8 +44,11 @@ struct api_options {
 struct api *api_create(const struct api_options *options);
 /* What the HTTP server is to call; valid until api_destroy. */
 const struct http_handler *api_handler(struct api *api);
-/* Whose connections and requests /status reports; NULL = none. */
-void api_set_server(struct api *api, const struct http_server *server);
+/* The same for the gRPC server: the etcd v3 API (etcd_call.h). */
+const struct grpc_handler *api_grpc_handler(struct api *api);
+/* Whose connections and requests /status and /metrics report, both together; NULL = none. */
+void api_set_servers(struct api *api, const struct http_server *http,
+                     const struct grpc_server *grpc);
 /* Before every turn of the node: how busy this member is, for the others. */
 void api_tell_load(struct api *api);
 /* Requests that still wait are forgotten without an answer. */

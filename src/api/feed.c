@@ -229,7 +229,7 @@ static void observe_sessions(struct feed *f)
 
 static uint32_t connections_of(const struct feed *f)
 {
-    return f->api->server != NULL ? http_server_connections(f->api->server) : 0;
+    return api_connections(f->api);
 }
 
 static uint64_t requests_of(const struct feed *f)

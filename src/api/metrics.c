@@ -25,6 +25,8 @@ struct figure {
 static const struct figure figures[] = {
     GAUGE(writes_waiting, "writes_waiting", "Writes that wait for their outcome."),
     GAUGE(reads_waiting, "reads_waiting", "Reads that wait to be confirmed or applied."),
+    GAUGE(lease_asks_waiting, "lease_asks_waiting",
+          "Keep-alives, and questions how long a lease has, that wait for their answers."),
     GAUGE(uncommitted_bytes, "uncommitted_bytes", "Payload bytes proposed and not committed."),
     GAUGE(uncommitted_entries, "uncommitted_entries", "Entries proposed and not committed."),
     GAUGE(log_tail_bytes, "log_tail_bytes", "Payload bytes of the log kept in memory."),
@@ -33,6 +35,9 @@ static const struct figure figures[] = {
     GAUGE(log_disk_bytes, "log_disk_bytes", "Bytes that the log takes on disk."),
     GAUGE(log_room_bytes, "log_room_bytes", "Bytes that the log can take without new space."),
     GAUGE(snapshot_index, "snapshot_index", "Log index of the newest snapshot."),
+    GAUGE(watches.watches, "watches", "Watches of clients."),
+    GAUGE(watches.slow, "watches_slow", "Of these, paused or behind."),
+    COUNTER(watches.events, "watch_events", "Events told to watches."),
     COUNTER(proposals, "proposals", "Writes taken into the log as leader."),
     COUNTER(proposals_refused, "proposals_refused", "Writes refused before the log."),
     COUNTER(reads, "reads", "Reads begun."),
@@ -91,6 +96,26 @@ static void print_elections(struct buf *out, const struct node_metrics *m)
     buf_printf(out, "%s{cause=\"transfer\"} %" PRIu64 "\n", name, m->elections_transfer);
 }
 
+static void print_servers(struct buf *out, const struct api *api)
+{
+    if (api->http != NULL) {
+        print_gauge(out, "conclave_http_connections", "Open connections of clients of HTTP/1.",
+                    http_server_connections(api->http));
+        print_head(out, "conclave_http_requests_total", "Requests of HTTP/1 since the start.",
+                   "counter");
+        print_value(out, "conclave_http_requests_total", http_server_requests(api->http));
+    }
+    if (api->grpc != NULL) {
+        print_gauge(out, "conclave_grpc_connections", "Open connections of clients of gRPC.",
+                    grpc_server_connections(api->grpc));
+        print_gauge(out, "conclave_grpc_streams", "Calls of gRPC that are not finished.",
+                    grpc_server_streams(api->grpc));
+        print_head(out, "conclave_grpc_requests_total",
+                   "Messages of clients in calls of gRPC since the start.", "counter");
+        print_value(out, "conclave_grpc_requests_total", grpc_server_requests(api->grpc));
+    }
+}
+
 static void print_state(struct buf *out, struct api *api)
 {
     const struct node_status *s = api_status(api);
@@ -120,12 +145,7 @@ static void print_state(struct buf *out, struct api *api)
     print_gauge(out, "conclave_out_of_space", "1 while writes are refused for want of disk space.",
                 s->no_space);
     print_gauge(out, "conclave_faults_set", "1 while faults are played (POST /faults).", s->faults);
-    if (api->server != NULL) {
-        print_gauge(out, "conclave_http_connections", "Open client connections.",
-                    http_server_connections(api->server));
-        print_head(out, "conclave_http_requests_total", "Requests since the start.", "counter");
-        print_value(out, "conclave_http_requests_total", http_server_requests(api->server));
-    }
+    print_servers(out, api);
 }
 
 void rest_metrics(struct api *api, struct http_request *r, struct query *q)

@@ -120,6 +120,31 @@ enum status query_number(struct query *q, const char *name, uint64_t min, uint64
     return STATUS_OK;
 }
 
+enum status query_seconds(struct query *q, const char *name, uint64_t max, uint64_t *seconds)
+{
+    static const struct {
+        char name;
+        uint32_t seconds;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 60 * 60}, {'d', 24 * 60 * 60}};
+    if (!query_has(q, name)) {
+        return STATUS_OK;
+    }
+    struct slice text = query_value(q, name);
+    uint64_t number = 0;
+    uint64_t factor = 0;
+    for (size_t i = 0; text.size > 1 && i < sizeof(units) / sizeof(units[0]); i++) {
+        factor = text.data[text.size - 1] == units[i].name ? units[i].seconds : factor;
+    }
+    if (factor == 0 || !number_parse(slice_of(text.data, text.size - 1), &number)) {
+        return query_refuse(q, name, "must be a time such as 30s, 10m, 2h or 1d");
+    }
+    if (number == 0 || number > max / factor) {
+        return query_refuse(q, name, number == 0 ? "too short" : "too long");
+    }
+    *seconds = number * factor;
+    return STATUS_OK;
+}
+
 enum status query_bool(struct query *q, const char *name, bool *value)
 {
     if (!query_has(q, name)) {

@@ -38,6 +38,10 @@ bool query_is(const struct query *q, const char *name, const char *text);
 /* A number from `min` up; *value is left alone when the parameter is absent. INVALID sets `why`. */
 enum status MUST_CHECK query_number(struct query *q, const char *name, uint64_t min,
                                     uint64_t *value);
+/* A time of whole seconds, from one to `max` seconds: "30s", "10m", "2h", "1d"; otherwise as above.
+ */
+enum status MUST_CHECK query_seconds(struct query *q, const char *name, uint64_t max,
+                                     uint64_t *seconds);
 /* `true` or `false`; otherwise as above. */
 enum status MUST_CHECK query_bool(struct query *q, const char *name, bool *value);
 /* Note that `name` is at fault; returns INVALID. `why` is static. */

@@ -6,11 +6,13 @@
 #pragma once
 
 #include "api/api.h"
+#include "api/auth.h"
 #include "api/dispatch.h"
 #include "api/json_writer.h"
 #include "api/query.h"
 #include "base/buf.h"
 #include "base/list.h"
+#include "net/grpc.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -23,14 +25,24 @@
 #define TYPE_HTML "text/html; charset=utf-8"
 
 struct feed;
+struct watchers;
 
 struct api {
     struct api_options options;
     char *cors_origin; /* owned; NULL = no CORS headers */
     struct http_handler handler;
-    const struct http_server *server; /* borrowed, may be NULL */
-    struct list calls;                /* requests that wait */
-    struct buf out;                   /* the answer in the making */
+    const struct http_server *http; /* borrowed, may be NULL */
+    const struct grpc_server *grpc; /* the same */
+    struct auth_door *auth;         /* owned */
+    struct auth_caller caller;      /* of the request being handed to its handler */
+    struct list calls;              /* requests that wait */
+    struct list etcd_calls;         /* of the etcd v3 API (etcd_call.h) */
+    struct list etcd_reads;         /* that wait for the next turn (etcd_kv.c) */
+    struct timer etcd_reads_timer;  /* the next turn, while etcd_reads_wait */
+    bool etcd_reads_wait;           /* a long answer was made in this one */
+    struct grpc_handler grpc_handler;
+    struct buf packed; /* the protobuf answer in the making */
+    struct buf out;    /* the answer in the making */
     /* What the answer in the making tells of, when that may be more than this member has. */
     uint64_t told_revision;
     struct node_status status; /* scratch of api_status */
@@ -38,13 +50,18 @@ struct api {
     uint64_t load_requests; /* count at load_at_ms */
     uint64_t load_at_ms;
     double requests_per_second;
-    struct feed *feed; /* of /live and /events */
+    struct feed *feed;         /* of /live and /events */
+    struct watchers *watchers; /* of /watch */
     struct dispatcher dispatcher;
 };
 
 /* The member's state now. Borrowed until the next call of this. */
 const struct node_status *api_status(struct api *api);
 uint64_t api_revision(const struct api *api);
+/* Open connections of clients, of HTTP/1 and gRPC. */
+uint32_t api_connections(const struct api *api);
+/* An id for a lease, by chance: positive in 64 bits with a sign, as etcd's are. */
+uint64_t api_new_lease(struct api *api);
 
 /* --- a request that waits (answer.c) ---------------------------------------------------------- */
 
@@ -54,6 +71,7 @@ struct call {
     struct api *api;
     struct http_request *http;
     struct list link;
+    struct auth_caller caller; /* who asks: api->caller when it began */
     /* Give up whatever is awaited and free the whole struct. */
     void (*destroy)(struct call *c);
 };
@@ -62,6 +80,15 @@ void call_begin(struct call *c, struct api *api, struct http_request *http,
                 void (*destroy)(struct call *c));
 /* Destroy the call; its request stays unanswered. For streams, and for what this room shares. */
 void call_end(struct call *c);
+
+/* --- who asks, while auth is on (rest_auth.c) ------------------------------------------------- */
+
+typedef void rest_go_on(struct api *api, struct http_request *r, const void *route);
+/* Find out by its headers who sends the request, and go on with api->caller being that, or nobody;
+ * perhaps later. If he is not who he says, answers 401 (429 when too many passwords wait). */
+void rest_identify(struct api *api, struct http_request *r, rest_go_on *go_on, const void *route);
+/* True when it is ALLOWED; else answers 401 or 403. */
+bool rest_allows(struct api *api, struct http_request *r, enum auth_verdict verdict);
 
 /* --- answers (answer.c) ----------------------------------------------------------------------- */
 
@@ -140,10 +167,27 @@ void answer_read_failed(struct api *api, struct http_request *r, enum status sta
 /* COMPACTED or FUTURE. */
 void answer_bad_revision(struct api *api, struct http_request *r, enum status status);
 
+/* --- writes (write_answer.c) ------------------------------------------------------------------ */
+
+/* `?ack=`, or what this member was told to take. False: answered 400. */
+bool write_ack_parse(struct api *api, struct http_request *r, struct query *q, enum node_ack *ack);
+/* Who leads, if anybody: `error` and what helps, or the way there, as --on-follower says. */
+void answer_not_leader(struct api *api, struct http_request *r, int http_status, const char *error);
+/* Any write that did not come to be or is not known to have, but for what its kind says of its key
+ * (NOT_FOUND, CONFLICT). */
+void answer_write_failed(struct api *api, struct http_request *r, const struct node_write *write,
+                         enum status status);
+
 /* --- keys (key_path.c) ------------------------------------------------------------------------ */
 
 /* The key of a path that begins with "/key/", decoded, appended to `key`. False: answered 400. */
 bool key_of_path(struct api *api, struct http_request *r, struct buf *key);
+
+/* --- GET /watch (rest_watch.c) ---------------------------------------------------------------- */
+
+struct watchers *watchers_create(struct api *api);
+/* All streams must be gone. */
+void watchers_destroy(struct watchers *all);
 
 /* --- members, for /cluster, /live and /events (rest_status.c) --------------------------------- */
 
@@ -164,6 +208,7 @@ REST_HANDLER(rest_key_put);
 REST_HANDLER(rest_key_delete);
 REST_HANDLER(rest_keys);
 REST_HANDLER(rest_write);
+REST_HANDLER(rest_txn);
 REST_HANDLER(rest_read);
 REST_HANDLER(rest_status);
 REST_HANDLER(rest_cluster);
@@ -185,8 +230,10 @@ REST_HANDLER(rest_faults_clear);
 REST_HANDLER(rest_metrics);
 REST_HANDLER(rest_live);
 REST_HANDLER(rest_events);
+REST_HANDLER(rest_watch);
 REST_HANDLER(rest_dispatch);
 REST_HANDLER(rest_root);
+REST_HANDLER(etcd_gateway);
 REST_HANDLER(probe_livez);
 REST_HANDLER(probe_readyz);
 REST_HANDLER(probe_health);

@@ -86,6 +86,10 @@ static void answer_now(struct key_get *g)
     struct api *api = g->call.api;
     struct http_request *r = g->call.http;
     struct kv_item item;
+    const struct kv_span span = {.kind = KV_SPAN_KEY, .key = buf_slice(&g->key)};
+    if (!rest_allows(api, r, auth_may(api, &g->call.caller, KV_PERMIT_READ, &span))) {
+        return;
+    }
     enum status s = kv_get(node_kv(api->options.node), buf_slice(&g->key), g->revision, &item);
     if (log_enabled(LOG_DEBUG)) {
         log_get(buf_slice(&g->key), s == STATUS_OK ? &item : NULL);

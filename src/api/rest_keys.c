@@ -176,12 +176,29 @@ static void begin_answer(struct listing *l)
 
 /* --- the request ------------------------------------------------------------------------------ */
 
+/* All keys with the prefix, whatever page is wanted. False: answered. */
+static bool may_list(struct listing *l)
+{
+    struct call *c = &l->stream.call;
+    struct buf end = {0};
+    kv_prefix_end(buf_slice(&l->prefix), &end);
+    const struct kv_span span = {.kind = end.size > 0 ? KV_SPAN_RANGE : KV_SPAN_FROM,
+                                 .key = buf_slice(&l->prefix),
+                                 .end = buf_slice(&end)};
+    enum auth_verdict verdict = auth_may(c->api, &c->caller, KV_PERMIT_READ, &span);
+    buf_deinit(&end);
+    return rest_allows(c->api, c->http, verdict);
+}
+
 static void on_read(struct node_read *read)
 {
     struct listing *l = read->context;
     l->waits = false;
     if (read->status != STATUS_OK) {
         answer_read_failed(l->stream.call.api, l->stream.call.http, read->status);
+        return;
+    }
+    if (!may_list(l)) {
         return;
     }
     enum status s = open_cursor(l);

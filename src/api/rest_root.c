@@ -16,6 +16,7 @@ static const struct {
     {"PUT /key/{key}", "write a JSON value, at the leader", false},
     {"DELETE /key/{key}", "delete a key, at the leader", false},
     {"GET /keys", "list keys; ?prefix= limit= after= delimiter= values=", true},
+    {"GET /watch", "changes of keys as they happen; ?prefix= key= from=", true},
     {"GET /log", "committed entries; ?from= limit=", true},
     {"GET /replication", "how far the others are; at the leader", true},
     {"POST /write", "write a document {content}, at the leader", false},

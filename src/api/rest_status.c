@@ -1,5 +1,6 @@
 /* rest_status.c - who this member is and who the others are: /status, /cluster, /leader, /version,
  * /ping. */
+#include "api/etcd_call.h"
 #include "api/rest.h"
 
 #include "base/mem.h"
@@ -51,8 +52,7 @@ static void field_keys(struct json_writer *w, const struct kv *kv)
 void print_load(struct json_writer *w, const struct api *api)
 {
     const struct api_options *o = &api->options;
-    json_field_u64(w, "connections",
-                   api->server != NULL ? http_server_connections(api->server) : 0);
+    json_field_u64(w, "connections", api_connections(api));
     json_write_name(w, "requestsPerSecond");
     json_write_decimal(w, api->requests_per_second);
     json_write_name(w, "loopUtilisation");
@@ -279,6 +279,8 @@ void rest_version(struct api *api, struct http_request *r, struct query *q)
     struct json_writer w = answer_begin(api, r);
     json_field_text(&w, "name", "conclave");
     json_field_text(&w, "version", CONCLAVE_VERSION);
+    json_field_text(&w, "etcdserver", ETCD_SERVER_VERSION);
+    json_field_text(&w, "etcdcluster", ETCD_CLUSTER_VERSION);
     answer_send(r, 200, NULL, &w);
 }
 

@@ -32,30 +32,17 @@ static void destroy_write(struct call *c)
     mem_free(k);
 }
 
+static bool is_put(const struct client_write *k)
+{
+    return k->command.op == KV_PUT || k->command.op == KV_PUT_TTL;
+}
+
 /* --- the request ------------------------------------------------------------------------------ */
 
 static bool refuse(struct client_write *k, const char *error, const char *reason)
 {
     answer_error_reason(k->call.api, k->call.http, 400, error, reason);
     return false;
-}
-
-static bool parse_ack(struct client_write *k, struct query *q)
-{
-    if (query_is(q, "ack", "leader")) {
-        k->write.ack = NODE_ACK_LEADER;
-    } else if (query_is(q, "ack", "quorum")) {
-        k->write.ack = NODE_ACK_QUORUM;
-    } else if (query_is(q, "ack", "all")) {
-        k->write.ack = NODE_ACK_ALL;
-    } else if (query_has(q, "ack")) {
-        (void)query_refuse(q, "ack", "must be leader, quorum or all");
-        answer_bad_query(k->call.api, k->call.http, q);
-        return false;
-    } else {
-        k->write.ack = k->call.api->options.ack;
-    }
-    return true;
 }
 
 /* `"N"`, a strong entity tag as GET gave it. */
@@ -91,25 +78,36 @@ static bool parse_conditions(struct client_write *k)
     return true;
 }
 
-/* What later versions bring is refused: a write whose expiry is silently dropped would lie. */
-static bool refuse_what_is_not_supported(struct client_write *k, struct query *q)
+/* A lease of its own, whose id the leader makes sure is free. */
+static bool parse_ttl(struct client_write *k, struct query *q)
 {
-    if (query_has(q, "ttl")) {
-        (void)query_refuse(q, "ttl", "not supported by this version");
-        answer_bad_query(k->call.api, k->call.http, q);
+    struct api *api = k->call.api;
+    if (!query_has(q, "ttl")) {
+        return true;
+    }
+    if (query_seconds(q, "ttl", LIMIT_LEASE_TTL_S, &k->command.ttl_s) != STATUS_OK) {
+        answer_bad_query(api, k->call.http, q);
         return false;
     }
+    k->command.lease = api_new_lease(api);
+    k->command.op = KV_PUT_TTL;
     return true;
 }
 
-/* Everything that makes it this request and no other: method, path, conditions, body. */
-static void hash_request(const struct http_request *r, uint64_t hash[2])
+/* Everything that makes it this request and no other: method, path, conditions, body, ttl. */
+static void hash_request(const struct http_request *r, uint64_t ttl_s, uint64_t hash[2])
 {
-    const struct slice parts[] = {r->method_name, r->path, http_header_find(r, "If-Match"),
-                                  http_header_find(r, "If-None-Match"), r->body};
+    const struct slice ttl = slice_of((const uint8_t *)&ttl_s, sizeof(ttl_s));
+    const struct slice parts[] = {r->method_name,
+                                  r->path,
+                                  http_header_find(r, "If-Match"),
+                                  http_header_find(r, "If-None-Match"),
+                                  r->body,
+                                  ttl};
+    size_t count = sizeof(parts) / sizeof(parts[0]) - (ttl_s == 0 ? 1 : 0);
     crypto_generichash_state state;
     crypto_generichash_init(&state, NULL, 0, crypto_generichash_BYTES_MIN);
-    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+    for (size_t i = 0; i < count; i++) {
         uint64_t size = parts[i].size;
         crypto_generichash_update(&state, (const uint8_t *)&size, sizeof(size));
         crypto_generichash_update(&state, parts[i].data, parts[i].size);
@@ -141,7 +139,7 @@ static bool parse_retry_key(struct client_write *k)
         return refuse(k, "Bad header", "Idempotency-Key needs ack=quorum or ack=all");
     }
     k->command.retry_key = key;
-    hash_request(k->call.http, k->command.retry_hash);
+    hash_request(k->call.http, k->command.ttl_s, k->command.retry_hash);
     return true;
 }
 
@@ -227,9 +225,12 @@ static void print_subject(const struct client_write *k, struct json_writer *w)
         return;
     }
     json_field_string(w, "key", buf_slice(&k->key));
-    if (k->command.op == KV_PUT) {
+    if (is_put(k)) {
         json_write_name(w, "value");
         json_write_raw(w, k->command.value);
+    }
+    if (k->command.op == KV_PUT_TTL) {
+        json_field_u64(w, "ttl", k->command.ttl_s);
     }
 }
 
@@ -249,7 +250,7 @@ static void answer_success(struct client_write *k)
         json_field_u64(&w, "term", k->write.term);
     } else {
         json_field_u64(&w, "revision", k->write.result.revision);
-        if (k->command.op == KV_PUT) {
+        if (is_put(k)) {
             snprintf(etag, sizeof(etag), "ETag: \"%" PRIu64 "\"\r\n", k->write.result.revision);
             headers = etag;
         }
@@ -280,88 +281,20 @@ static void answer_conflict(struct client_write *k)
     answer_send(k->call.http, 412, NULL, &w);
 }
 
-static void answer_not_confirmed(struct client_write *k)
-{
-    struct json_writer w = answer_begin(k->call.api, k->call.http);
-    json_field_text(&w, "error", status_text(STATUS_NOT_CONFIRMED));
-    json_field_text(&w, "durability", "quorum");
-    json_write_name(&w, "missing");
-    json_open_array(&w);
-    for (uint32_t i = 0; i < k->write.missing_count; i++) {
-        json_write_string(&w, slice_str(k->write.missing[i]));
-    }
-    json_close_array(&w);
-    json_field_u64(&w, "revision", k->write.result.revision);
-    answer_send(k->call.http, 504, NULL, &w);
-}
-
-/* Rows A9 and C3. */
-static struct json_writer begin_not_leader(struct client_write *k)
-{
-    const char *error =
-        k->command.op == KV_DOCUMENT ? "Only master can write" : status_text(STATUS_NOT_LEADER);
-    return answer_begin_not_leader(k->call.api, k->call.http, error);
-}
-
-/* 307: the client sends the same request again, to the leader. */
-static void answer_redirect(struct client_write *k, const char *leader_url)
-{
-    struct buf headers = {0};
-    buf_append_str(&headers, "Location: ");
-    buf_append_str(&headers, leader_url);
-    buf_append_slice(&headers, path_and_query(k->call.http, 0));
-    buf_append_str(&headers, "\r\n");
-    buf_append_byte(&headers, 0);
-    struct json_writer w = begin_not_leader(k);
-    answer_send(k->call.http, 307, (const char *)headers.data, &w);
-    buf_deinit(&headers);
-}
-
-static void answer_not_leader(struct client_write *k)
-{
-    struct api *api = k->call.api;
-    const struct node_status *s = api_status(api);
-    if (api->options.on_follower == API_REDIRECT && s->leader_url[0] != '\0' &&
-        strcmp(s->leader, s->name) != 0) {
-        answer_redirect(k, s->leader_url);
-        return;
-    }
-    struct json_writer w = begin_not_leader(k);
-    answer_send(k->call.http, k->command.op == KV_DOCUMENT ? 403 : 503, NULL, &w);
-}
-
 static void answer_write(struct client_write *k, enum status status)
 {
     struct api *api = k->call.api;
     struct http_request *r = k->call.http;
-    struct json_writer w;
-    switch (status) {
-    case STATUS_OK:
+    if (status == STATUS_OK) {
         answer_success(k);
-        break;
-    case STATUS_NOT_FOUND:
+    } else if (status == STATUS_NOT_FOUND) {
         answer_key_not_found(api, r, buf_slice(&k->key));
-        break;
-    case STATUS_CONFLICT:
+    } else if (status == STATUS_CONFLICT) {
         answer_conflict(k);
-        break;
-    case STATUS_NOT_CONFIRMED:
-        answer_not_confirmed(k);
-        break;
-    case STATUS_NOT_LEADER:
-        answer_not_leader(k);
-        break;
-    case STATUS_MISMATCH:
-        answer_error_reason(api, r, 422, "Idempotency-Key reused",
-                            "this key was used for another request within the last ten minutes");
-        break;
-    case STATUS_BUSY:
-        w = answer_begin_not_leader(api, r, "Leadership is being handed over");
-        answer_send(r, 503, NULL, &w);
-        break;
-    default:
-        answer_status(api, r, status);
-        break;
+    } else if (status == STATUS_NOT_LEADER && k->command.op == KV_DOCUMENT) {
+        answer_not_leader(api, r, 403, "Only master can write"); /* rows A9 and C3 */
+    } else {
+        answer_write_failed(api, r, &k->write, status);
     }
 }
 
@@ -391,9 +324,19 @@ static struct client_write *begin_write(struct api *api, struct http_request *r,
     return k;
 }
 
+/* Not before the request was hashed: members may differ in the least that they give. */
+static void raise_ttl(struct client_write *k)
+{
+    uint64_t least = node_lease_ttl_min(k->call.api->options.node);
+    if (k->command.op == KV_PUT_TTL && k->command.ttl_s < least) {
+        k->command.ttl_s = least;
+    }
+}
+
 static void start_write(struct client_write *k)
 {
     struct api *api = k->call.api;
+    k->command.auth_revision = kv_auth_stamp(node_kv(api->options.node));
     k->write.forward = api->options.on_follower == API_FORWARD;
     k->write.done = on_written;
     k->write.context = k;
@@ -404,15 +347,31 @@ static void start_write(struct client_write *k)
     }
 }
 
+/* Who makes it depend on what is there is told of that. False: answered. */
+static bool may_write(struct client_write *k, const struct kv_span *span)
+{
+    struct api *api = k->call.api;
+    enum auth_verdict v = auth_may(api, &k->call.caller, KV_PERMIT_WRITE, span);
+    if (v == AUTH_ALLOWED && k->command.condition != KV_ALWAYS) {
+        v = auth_may(api, &k->call.caller, KV_PERMIT_READ, span);
+    }
+    return rest_allows(api, k->call.http, v);
+}
+
 static void write_key(struct api *api, struct http_request *r, struct query *q, enum kv_op op)
 {
     struct client_write *k = begin_write(api, r, op);
-    if (!key_of_path(api, r, &k->key) || !refuse_what_is_not_supported(k, q) || !parse_ack(k, q) ||
-        !parse_conditions(k) || !parse_retry_key(k) || (op == KV_PUT && !parse_value(k))) {
+    if (!key_of_path(api, r, &k->key) || !write_ack_parse(api, r, q, &k->write.ack) ||
+        !parse_ttl(k, q) || !parse_conditions(k) || !parse_retry_key(k) ||
+        (op == KV_PUT && !parse_value(k))) {
         return;
     }
     k->command.key = buf_slice(&k->key);
-    start_write(k);
+    const struct kv_span span = {.kind = KV_SPAN_KEY, .key = k->command.key};
+    raise_ttl(k);
+    if (may_write(k, &span)) {
+        start_write(k);
+    }
 }
 
 void rest_key_put(struct api *api, struct http_request *r, struct query *q)
@@ -428,7 +387,8 @@ void rest_key_delete(struct api *api, struct http_request *r, struct query *q)
 void rest_write(struct api *api, struct http_request *r, struct query *q)
 {
     struct client_write *k = begin_write(api, r, KV_DOCUMENT);
-    if (parse_ack(k, q) && refuse_conditions(k) && parse_retry_key(k) && parse_content(k)) {
+    if (write_ack_parse(api, r, q, &k->write.ack) && refuse_conditions(k) && parse_retry_key(k) &&
+        parse_content(k)) {
         start_write(k);
     }
 }

@@ -35,13 +35,52 @@
 /* A streamed answer pauses: so much is made for one reader in one turn of the loop, 1 or 2 ms of
  * small documents or keys. Fifty readers may come in the same turn, and heartbeats wait for it. */
 #define LIMIT_STREAM_UNSENT_BYTES   (128u * KIB)
-#define LIMIT_CONNECTIONS           16384 /* beyond: accepted and closed with 503 */
+#define LIMIT_CONNECTIONS           16384 /* HTTP/2 too; beyond: accepted and closed with 503 */
 #define LIMIT_LIVE_STREAMS          12288 /* open pages and listeners of events: then 503 */
 #define LIMIT_LIVE_LATE_MS          30000 /* one that has not taken what it got: closed */
 
 #define LIMIT_PIPELINED_BODY_BYTES (1u * MIB)  /* of requests in progress: no more are read */
 #define LIMIT_CONNECTIONS_REFUSED  256         /* being told so at a time; beyond: reset */
 #define LIMIT_PIPELINED_OUT_BYTES  (64u * KIB) /* of answers before their turn: the next waits */
+
+/* The etcd v3 API. A request beyond either: INVALID_ARGUMENT "request is too large"; the gateway's
+ * body is longer than what it means, beyond: 413. */
+#define LIMIT_ETCD_REQUEST_BYTES  (1536u * KIB)
+#define LIMIT_ETCD_JSON_BYTES     (3u * MIB)
+#define LIMIT_ETCD_JSON_MESSAGES  16384 /* of a stream's body: then RESOURCE_EXHAUSTED */
+#define LIMIT_PROTOBUF_DEPTH      100
+#define LIMIT_PROTOBUF_FIELDS     262144u
+#define LIMIT_PROTOBUF_JSON_MARKS 262144u /* brackets, colons and commas */
+
+/* HTTP/2. Calls open at a time: told to the client in advance; one that has agreed to it and opens
+ * more breaks the protocol, and its connection ends. */
+#define LIMIT_H2_STREAMS         1024
+/* What a client may send unasked: for one call, and for all of a connection. Given back as handlers
+ * are told. */
+#define LIMIT_H2_STREAM_WINDOW   (128u * KIB)
+#define LIMIT_H2_WINDOW          (1u * MIB)
+/* Of messages of one connection that are not whole yet, or wait for their handler: then only the
+ * oldest gets more window, the others stop at theirs. */
+#define LIMIT_H2_UNTOLD_BYTES    (8u * MIB)
+/* Answers that wait in the calls of one connection: then no more of its messages are told, and its
+ * streams pause. One call stops at LIMIT_STREAM_UNSENT_BYTES. */
+#define LIMIT_H2_UNSENT_BYTES    (4u * MIB)
+#define LIMIT_H2_CONN_BYTES      (256u * KIB) /* handed to a connection; the rest waits in calls */
+#define LIMIT_H2_IDLE_MS         300000       /* a connection without calls: GOAWAY, and closed */
+/* One that has calls and says nothing is asked (PING), and closed when it still says nothing. */
+#define LIMIT_H2_SILENCE_MS      75000
+#define LIMIT_H2_PING_ANSWER_MS  20000
+/* In a second, of frames that ask for nothing (PING, SETTINGS, PRIORITY, empty DATA) between two
+ * answers of ours: then GOAWAY "too_many_pings". */
+#define LIMIT_H2_EMPTY_FRAMES    200
+/* Calls that end by a reset: so many at once, and so many a second: then GOAWAY. */
+#define LIMIT_H2_RESETS          1000
+#define LIMIT_H2_RESETS_PER_S    100
+#define LIMIT_H2_CONTINUATIONS   8   /* frames of one block of headers: then GOAWAY */
+#define LIMIT_H2_ACKS            256 /* owed to a client that does not read: closed */
+#define LIMIT_H2_HPACK_BYTES     512 /* what is remembered of our headers */
+/* One message of gRPC, as etcd has it: a request of 1.5 MiB and what is around it. */
+#define LIMIT_GRPC_MESSAGE_BYTES (2u * MIB)
 
 /* TCP. After the last byte of ours was sent, the other side may take so long, and send so much,
  * until its FIN: an answer that a reset overtakes is lost. Beyond: reset. */
@@ -63,6 +102,13 @@
 #define LIMIT_SURVEYS             256 /* members asked for their state at once: then 429 */
 #define LIMIT_WAITING_REQUESTS    65536
 #define LIMIT_FORWARDS            4096 /* writes that others handed to this leader: then 429 */
+/* Questions about leases that wait here, and those of them that others handed to this leader:
+ * then OVERLOADED. */
+#define LIMIT_LEASE_ASKS          16384
+#define LIMIT_LEASE_ASKS_IN       8192
+/* Keys that one expiry in the log ends with their leases, unless its last lease has more: the rest
+ * is for the next one. */
+#define LIMIT_LEASE_EXPIRY_KEYS   8192
 
 /* The log (rules R7, R14; architecture rule 6). */
 #define LIMIT_LOG_TAIL_BYTES                                                                       \
@@ -146,11 +192,60 @@
 #define LIMIT_MONITOR_PIECES      1024
 /* What a verb reads of one answer. Beyond: the answer counts as none. */
 #define LIMIT_CLIENT_ANSWER_BYTES (256ull * MIB)
+/* Of `conclave lock NAME -- COMMAND ...`; the system's own limit is in bytes. */
+#define LIMIT_COMMAND_WORDS       100000
 
 /* Rule K2b. Beyond either: 429 for new keyed writes, nothing unexpired is evicted. */
-#define LIMIT_RETRY_KEY_BYTES     128
-#define LIMIT_RETRY_KEYS          65536
-#define LIMIT_RETRY_BYTES         (16u * MIB)
+#define LIMIT_RETRY_KEY_BYTES 128
+#define LIMIT_RETRY_KEYS      65536
+#define LIMIT_RETRY_BYTES     (16u * MIB)
+
+/* Transactions. Operations and compares along a path into nested ones and on all paths, nesting,
+ * and bytes in the log: beyond, refused at the door. An answer beyond is not told. */
+#define LIMIT_TXN_OPS          128
+#define LIMIT_TXN_OPS_ALL      1024
+#define LIMIT_TXN_DEPTH        32
+#define LIMIT_TXN_BYTES        (LIMIT_ENTRY_BYTES - 512u) /* as kv_txn_check measures them */
+#define LIMIT_TXN_ANSWER_BYTES (64u * MIB)
+/* Keys that one transaction's compares have looked at, and those that its reads have: another
+ * compare is refused (TOO_LARGE), and after another read the answer is not told. It is applied
+ * whole, by all members, so that it must not take them longer than an election. */
+#define LIMIT_TXN_KEYS         (1024u * KIB)
+
+/* Watches of one member. Beyond: OVERLOADED. */
+#define LIMIT_WATCHES            131072
+/* Told to one watch at a time: no more after either, but a revision stays whole. */
+#define LIMIT_WATCH_EVENTS       512
+#define LIMIT_WATCH_BYTES        (256u * KIB)
+/* One step of the front, and one of the sweep (kv_watch.h): changes that are looked at, and events
+ * that they are for all watches together; a revision stays whole. The rest is for the next turn. */
+#define LIMIT_WATCH_CHANGES      2048
+#define LIMIT_WATCH_TOLD         16384
+/* Watches that go on the sweep, or from there to the front, in one step. */
+#define LIMIT_WATCH_MOVED        1024
+/* Steps of the front before a compaction. Of a backlog beyond, watches end with COMPACTED. */
+#define LIMIT_WATCH_FLUSH        64
+/* Election timeouts without a leader until streams that asked for it are told. */
+#define LIMIT_NO_LEADER_TIMEOUTS 3
+
+/* Leases. Beyond: OVERLOADED, nothing was granted. */
+#define LIMIT_LEASES       262144
+#define LIMIT_LEASE_TTL_S  9000000000u /* beyond: refused at the door */
+#define LIMIT_LEASE_EXPIRY 1024        /* of one entry in the log: the rest is for the next one */
+
+/* Users, roles, permissions: names, the text of a password's hash, and what all of them count (64
+ * and their bytes each). Beyond: refused at the door, and for the last one "too many". */
+#define LIMIT_AUTH_NAME_BYTES 256
+#define LIMIT_AUTH_HASH_BYTES 128
+#define LIMIT_AUTH_BYTES      (4u * MIB)
+/* Passwords that wait to be hashed or checked: then "too many requests". One: refused at the
+ * door. */
+#define LIMIT_PASSWORDS       64
+#define LIMIT_PASSWORD_BYTES  1024
+/* Users and passwords that were right a moment ago, and are believed without another hash: the
+ * oldest goes. */
+#define LIMIT_AUTH_KNOWN      64
+
 /* What a snapshot says of the members. More is a bug; a file that claims more is CORRUPT. */
 #define LIMIT_SNAPSHOT_META_BYTES (1u * MIB)
 /* Rule P4: segments set aside because they were damaged; beyond, the oldest goes. */

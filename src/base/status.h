@@ -11,6 +11,7 @@
     X(OK, "ok", 200, 0)                                                                            \
     X(INVALID, "invalid argument", 400, 2)                                                         \
     X(NOT_FOUND, "not found", 404, 3)                                                              \
+    X(NO_LEASE, "no such lease", 404, 3)                                                           \
     X(CONFLICT, "precondition failed", 412, 4)                                                     \
     X(MISMATCH, "used before for another request", 422, 4)                                         \
     X(COMPACTED, "Compacted", 410, 4)                                                              \
@@ -21,6 +22,7 @@
     X(UNKNOWN, "Outcome unknown", 504, 6)                                                          \
     X(NOT_CONFIRMED, "Not confirmed by all", 504, 6)                                               \
     X(TIMEOUT, "timed out", 504, 6)                                                                \
+    X(AUTH_OLD, "revision of auth store is old", 503, 7)                                           \
     X(DENIED, "not allowed", 403, 7)                                                               \
     X(UNREACHABLE, "cannot connect", 503, 8)                                                       \
     X(OVERLOADED, "overloaded", 429, 9)                                                            \

@@ -395,7 +395,8 @@ static enum status exchange(const struct url *server, const struct client_reques
                                    .body = r->body,
                                    .timeout_ms = timeout_ms > 0 ? timeout_ms : 1,
                                    .answer_bytes_max = LIMIT_CLIENT_ANSWER_BYTES,
-                                   .sink = r->sink != NULL ? &sink : NULL};
+                                   .sink = r->sink != NULL ? &sink : NULL,
+                                   .cancel_fd = r->cancel_fd};
     struct http_reply reply;
     enum status status = http_client_call(connection, &call, &reply);
     if (status == STATUS_OK) {

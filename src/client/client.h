@@ -42,6 +42,9 @@ struct client_request {
      * timeout is that of a silence. An answer that broke off after its first piece is not asked for
      * again: TIMEOUT, or IO when the sink wanted no more. */
     const struct http_sink *sink;
+    /* 0 = none. Readable: the caller wants no more, and the call ends with IO at once, or within
+     * the pause before another attempt; UNREACHABLE if that was not connected yet. */
+    int cancel_fd;
 };
 
 /* What came back last; zero-initialised is empty and valid, freed by client_answer_deinit. */

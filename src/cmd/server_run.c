@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "cluster/state_file.h"
 #include "cmd/server_registry.h"
+#include "net/grpc.h"
 #include "wal/disk.h"
 
 #include <pthread.h>
@@ -22,6 +23,7 @@ struct server {
     struct node *node;
     struct api *api;
     struct http_server *http;
+    struct grpc_server *grpc;         /* gets connections from `http` */
     struct server_registry *registry; /* of all lives; NULL = none */
     struct state_file *state_file;    /* the same */
     struct timer patience_timer;      /* the end comes at the latest then */
@@ -44,20 +46,38 @@ static void on_accept(void *context, struct conn *c)
     http_server_accept(s->http, c);
 }
 
+static void on_http2(void *context, struct conn *c, struct slice first)
+{
+    struct server *s = context;
+    grpc_server_accept(s->grpc, c, first);
+}
+
+static uint32_t count_http2(const void *context)
+{
+    const struct server *s = context;
+    return grpc_server_connections(s->grpc);
+}
+
 static void on_turn(void *context)
 {
     struct server *s = context;
     api_tell_load(s->api);
     node_turn(s->node);
+    grpc_server_turn(s->grpc);
     state_file_keep(s->state_file, node_view(s->node));
 }
 
 /* --- the end ---------------------------------------------------------------------------------- */
 
+static uint32_t count_connections(const struct server *s)
+{
+    return http_server_connections(s->http) + grpc_server_connections(s->grpc);
+}
+
 static void on_drain_timer(struct timer *t)
 {
     struct server *s = t->context;
-    if (http_server_connections(s->http) == 0) {
+    if (count_connections(s) == 0) {
         s->loop->ops->stop(s->loop);
         return;
     }
@@ -67,7 +87,7 @@ static void on_drain_timer(struct timer *t)
 static void on_patience_timer(struct timer *t)
 {
     struct server *s = t->context;
-    log_warn("stopping with requests unfinished connections=%u", http_server_connections(s->http));
+    log_warn("stopping with requests unfinished connections=%u", count_connections(s));
     s->loop->ops->stop(s->loop);
 }
 
@@ -76,6 +96,7 @@ static void on_node_finished(void *context)
     struct server *s = context;
     s->loop->ops->listen_stop(s->loop);
     http_server_drain(s->http);
+    grpc_server_drain(s->grpc);
     s->drain_timer = (struct timer){.fire = on_drain_timer, .context = s};
     s->loop->ops->timer_start(s->loop, &s->drain_timer, s->loop->ops->now_ms(s->loop));
 }
@@ -91,6 +112,7 @@ static void on_signal(void *context, int signal_number)
     s->patience_timer = (struct timer){.fire = on_patience_timer, .context = s};
     s->loop->ops->timer_start(s->loop, &s->patience_timer, s->loop->ops->now_ms(s->loop) + STOP_MS);
     http_server_announce_end(s->http);
+    grpc_server_announce_end(s->grpc);
     node_shutdown(s->node, on_node_finished, s);
 }
 
@@ -165,7 +187,9 @@ static int open_member(struct server *s)
     };
     s->api = api_create(&api);
     s->http = http_server_create(s->loop, api_handler(s->api), NULL);
-    api_set_server(s->api, s->http);
+    s->grpc = grpc_server_create(s->loop, api_grpc_handler(s->api), NULL);
+    http_server_on_http2(s->http, on_http2, count_http2, s);
+    api_set_servers(s->api, s->http, s->grpc);
     return 0;
 }
 
@@ -177,8 +201,9 @@ static bool close_member(struct server *s)
     s->loop->ops->on_turn(s->loop, NULL, NULL);
     server_registry_pause(s->registry);
     if (s->http != NULL) {
-        api_set_server(s->api, NULL);
+        api_set_servers(s->api, NULL, NULL);
         http_server_destroy(s->http);
+        grpc_server_destroy(s->grpc);
         api_destroy(s->api);
     }
     node_destroy(s->node);

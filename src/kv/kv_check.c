@@ -1,10 +1,12 @@
 /* kv/kv_check.c - every invariant of a store, for tests. */
 #include "base/check.h"
+#include "kv/kv_auth_table.h"
 #include "kv/kv_state.h"
 
 /* Sums over all versions in the tree, to hold against the counters and the history. */
 struct tally {
     uint64_t keys;
+    uint64_t leased_keys;
     uint64_t live_bytes;
     uint64_t slab_bytes;
     uint64_t changes;     /* versions that must be in the history */
@@ -58,6 +60,20 @@ static void check_version(const struct kv *kv, const struct btree_entry *e, cons
     CHECK(v->revision <= kv->compact_revision || (!v->is_tombstone && !v->is_update));
 }
 
+/* A live key with a lease is attached to it; as both are as many, nothing else is. */
+static void check_lease_of(const struct kv *kv, const struct btree_entry *e, struct tally *tally)
+{
+    struct version_fields f;
+    version_read(e->payload, &f);
+    struct slice key = btree_entry_key(e);
+    struct slice attached;
+    if (f.lease == 0) {
+        return;
+    }
+    tally->leased_keys++;
+    CHECK(leases_seek_key(&kv->leases, f.lease, key, &attached) && slice_equal(attached, key));
+}
+
 static void check_entry(const struct kv *kv, const struct btree_entry *e, struct tally *tally)
 {
     const struct version *newest = e->payload;
@@ -66,6 +82,7 @@ static void check_entry(const struct kv *kv, const struct btree_entry *e, struct
     if (!newest->is_tombstone) {
         tally->keys++;
         tally->live_bytes += history_live_bytes(e->key_size, newest->value_size);
+        check_lease_of(kv, e, tally);
     }
     for (const struct version *v = newest; v != NULL; v = v->older) {
         check_version(kv, e, v, tally);
@@ -146,6 +163,7 @@ void kv_check(const struct kv *kv)
     btree_check(&kv->tree);
     struct tally tally = {.slab_bytes = kv->tree.node_bytes + history_slab_bytes(&kv->history) +
                                         documents_slab_bytes(&kv->documents) +
+                                        leases_check(&kv->leases) +
                                         retry_table_check(&kv->retries, kv->time_ms)};
     struct btree_place at = btree_seek(&kv->tree, slice_of(NULL, 0));
     for (; btree_at(at) != NULL; at = btree_next(at)) {
@@ -153,10 +171,13 @@ void kv_check(const struct kv *kv)
     }
     CHECK(kv->revision >= 1 && kv->compact_revision <= kv->revision);
     CHECK_CMP(tally.keys, ==, kv->keys);
+    CHECK_CMP(tally.leased_keys, ==, kv->leased_keys);
+    CHECK_CMP(tally.leased_keys, ==, kv->leases.keys.count);
     CHECK_CMP(tally.live_bytes, ==, kv->live_bytes);
     CHECK_CMP(tally.slab_bytes, ==, kv->slab.used_bytes);
     CHECK_CMP(kv->slab.used_bytes, <=, kv->slab.held_bytes);
     check_history(kv, &tally);
     check_documents(kv);
     check_revisions(kv);
+    auth_check(kv->auth);
 }

@@ -1,6 +1,7 @@
 #include "kv/kv_digest.h"
 
 #include "base/check.h"
+#include "kv/kv_auth_table.h"
 #include "kv/kv_state.h"
 #include "kv/siphash.h"
 
@@ -13,6 +14,9 @@ enum domain {
     DOMAIN_RETRY,
     DOMAIN_STORE,
     DOMAIN_DOCUMENT,
+    DOMAIN_LEASE,
+    DOMAIN_GRANTS,
+    DOMAIN_AUTH,
 };
 
 #define ROUNDS         1u
@@ -103,6 +107,30 @@ struct kv_digest digest_document(const struct document *d, uint64_t content_hash
     return finish(&s, slice_of(NULL, 0));
 }
 
+struct kv_digest digest_lease(const struct lease *l)
+{
+    struct siphash s = begin(DOMAIN_LEASE);
+    siphash_word(&s, l->id);
+    siphash_word(&s, l->ttl_s);
+    siphash_word(&s, l->grant);
+    siphash_word(&s, l->is_private);
+    return finish(&s, slice_of(NULL, 0));
+}
+
+struct kv_digest digest_grants(uint64_t grants)
+{
+    struct siphash s = begin(DOMAIN_GRANTS);
+    siphash_word(&s, grants);
+    return finish(&s, slice_of(NULL, 0));
+}
+
+struct kv_digest digest_auth(enum digest_auth_part part, struct slice bytes)
+{
+    struct siphash s = begin(DOMAIN_AUTH);
+    siphash_word(&s, part);
+    return finish(&s, bytes);
+}
+
 /* Revisions and log time. */
 static struct kv_digest digest_store(const struct kv *kv)
 {
@@ -119,6 +147,8 @@ struct kv_digest kv_digest(const struct kv *kv)
     digest_add(&sum, kv->live_sum);
     digest_add(&sum, history_digest(&kv->history));
     digest_add(&sum, kv->documents.sum);
+    digest_add(&sum, leases_digest(&kv->leases));
+    digest_add(&sum, auth_digest(kv->auth));
     digest_add(&sum, kv->retries.sum);
     return sum;
 }
@@ -130,6 +160,8 @@ enum phase {
     SCAN_LIVE,
     SCAN_HISTORY,
     SCAN_DOCUMENTS,
+    SCAN_LEASES,
+    SCAN_AUTH,
     SCAN_RETRIES,
     SCAN_END,
 };
@@ -197,6 +229,20 @@ static bool scan_documents(const struct kv *kv, struct kv_digest_scan *scan, uin
     return scan->document == documents->count;
 }
 
+static bool scan_leases(const struct kv *kv, struct kv_digest_scan *scan, uint64_t budget)
+{
+    const struct lease *l = leases_seek(&kv->leases, scan->lease);
+    for (; budget > 0 && l != NULL; budget--) {
+        digest_add(&scan->sum, digest_lease(l));
+        scan->lease = l->id + 1;
+        l = scan->lease > 0 ? leases_seek(&kv->leases, scan->lease) : NULL;
+    }
+    if (l == NULL && kv->leases.grants > 0) {
+        digest_add(&scan->sum, digest_grants(kv->leases.grants));
+    }
+    return l == NULL;
+}
+
 /* What is kept stays where it is until the next command. */
 static bool scan_retries(struct kv_digest_scan *scan, uint64_t budget)
 {
@@ -227,7 +273,15 @@ bool kv_digest_step(const struct kv *kv, struct kv_digest_scan *scan, unsigned b
         scan->phase = scan_history(kv, scan, budget) ? SCAN_DOCUMENTS : SCAN_HISTORY;
         return false;
     case SCAN_DOCUMENTS:
-        scan->phase = scan_documents(kv, scan, budget) ? SCAN_RETRIES : SCAN_DOCUMENTS;
+        scan->phase = scan_documents(kv, scan, budget) ? SCAN_LEASES : SCAN_DOCUMENTS;
+        return false;
+    case SCAN_LEASES:
+        scan->phase = scan_leases(kv, scan, budget) ? SCAN_AUTH : SCAN_LEASES;
+        return false;
+    case SCAN_AUTH:
+        if (auth_digest_anew(kv->auth, &scan->auth, budget, &scan->sum)) {
+            scan->phase = SCAN_RETRIES;
+        }
         return false;
     case SCAN_RETRIES:
         if (!scan_retries(scan, budget)) {

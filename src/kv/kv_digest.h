@@ -2,7 +2,8 @@
  *
  * The digest is a function of what the outside can see, and compaction makes a million versions
  * unseen at once. So nothing is summed version by version. Two sums say the same, and beside them
- * stand those of the documents and of the retry table, which are sums over all there are:
+ * stand those of the documents, of the leases and of the retry table, which are sums over all there
+ * are (which keys a lease has, the versions of those say):
  *
  *   live     over the keys that are there: the newest version of each
  *   history  over the changes from the floor on: what each made, what it superseded, and when
@@ -28,6 +29,7 @@ struct btree_entry;
 struct version;
 struct retry;
 struct document;
+struct lease;
 
 void digest_add(struct kv_digest *sum, struct kv_digest d);
 void digest_subtract(struct kv_digest *sum, struct kv_digest d);
@@ -43,3 +45,13 @@ struct kv_digest digest_change(struct kv_digest made, struct kv_digest supersede
 /* `content_hash` is digest_value of its content, as the document has it or made anew. */
 struct kv_digest digest_document(const struct document *d, uint64_t content_hash);
 struct kv_digest digest_retry(const struct retry *r);
+/* What there is of users and roles, in the bytes of an image (kv_auth_table.h). */
+enum digest_auth_part {
+    DIGEST_AUTH_HEAD,
+    DIGEST_AUTH_USER,
+    DIGEST_AUTH_ROLE,
+};
+struct kv_digest digest_auth(enum digest_auth_part part, struct slice bytes);
+struct kv_digest digest_lease(const struct lease *l);
+/* How many leases were ever granted. */
+struct kv_digest digest_grants(uint64_t grants);

@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/codec.h"
 #include "base/mem.h"
+#include "kv/kv_auth_table.h"
 #include "kv/kv_image.h"
 #include "kv/kv_image_format.h"
 #include "kv/kv_state.h"
@@ -24,6 +25,7 @@
 
 enum phase {
     EXPORT_HEAD,
+    EXPORT_COPIED,
     EXPORT_BASE,
     EXPORT_DOCUMENTS,
     EXPORT_CHANGES,
@@ -42,6 +44,11 @@ struct kv_export {
     struct kv_digest digest;
     uint64_t change_end;
     uint64_t document_end;
+    uint64_t grants;
+    bool has_auth;
+    /* Items of leases, users and roles: they come and go, and there are not too many to copy. */
+    struct buf copied;
+    size_t copied_at;          /* so much of it was written */
     const struct retry *retry; /* the next one */
     uint64_t retries_left;
     /* Where the walk over the keys is: at a place in the tree that `next` finds again, or within
@@ -59,6 +66,46 @@ struct kv_export {
     uint64_t last_time_ms;
 };
 
+/* In the order of their grants, in which they stand in memory, as a rule. */
+static void put_leases(const struct leases *t, struct buf *out)
+{
+    uint64_t last = 0;
+    struct btree_place at = btree_seek(&t->by_grant, slice_of(NULL, 0));
+    for (; btree_at(at) != NULL; at = btree_next(at)) {
+        const struct lease *l = btree_at(at)->payload;
+        put_u8(out, IMAGE_LEASE);
+        put_varint(out, l->grant - last);
+        put_varint(out, l->id);
+        put_varint(out, l->ttl_s);
+        put_u8(out, l->is_private);
+        last = l->grant;
+    }
+}
+
+static void put_auth(const struct auth *a, struct buf *out)
+{
+    struct buf item = {0};
+    if (auth_is_pristine(a)) {
+        return;
+    }
+    auth_put_head(a, &item);
+    put_u8(out, IMAGE_AUTH);
+    put_bytes(out, buf_slice(&item));
+    for (size_t i = 0; i < a->users.count; i++) {
+        buf_clear(&item);
+        auth_put_user((const struct auth_user *)a->users.at[i], &item);
+        put_u8(out, IMAGE_AUTH_USER);
+        put_bytes(out, buf_slice(&item));
+    }
+    for (size_t i = 0; i < a->roles.count; i++) {
+        buf_clear(&item);
+        auth_put_role((const struct auth_role *)a->roles.at[i], &item);
+        put_u8(out, IMAGE_AUTH_ROLE);
+        put_bytes(out, buf_slice(&item));
+    }
+    buf_deinit(&item);
+}
+
 struct kv_export *kv_export_begin(struct kv *kv)
 {
     if (kv->is_held) {
@@ -73,8 +120,12 @@ struct kv_export *kv_export_begin(struct kv *kv)
                             .change = kv->history.floor,
                             .change_end = kv->history.tail,
                             .document_end = kv->documents.count,
+                            .grants = kv->leases.grants,
+                            .has_auth = !auth_is_pristine(kv->auth),
                             .retry = kv->retries.head,
                             .retries_left = kv->retries.count};
+    put_leases(&kv->leases, &e->copied);
+    put_auth(kv->auth, &e->copied);
     kv->is_held = true;
     kv->held_change = kv->history.floor;
     e->place = btree_seek(&kv->tree, slice_of(NULL, 0));
@@ -89,16 +140,36 @@ void kv_export_end(struct kv_export *e)
     }
     e->kv->is_held = false;
     buf_deinit(&e->next);
+    buf_deinit(&e->copied);
     mem_free(e);
 }
 
 static void put_head(const struct kv_export *e, struct buf *out)
 {
     buf_append(out, IMAGE_MAGIC, IMAGE_MAGIC_SIZE);
-    put_u32(out, e->document_end > 0 ? IMAGE_FORMAT_DOCUMENTS : IMAGE_FORMAT_PLAIN);
+    uint32_t format = e->document_end > 0 ? IMAGE_FORMAT_DOCUMENTS : IMAGE_FORMAT_PLAIN;
+    format = e->grants > 0 ? IMAGE_FORMAT_LEASES : format;
+    format = e->has_auth ? IMAGE_FORMAT_AUTH : format;
+    put_u32(out, format);
     put_varint(out, e->revision);
     put_varint(out, e->compact_revision);
     put_varint(out, e->time_ms);
+    if (format >= IMAGE_FORMAT_LEASES) {
+        put_varint(out, e->grants);
+    }
+}
+
+/* True when all of them are written. */
+static bool export_copied(struct kv_export *e, struct buf *out, size_t end)
+{
+    size_t left = e->copied.size - e->copied_at;
+    size_t size = left < end - out->size ? left : end - out->size;
+    if (left == 0) {
+        return true;
+    }
+    buf_append(out, e->copied.data + e->copied_at, size);
+    e->copied_at += size;
+    return size == left;
 }
 
 /* --- keys ------------------------------------------------------------------------------------- */
@@ -272,7 +343,10 @@ bool kv_export_step(struct kv_export *e, struct buf *out, size_t bytes)
     switch (e->phase) {
     case EXPORT_HEAD:
         put_head(e, out);
-        e->phase = EXPORT_BASE;
+        e->phase = EXPORT_COPIED;
+        break;
+    case EXPORT_COPIED:
+        e->phase = export_copied(e, out, end) ? EXPORT_BASE : EXPORT_COPIED;
         break;
     case EXPORT_BASE:
         e->phase = export_base(e, out, end) ? EXPORT_DOCUMENTS : EXPORT_BASE;

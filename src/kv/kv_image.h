@@ -1,9 +1,9 @@
 /* kv/kv_image.h - the whole state as bytes: for snapshots, backups and other members (rule S1).
  *
  * An image is of exactly one moment: the store as it was when the export began, with its history
- * down to the compaction floor, the times of its changes, the retry table and the digest. The store
- * goes on changing meanwhile; what the export still needs is held back from being freed (its memory
- * is bounded by what is superseded during the walk). One export at a time.
+ * down to the compaction floor, the times of its changes, leases, the retry table and the digest.
+ * The store goes on changing meanwhile; what the export still needs is held back from being freed
+ * (its memory is bounded by what is superseded during the walk). One export at a time.
  *
  * Deterministic: members with equal state write equal images, byte for byte. A version is in
  * front; docs/DATA_DIR.md has the bytes. */

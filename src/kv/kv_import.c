@@ -7,6 +7,7 @@
 #include "base/codec.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "kv/kv_auth_table.h"
 #include "kv/kv_image.h"
 #include "kv/kv_image_format.h"
 #include "kv/kv_state.h"
@@ -26,6 +27,7 @@ struct kv_import {
     struct buf rest;    /* the beginning of an item that has not come whole */
     uint32_t format;
     unsigned last_place; /* of its kind among the kinds */
+    uint64_t last_grant;
     struct btree_entry *last_base;
     uint64_t document; /* number of the first that may stand behind the last change */
     uint64_t revision;
@@ -136,23 +138,66 @@ static enum status import_head(struct kv_import *i, struct feed *f)
     }
     get_raw(&f->r, IMAGE_MAGIC_SIZE);
     i->format = get_u32(&f->r);
-    if (i->format < IMAGE_FORMAT_PLAIN || i->format > IMAGE_FORMAT_DOCUMENTS) {
-        return i->format > IMAGE_FORMAT_DOCUMENTS ? STATUS_UNSUPPORTED : STATUS_CORRUPT;
+    if (i->format < IMAGE_FORMAT_PLAIN || i->format > IMAGE_FORMAT_AUTH) {
+        return i->format > IMAGE_FORMAT_AUTH ? STATUS_UNSUPPORTED : STATUS_CORRUPT;
     }
     uint64_t revision = take_varint(f);
     uint64_t compact_revision = take_varint(f);
     uint64_t time_ms = take_varint(f);
+    bool has_leases = i->format >= IMAGE_FORMAT_LEASES;
+    uint64_t grants = has_leases ? take_varint(f) : 0;
     if (!feed_ok(f)) {
         return outcome_of(f);
     }
-    if (revision < i->kv->revision || compact_revision > revision) {
+    if (revision < i->kv->revision || compact_revision > revision ||
+        (i->format == IMAGE_FORMAT_LEASES && grants == 0)) {
         return STATUS_CORRUPT;
     }
+    i->kv->leases.grants = grants;
     i->revision = revision;
     i->time_ms = time_ms;
     i->kv->compact_revision = compact_revision;
     i->phase = IMPORT_ITEMS;
     return STATUS_OK;
+}
+
+static enum status import_lease(struct kv_import *i, struct feed *f)
+{
+    struct leases *leases = &i->kv->leases;
+    uint64_t since = take_varint(f);
+    struct lease l = {.id = take_varint(f)};
+    l.ttl_s = take_varint(f);
+    uint8_t is_private = take_u8(f);
+    if (!feed_ok(f)) {
+        return outcome_of(f);
+    }
+    l.grant = i->last_grant + since;
+    l.is_private = is_private == 1;
+    bool fits = since > 0 && since <= leases->grants - i->last_grant && l.id != 0 && l.ttl_s >= 1 &&
+                l.ttl_s <= LIMIT_LEASE_TTL_S && is_private <= 1;
+    if (!fits || leases->by_id.count == LIMIT_LEASES || leases_find(leases, l.id) != NULL) {
+        return STATUS_CORRUPT;
+    }
+    i->last_grant = l.grant;
+    leases_load(leases, &l);
+    return STATUS_OK;
+}
+
+/* The head, a user or a role. */
+static enum status import_auth(struct kv_import *i, struct feed *f, uint8_t item)
+{
+    struct auth *auth = i->kv->auth;
+    struct slice bytes = take_bytes(f, 0, LIMIT_AUTH_BYTES);
+    if (!feed_ok(f)) {
+        return outcome_of(f);
+    }
+    if (auth_is_pristine(auth) != (item == IMAGE_AUTH)) {
+        return STATUS_CORRUPT;
+    }
+    bool is_sound = item == IMAGE_AUTH        ? auth_load_head(auth, bytes)
+                    : item == IMAGE_AUTH_USER ? auth_load_user(auth, bytes)
+                                              : auth_load_role(auth, bytes);
+    return is_sound ? STATUS_OK : STATUS_CORRUPT;
 }
 
 static enum status import_base(struct kv_import *i, struct feed *f)
@@ -212,14 +257,14 @@ static uint64_t pass_documents(struct kv_import *i, uint64_t revision)
     return revision;
 }
 
-/* The revision of the next change is the one after the last, documents passed; the first is the one
- * that the floor keeps, unless no change made that (kv_raise_revision, a document, or an empty
- * store). */
+/* The revision of the next change is that of the last, or the one after it, documents passed; the
+ * first is the one that the floor keeps, unless no change made that (kv_raise_revision, a document,
+ * or an empty store). */
 static bool follows(struct kv_import *i, uint64_t revision)
 {
     const struct kv *kv = i->kv;
     if (kv->history.tail > 0) {
-        return revision == pass_documents(i, kv->revision + 1);
+        return revision == kv->revision || revision == pass_documents(i, kv->revision + 1);
     }
     uint64_t floor = kv->compact_revision > 1 ? kv->compact_revision : 1;
     uint64_t next = pass_documents(i, floor);
@@ -227,6 +272,18 @@ static bool follows(struct kv_import *i, uint64_t revision)
         return true;
     }
     return revision == (next > floor ? next : pass_documents(i, floor + 1));
+}
+
+/* A revision changes no key twice, and was made at one time. */
+static bool fits_revision(const struct kv *kv, struct slice key, uint64_t revision,
+                          uint64_t since_ms)
+{
+    if (kv->history.tail == 0 || revision > kv->revision) {
+        return true;
+    }
+    const struct btree_entry *e = btree_find(&kv->tree, key);
+    const struct version *newest = e != NULL ? e->payload : NULL;
+    return since_ms == 0 && (newest == NULL || newest->revision < revision);
 }
 
 static enum status import_change(struct kv_import *i, struct feed *f, bool is_put)
@@ -242,7 +299,8 @@ static enum status import_change(struct kv_import *i, struct feed *f, bool is_pu
     }
     uint64_t last_revision = kv->history.tail > 0 ? kv->revision : 0;
     if (since_revision > i->revision - last_revision || since_ms > i->time_ms - kv->time_ms ||
-        !follows(i, last_revision + since_revision)) {
+        !follows(i, last_revision + since_revision) ||
+        !fits_revision(kv, key, last_revision + since_revision, since_ms)) {
         return STATUS_CORRUPT;
     }
     uint64_t revision = last_revision + since_revision;
@@ -305,8 +363,9 @@ static enum status import_end(struct kv_import *i, struct feed *f)
 static enum status import_item(struct kv_import *i, struct feed *f)
 {
     static const uint8_t places[] = {
-        [IMAGE_BASE] = 1,   [IMAGE_DOCUMENT] = 2, [IMAGE_PUT] = 3,
-        [IMAGE_DELETE] = 3, [IMAGE_RETRY] = 4,    [IMAGE_END] = 5,
+        [IMAGE_LEASE] = 1, [IMAGE_AUTH] = 2,     [IMAGE_AUTH_USER] = 3, [IMAGE_AUTH_ROLE] = 4,
+        [IMAGE_BASE] = 5,  [IMAGE_DOCUMENT] = 6, [IMAGE_PUT] = 7,       [IMAGE_DELETE] = 7,
+        [IMAGE_RETRY] = 8, [IMAGE_END] = 9,
     };
     uint8_t item = take_u8(f);
     if (item >= sizeof(places) || places[item] == 0 || places[item] < i->last_place) {
@@ -314,6 +373,12 @@ static enum status import_item(struct kv_import *i, struct feed *f)
     }
     i->last_place = places[item];
     switch (item) {
+    case IMAGE_LEASE:
+        return import_lease(i, f);
+    case IMAGE_AUTH:
+    case IMAGE_AUTH_USER:
+    case IMAGE_AUTH_ROLE:
+        return import_auth(i, f, item);
     case IMAGE_BASE:
         return import_base(i, f);
     case IMAGE_DOCUMENT:
@@ -365,6 +430,28 @@ enum status kv_import_add(struct kv_import *i, struct slice bytes)
     return i->status;
 }
 
+/* Each live key with a lease is attached to one, and no private one is without a key. */
+static bool are_leases_sound(struct kv *kv)
+{
+    struct leases *leases = &kv->leases;
+    struct btree_place at = btree_seek(&leases->by_id, slice_of(NULL, 0));
+    for (; btree_at(at) != NULL; at = btree_next(at)) {
+        const struct lease *l = btree_at(at)->payload;
+        if (l->is_private && l->keys == 0) {
+            return false;
+        }
+    }
+    leases_sweep(leases);
+    return kv->leased_keys == leases->keys.count;
+}
+
+static uint32_t format_of(const struct kv *kv)
+{
+    uint32_t format = kv->documents.count > 0 ? IMAGE_FORMAT_DOCUMENTS : IMAGE_FORMAT_PLAIN;
+    format = kv->leases.grants > 0 ? IMAGE_FORMAT_LEASES : format;
+    return auth_is_pristine(kv->auth) ? format : IMAGE_FORMAT_AUTH;
+}
+
 /* Is what was built the store that the head speaks of? */
 static bool is_complete(struct kv_import *i)
 {
@@ -376,9 +463,7 @@ static bool is_complete(struct kv_import *i)
         kv->revision = kv->compact_revision > 1 ? kv->compact_revision : 1;
     }
     kv->revision = pass_documents(i, kv->revision + 1) - 1;
-    bool has_documents = kv->documents.count > 0;
-    if (i->document < kv->documents.count ||
-        has_documents != (i->format == IMAGE_FORMAT_DOCUMENTS)) {
+    if (i->document < kv->documents.count || format_of(kv) != i->format || !are_leases_sound(kv)) {
         return false;
     }
     kv->time_ms = i->time_ms;

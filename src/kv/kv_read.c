@@ -6,8 +6,7 @@
 #define PREFETCH_ENTRY   8u
 #define PREFETCH_VERSION 4u
 
-/* OK, COMPACTED or FUTURE for a read at *revision; 0 becomes the store's. */
-static enum status resolve_revision(const struct kv *kv, uint64_t *revision)
+enum status kv_resolve_revision(const struct kv *kv, uint64_t *revision)
 {
     if (*revision == 0) {
         *revision = kv->revision;
@@ -18,7 +17,7 @@ static enum status resolve_revision(const struct kv *kv, uint64_t *revision)
     return *revision < kv->compact_revision ? STATUS_COMPACTED : STATUS_OK;
 }
 
-static void fill_item(const struct btree_entry *e, const struct version *v, struct kv_item *item)
+void kv_fill_item(const struct btree_entry *e, const struct version *v, struct kv_item *item)
 {
     struct version_fields f;
     version_read(v, &f);
@@ -32,7 +31,7 @@ static void fill_item(const struct btree_entry *e, const struct version *v, stru
 
 enum status kv_get(const struct kv *kv, struct slice key, uint64_t revision, struct kv_item *item)
 {
-    enum status status = resolve_revision(kv, &revision);
+    enum status status = kv_resolve_revision(kv, &revision);
     if (status != STATUS_OK) {
         return status;
     }
@@ -41,7 +40,7 @@ enum status kv_get(const struct kv *kv, struct slice key, uint64_t revision, str
     if (v == NULL) {
         return STATUS_NOT_FOUND;
     }
-    fill_item(e, v, item);
+    kv_fill_item(e, v, item);
     return STATUS_OK;
 }
 
@@ -51,7 +50,7 @@ enum status kv_cursor_init(struct kv_cursor *c, const struct kv *kv, struct slic
                            struct slice end, uint64_t revision)
 {
     *c = (struct kv_cursor){.kv = kv};
-    enum status status = resolve_revision(kv, &revision);
+    enum status status = kv_resolve_revision(kv, &revision);
     if (status != STATUS_OK) {
         c->done = true;
         return status;
@@ -113,7 +112,7 @@ static void pass_key(struct kv_cursor *c, struct slice key)
 }
 
 /* A key is one cache miss and its version another; both are asked for before the walk is there. */
-static void prefetch_ahead(struct btree_place place)
+void kv_prefetch_ahead(struct btree_place place)
 {
     const struct btree_entry *near = btree_peek(place, PREFETCH_VERSION);
     if (near != NULL) {
@@ -134,9 +133,9 @@ enum status kv_cursor_next(struct kv_cursor *c, struct kv_item *item)
     for (const struct btree_entry *e; (e = entry_in_range(c, place)) != NULL;) {
         const struct version *v = version_at(e->payload, c->revision);
         place = btree_next(place);
-        prefetch_ahead(place);
+        kv_prefetch_ahead(place);
         if (v != NULL) {
-            fill_item(e, v, item);
+            kv_fill_item(e, v, item);
             pass_key(c, item->key);
             set_place(c, place);
             return STATUS_OK;

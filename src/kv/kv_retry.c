@@ -25,12 +25,17 @@ struct slice retry_key(const struct retry *r)
     return btree_entry_key(r->entry);
 }
 
+bool retry_is_kept(enum status status)
+{
+    return status == STATUS_OK || status == STATUS_CONFLICT || status == STATUS_NOT_FOUND;
+}
+
 enum retry_answer retry_answer_of(enum status status)
 {
     if (status == STATUS_OK) {
         return RETRY_ANSWER_OK;
     }
-    CHECK(status == STATUS_CONFLICT || status == STATUS_NOT_FOUND);
+    CHECK(retry_is_kept(status));
     return status == STATUS_CONFLICT ? RETRY_ANSWER_CONFLICT : RETRY_ANSWER_NOT_FOUND;
 }
 

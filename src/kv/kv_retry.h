@@ -30,6 +30,8 @@ enum retry_answer {
     RETRY_ANSWER_NOT_FOUND = 2,
 };
 enum retry_answer retry_answer_of(enum status status);
+/* Has it a number there? All others are not kept. */
+bool retry_is_kept(enum status status);
 
 struct retry {
     struct retry *next;        /* the next younger one */

@@ -88,6 +88,12 @@ struct http_options {
 /* `handler` is copied; its context must outlive the server. `options` may be NULL. */
 struct http_server *http_server_create(struct loop *loop, const struct http_handler *handler,
                                        const struct http_options *options);
+/* Connections that begin with the preface of HTTP/2 go to `take`, with `first` (all that was read,
+ * borrowed during the call). Without this they are bad requests. `count` is how many of those there
+ * are: they are within connections_max, too. */
+void http_server_on_http2(struct http_server *s,
+                          void (*take)(void *context, struct conn *c, struct slice first),
+                          uint32_t (*count)(const void *context), void *context);
 /* Take over an accepted connection. */
 void http_server_accept(struct http_server *s, struct conn *c);
 /* The end is near, in two steps. From this one on an answer says `Connection: close`, and ends its

@@ -19,7 +19,8 @@
 
 struct http_client {
     struct url server;
-    int fd; /* -1: not connected */
+    int fd;        /* -1: not connected */
+    int cancel_fd; /* of the call that runs; -1 = none */
     struct http_parser *parser;
     struct buf out;
     uint8_t in[LIMIT_READ_BYTES];
@@ -59,18 +60,18 @@ static uint64_t now_ms(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-/* Until the socket is ready for `what`, has failed, or the time is up. */
-static enum status wait_for(int fd, short what, uint64_t deadline_ms)
+/* Until the socket is ready for `what`, has failed, or the time is up. IO: cancelled. */
+static enum status wait_for(const struct http_client *c, int fd, short what, uint64_t deadline_ms)
 {
     for (;;) {
         uint64_t now = now_ms();
         if (now >= deadline_ms) {
             return STATUS_TIMEOUT;
         }
-        struct pollfd p = {.fd = fd, .events = what};
-        int ready = poll(&p, 1, (int)(deadline_ms - now));
+        struct pollfd p[] = {{.fd = fd, .events = what}, {.fd = c->cancel_fd, .events = POLLIN}};
+        int ready = poll(p, 2, (int)(deadline_ms - now));
         if (ready > 0) {
-            return STATUS_OK;
+            return p[1].revents != 0 ? STATUS_IO : STATUS_OK;
         }
         if (ready < 0 && errno != EINTR) {
             return STATUS_CLOSED;
@@ -90,7 +91,7 @@ static enum status connect_to(struct http_client *c, const struct addrinfo *a, u
     socklen_t size = sizeof(error);
     if (fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 && fcntl(fd, F_SETFL, O_NONBLOCK) == 0 &&
         (connect(fd, a->ai_addr, a->ai_addrlen) == 0 ||
-         (errno == EINPROGRESS && wait_for(fd, POLLOUT, deadline_ms) == STATUS_OK &&
+         (errno == EINPROGRESS && wait_for(c, fd, POLLOUT, deadline_ms) == STATUS_OK &&
           getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error == 0))) {
         int on = 1;
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
@@ -159,7 +160,7 @@ static enum status send_request(struct http_client *c, uint64_t deadline_ms)
             sent += (size_t)n;
         } else if (errno == EAGAIN) {
             /* The answer may come before the server has taken everything. */
-            enum status status = wait_for(c->fd, POLLOUT | POLLIN, deadline_ms);
+            enum status status = wait_for(c, c->fd, POLLOUT | POLLIN, deadline_ms);
             struct pollfd p = {.fd = c->fd, .events = POLLIN};
             if (status != STATUS_OK || poll(&p, 1, 0) > 0) {
                 return status == STATUS_OK ? STATUS_CLOSED : status;
@@ -244,7 +245,7 @@ static enum status receive_reply(struct http_client *c, const struct http_call *
             bool whole = http_parser_end(c->parser) == HTTP_PARSED_WHOLE;
             return whole ? STATUS_OK : STATUS_CLOSED;
         } else if (errno == EAGAIN) {
-            enum status status = wait_for(c->fd, POLLIN, deadline_ms);
+            enum status status = wait_for(c, c->fd, POLLIN, deadline_ms);
             if (status != STATUS_OK) {
                 return status;
             }
@@ -260,6 +261,7 @@ enum status http_client_call(struct http_client *c, const struct http_call *call
     CHECK(call->timeout_ms > 0);
     uint64_t deadline_ms = now_ms() + call->timeout_ms;
     *reply = (struct http_reply){0};
+    c->cancel_fd = call->cancel_fd > 0 ? call->cancel_fd : -1;
     drop_if_stale(c);
     if (c->fd < 0) {
         enum status connected = connect_to_server(c, deadline_ms);

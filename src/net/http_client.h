@@ -32,6 +32,7 @@ struct http_call {
     /* NULL = none. The body of a 2xx answer goes there and not into the reply, however long it is;
      * with it, timeout_ms begins anew with every piece. */
     const struct http_sink *sink;
+    int cancel_fd; /* 0 = none. Readable: the caller wants no more of it */
 };
 
 /* Valid until the next call or the client's end. */
@@ -48,6 +49,6 @@ void http_client_destroy(struct http_client *c);
  * UNREACHABLE: no connection within the time; nothing was sent.
  * TIMEOUT, CLOSED: it may have been sent and even been carried out; no answer in time, or cut off.
  * TOO_LARGE, CORRUPT: there was an answer, but a longer one than asked for, or not HTTP.
- * IO: the sink wanted no more. */
+ * IO: the sink or the caller wanted no more. */
 enum status MUST_CHECK http_client_call(struct http_client *c, const struct http_call *call,
                                         struct http_reply *reply);

@@ -46,6 +46,7 @@ struct http_connection {
     struct exchange *held;
     uint64_t body_bytes;   /* of the requests in `exchanges` */
     uint64_t kept_bytes;   /* of answers that wait for their turn */
+    bool is_fresh;         /* what came so far may be the preface of HTTP/2; it is in `stash` */
     bool is_paused;        /* not reading, and `stash` may hold bytes */
     bool is_last;          /* no request after those that are here */
     bool is_client;        /* has asked something, and may ask more: counted */
@@ -64,6 +65,9 @@ struct http_server {
     struct loop *loop;
     struct http_handler handler;
     struct http_options options;
+    void (*take_http2)(void *context, struct conn *c, struct slice first); /* NULL: nobody */
+    uint32_t (*count_http2)(const void *context);
+    void *http2_context;
     struct list connections;
     struct list ready;   /* connections to go on with, in the next turn */
     struct list orphans; /* exchanges whose handler answers although the client is gone */

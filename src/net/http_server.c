@@ -390,9 +390,52 @@ static void read_requests(struct http_connection *c, struct slice data)
     }
 }
 
+static void hand_over_http2(struct http_connection *c, struct slice first)
+{
+    struct http_server *s = c->server;
+    struct conn *conn = c->conn;
+    struct buf stash = c->stash;
+    c->stash = (struct buf){0};
+    drop_reading(c);
+    conn->events = NULL;
+    conn->context = NULL;
+    forget_connection(c);
+    s->take_http2(s->http2_context, conn, first);
+    buf_deinit(&stash);
+}
+
+/* Whether the connection begins with the preface of HTTP/2, which is no request: HTTP/1 knows no
+ * method PRI. */
+static void look_for_preface(struct http_connection *c, struct slice data)
+{
+    if (c->stash.size > 0) {
+        buf_append_slice(&c->stash, data);
+        data = buf_slice(&c->stash);
+    }
+    struct slice preface = slice_str("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    if (slice_has_prefix(data, preface)) {
+        hand_over_http2(c, data);
+    } else if (!slice_has_prefix(preface, data)) {
+        struct buf stash = c->stash;
+        c->stash = (struct buf){0};
+        c->is_fresh = false;
+        read_requests(c, data);
+        buf_deinit(&stash);
+    } else if (c->stash.size == 0) {
+        buf_append_slice(&c->stash, data);
+        begin_reading(c); /* the rest must come as soon as that of a request */
+        http_sweep_by(c->server, c->started_ms + c->server->options.request_ms);
+    }
+}
+
 static void on_data(struct conn *conn, struct slice data)
 {
     struct http_connection *c = conn->context;
+    if (c->is_fresh && !c->is_closed) {
+        c->came_ms = http_now(c->server);
+        look_for_preface(c, data);
+        return;
+    }
     if (c->is_paused) {
         buf_append_slice(&c->stash, data); /* was on its way when we paused */
         return;
@@ -590,6 +633,15 @@ struct http_server *http_server_create(struct loop *loop, const struct http_hand
     return s;
 }
 
+void http_server_on_http2(struct http_server *s,
+                          void (*take)(void *context, struct conn *c, struct slice first),
+                          uint32_t (*count)(const void *context), void *context)
+{
+    s->take_http2 = take;
+    s->count_http2 = count;
+    s->http2_context = context;
+}
+
 void http_server_accept(struct http_server *s, struct conn *conn)
 {
     struct http_connection *c = mem_calloc(1, sizeof(*c));
@@ -597,15 +649,18 @@ void http_server_accept(struct http_server *s, struct conn *conn)
     list_init(&c->exchanges);
     c->server = s;
     c->conn = conn;
+    c->is_fresh = s->take_http2 != NULL;
     c->idle_from_ms = http_now(s);
     conn->events = &events;
     conn->context = c;
     list_push_back(&s->connections, &c->link);
     s->connection_count++;
     http_sweep_by(s, c->idle_from_ms + s->options.idle_ms);
-    if (s->connection_count > s->options.connections_max + LIMIT_CONNECTIONS_REFUSED) {
+    uint32_t count = s->connection_count;
+    count += s->count_http2 != NULL ? s->count_http2(s->http2_context) : 0;
+    if (count > s->options.connections_max + LIMIT_CONNECTIONS_REFUSED) {
         http_connection_abort(c);
-    } else if (s->connection_count > s->options.connections_max) {
+    } else if (count > s->options.connections_max) {
         http_connection_refuse(c, 503, "Too many connections");
     }
 }

@@ -58,10 +58,10 @@ struct conn {
     char local_host[48]; /* the local address, without port */
 };
 
-/* --- work on the log thread ------------------------------------------------------------------- */
+/* --- work beside the loop --------------------------------------------------------------------- */
 
-/* Embedded in its owner. `run` on the log thread, in the order of submission; then `done` on the
- * loop. */
+/* Embedded in its owner. `run` on a thread of its own, in the order of submission; then `done` on
+ * the loop. */
 struct work {
     void (*run)(struct work *w);
     void (*done)(struct work *w);
@@ -81,7 +81,11 @@ struct loop_ops {
     /* Moves a running one. A time that has passed means the next turn. */
     void (*timer_start)(struct loop *l, struct timer *t, uint64_t at_ms);
     void (*timer_stop)(struct loop *l, struct timer *t);
+    /* To the log thread, which must never wait for anything but a disk. */
     void (*submit)(struct loop *l, struct work *w);
+    /* To another one, for what takes a processor long (a password's hash); one at a time, so that
+     * no more than one processor is taken. Made with the first work. */
+    void (*submit_slow)(struct loop *l, struct work *w);
     /* Host name or address; resolved anew. The conn exists at once; on_open or on_close follows. */
     struct conn *(*dial)(struct loop *l, const char *host, uint16_t port,
                          const struct conn_events *events, void *context);

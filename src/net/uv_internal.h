@@ -1,5 +1,6 @@
 /* net/uv_internal.h - the production loop from inside: what uv_loop.c (turns, timers, signals,
- * listeners), uv_conn.c (connections), uv_dial.c (dialling) and uv_work.c (the log thread) share.
+ * listeners), uv_conn.c (connections), uv_dial.c (dialling) and uv_work.c (the threads beside it)
+ * share.
  *
  * One iteration of libuv: due timers, poll and its callbacks, then uv_prepare just before it polls
  * again. Whatever ran since the last prepare is a turn; prepare ends it. */
@@ -13,9 +14,10 @@
 
 #include <uv.h>
 
-/* --- the log thread --------------------------------------------------------------------------- */
+/* --- the threads beside the loop -------------------------------------------------------------- */
 
-struct log_thread {
+struct work_thread {
+    struct real_loop *loop;
     uv_thread_t thread;
     uv_mutex_t mutex;
     uv_cond_t wake;
@@ -57,7 +59,8 @@ struct real_loop {
     uint32_t accepted;     /* connections of others, lingering ones too */
     uint32_t accepted_max;
     bool is_full; /* and that was logged */
-    struct log_thread log_thread;
+    struct work_thread log_thread;
+    struct work_thread slow_thread;
     /* Utilisation: a window of at least a second, and how much of it was spent in poll. */
     uint64_t poll_from_ns;
     uint64_t window_from_ns;
@@ -183,9 +186,14 @@ void uv_dial_abandon(struct real_conn *c);
 void uv_dial_forget(struct real_conn *c);
 void uv_dial_cancel_all(struct real_loop *l);
 
-/* --- the log thread (uv_work.c) --------------------------------------------------------------- */
+/* --- the threads beside the loop (uv_work.c) -------------------------------------------------- */
 
 void uv_work_init(struct real_loop *l);
 void uv_work_submit(struct loop *loop, struct work *w);
-/* After the last `done`: join the thread. */
+void uv_work_submit_slow(struct loop *loop, struct work *w);
+/* Is anything submitted whose `done` was not called yet? */
+bool uv_work_is_pending(const struct real_loop *l);
+/* The loop is about to end: nothing is submitted any more. */
+void uv_work_close(struct real_loop *l);
+/* After the last `done`: join the threads. */
 void uv_work_deinit(struct real_loop *l);

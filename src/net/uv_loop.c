@@ -442,12 +442,12 @@ static void empty_loop(struct real_loop *l)
  * more. */
 static void maybe_close_loop(struct real_loop *l)
 {
-    if (l->is_gone || l->open_handles > 0 || l->log_thread.outstanding > 0) {
+    if (l->is_gone || l->open_handles > 0 || uv_work_is_pending(l)) {
         return;
     }
     l->is_gone = true;
     close_signals(l);
-    uv_close((uv_handle_t *)&l->log_thread.has_finished, NULL);
+    uv_work_close(l);
     uv_close((uv_handle_t *)&l->again, NULL);
     uv_close((uv_handle_t *)&l->alarm, NULL);
     uv_close((uv_handle_t *)&l->end_of_turn, NULL);
@@ -469,6 +469,7 @@ static const struct loop_ops ops = {
     .timer_start = timer_start,
     .timer_stop = timer_stop,
     .submit = uv_work_submit,
+    .submit_slow = uv_work_submit_slow,
     .dial = uv_dial,
     .listen = start_listening,
     .listen_stop = stop_listening,

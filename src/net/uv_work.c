@@ -4,7 +4,7 @@
 
 static void run_thread(void *context)
 {
-    struct log_thread *t = context;
+    struct work_thread *t = context;
     uv_mutex_lock(&t->mutex);
     for (;;) {
         struct list *link = list_pop_front(&t->queued);
@@ -27,9 +27,8 @@ static void run_thread(void *context)
 
 static void on_finished(uv_async_t *handle)
 {
-    struct real_loop *l = handle->data;
-    struct log_thread *t = &l->log_thread;
-    uv_turn_begin(l);
+    struct work_thread *t = handle->data;
+    uv_turn_begin(t->loop);
     struct list finished;
     list_init(&finished);
     uv_mutex_lock(&t->mutex);
@@ -44,22 +43,20 @@ static void on_finished(uv_async_t *handle)
     }
 }
 
-void uv_work_init(struct real_loop *l)
+static void thread_init(struct real_loop *l, struct work_thread *t)
 {
-    struct log_thread *t = &l->log_thread;
+    t->loop = l;
     list_init(&t->queued);
     list_init(&t->finished);
     CHECK(uv_mutex_init(&t->mutex) == 0);
     CHECK(uv_cond_init(&t->wake) == 0);
     CHECK(uv_async_init(&l->uv, &t->has_finished, on_finished) == 0);
-    t->has_finished.data = l;
+    t->has_finished.data = t;
 }
 
-void uv_work_submit(struct loop *loop, struct work *w)
+static void thread_submit(struct work_thread *t, struct work *w)
 {
-    struct real_loop *l = real_loop_of(loop);
-    struct log_thread *t = &l->log_thread;
-    CHECK(!l->is_gone);
+    CHECK(!t->loop->is_gone);
     t->outstanding++;
     uv_mutex_lock(&t->mutex);
     list_push_back(&t->queued, &w->link);
@@ -71,9 +68,8 @@ void uv_work_submit(struct loop *loop, struct work *w)
     }
 }
 
-void uv_work_deinit(struct real_loop *l)
+static void thread_deinit(struct work_thread *t)
 {
-    struct log_thread *t = &l->log_thread;
     if (t->is_started) {
         uv_mutex_lock(&t->mutex);
         t->quit = true;
@@ -83,4 +79,37 @@ void uv_work_deinit(struct real_loop *l)
     }
     uv_cond_destroy(&t->wake);
     uv_mutex_destroy(&t->mutex);
+}
+
+void uv_work_init(struct real_loop *l)
+{
+    thread_init(l, &l->log_thread);
+    thread_init(l, &l->slow_thread);
+}
+
+void uv_work_submit(struct loop *loop, struct work *w)
+{
+    thread_submit(&real_loop_of(loop)->log_thread, w);
+}
+
+void uv_work_submit_slow(struct loop *loop, struct work *w)
+{
+    thread_submit(&real_loop_of(loop)->slow_thread, w);
+}
+
+bool uv_work_is_pending(const struct real_loop *l)
+{
+    return l->log_thread.outstanding > 0 || l->slow_thread.outstanding > 0;
+}
+
+void uv_work_close(struct real_loop *l)
+{
+    uv_close((uv_handle_t *)&l->log_thread.has_finished, NULL);
+    uv_close((uv_handle_t *)&l->slow_thread.has_finished, NULL);
+}
+
+void uv_work_deinit(struct real_loop *l)
+{
+    thread_deinit(&l->log_thread);
+    thread_deinit(&l->slow_thread);
 }

@@ -63,6 +63,7 @@ void node_metrics_get(const struct node *n, struct node_metrics *m)
     *m = n->figures;
     m->writes_waiting = n->write_count;
     m->reads_waiting = n->read_count;
+    m->lease_asks_waiting = n->leases.ask_count;
     m->log_room_bytes = n->write.room_bytes;
     m->log_disk_bytes = n->write.disk_bytes;
     m->peer_unsent_bytes = peers_unsent_bytes(n->peers);
@@ -71,6 +72,7 @@ void node_metrics_get(const struct node *n, struct node_metrics *m)
     m->snapshots_sent = n->snapshots.sent;
     m->snapshots_installed = n->snapshots.installed;
     m->snapshot_index = n->snapshots.newest.index;
+    kv_watch_hub_stats(n->watches, &m->watches);
     if (n->raft != NULL) {
         struct raft_figures figures = raft_figures(n->raft);
         m->uncommitted_bytes = figures.uncommitted_bytes;

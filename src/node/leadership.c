@@ -128,7 +128,8 @@ void node_campaign(struct node *n)
 
 static bool is_quiet(const struct node *n)
 {
-    return n->write_count == 0 && n->read_count == 0 && list_is_empty(&n->step_downs);
+    return n->write_count == 0 && n->read_count == 0 && n->leases.ask_count == 0 &&
+           list_is_empty(&n->step_downs);
 }
 
 static void finish_shutdown(struct node *n)
@@ -136,6 +137,7 @@ static void finish_shutdown(struct node *n)
     n->loop->ops->timer_stop(n->loop, &n->shutdown_timer);
     node_writes_fail_all(n);
     node_reads_fail_all(n);
+    node_lease_asks_expire(n, UINT64_MAX);
     peers_close(n->peers);
     n->stopped = true;
     void (*done)(void *) = n->shutdown_done;
@@ -187,6 +189,7 @@ void node_shutdown(struct node *n, void (*done)(void *context), void *context)
     if (n->shutting_down) {
         return; /* a second signal changes nothing */
     }
+    node_watches_close(n);
     n->shutdown_done = done;
     n->shutdown_context = context;
     n->shutdown_timer = (struct timer){.fire = on_shutdown_timer, .context = n};

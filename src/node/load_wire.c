@@ -8,11 +8,12 @@
 
 #define PERMILLE_MAX 1000
 
-enum load_flags { LOAD_SERVES = 1 };
+enum load_flags { LOAD_SERVES = 1, LOAD_KNOWS_LEASES = 2, LOAD_FLAGS_ALL = 3 };
 
 void load_note_encode(const struct load_note *note, struct buf *out)
 {
-    put_u8(out, note->serves ? LOAD_SERVES : 0);
+    put_u8(out, (uint8_t)((note->serves ? LOAD_SERVES : 0) |
+                          (note->knows_leases ? LOAD_KNOWS_LEASES : 0)));
     put_u32(out, note->load.connections);
     put_u32(out, note->load.requests_per_second);
     put_u16(out, note->load.loop_permille);
@@ -24,12 +25,13 @@ enum status load_note_decode(struct slice body, struct load_note *note)
     struct reader in = reader_of(body);
     uint8_t flags = get_u8(&in);
     note->serves = (flags & LOAD_SERVES) != 0;
+    note->knows_leases = (flags & LOAD_KNOWS_LEASES) != 0;
     note->load.connections = get_u32(&in);
     note->load.requests_per_second = get_u32(&in);
     note->load.loop_permille = get_u16(&in);
     note->applied_index = get_u64(&in);
     bool is_good =
-        reader_done(&in) && flags <= LOAD_SERVES && note->load.loop_permille <= PERMILLE_MAX;
+        reader_done(&in) && flags <= LOAD_FLAGS_ALL && note->load.loop_permille <= PERMILLE_MAX;
     return is_good ? STATUS_OK : STATUS_CORRUPT;
 }
 

@@ -153,6 +153,12 @@ uint32_t node_loads_get(const struct node *n, struct node_load_item items[LIMIT_
     return count;
 }
 
+bool node_loads_knows_leases(const struct node *n, struct uuid member)
+{
+    const struct load_heard *h = heard_of(n, member);
+    return h == NULL || !h->has_told || h->note.knows_leases;
+}
+
 void node_set_load(struct node *n, const struct node_load *load)
 {
     n->loads.own = *load;
@@ -272,7 +278,10 @@ static bool is_news(const struct load_note *a, const struct load_note *b)
 static bool renew_load(struct node *n, uint64_t now_ms)
 {
     struct loads *l = &n->loads;
-    struct load_note note = {.serves = serves_here(n), .load = l->own, .applied_index = n->applied};
+    struct load_note note = {.serves = serves_here(n),
+                             .knows_leases = true,
+                             .load = l->own,
+                             .applied_index = n->applied};
     if (!is_news(&note, &l->told) && now_ms - l->told_ms < LOAD_REFRESH_MS) {
         return false;
     }

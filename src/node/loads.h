@@ -27,6 +27,7 @@
 
 struct load_note {
     bool serves; /* would take clients: a voter that takes part, with a state that can be read */
+    bool knows_leases; /* and transactions: commands that end a member of an older version */
     struct node_load load;
     uint64_t applied_index;
 };

@@ -22,7 +22,13 @@ static const struct {
     {KV_PUT, "write", true},
     {KV_DELETE, "delete", false},
     {KV_COMPACT, "compact", false},
+    {KV_TXN, "txn", false},
+    {KV_LEASE_GRANT, "lease-grant", false},
+    {KV_LEASE_REVOKE, "lease-revoke", false},
+    {KV_LEASE_EXPIRE, "lease-expire", false},
+    {KV_PUT_TTL, "write", true},
     {KV_DOCUMENT, "document", true},
+    {KV_AUTH, "auth", false},
 };
 
 static void describe_command(struct slice payload, struct node_log_entry *e)

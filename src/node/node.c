@@ -244,6 +244,12 @@ static void on_note(void *context, struct uuid from, enum peer_note kind, struct
     case PEER_NOTE_VIEW:
         node_loads_on_view(n, from, body);
         break;
+    case PEER_NOTE_LEASE_ASK:
+        node_lease_on_ask(n, from, body);
+        break;
+    case PEER_NOTE_LEASE_REPLY:
+        node_lease_on_reply(n, from, body);
+        break;
     }
 }
 
@@ -260,6 +266,7 @@ static void on_down(void *context, struct uuid peer)
     } else if (n->raft != NULL) {
         node_catch_up_on_link(n, peer, false, false);
         node_forward_on_down(n, peer);
+        node_lease_on_down(n, peer);
         node_loads_on_down(n, peer);
     }
 }
@@ -333,7 +340,11 @@ static void apply_entry(struct node *n, raft_index index, const struct raft_entr
                       status_text(s));
             return;
         }
-        kv_apply(n->kv, &command, &result);
+        if (command.op == KV_COMPACT) {
+            node_watches_before_compaction(n);
+            entry = raft_entry_at(n->raft, index); /* who was told may have stepped the core */
+        }
+        kv_apply_answered(n->kv, &command, &result, node_writes_answer_at(n, index, entry->term));
     }
     n->applied_term = entry->term;
     node_log_account(n, index, entry_bytes(entry));
@@ -363,10 +374,10 @@ static void apply_committed(struct node *n, raft_index to)
 static void set_request_timer(struct node *n)
 {
     n->turn_wanted = n->turn_wanted && !n->stopped; /* it takes no more turns */
-    const uint64_t deadlines[] = {node_writes_deadline(n),   node_reads_deadline(n),
-                                  node_surveys_deadline(n),  node_leadership_deadline(n),
-                                  node_changes_deadline(n),  node_forwards_deadline(n),
-                                  node_log_reads_deadline(n)};
+    const uint64_t deadlines[] = {
+        node_writes_deadline(n),     node_reads_deadline(n),      node_surveys_deadline(n),
+        node_leadership_deadline(n), node_changes_deadline(n),    node_forwards_deadline(n),
+        node_log_reads_deadline(n),  node_lease_asks_deadline(n), node_leader_guards_deadline(n)};
     uint64_t earliest = n->turn_wanted ? node_now(n) : UINT64_MAX;
     for (size_t i = 0; i < sizeof(deadlines) / sizeof(deadlines[0]); i++) {
         earliest = deadlines[i] < earliest ? deadlines[i] : earliest;
@@ -376,46 +387,6 @@ static void set_request_timer(struct node *n)
     } else if (n->request_timer.slot == 0 || n->request_timer.at_ms != earliest) {
         n->loop->ops->timer_start(n->loop, &n->request_timer, earliest);
     }
-}
-
-static void propose_compaction(struct node *n, const struct kv_command *command)
-{
-    buf_clear(&n->scratch);
-    kv_command_encode(command, &n->scratch);
-    struct raft_entry entry = {.type = RAFT_ENTRY_COMMAND,
-                               .payload = blob_copy(buf_slice(&n->scratch))};
-    struct raft_input input = {.now_ms = node_now(n), .kind = RAFT_INPUT_PROPOSE};
-    input.propose.entries = &entry;
-    input.propose.count = 1;
-    if (raft_step(n->raft, &input) == STATUS_OK) { /* refused: asked again with the next turn */
-        n->compaction_index = raft_last(n->raft).index;
-        n->turn_wanted = true;
-    }
-    blob_unref(entry.payload);
-}
-
-/* Rule P18: what is too old is decided by the leader, in the log; one decision at a time. */
-static void maybe_compact(struct node *n)
-{
-    if (!node_is_leader(n) || !raft_leader_is_established(n->raft) || n->shutting_down ||
-        n->applied < n->compaction_index) {
-        return;
-    }
-    uint64_t wall_ms = n->loop->ops->wall_ms(n->loop);
-    uint64_t due =
-        kv_compaction_due(n->kv, wall_ms, n->options.history_ms, n->options.history_bytes);
-    if (due != 0) {
-        const struct kv_command command = {.op = KV_COMPACT, .revision = due, .time_ms = wall_ms};
-        propose_compaction(n, &command);
-    }
-}
-
-/* For the age of history; its size is looked at whenever something was applied. */
-static void on_compaction_timer(struct timer *t)
-{
-    struct node *n = t->context;
-    maybe_compact(n);
-    n->loop->ops->timer_start(n->loop, t, node_now(n) + NODE_COMPACTION_CHECK_MS);
 }
 
 /* The order of a turn. Every message of `out` may leave at once: the core holds back what must wait
@@ -466,10 +437,12 @@ static void turn_raft(struct node *n)
     node_changes_on_turn(n);
     node_writes_on_turn(n);
     node_reads_on_turn(n);
+    node_leases_on_turn(n);
     node_catch_up_on_turn(n);
     node_leadership_on_turn(n, aborted);
+    node_watches_on_turn(n);
     if (n->applied > applied_before) {
-        maybe_compact(n);
+        node_maybe_compact(n);
     }
     n->turn_wanted |= kv_compact_step(n->kv, COMPACTION_STEP);
     node_maybe_prepare_log(n);
@@ -511,6 +484,8 @@ static void expire_requests(struct node *n, uint64_t now_ms)
     node_leadership_expire(n, now_ms);
     node_changes_expire(n, now_ms);
     node_log_reads_expire(n, now_ms);
+    node_lease_asks_expire(n, now_ms);
+    node_leader_guards_expire(n, now_ms);
 }
 
 static void on_request_timer(struct timer *t)
@@ -523,6 +498,7 @@ void node_answer_all(struct node *n)
 {
     n->shutting_down = true; /* what a client asks next is refused */
     n->stopped = true;
+    node_watches_close(n);
     expire_requests(n, UINT64_MAX);
 }
 
@@ -615,13 +591,14 @@ static void init_lists(struct node *n)
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
         list_init(lists[i]);
     }
+    node_leases_init(n);
 }
 
 static void init_timers(struct node *n)
 {
     n->raft_timer = (struct timer){.fire = on_raft_timer, .context = n};
     n->request_timer = (struct timer){.fire = on_request_timer, .context = n};
-    n->compaction_timer = (struct timer){.fire = on_compaction_timer, .context = n};
+    n->compaction_timer = (struct timer){.fire = node_on_compaction_timer, .context = n};
     n->seal_timer = (struct timer){.fire = node_on_seal_timer, .context = n};
     n->space_timer = (struct timer){.fire = node_on_space_timer, .context = n};
     n->damage_timer = (struct timer){.fire = node_on_damage_timer, .context = n};
@@ -703,6 +680,7 @@ enum status node_open(const struct node_options *options, struct loop *loop, str
     /* Answers to a former life of this member must not be taken for answers to this one. */
     n->forward_number = uuid_short(n->boot) >> 1;
     n->survey_number = n->forward_number;
+    n->leases.ask_number = n->forward_number;
     n->started_ms = node_now(n);
     n->kv = kv_create();
 
@@ -718,6 +696,7 @@ enum status node_open(const struct node_options *options, struct loop *loop, str
         node_destroy(n);
         return s;
     }
+    node_watches_begin(n);
     start_links(n);
     *node = n;
     return STATUS_OK;
@@ -752,7 +731,9 @@ void node_destroy(struct node *n)
     node_scrub_destroy(n);
     node_rebuild_destroy(n);
     node_forwards_destroy(n);
+    node_leases_destroy(n);
     node_log_reads_destroy(n);
+    node_watches_destroy(n);
     if (n->peers != NULL) {
         peers_destroy(n->peers);
     }

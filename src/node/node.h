@@ -13,7 +13,7 @@
 #include "base/slice.h"
 #include "base/status.h"
 #include "base/uuid.h"
-#include "kv/kv.h"
+#include "kv/kv_watch.h"
 #include "net/loop.h"
 #include "net/url.h"
 #include "node/fault_set.h"
@@ -105,14 +105,19 @@ struct node_write {
     enum node_ack ack;
     /* Not leading, hand it to the leader instead of NOT_LEADER (rule R15): one hop, sent once. */
     bool forward;
+    /* Of a transaction: where its answer goes (kv_txn.h); borrowed until `done` or the cancel; NULL
+     * = not wanted. Appended to, when the transaction is OK. NODE_ACK_LEADER is then as
+     * NODE_ACK_QUORUM: there is no answer before it is applied. */
+    struct buf *answer;
     /* Called once, on the loop, never inside node_write_start. */
     void (*done)(struct node_write *w);
     void *context;
 
     /* The answer. OK: durable as `ack` says (and applied, but for NODE_ACK_LEADER).
-     * Nothing was written: NOT_FOUND, CONFLICT (result says more), NOT_LEADER (another entry was
-     * committed in its place). UNKNOWN: proposed, and not known to be committed.
-     * NOT_CONFIRMED: committed and applied, but not on all; `missing` has who. */
+     * Nothing was written: NOT_LEADER (another entry was committed in its place), and whatever else
+     * kv_apply says (kv.h): NOT_FOUND, CONFLICT, ...; `result` says more. UNKNOWN: proposed, and
+     * not known to be committed. NOT_CONFIRMED: committed and applied, but not on all; `missing`
+     * has who. */
     enum status status;
     struct kv_result result; /* key_revision 0: an older leader, that did not say it */
     uint64_t index;
@@ -130,11 +135,15 @@ struct node_write {
     struct uuid forwarded_to;
 };
 
-/* Propose a command; its slices may go when this returns. OK: `done` will be called. Anything else:
- * nothing was written and `done` is never called: NOT_LEADER (node_status_get says who leads),
- * NO_QUORUM (leading, but a majority is known to be away), OVERLOADED, NO_SPACE, TOO_LARGE, BUSY
- * (leadership is being handed over). A forwarded one may get each of these in `done`, and UNKNOWN
- * when the link with the leader ends before its answer. */
+/* Propose a command (its time_ms and retry_origin are set here); its slices may go when this
+ * returns. OK: `done` will be called. Anything else: nothing was written and `done` is never
+ * called: NOT_LEADER (node_status_get says who leads), NO_QUORUM (leading, but a majority is known
+ * to be away), OVERLOADED, NO_SPACE, TOO_LARGE (a value, or all of a transaction, beyond
+ * value_bytes_max), BUSY (leadership is being handed over). A forwarded one may get each of these
+ * in `done`, and UNKNOWN when the link with the leader ends before its answer. NO_SPACE is never
+ * said of what makes room: deletes, compactions, revokes, transactions without a put. Lease
+ * expiries are proposed by the node alone: INVALID. UNSUPPORTED: transactions and leases, while a
+ * member is linked whose version is an older one, which they would end. */
 enum status MUST_CHECK node_write_start(struct node *n, struct node_write *w,
                                         const struct kv_command *command);
 /* The client went away: `done` will not be called; the write itself goes on. */
@@ -165,6 +174,75 @@ void node_read_start(struct node *n, struct node_read *r);
 void node_read_cancel(struct node_read *r);
 /* The applied state. Valid for reading on the loop thread, between turns. */
 const struct kv *node_kv(const struct node *n);
+
+/* --- watches: kv/kv_watch.h ------------------------------------------------------------------- */
+
+/* kv_watch_start with the hub of this member; the callbacks come in its turns, never inside this.
+ * CLOSED also while it is shutting down, which ends all watches. From then on pause, resume and
+ * cancel are kv_watch_*. */
+enum status MUST_CHECK node_watch_start(struct node *n, struct kv_watch *w);
+/* For kv_watch_hub_told: the revision in progress notifications. */
+const struct kv_watch_hub *node_watch_hub(const struct node *n);
+
+/* For streams whose clients asked to hear of it (`hasleader`): embedded in the owner's, `lost` is
+ * called once when this member has known no leader for LIMIT_NO_LEADER_TIMEOUTS election timeouts,
+ * in a turn. It is not waited for any more then. */
+struct node_leader_guard {
+    void (*lost)(struct node_leader_guard *g);
+    void *context;
+    struct list link;
+};
+/* False: there has been none for so long already; `lost` will not be called. */
+bool node_leader_guard_start(struct node *n, struct node_leader_guard *g);
+/* Harmless after `lost`; not before the start. */
+void node_leader_guard_cancel(struct node_leader_guard *g);
+/* --- leases: rules T1 to T3 ------------------------------------------------------------------- */
+
+/* Grants, revokes and `?ttl=` are commands for node_write_start; what there is of leases and their
+ * keys is in node_kv. The leader alone has their clock, and what is asked of it here is handed to
+ * it from any member. Expiry is the node's own business. */
+
+/* The shortest TTL in seconds that a failover leaves time to keep alive. Who grants raises a
+ * shorter one to this. */
+uint64_t node_lease_ttl_min(const struct node *n);
+
+enum node_lease_question {
+    NODE_LEASE_KEEP_ALIVE,
+    NODE_LEASE_REMAINING, /* changes nothing */
+};
+
+/* Embedded in the caller's request; zero-initialised, then the first block is set. */
+struct node_lease_ask {
+    enum node_lease_question question;
+    uint64_t id;
+    /* Called once, on the loop, never inside node_lease_start. */
+    void (*done)(struct node_lease_ask *a);
+    void *context;
+
+    /* OK: a majority has confirmed the leader since it was asked (rule T2), and the lease is there;
+     * kept alive, it has its whole TTL from then on. NO_LEASE: there is none. Else nothing is known
+     * of it, and it may be asked again: NOT_LEADER (none is known, or it changed), NO_QUORUM (not
+     * confirmed in time), UNREACHABLE (the link with the leader ended, or it did not answer in
+     * time), OVERLOADED, BUSY (the leader's state is in doubt). */
+    enum status status;
+    uint64_t ttl_s;       /* as granted */
+    uint64_t remaining_s; /* rounded down; 0 to ttl_s */
+
+    /* The node's own. */
+    struct node *node;
+    struct list link;
+    struct node_read read; /* that confirms it */
+    uint64_t term;
+    uint64_t deadline_ms;
+    uint64_t forward_number; /* 0 = not forwarded */
+    struct uuid forwarded_to;
+};
+
+/* OK: `done` will be called. NOT_LEADER, OVERLOADED (LIMIT_LEASE_ASKS wait here), BUSY, UNSUPPORTED
+ * (the leader's version is an older one): it will not be. */
+enum status MUST_CHECK node_lease_start(struct node *n, struct node_lease_ask *a);
+/* The client went away: `done` will not be called; the lease may be kept alive all the same. */
+void node_lease_cancel(struct node_lease_ask *a);
 
 /* --- who is who ------------------------------------------------------------------------------- */
 
@@ -425,6 +503,7 @@ struct node_metrics {
     /* Queues now, each with its bound in base/limits.h. */
     uint64_t writes_waiting;
     uint64_t reads_waiting;
+    uint64_t lease_asks_waiting;
     uint64_t uncommitted_bytes;
     uint64_t uncommitted_entries;
     uint64_t log_tail_bytes;
@@ -451,6 +530,7 @@ struct node_metrics {
     uint64_t log_disk_bytes;
     uint64_t log_room_bytes;
     uint64_t snapshot_index;
+    struct kv_watch_stats watches;
     struct node_histogram log_sync;   /* one write and sync of the log */
     struct node_histogram peer_round; /* leader: from sending to the answer of each voter */
     struct node_histogram commit;     /* from proposal to applied */

@@ -3,13 +3,14 @@
  * Reading order: restart.c (what the disk says), forming.c (founding), joining.c, node.c (the
  * turn), log_writer.c (the log thread), snapshots.h (the state as files), write_queue.c and
  * read_queue.c (who waits for what), leadership.c, active_members.c (who belongs to the cluster),
- * changes.c, admission.c, old_copy.c, survey.c, loads.h, member_info.c (what is told about it),
- * fault_control.c (experiments). */
+ * changes.c, admission.c, old_copy.c, survey.c, loads.h, leases.h, member_info.c (what is told
+ * about it), fault_control.c (experiments). */
 #pragma once
 
 #include "base/buf.h"
 #include "node/founding.h"
 #include "node/joining.h"
+#include "node/leases.h"
 #include "node/loads.h"
 #include "node/membership_annex.h"
 #include "node/node.h"
@@ -252,10 +253,14 @@ struct node {
     struct list reads_session; /* waiting for a revision */
     uint32_t read_count;
     uint64_t read_token;
+    struct leases leases;
     struct list surveys;
     uint32_t survey_count;
     uint64_t survey_number;
     struct loads loads;
+    struct kv_watch_hub *watches;
+    struct list leader_guards;    /* node_leader_guard */
+    uint64_t leaderless_since_ms; /* 0 = there is a leader */
     struct list step_downs;
     uint64_t campaign_again_ms;
 
@@ -308,8 +313,6 @@ void node_forming_begin(struct node *n);
 void node_forming_turn(struct node *n);
 
 /* --- event_lines.c */
-/* How often a leader at rest looks whether history is due for compaction. */
-#define NODE_COMPACTION_CHECK_MS 1000
 /* True when a hand-over was given up. */
 bool node_tell_event(struct node *n, const struct raft_event *e);
 
@@ -418,7 +421,24 @@ void node_space_on_full(struct node *n);
 void node_space_on_written(struct node *n);
 void node_on_space_timer(struct timer *t);
 
+/* --- compaction.c: rule P18 */
+/* How often a leader at rest looks whether history is due for compaction. */
+#define NODE_COMPACTION_CHECK_MS 1000
+void node_maybe_compact(struct node *n);
+void node_on_compaction_timer(struct timer *t);
+
 /* --- write_queue.c */
+/* Append a command of the node's own, or of a client, to the log. OK and its place, or what
+ * RAFT_INPUT_PROPOSE said. */
+enum status MUST_CHECK node_propose(struct node *n, const struct kv_command *command,
+                                    struct entry_id *id);
+/* An older version would end, or make another state of it. */
+bool node_is_new_command(const struct kv_command *command);
+/* A value, or a transaction. */
+bool node_is_too_large(const struct node *n, const struct kv_command *command);
+/* Where the answer to the transaction at `index` goes, which is about to be applied; NULL = nobody
+ * waits for it. */
+struct buf *node_writes_answer_at(const struct node *n, raft_index index, raft_term term);
 /* The entry at `index` was applied with this result. */
 void node_writes_on_applied(struct node *n, raft_index index, raft_term term,
                             const struct kv_result *result);
@@ -443,6 +463,10 @@ void node_forward_on_reply(struct node *n, struct uuid from, struct slice body);
 void node_forward_on_down(struct node *n, struct uuid peer);
 void node_forwards_expire(struct node *n, uint64_t now_ms);
 uint64_t node_forwards_deadline(const struct node *n);
+/* Outcomes in notes. */
+uint8_t node_wire_status(enum status status);
+/* UNKNOWN: a number that only a newer version writes. */
+enum status node_status_of_wire(uint8_t code);
 /* Forget what others asked: no answers any more. */
 void node_forwards_destroy(struct node *n);
 
@@ -465,10 +489,24 @@ void node_log_reads_expire(struct node *n, uint64_t now_ms);
 uint64_t node_log_reads_deadline(const struct node *n);
 void node_log_reads_destroy(struct node *n);
 
+/* --- watches.c */
+/* The state is that of the start. */
+void node_watches_begin(struct node *n);
+void node_watches_destroy(struct node *n);
+void node_watches_on_turn(struct node *n);
+/* Tell what the compaction that is about to be applied would take away. */
+void node_watches_before_compaction(struct node *n);
+/* End them all: clients go on at other members. */
+void node_watches_close(struct node *n);
+void node_leader_guards_expire(struct node *n, uint64_t now_ms);
+uint64_t node_leader_guards_deadline(const struct node *n);
+
 /* --- loads.c */
 void node_loads_on_turn(struct node *n);
 void node_loads_on_load(struct node *n, struct uuid from, struct slice body);
 void node_loads_on_view(struct node *n, struct uuid from, struct slice body);
+/* False: its version is known to be an older one. */
+bool node_loads_knows_leases(const struct node *n, struct uuid member);
 /* What it told was told on a link that is no more. */
 void node_loads_on_down(struct node *n, struct uuid member);
 

@@ -56,6 +56,8 @@ enum peer_note {
     PEER_NOTE_ODD,
     PEER_NOTE_LOAD, /* loads.h has both */
     PEER_NOTE_VIEW,
+    PEER_NOTE_LEASE_ASK, /* leases.h has both */
+    PEER_NOTE_LEASE_REPLY,
 };
 
 struct peers_events {

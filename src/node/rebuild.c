@@ -129,6 +129,7 @@ static void take_over(struct node *n)
     struct rebuild *b = &n->rebuild;
     node_take_abort(n); /* nobody walks over the store that goes */
     kv_swap(n->kv, b->kv);
+    node_leases_stop(n);
     log_info("the state was made anew up to index=%" PRIu64 ", and agrees with the others", b->at);
     b->below = 0;
     b->frees = true;

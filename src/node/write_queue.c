@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "kv/kv_txn.h"
 #include "node/node_internal.h"
 
 #include <stdio.h>
@@ -42,6 +43,83 @@ static void insert_by_index(struct list *head, struct node_write *w)
     list_push_back(at->next, &w->link);
 }
 
+bool node_is_too_large(const struct node *n, const struct kv_command *c)
+{
+    return c->value.size > n->options.value_bytes_max || c->txn.size > n->options.value_bytes_max;
+}
+
+/* If it takes room at all. */
+static bool lacks_room(const struct node *n, const struct kv_command *c)
+{
+    struct kv_stats stats;
+    kv_stats(n->kv, &stats);
+    return n->no_space ||
+           stats.live_bytes + c->key.size + c->value.size + c->txn.size > n->options.quota_bytes;
+}
+
+static bool txn_puts(const struct kv_txn *txn);
+
+static bool ops_put(const struct kv_txn_ops *ops)
+{
+    for (size_t i = 0; i < ops->count; i++) {
+        const struct kv_txn_op *op = &ops->at[i];
+        if (op->kind == KV_TXN_PUT || (op->kind == KV_TXN_NESTED && txn_puts(op->nested))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool txn_puts(const struct kv_txn *txn) /* at most LIMIT_TXN_DEPTH deep */
+{
+    return ops_put(&txn->success) || ops_put(&txn->failure);
+}
+
+/* What makes room passes. */
+static bool takes_room(const struct kv_command *c)
+{
+    if (c->op == KV_TXN) {
+        struct kv_txn *txn;
+        bool takes = kv_txn_decode(c->txn, &txn) != STATUS_OK;
+        if (!takes) {
+            takes = txn_puts(txn);
+            kv_txn_destroy(txn);
+        }
+        return takes;
+    }
+    return c->op != KV_DELETE && c->op != KV_COMPACT && c->op != KV_LEASE_REVOKE;
+}
+
+bool node_is_new_command(const struct kv_command *c)
+{
+    switch (c->op) {
+    case KV_PUT:
+        return c->lease != 0; /* it took any */
+    case KV_DELETE:
+    case KV_COMPACT:
+    case KV_DOCUMENT:
+        return false;
+    case KV_TXN:
+    case KV_LEASE_GRANT:
+    case KV_LEASE_REVOKE:
+    case KV_LEASE_EXPIRE:
+    case KV_PUT_TTL:
+    case KV_AUTH:
+        break;
+    }
+    return true;
+}
+
+static bool is_known_everywhere(const struct node *n)
+{
+    for (uint32_t i = 0; i < n->members.count; i++) {
+        if (!node_loads_knows_leases(n, n->members.members[i].incarnation)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static enum status refuse(const struct node *n, const struct kv_command *c)
 {
     if (n->shutting_down || !node_is_leader(n)) {
@@ -56,30 +134,19 @@ static enum status refuse(const struct node *n, const struct kv_command *c)
     if (n->write_count >= LIMIT_WAITING_REQUESTS) {
         return STATUS_OVERLOADED;
     }
-    if (c->value.size > n->options.value_bytes_max) {
+    if (node_is_too_large(n, c)) {
         return STATUS_TOO_LARGE;
     }
-    bool takes_room = c->op != KV_DELETE;
-    if (takes_room && n->no_space) {
-        return STATUS_NO_SPACE; /* deletes pass: they make room */
+    if (node_is_new_command(c) && !is_known_everywhere(n)) {
+        return STATUS_UNSUPPORTED;
     }
-    if (takes_room) {
-        struct kv_stats stats;
-        kv_stats(n->kv, &stats);
-        if (stats.live_bytes + c->key.size + c->value.size > n->options.quota_bytes) {
-            return STATUS_NO_SPACE;
-        }
-    }
-    return STATUS_OK;
+    return lacks_room(n, c) && takes_room(c) ? STATUS_NO_SPACE : STATUS_OK;
 }
 
-static enum status propose(struct node *n, struct node_write *w, const struct kv_command *command)
+enum status node_propose(struct node *n, const struct kv_command *command, struct entry_id *id)
 {
-    struct kv_command timed = *command;
-    timed.time_ms = n->loop->ops->wall_ms(n->loop);
-    timed.retry_origin = n->self;
     buf_clear(&n->scratch);
-    kv_command_encode(&timed, &n->scratch);
+    kv_command_encode(command, &n->scratch);
     struct raft_entry entry = {.type = RAFT_ENTRY_COMMAND,
                                .payload = blob_copy(buf_slice(&n->scratch))};
     struct raft_input input = {.now_ms = node_now(n), .kind = RAFT_INPUT_PROPOSE};
@@ -87,23 +154,39 @@ static enum status propose(struct node *n, struct node_write *w, const struct kv
     input.propose.count = 1;
     enum status s = raft_step(n->raft, &input);
     blob_unref(entry.payload);
+    if (s == STATUS_OK) {
+        *id = raft_last(n->raft);
+        n->turn_wanted = true;
+    }
+    return s;
+}
+
+static enum status propose(struct node *n, struct node_write *w, const struct kv_command *command)
+{
+    struct kv_command timed = *command;
+    timed.time_ms = n->loop->ops->wall_ms(n->loop);
+    timed.retry_origin = n->self;
+    struct entry_id id;
+    enum status s = node_propose(n, &timed, &id);
     if (s != STATUS_OK) {
         return s;
     }
-    struct entry_id id = raft_last(n->raft);
     w->index = id.index;
     w->term = id.term;
     w->node = n;
     w->started_us = n->loop->ops->now_us(n->loop);
     w->deadline_ms = node_now(n) + n->options.request_timeout_ms;
     n->write_count++;
-    n->turn_wanted = true;
-    insert_by_index(w->ack == NODE_ACK_LEADER ? &n->writes_durable : &n->writes, w);
+    bool goes_early = w->ack == NODE_ACK_LEADER && w->answer == NULL; /* before it is applied */
+    insert_by_index(goes_early ? &n->writes_durable : &n->writes, w);
     return STATUS_OK;
 }
 
 enum status node_write_start(struct node *n, struct node_write *w, const struct kv_command *command)
 {
+    if (command->op == KV_LEASE_EXPIRE) {
+        return STATUS_INVALID;
+    }
     w->forward_number = 0;
     w->leader[0] = '\0';
     enum status s = refuse(n, command);
@@ -126,6 +209,21 @@ void node_write_cancel(struct node_write *w)
     w->node->write_count--;
     w->node = NULL;
     list_remove(&w->link);
+}
+
+struct buf *node_writes_answer_at(const struct node *n, raft_index index, raft_term term)
+{
+    const struct list *at = n->writes.next;
+    for (; at != &n->writes; at = at->next) {
+        const struct node_write *w = CONTAINER_OF(at, struct node_write, link);
+        if (w->index > index) {
+            return NULL;
+        }
+        if (w->index == index && w->term == term) {
+            return w->answer;
+        }
+    }
+    return NULL;
 }
 
 void node_writes_on_applied(struct node *n, raft_index index, raft_term term,

@@ -4,6 +4,7 @@ import os
 import pytest
 
 import harness
+import real_etcd
 
 
 def pytest_sessionstart(session):
@@ -52,3 +53,10 @@ def single():
     """A cluster of one for a whole file."""
     with harness.Cluster(1) as cluster:
         yield cluster.start()[0]
+
+
+@pytest.fixture(scope="module")
+def store():
+    """Three members that speak etcd's API, for a whole file; tests choose names of their own."""
+    with real_etcd.make_store(3) as made:
+        yield made.start()

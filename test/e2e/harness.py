@@ -211,6 +211,8 @@ def conclave(*arguments, timeout=30, env=None, cwd=None, stdin=subprocess.DEVNUL
 class Member:
     """One `conclave server`. Its log (stdout and stderr, all starts) is kept in `log_path`."""
 
+    ready_path = "/ping"
+
     def __init__(self, name, port, directory, arguments=(), env=None, file_size_max=None):
         self.name = name
         self.port = port
@@ -225,12 +227,15 @@ class Member:
         self.binary = BINARY
         self.process = None
 
+    def command(self):
+        return [self.binary, "server", *self.arguments]
+
     def start(self, wait=True, extra=()):
         """Start it; `wait` until it answers HTTP."""
         assert not self.is_running(), f"{self.name} runs already"
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [self.binary, "server", *self.arguments, *extra], stdin=subprocess.DEVNULL,
+                [*self.command(), *extra], stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log, env=clean_environment(self.env), cwd=self.directory,
                 preexec_fn=_die_with_parent(self.file_size_max, self.open_files_max))
         if wait:
@@ -245,8 +250,8 @@ class Member:
             assert self.is_running(), \
                 f"{self.name} ended with {self.process.returncode}:\n{self.log_tail()}"
             with contextlib.suppress(OSError, http.client.HTTPException):
-                return request(self.port, "GET", "/ping", timeout=1).status == 200
-        wait_for(answers, f"{self.name} answers /ping", timeout)
+                return request(self.port, "GET", self.ready_path, timeout=1).status == 200
+        wait_for(answers, f"{self.name} answers {self.ready_path}", timeout)
 
     def signal(self, number):
         self.process.send_signal(number)

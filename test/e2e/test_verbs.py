@@ -95,8 +95,8 @@ def test_nobody_there_is_exit_8_and_no_quorum_is_exit_5(make_cluster):
 def test_version_help_and_wrong_usage():
     version = conclave("version")
     assert version.returncode == 0 and re.search(r"\d+\.\d+\.\d+", version.stdout)
-    for verb in ("server", "cluster", "put", "get", "del", "ls", "log", "status", "step-down",
-                 "version"):
+    for verb in ("server", "cluster", "put", "get", "del", "ls", "log", "watch", "status",
+                 "step-down", "version"):
         helped = conclave(verb, "--help")
         assert helped.returncode == 0 and verb in helped.stdout, verb
     assert conclave("--help").returncode == 0

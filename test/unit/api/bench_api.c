@@ -56,7 +56,7 @@ int main(int argc, char **argv)
                                            .value_bytes_max = LIMIT_VALUE_BYTES_DEFAULT,
                                            .loop_utilisation = uv_loop_utilisation});
     server = http_server_create(loop, api_handler(api), NULL);
-    api_set_server(api, server);
+    api_set_servers(api, server, NULL);
     if (loop->ops->listen(loop, "127.0.0.1", port, &port, on_accept, NULL) != STATUS_OK) {
         fprintf(stderr, "port %u is taken\n", (unsigned)port);
         return 1;

@@ -1,6 +1,8 @@
 /* fake_node.c - a member without Raft: writes go to a real store when the test says "turn". */
 #include "fake_node.h"
 
+#include "kv/kv_lease.h"
+
 #include "base/check.h"
 
 #include <stdio.h>
@@ -20,6 +22,7 @@ void fake_node_init(void)
     struct node_status *s = &fake_node.status;
     memset(&fake_node, 0, sizeof(fake_node));
     fake_node.kv = kv_create();
+    fake_node.watches = kv_watch_hub_create(fake_node.kv);
     fake_node.live = true;
     list_init(&fake_node.writes);
     s->name = "node-1";
@@ -38,7 +41,30 @@ void fake_node_init(void)
 
 void fake_node_deinit(void)
 {
+    kv_watch_hub_close(fake_node.watches);
+    kv_watch_hub_destroy(fake_node.watches);
     kv_destroy(fake_node.kv);
+}
+
+bool node_leader_guard_start(struct node *n, struct node_leader_guard *g)
+{
+    n->guard = g;
+    return n->status.leader[0] != '\0';
+}
+
+void node_leader_guard_cancel(struct node_leader_guard *g)
+{
+    fake_node.guard = fake_node.guard == g ? NULL : fake_node.guard;
+}
+
+const struct kv_watch_hub *node_watch_hub(const struct node *n)
+{
+    return n->watches;
+}
+
+enum status node_watch_start(struct node *n, struct kv_watch *w)
+{
+    return kv_watch_start(n->watches, w);
 }
 
 enum status node_write_start(struct node *n, struct node_write *w, const struct kv_command *command)
@@ -51,7 +77,8 @@ enum status node_write_start(struct node *n, struct node_write *w, const struct 
     }
     struct kv_command timed = *command;
     timed.retry_origin = n->status.members[0].id;
-    kv_apply(n->kv, &timed, &w->result);
+    kv_apply_answered(n->kv, &timed, &w->result, w->answer);
+    w->result.revision += n->write_ahead;
     w->index = 41;
     w->term = n->status.term;
     w->status = n->write_outcome != STATUS_OK ? n->write_outcome : w->result.status;
@@ -68,6 +95,43 @@ void node_write_cancel(struct node_write *w)
     CHECK(!list_is_empty(&w->link)); /* it still waits */
     list_remove(&w->link);
     fake_node.cancels++;
+}
+
+enum status node_lease_start(struct node *n, struct node_lease_ask *a)
+{
+    n->lease_ask = n->lease_start == STATUS_OK ? a : NULL;
+    return n->lease_start;
+}
+
+void node_lease_cancel(struct node_lease_ask *a)
+{
+    CHECK(fake_node.lease_ask == a);
+    fake_node.lease_ask = NULL;
+    fake_node.cancels++;
+}
+
+static void turn_lease(struct node *n)
+{
+    struct node_lease_ask *a = n->lease_ask;
+    struct kv_lease lease;
+    n->lease_ask = NULL;
+    if (a == NULL) {
+        return;
+    }
+    a->status = n->lease_outcome;
+    if (a->status == STATUS_OK && !kv_lease_get(n->kv, a->id, &lease)) {
+        a->status = STATUS_NO_LEASE;
+    }
+    if (a->status == STATUS_OK) {
+        a->ttl_s = lease.ttl_s;
+        a->remaining_s = lease.ttl_s - 1;
+    }
+    a->done(a);
+}
+
+uint64_t node_lease_ttl_min(const struct node *n)
+{
+    return n->lease_ttl_min;
 }
 
 void node_read_start(struct node *n, struct node_read *r)
@@ -301,6 +365,7 @@ void fake_turn(void)
     turn_backup(n);
     turn_change(n);
     turn_log(n);
+    turn_lease(n);
     struct node_read *read = n->read;
     struct node_survey *survey = n->survey;
     struct node_step_down *step_down = n->step_down;

@@ -8,14 +8,21 @@
  * everything. */
 struct node {
     struct kv *kv;
+    struct kv_watch_hub *watches;
+    struct node_leader_guard *guard;
     struct node_status status;
     enum status write_start;   /* of node_write_start */
     enum status write_outcome; /* OK: what kv says */
+    uint64_t lease_ttl_min;
+    enum status lease_start;
+    enum status lease_outcome; /* OK: what kv says, and a second of it has passed */
+    struct node_lease_ask *lease_ask;
     enum status read_outcome;
     bool reads_wait; /* until fake_turn; otherwise at once */
     enum status survey_start;
     enum status step_down_start;
     enum status step_down_outcome;
+    uint64_t write_ahead; /* so many revisions is the leader ahead that a write went to */
     struct list writes;
     struct node_read *read;
     struct node_survey *survey;

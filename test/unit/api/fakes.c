@@ -14,7 +14,7 @@ uint64_t fake_waited_ms;
 
 static uint64_t clock_ms;
 static struct timer *running[FAKE_TIMERS_MAX];
-static uint32_t chance;
+static uint64_t chance;
 
 static uint64_t now_ms(struct loop *l)
 {
@@ -56,13 +56,33 @@ static void random_bytes(struct loop *l, void *bytes, size_t size)
 {
     (void)l;
     chance++;
-    CHECK(size <= sizeof(chance));
-    memcpy(bytes, &chance, size);
+    memset(bytes, 0, size);
+    memcpy(bytes, &chance, size < sizeof(chance) ? size : sizeof(chance));
+}
+
+/* Slow work is done when time passes. */
+static struct list works;
+
+static void submit_slow(struct loop *l, struct work *w)
+{
+    (void)l;
+    list_push_back(&works, &w->link);
+}
+
+static void do_works(void)
+{
+    struct list *link;
+    while ((link = list_pop_front(&works)) != NULL) {
+        struct work *w = CONTAINER_OF(link, struct work, link);
+        w->run(w);
+        w->done(w);
+    }
 }
 
 static const struct loop_ops fake_ops = {.now_ms = now_ms,
                                          .wall_ms = now_ms,
                                          .random = random_bytes,
+                                         .submit_slow = submit_slow,
                                          .timer_start = timer_start,
                                          .timer_stop = timer_stop};
 static struct loop fake_loop = {.ops = &fake_ops};
@@ -91,6 +111,33 @@ uint64_t http_server_requests(const struct http_server *s)
 {
     return s->requests;
 }
+
+/* --- the gRPC server -------------------------------------------------------------------------- */
+
+struct grpc_server {
+    uint64_t requests;
+};
+
+static struct grpc_server fake_grpc;
+
+uint32_t grpc_server_connections(const struct grpc_server *g)
+{
+    (void)g;
+    return 3;
+}
+
+uint32_t grpc_server_streams(const struct grpc_server *g)
+{
+    (void)g;
+    return 11;
+}
+
+uint64_t grpc_server_requests(const struct grpc_server *g)
+{
+    return g->requests;
+}
+
+/* --- requests --------------------------------------------------------------------------------- */
 
 struct slice http_header_find(const struct http_request *r, const char *name)
 {
@@ -199,7 +246,7 @@ static void restart(struct api_options options)
     options.value_bytes_max = LIMIT_VALUE_BYTES_DEFAULT;
     options.loop_utilisation = utilisation;
     fake_api = api_create(&options);
-    api_set_server(fake_api, &fake_server);
+    api_set_servers(fake_api, &fake_server, &fake_grpc);
 }
 
 void fake_restart(const char *cors_origin, enum node_ack ack)
@@ -225,6 +272,7 @@ int fake_setup(void **state)
     fake_waited_ms = 0;
     clock_ms = 1000000;
     chance = 0;
+    list_init(&works);
     fake_restart(NULL, NODE_ACK_QUORUM);
     return 0;
 }
@@ -234,6 +282,7 @@ int fake_teardown(void **state)
     (void)state;
     api_destroy(fake_api);
     fake_api = NULL;
+    do_works();
     CHECK(next_timer() == NULL);
     fake_node_deinit();
     return 0;
@@ -314,9 +363,10 @@ void fake_writable(struct asked *a)
     a->http.on_writable(&a->http);
 }
 
-void fake_second(uint64_t requests)
+void fake_second(uint64_t requests, uint64_t grpc_requests)
 {
     fake_server.requests += requests;
+    fake_grpc.requests += grpc_requests;
     fake_pass(1000);
 }
 
@@ -324,6 +374,7 @@ void fake_pass(uint64_t ms)
 {
     uint64_t end_ms = clock_ms + ms;
     struct timer *t;
+    do_works();
     while ((t = next_timer()) != NULL && t->at_ms <= end_ms) {
         clock_ms = t->at_ms;
         timer_stop(&fake_loop, t);

@@ -55,10 +55,10 @@ void hang_up(struct asked *a);
 void forget(struct asked *a);
 /* The connection takes more. */
 void fake_writable(struct asked *a);
-/* Time passes on the loop: timers fire, and the node answers what waits. */
+/* Time passes on the loop: slow work is done, timers fire, and the node answers what waits. */
 void fake_pass(uint64_t ms);
-/* A second of it, in which so many requests came. */
-void fake_second(uint64_t requests);
+/* A second of it, in which so many requests came of each kind. */
+void fake_second(uint64_t requests, uint64_t grpc_requests);
 /* The headers that every answer to this request would carry. */
 void common_headers_of(const struct asked *a, struct buf *out);
 /* Straight into the store. */

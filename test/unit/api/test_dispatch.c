@@ -219,9 +219,9 @@ static void row_e8_without_anybody_it_is_503(void **state)
 static void row_e4_the_node_is_told_of_the_load(void **state)
 {
     (void)state;
-    fake_second(30);
+    fake_second(30, 0);
     api_tell_load(fake_api);
-    assert_int_equal(fake_node.own_load.connections, 5);
+    assert_int_equal(fake_node.own_load.connections, 8);
     assert_int_equal(fake_node.own_load.requests_per_second, 30);
     assert_int_equal(fake_node.own_load.loop_permille, 250);
 }

@@ -201,7 +201,7 @@ static void load_is_told_when_it_changes_and_silence_broken_by_comments(void **s
     }
     assert_int_equal(beats, 2);
     for (int i = 0; i < 6; i++) {
-        fake_second(50);
+        fake_second(50, 0);
     }
     assert_true(says(a, "event: load\n") && says(a, "\"requestsPerSecond\":50.000"));
     stop(a);

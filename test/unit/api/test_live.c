@@ -69,7 +69,7 @@ static void row_e9_the_page_comes_first_and_then_an_update_a_second(void **state
         snprintf(expected, sizeof(expected), "<script>update([\"%s\"],{\"id\":\"node-1\",", id);
         assert_true(slice_has_prefix(buf_slice(&a->body), slice_str(expected)));
         assert_true(says(a, "\"role\":\"leader\",\"term\":3,\"leaderId\":\"node-1\""));
-        assert_true(says(a, "\"sessions\":1,\"connections\":7,"));
+        assert_true(says(a, "\"sessions\":1,\"connections\":10,"));
         assert_true(says(a, ");</script>\n"));
     }
     close_page(a);

@@ -325,12 +325,10 @@ static void every_failure_of_a_write_has_its_status(void **state)
     check((struct expect){"PUT", "/key/k", NULL, "1", 503, NOT_LEADER});
 }
 
-static void what_this_version_cannot_keep_is_refused(void **state)
+static void parameters_that_are_not_known_are_refused(void **state)
 {
     (void)state;
     static const struct expect rows[] = {
-        {"PUT", "/key/k?ttl=30s", NULL, "1", 400,
-         BAD_QUERY("ttl", "not supported by this version")},
         {"PUT", "/key/k?akc=all", NULL, "1", 400, BAD_QUERY("akc", "unknown")},
         {"PUT", "/key/k?ack=all&ack=all", NULL, "1", 400, BAD_QUERY("ack", "given twice")},
         {"PUT", "/key/k?ack=%g", NULL, "1", 400, BAD_QUERY("ack", "broken percent-encoding")},
@@ -525,7 +523,7 @@ int main(void)
         REST_TEST(get_carries_an_etag_and_honours_if_none_match),
         REST_TEST(ack_says_how_far_and_the_answer_what_is_true),
         REST_TEST(every_failure_of_a_write_has_its_status),
-        REST_TEST(what_this_version_cannot_keep_is_refused),
+        REST_TEST(parameters_that_are_not_known_are_refused),
         REST_TEST(a_client_that_goes_away_is_forgotten),
         REST_TEST(a_stopping_api_forgets_what_waits),
         REST_TEST(consistency_reaches_the_node_as_asked),

@@ -1,4 +1,5 @@
 /* The leaf tools: each behaviour that the rooms above rely on. */
+#include "base/arena.h"
 #include "base/blob.h"
 #include "base/codec.h"
 #include "base/crc32c.h"
@@ -35,6 +36,32 @@ static void crc32c_hardware_and_table_agree_on_every_length(void **state)
         uint32_t split = crc32c(crc32c(0, bytes, size / 2), bytes + size / 2, size - size / 2);
         assert_int_equal(split, crc32c_portable(0, bytes, size));
     }
+}
+
+static void an_arena_hands_out_memory_of_any_size_until_it_is_reset(void **state)
+{
+    (void)state;
+    struct arena a = {0};
+    uint8_t *pieces[200];
+    for (int round = 0; round < 3; round++) {
+        for (size_t i = 0; i < 200; i++) {
+            pieces[i] = arena_alloc(&a, i * i);
+            assert_true((uintptr_t)pieces[i] % _Alignof(max_align_t) == 0);
+            memset(pieces[i], (int)i, i * i);
+        }
+        for (size_t i = 1; i < 200; i++) {
+            assert_int_equal(pieces[i][0], i);
+            assert_int_equal(pieces[i][i * i - 1], i);
+        }
+        assert_int_equal(*(uint64_t *)arena_calloc(&a, 1, sizeof(uint64_t)), 0);
+        assert_string_equal(arena_text(&a, slice_of("textual", 4)), "text");
+        assert_string_equal(arena_text(&a, slice_of(NULL, 0)), "");
+        arena_alloc(&a, round == 0 ? 1 : 1u << 20); /* a large one is not kept */
+        arena_reset(&a);
+    }
+    arena_deinit(&a);
+    arena_reset(&a);
+    assert_null(a.newest);
 }
 
 static void varints_come_back_and_are_bounded(void **state)
@@ -173,6 +200,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(crc32c_has_the_standard_check_value),
         cmocka_unit_test(crc32c_hardware_and_table_agree_on_every_length),
+        cmocka_unit_test(an_arena_hands_out_memory_of_any_size_until_it_is_reset),
         cmocka_unit_test(varints_come_back_and_are_bounded),
         cmocka_unit_test(a_reader_that_ran_out_stays_bad_and_gives_zero),
         cmocka_unit_test(a_length_beyond_the_end_is_refused),

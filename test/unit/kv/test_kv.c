@@ -155,6 +155,7 @@ static void a_put_without_a_lease_detaches_the_key(void **state)
 {
     struct kv *kv = *state;
     struct kv_item item;
+    apply(kv, (struct kv_command){.op = KV_LEASE_GRANT, .lease = 77, .ttl_s = 10});
     apply(kv, (struct kv_command){
                   .op = KV_PUT, .key = slice_str("k"), .value = slice_str("v"), .lease = 77});
     assert_int_equal(get(kv, "k", 0, &item), STATUS_OK);

@@ -236,6 +236,7 @@ static void rule_s1_values_and_keys_of_any_size_come_back(void **state)
     const size_t sizes[] = {0, 1, 127, 128, 4095, 4096, 300000, 5u * MIB};
     uint8_t *bytes = mem_alloc(5u * MIB);
     memset(bytes, 0xff, 5u * MIB);
+    apply(kv, (struct kv_command){.op = KV_LEASE_GRANT, .lease = UINT64_MAX, .ttl_s = 10});
     for (unsigned round = 0; round < 2; round++) {
         for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
             size_t key_size = sizes[i] < 1 ? 1 : sizes[i];
@@ -352,7 +353,7 @@ static void rule_s1_an_image_of_a_newer_version_says_so(void **state)
 {
     struct buf image = {0};
     export_all(*state, &image);
-    image.data[8] = 3;
+    image.data[8] = 5;
     struct kv_import *i = kv_import_begin();
     assert_int_equal(kv_import_add(i, buf_slice(&image)), STATUS_UNSUPPORTED);
     assert_int_equal(kv_import_add(i, buf_slice(&image)), STATUS_UNSUPPORTED);
@@ -417,6 +418,7 @@ static void assert_told_apart(struct kv *a, struct kv *b)
 static struct kv *kv_of(const struct kv_command *commands, size_t count)
 {
     struct kv *kv = kv_create();
+    apply(kv, (struct kv_command){.op = KV_LEASE_GRANT, .lease = 1, .ttl_s = 10});
     for (size_t i = 0; i < count; i++) {
         apply(kv, commands[i]);
     }

@@ -165,7 +165,6 @@ static void write_something(struct model *m)
     }
     if (c.op == KV_PUT) {
         c.value = any_value(m, space, sizeof(space));
-        c.lease = rng_chance(&m->rng, 1, 5) ? rng_next(&m->rng) : 0;
     }
     maybe_add_retry(m, &c);
     apply_everywhere(m, &c);

@@ -7,7 +7,7 @@
 #include "net/loop.h"
 #include "net/timer_heap.h"
 
-#define FAKE_OWNED_MAX 8
+#define FAKE_OWNED_MAX 64
 
 struct fake_loop {
     struct loop base; /* first */

@@ -153,6 +153,32 @@ static void nothing_sent_and_no_answer_are_told_apart(void **state)
     close(silent.listener);
 }
 
+/* A server that takes connections and says nothing is left as soon as the caller wants no more. */
+static void a_call_that_is_cancelled_ends_at_once(void **state)
+{
+    (void)state;
+    int ends[2];
+    int listener;
+    assert_int_equal(pipe(ends), 0);
+    struct url u = listen_here(&listener);
+    struct http_call call = {.method = "GET",
+                             .target = "/",
+                             .timeout_ms = 100,
+                             .answer_bytes_max = 100,
+                             .cancel_fd = ends[0]};
+    struct http_reply reply;
+    struct http_client *c = http_client_create(&u);
+    assert_int_equal(http_client_call(c, &call, &reply), STATUS_TIMEOUT);
+    assert_int_equal(write(ends[1], "x", 1), 1);
+    call.timeout_ms = LONG_MS;
+    enum status status = http_client_call(c, &call, &reply);
+    assert_true(status == STATUS_IO || status == STATUS_UNREACHABLE);
+    http_client_destroy(c);
+    close(listener);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 /* --- bodies that go to a sink ----------------------------------------------------------------- */
 
 struct gathered {
@@ -433,6 +459,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_the_server_says_comes_back_or_why_not),
         cmocka_unit_test(nothing_sent_and_no_answer_are_told_apart),
+        cmocka_unit_test(a_call_that_is_cancelled_ends_at_once),
         cmocka_unit_test(a_sink_takes_a_body_beyond_every_bound_in_pieces),
         cmocka_unit_test(a_sink_that_was_cut_off_or_has_enough_is_told_apart),
         cmocka_unit_test(a_connection_is_kept_and_renewed_when_it_was_lost),

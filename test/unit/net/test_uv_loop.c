@@ -151,6 +151,50 @@ static void work_runs_in_order_and_all_of_it_is_done_before_the_loop_ends(void *
     assert_int_equal(works_done, WORKS);
 }
 
+static uint32_t slow_done;
+
+static void run_long(struct work *w)
+{
+    (void)w;
+    while (__atomic_load_n(&slow_done, __ATOMIC_SEQ_CST) == 0) {
+        usleep(50); /* until the log thread's work is done, which waits for nothing of this */
+    }
+}
+
+static void note_quick_done(struct work *w)
+{
+    (void)w;
+    __atomic_store_n(&slow_done, 1, __ATOMIC_SEQ_CST);
+}
+
+static void note_long_done(struct work *w)
+{
+    (void)w;
+    assert_int_equal(slow_done, 1);
+    slow_done++;
+    story_stop(works_story);
+}
+
+static void run_nothing(struct work *w)
+{
+    (void)w;
+}
+
+static void slow_work_does_not_keep_the_log_thread(void **state)
+{
+    (void)state;
+    struct story s;
+    story_begin(&s);
+    slow_done = 0;
+    works_story = &s;
+    struct work slow = {.run = run_long, .done = note_long_done};
+    struct work quick = {.run = run_nothing, .done = note_quick_done};
+    s.loop->ops->submit_slow(s.loop, &slow);
+    s.loop->ops->submit(s.loop, &quick);
+    story_run(&s);
+    assert_int_equal(slow_done, 2);
+}
+
 /* --- signals ---------------------------------------------------------------------------------- */
 
 static void on_signal(void *context, int signal_number)
@@ -555,6 +599,7 @@ int main(void)
         cmocka_unit_test(a_timer_that_restarts_itself_for_the_past_fires_once_a_turn),
         cmocka_unit_test(an_idle_loop_sleeps),
         cmocka_unit_test(work_runs_in_order_and_all_of_it_is_done_before_the_loop_ends),
+        cmocka_unit_test(slow_work_does_not_keep_the_log_thread),
         cmocka_unit_test(row_f8_a_signal_is_a_call_and_a_second_one_changes_nothing),
         cmocka_unit_test(a_dial_that_fails_says_so_later_and_not_inside_the_call),
         cmocka_unit_test(a_dial_can_be_given_up),

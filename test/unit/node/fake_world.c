@@ -214,6 +214,7 @@ static const struct loop_ops fake_ops = {
     .timer_start = op_timer_start,
     .timer_stop = op_timer_stop,
     .submit = op_submit,
+    .submit_slow = op_submit, /* a member hashes nothing: no thread of its own */
     .dial = fake_op_dial,
     .listen = op_listen,
     .listen_stop = op_listen_stop,

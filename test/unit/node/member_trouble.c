@@ -29,7 +29,7 @@ static void on_written(struct node_write *w)
     (*answers)++;
 }
 
-static enum status write_one(struct cluster *c, int i, const struct kv_command *command)
+enum status trouble_write(struct cluster *c, int i, const struct kv_command *command)
 {
     uint32_t answers = 0;
     struct node_write w = {.ack = NODE_ACK_QUORUM, .done = on_written, .context = &answers};
@@ -52,7 +52,7 @@ enum status trouble_put(struct cluster *c, int i, const char *key, size_t value_
     uint8_t *value = mem_calloc(1, value_bytes + 1);
     struct kv_command command = {
         .op = KV_PUT, .key = slice_str(key), .value = slice_of(value, value_bytes)};
-    enum status s = write_one(c, i, &command);
+    enum status s = trouble_write(c, i, &command);
     mem_free(value);
     return s;
 }
@@ -60,7 +60,7 @@ enum status trouble_put(struct cluster *c, int i, const char *key, size_t value_
 enum status trouble_delete(struct cluster *c, int i, const char *key)
 {
     struct kv_command command = {.op = KV_DELETE, .key = slice_str(key)};
-    return write_one(c, i, &command);
+    return trouble_write(c, i, &command);
 }
 
 static void on_read(struct node_read *r)

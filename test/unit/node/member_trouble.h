@@ -11,6 +11,7 @@
 struct cluster *trouble_cluster(uint64_t seed, int count);
 /* One request at member i, and wait for its answer; what node_write_start refuses is an answer,
  * too. UNKNOWN when it never comes. */
+enum status trouble_write(struct cluster *c, int i, const struct kv_command *command);
 enum status trouble_put(struct cluster *c, int i, const char *key, size_t value_bytes);
 enum status trouble_delete(struct cluster *c, int i, const char *key);
 /* TIMEOUT when it never comes. */

@@ -14,6 +14,7 @@
 
 static const struct load_note note = {
     .serves = true,
+    .knows_leases = true,
     .load = {.connections = 7, .requests_per_second = 90000, .loop_permille = 1000},
     .applied_index = UINT64_MAX,
 };
@@ -40,6 +41,7 @@ static void row_e4_a_load_comes_back_as_it_was(void **state)
     struct load_note n;
     assert_int_equal(load_note_decode(buf_slice(&bytes), &n), STATUS_OK);
     assert_true(n.serves);
+    assert_true(n.knows_leases);
     assert_int_equal(n.load.connections, 7);
     assert_int_equal(n.load.requests_per_second, 90000);
     assert_int_equal(n.load.loop_permille, 1000);
@@ -94,7 +96,7 @@ static void row_e4_a_load_that_nobody_writes_is_refused(void **state)
     struct buf bytes = {0};
     load_note_encode(&note, &bytes);
     refuse_lengths(&bytes, decode_note);
-    bytes.data[0] = 2; /* an unknown flag */
+    bytes.data[0] = 4; /* an unknown flag */
     assert_int_equal(decode_note(buf_slice(&bytes)), STATUS_CORRUPT);
     struct load_note more = note;
     more.load.loop_permille = 1001;

@@ -4,6 +4,8 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "kv/kv_lease.h"
+#include "kv/kv_txn.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,6 +17,7 @@
 
 struct writing {
     struct node_write write;
+    struct buf answer; /* of a transaction */
     uint32_t answers;
 };
 
@@ -169,6 +172,170 @@ static void rule_r15_a_conflict_comes_with_the_revision_that_the_leader_has(void
     cluster_destroy(c);
 }
 
+/* --- transactions ----------------------------------------------------------------------------- */
+
+/* If there is no k: put it and read it again; else read it only. */
+static enum status make_and_read(struct cluster *c, int i, struct writing *t, struct slice value)
+{
+    struct kv_txn *txn = kv_txn_create();
+    struct kv_compare *compare = kv_txn_add_compare(txn);
+    *compare = (struct kv_compare){.span = kv_span_of(slice_str("k"), (struct slice){0}),
+                                   .target = KV_COMPARE_VERSION,
+                                   .relation = KV_EQUAL};
+    struct kv_txn_op *put = kv_txn_add_op(&txn->success, KV_TXN_PUT);
+    put->put.key = slice_str("k");
+    put->put.value = value;
+    kv_txn_add_op(&txn->success, KV_TXN_RANGE)->range.span = compare->span;
+    kv_txn_add_op(&txn->failure, KV_TXN_RANGE)->range.span = compare->span;
+    assert_int_equal(kv_txn_check(txn), KV_TXN_SOUND);
+    struct buf bytes = {0};
+    kv_txn_encode(txn, &bytes);
+    kv_txn_destroy(txn);
+    *t = (struct writing){0};
+    t->write = (struct node_write){.ack = NODE_ACK_QUORUM,
+                                   .forward = true,
+                                   .answer = &t->answer,
+                                   .done = on_written,
+                                   .context = t};
+    const struct kv_command command = {.op = KV_TXN, .txn = buf_slice(&bytes)};
+    enum status s = node_write_start(c->members[i].node, &t->write, &command);
+    buf_deinit(&bytes);
+    return s;
+}
+
+static void expect_read(const struct writing *t, bool succeeded, struct slice value)
+{
+    assert_int_equal(t->write.status, STATUS_OK);
+    assert_true(t->write.result.succeeded == succeeded);
+    struct kv_answer answer;
+    struct kv_answer_op op;
+    struct kv_item item;
+    assert_true(kv_answer_begin(buf_slice(&t->answer), &answer));
+    assert_true(answer.succeeded == succeeded);
+    if (succeeded) {
+        assert_true(kv_answer_next(&answer, &op));
+        assert_int_equal(op.kind, KV_TXN_PUT);
+    }
+    assert_true(kv_answer_next(&answer, &op));
+    assert_int_equal(op.kind, KV_TXN_RANGE);
+    assert_true(kv_answer_item(&op.items, &item));
+    assert_true(slice_equal(item.value, value));
+    assert_false(kv_answer_next(&answer, &op));
+    assert_false(answer.bad);
+}
+
+static void rule_r15_a_transaction_answers_the_same_at_any_member(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_settled(32, 3);
+    int follower = follower_of(c);
+    struct slice value = slice_str("\"v\"");
+    for (int i = 0; i < 3; i++) {
+        struct writing t;
+        assert_int_equal(make_and_read(c, (follower + i) % 3, &t, value), STATUS_OK);
+        run_until_answered(c, &t);
+        expect_read(&t, i == 0, value);
+        buf_deinit(&t.answer);
+    }
+    cluster_destroy(c);
+}
+
+static void rule_r15_a_long_answer_comes_in_pieces(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_settled(33, 3);
+    struct buf value = {0};
+    memset(buf_reserve(&value, 900000), '7', 900000);
+    value.size = 900000;
+    for (int i = 0; i < 2; i++) {
+        struct writing t;
+        assert_int_equal(make_and_read(c, follower_of(c), &t, buf_slice(&value)), STATUS_OK);
+        run_until_answered(c, &t);
+        expect_read(&t, i == 0, buf_slice(&value));
+        buf_deinit(&t.answer);
+    }
+    struct writing t;
+    memset(buf_reserve(&value, 900000), '7', 900000);
+    value.size = 1800000;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(make_and_read(c, i, &t, buf_slice(&value)), STATUS_TOO_LARGE);
+    }
+    buf_deinit(&value);
+    cluster_destroy(c);
+}
+
+static void rule_k1_the_answer_to_a_transaction_is_lost_with_the_link(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_settled(34, 3);
+    int leader = cluster_find_leader(c);
+    struct writing t;
+    assert_int_equal(make_and_read(c, follower_of(c), &t, slice_str("1")), STATUS_OK);
+    member_stop(c, leader, false);
+    run_until_answered(c, &t);
+    assert_int_equal(t.write.status, STATUS_UNKNOWN);
+    assert_int_equal(t.answer.size, 0);
+    cluster_destroy(c);
+}
+
+static void a_transaction_that_nobody_waits_for_is_done_all_the_same(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_settled(35, 3);
+    for (int i = 0; i < 3; i++) {
+        struct writing t;
+        assert_int_equal(make_and_read(c, i, &t, slice_str("1")), STATUS_OK);
+        node_write_cancel(&t.write);
+        fake_world_run(c->world, 200);
+        assert_int_equal(t.answers, 0);
+        assert_int_equal(t.answer.size, 0);
+        struct kv_item item;
+        const struct kv *kv = node_kv(c->members[i].node);
+        assert_int_equal(kv_get(kv, slice_str("k"), 0, &item), STATUS_OK);
+        assert_int_equal(item.version, 1);
+    }
+    cluster_destroy(c);
+}
+
+static struct writing command_at(struct cluster *c, int i, const struct kv_command *command)
+{
+    static struct writing t;
+    t = (struct writing){0};
+    t.write = (struct node_write){
+        .ack = NODE_ACK_QUORUM, .forward = true, .done = on_written, .context = &t};
+    t.write.status = node_write_start(c->members[i].node, &t.write, command);
+    if (t.write.status == STATUS_OK) {
+        run_until_answered(c, &t);
+    }
+    return t;
+}
+
+static void rule_r15_grants_and_compactions_go_to_the_leader_too(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_settled(36, 3);
+    int follower = follower_of(c);
+    const struct kv_command grant = {.op = KV_LEASE_GRANT, .lease = 7, .ttl_s = 60};
+    struct writing t = command_at(c, follower, &grant);
+    assert_int_equal(t.write.status, STATUS_OK);
+    assert_int_equal(t.write.result.lease, 7);
+    assert_int_equal(command_at(c, follower, &grant).write.status, STATUS_CONFLICT);
+    uint64_t revision = put_if(c, follower, KV_ALWAYS).write.result.revision;
+    const struct kv_command compact = {.op = KV_COMPACT, .revision = revision};
+    assert_int_equal(command_at(c, follower, &compact).write.status, STATUS_OK);
+    assert_int_equal(command_at(c, follower, &compact).write.status, STATUS_COMPACTED);
+    const struct kv_command too_far = {.op = KV_COMPACT, .revision = revision + 1};
+    assert_int_equal(command_at(c, follower, &too_far).write.status, STATUS_FUTURE);
+    struct buf expiry = {0};
+    kv_expiry_add(&expiry, 7, 1);
+    const struct kv_command expire = {.op = KV_LEASE_EXPIRE, .expiry = buf_slice(&expiry)};
+    for (int i = 0; i < 3; i++) { /* nobody asks for that from outside */
+        assert_int_equal(command_at(c, i, &expire).write.status, STATUS_INVALID);
+    }
+    buf_deinit(&expiry);
+    cluster_destroy(c);
+}
+
 static void without_a_known_leader_nothing_is_sent(void **state)
 {
     (void)state;
@@ -320,6 +487,11 @@ int main(void)
         cmocka_unit_test(a_large_value_goes_in_pieces),
         cmocka_unit_test(rule_r15_row_c4_a_document_comes_back_with_its_revision_and_time),
         cmocka_unit_test(rule_r15_a_conflict_comes_with_the_revision_that_the_leader_has),
+        cmocka_unit_test(rule_r15_a_transaction_answers_the_same_at_any_member),
+        cmocka_unit_test(rule_r15_a_long_answer_comes_in_pieces),
+        cmocka_unit_test(rule_k1_the_answer_to_a_transaction_is_lost_with_the_link),
+        cmocka_unit_test(a_transaction_that_nobody_waits_for_is_done_all_the_same),
+        cmocka_unit_test(rule_r15_grants_and_compactions_go_to_the_leader_too),
         cmocka_unit_test(without_a_known_leader_nothing_is_sent),
         cmocka_unit_test(rule_k1_the_outcome_is_unknown_when_the_leader_dies_before_its_answer),
         cmocka_unit_test(rule_k1_silence_ends_in_an_unknown_outcome_at_the_deadline),

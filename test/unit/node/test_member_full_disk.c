@@ -3,6 +3,7 @@
 #include "member_trouble.h"
 
 #include "base/log.h"
+#include "kv/kv_lease.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -132,6 +133,31 @@ static void fault_f11_with_all_disks_full_reads_and_deletes_go_on(void **state)
         writer_end(w);
         cluster_destroy(c);
     }
+}
+
+/* What ends leases makes room. */
+static void rule_p12_rule_t1_with_all_disks_full_leases_end(void **state)
+{
+    (void)state;
+    struct cluster *c = trouble_cluster(1, 3);
+    struct writer *w = writer_create(c);
+    struct kv_command grant = {.op = KV_LEASE_GRANT, .lease = 1, .ttl_s = 60};
+    assert_int_equal(trouble_write(c, cluster_find_leader(c), &grant), STATUS_OK);
+    grant.lease = 2;
+    assert_int_equal(trouble_write(c, cluster_find_leader(c), &grant), STATUS_OK);
+    int leader = fill_all(c, w);
+    grant.lease = 3;
+    assert_int_equal(trouble_write(c, leader, &grant), STATUS_NO_SPACE);
+    const struct kv_command revoke = {.op = KV_LEASE_REVOKE, .lease = 2};
+    assert_int_equal(trouble_write(c, leader, &revoke), STATUS_OK);
+    assert_int_equal(kv_lease_count(node_kv(c->members[leader].node)), 1);
+    fake_world_run(c->world, 120 * 1000);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(kv_lease_count(node_kv(c->members[i].node)), 0);
+    }
+    cluster_expect_no_fatal(c);
+    writer_end(w);
+    cluster_destroy(c);
 }
 
 static void rule_p12_a_batch_without_room_waits_and_leadership_goes(void **state)
@@ -266,6 +292,7 @@ int main(void)
         cmocka_unit_test(fault_f11_a_follower_with_a_full_disk_harms_nobody),
         cmocka_unit_test(fault_f11_a_leader_with_a_full_disk_hands_over),
         cmocka_unit_test(fault_f11_with_all_disks_full_reads_and_deletes_go_on),
+        cmocka_unit_test(rule_p12_rule_t1_with_all_disks_full_leases_end),
         cmocka_unit_test(rule_p12_a_batch_without_room_waits_and_leadership_goes),
         cmocka_unit_test(rule_p17_a_full_disk_that_hangs_ends_the_process_too),
         cmocka_unit_test(rule_p12_members_start_with_full_disks),

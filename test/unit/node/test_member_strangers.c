@@ -4,6 +4,8 @@
 
 #include "base/codec.h"
 #include "base/log.h"
+#include "kv/kv_lease.h"
+#include "node/loads.h"
 #include "node/peers.h"
 
 #include <setjmp.h>
@@ -162,6 +164,66 @@ static void one_that_is_what_it_says_is_linked_and_heard(void **state)
     end(&s);
 }
 
+/* --- of an older version ---------------------------------------------------------------------- */
+
+static void on_written(struct node_write *w)
+{
+    uint32_t *answers = w->context;
+    (*answers)++;
+}
+
+static enum status write_at(struct cluster *c, int i, const struct kv_command *command)
+{
+    uint32_t answers = 0;
+    struct node_write w = {
+        .ack = NODE_ACK_QUORUM, .forward = true, .done = on_written, .context = &answers};
+    enum status s = node_write_start(c->members[i].node, &w, command);
+    for (int waited = 0; s == STATUS_OK && answers == 0; waited++) {
+        assert_true(waited < 2 * REQUEST_TIMEOUT_MS);
+        fake_world_run(c->world, 1);
+    }
+    return s == STATUS_OK ? w.status : s;
+}
+
+static void tell_load(struct stranger *s, bool knows_leases)
+{
+    struct buf body = {0};
+    load_note_encode(&(struct load_note){.serves = true, .knows_leases = knows_leases}, &body);
+    peers_send_note(s->peers, s->target.incarnation, PEER_NOTE_LOAD, buf_slice(&body));
+    buf_deinit(&body);
+    fake_world_run(s->cluster->world, WAIT_MS);
+}
+
+/* A lease would end it, or make another state there. */
+static void what_a_linked_member_of_an_older_version_does_not_know_is_refused(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_settled(5, 3);
+    int leader = cluster_find_leader(c);
+    int old = other_than(c, leader);
+    const int members[] = {leader, other_than(c, old)};
+    struct stranger s = {.cluster = c, .at = leader};
+    take_identity(&s, old);
+    member_stop(c, old, false);
+    struct kv_command grant = {.op = KV_LEASE_GRANT, .lease = 1, .ttl_s = 600};
+    struct kv_command put = {.op = KV_PUT, .key = slice_str("k"), .value = slice_str("1")};
+    assert_int_equal(write_at(c, leader, &grant), STATUS_OK); /* it is away: nothing is known */
+    come(&s);
+    assert_true(is_linked(&s));
+    tell_load(&s, false);
+    grant.lease = 2;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(write_at(c, members[i], &grant), STATUS_UNSUPPORTED);
+        put.lease = 1;
+        assert_int_equal(write_at(c, members[i], &put), STATUS_UNSUPPORTED);
+        put.lease = 0;
+        assert_int_equal(write_at(c, members[i], &put), STATUS_OK);
+    }
+    tell_load(&s, true);
+    assert_int_equal(write_at(c, leader, &grant), STATUS_OK);
+    end(&s);
+}
+
 static void expect_not_heard(struct stranger *s)
 {
     come(s);
@@ -306,10 +368,14 @@ static void rule_r15_a_leader_takes_only_what_a_member_can_hand_on(void **state)
     uint64_t applied = status_of(c, leader).applied_index;
     const struct kv_command put = {
         .op = KV_PUT, .key = slice_str("k"), .value = slice_str("\"v\"")};
-    const struct kv_command compact = {.op = KV_COMPACT, .revision = 1};
+    struct buf expiry = {0};
+    kv_expiry_add(&expiry, 1, 1);
+    const struct kv_command expire = {.op = KV_LEASE_EXPIRE, .expiry = buf_slice(&expiry)};
     say_forward(&s, NODE_ACK_ALL + 1, &put, 0);
+    say_forward(&s, NODE_ACK_QUORUM + 8, &put, 0);
     say_forward(&s, NODE_ACK_QUORUM, &put, 2);
-    say_forward(&s, NODE_ACK_QUORUM, &compact, 0);
+    say_forward(&s, NODE_ACK_QUORUM, &expire, 0);
+    buf_deinit(&expiry);
     assert_int_equal(status_of(c, leader).applied_index, applied);
     say_forward(&s, NODE_ACK_QUORUM, &put, 0);
     assert_int_equal(status_of(c, leader).applied_index, applied + 1);
@@ -361,6 +427,7 @@ int main(void)
                                    .name = "test"});
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_that_is_what_it_says_is_linked_and_heard),
+        cmocka_unit_test(what_a_linked_member_of_an_older_version_does_not_know_is_refused),
         cmocka_unit_test(rule_e11_a_member_of_another_cluster_is_not_heard),
         cmocka_unit_test(rule_e11_a_member_with_another_disk_is_not_heard),
         cmocka_unit_test(rule_g5_a_member_that_forgot_what_it_promised_is_not_heard),

@@ -1,0 +1,253 @@
+#include "api/auth.h"
+
+#include "api/auth_password.h"
+#include "api/auth_token.h"
+#include "api/rest.h"
+#include "base/check.h"
+#include "base/mem.h"
+
+#include <sodium.h>
+#include <string.h>
+#include <strings.h>
+
+#define KNOWN_MS 60000u
+
+/* A keyed hash of name, password and the hash that it was compared with: when the user's password
+ * changes, this is another. */
+struct known {
+    uint8_t hash[sizeof(((struct auth_login *)NULL)->known_as)];
+    uint64_t until_ms;
+};
+
+struct auth_door {
+    struct passwords *passwords;
+    uint8_t known_key[crypto_generichash_KEYBYTES]; /* of this process; random */
+    struct known known[LIMIT_AUTH_KNOWN];
+    unsigned next_known; /* the oldest */
+};
+
+struct auth_door *auth_door_create(struct api *api)
+{
+    struct auth_door *d = mem_calloc(1, sizeof(*d));
+    d->passwords = passwords_create(api->options.loop);
+    randombytes_buf(d->known_key, sizeof(d->known_key));
+    return d;
+}
+
+void auth_door_destroy(struct auth_door *d)
+{
+    passwords_destroy(d->passwords);
+    sodium_memzero(d, sizeof(*d));
+    mem_free(d);
+}
+
+struct passwords *auth_passwords(struct api *api)
+{
+    return api->auth->passwords;
+}
+
+static const struct kv *store_of(const struct api *api)
+{
+    return node_kv(api->options.node);
+}
+
+static struct slice name_of(const struct auth_caller *caller)
+{
+    return slice_of(caller->name, caller->name_size);
+}
+
+static void set_caller(struct auth_caller *caller, struct slice name)
+{
+    CHECK_CMP(name.size, <=, sizeof(caller->name));
+    memcpy(caller->name, name.data, name.size);
+    caller->name_size = name.size;
+}
+
+/* --- tokens ----------------------------------------------------------------------------------- */
+
+struct slice auth_bearer(struct slice header)
+{
+    static const char scheme[] = "Bearer ";
+    size_t size = sizeof(scheme) - 1;
+    if (header.size > size && strncasecmp((const char *)header.data, scheme, size) == 0) {
+        return slice_trim(slice_of(header.data + size, header.size - size));
+    }
+    return slice_trim(header);
+}
+
+enum auth_verdict auth_of_token(struct api *api, struct slice text, struct auth_caller *caller)
+{
+    const struct kv *kv = store_of(api);
+    const uint8_t *key = kv_auth_token_key(kv);
+    struct loop *loop = api->options.loop;
+    struct token token;
+    struct kv_auth_user user;
+    caller->name_size = 0;
+    if (key == NULL || text.size == 0) {
+        return AUTH_ALLOWED;
+    }
+    if (!token_read(key, api_status(api)->cluster, text, loop->ops->wall_ms(loop), &token)) {
+        return AUTH_BAD_TOKEN;
+    }
+    struct slice name = slice_of(token.user, token.user_size);
+    if (!kv_auth_user_get(kv, name, &user) || token.revision < user.since) {
+        return AUTH_BAD_TOKEN;
+    }
+    set_caller(caller, name);
+    return AUTH_ALLOWED;
+}
+
+void auth_token_append(struct api *api, struct slice user, struct buf *out)
+{
+    const struct kv *kv = store_of(api);
+    struct loop *loop = api->options.loop;
+    CHECK(kv_auth_is_enabled(kv));
+    token_append(kv_auth_token_key(kv), api_status(api)->cluster, user, kv_auth_revision(kv),
+                 loop->ops->wall_ms(loop), out);
+}
+
+/* --- may he? ---------------------------------------------------------------------------------- */
+
+/* False: *verdict is the answer already. */
+static bool must_ask(const struct api *api, const struct auth_caller *caller,
+                     enum auth_verdict *verdict)
+{
+    *verdict = AUTH_ALLOWED;
+    if (!kv_auth_is_enabled(store_of(api))) {
+        return false;
+    }
+    *verdict = AUTH_NOBODY;
+    return caller->name_size > 0;
+}
+
+static enum auth_verdict verdict_of(bool may)
+{
+    return may ? AUTH_ALLOWED : AUTH_DENIED;
+}
+
+enum auth_verdict auth_may_administer(struct api *api, const struct auth_caller *caller)
+{
+    enum auth_verdict v;
+    return must_ask(api, caller, &v) ? verdict_of(kv_auth_is_root(store_of(api), name_of(caller)))
+                                     : v;
+}
+
+enum auth_verdict auth_may(struct api *api, const struct auth_caller *caller,
+                           enum kv_permission permission, const struct kv_span *span)
+{
+    enum auth_verdict v;
+    return must_ask(api, caller, &v)
+               ? verdict_of(kv_auth_may(store_of(api), name_of(caller), permission, span))
+               : v;
+}
+
+enum auth_verdict auth_may_lease(struct api *api, const struct auth_caller *caller,
+                                 enum kv_permission permission, uint64_t lease)
+{
+    enum auth_verdict v;
+    return must_ask(api, caller, &v)
+               ? verdict_of(kv_auth_may_lease(store_of(api), name_of(caller), permission, lease))
+               : v;
+}
+
+enum auth_verdict auth_may_txn(struct api *api, const struct auth_caller *caller,
+                               const struct kv_txn *txn)
+{
+    enum auth_verdict v;
+    return must_ask(api, caller, &v)
+               ? verdict_of(kv_auth_may_txn(store_of(api), name_of(caller), txn))
+               : v;
+}
+
+/* --- by password ------------------------------------------------------------------------------ */
+
+static void hash_known(const struct auth_door *d, const struct kv_auth_user *user,
+                       struct slice password, uint8_t hash[sizeof(((struct known *)NULL)->hash)])
+{
+    const struct slice parts[] = {user->name, password, user->password};
+    crypto_generichash_state state;
+    crypto_generichash_init(&state, d->known_key, sizeof(d->known_key),
+                            sizeof(((struct known *)NULL)->hash));
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        uint64_t size = parts[i].size;
+        crypto_generichash_update(&state, (const uint8_t *)&size, sizeof(size));
+        crypto_generichash_update(&state, parts[i].data, parts[i].size);
+    }
+    crypto_generichash_final(&state, hash, sizeof(((struct known *)NULL)->hash));
+}
+
+bool auth_is_known(struct api *api, struct slice name, struct slice password,
+                   struct auth_caller *caller)
+{
+    const struct auth_door *d = api->auth;
+    struct loop *loop = api->options.loop;
+    struct kv_auth_user user;
+    if (!kv_auth_user_get(store_of(api), name, &user)) {
+        return false;
+    }
+    uint8_t hash[sizeof(d->known[0].hash)];
+    hash_known(d, &user, password, hash);
+    for (size_t i = 0; i < LIMIT_AUTH_KNOWN; i++) {
+        const struct known *k = &d->known[i];
+        if (sodium_memcmp(k->hash, hash, sizeof(hash)) == 0 &&
+            loop->ops->now_ms(loop) < k->until_ms) {
+            set_caller(caller, name);
+            return true;
+        }
+    }
+    return false;
+}
+
+static void remember(struct auth_login *l)
+{
+    struct auth_door *d = l->api->auth;
+    struct loop *loop = l->api->options.loop;
+    struct known *k = &d->known[d->next_known];
+    memcpy(k->hash, l->known_as, sizeof(k->hash));
+    k->until_ms = loop->ops->now_ms(loop) + KNOWN_MS;
+    d->next_known = (d->next_known + 1) % LIMIT_AUTH_KNOWN;
+}
+
+static void on_checked(void *context, bool is_right, struct slice hash)
+{
+    struct auth_login *l = context;
+    struct kv_auth_user user;
+    (void)hash;
+    l->job = NULL;
+    l->is_right = is_right && l->since > 0 &&
+                  kv_auth_user_get(store_of(l->api), name_of(&l->caller), &user) &&
+                  user.since == l->since;
+    if (l->is_right) {
+        remember(l);
+    }
+    l->done(l);
+}
+
+enum status auth_login_start(struct api *api, struct auth_login *l, struct slice name,
+                             struct slice password)
+{
+    struct kv_auth_user user = {0};
+    if (name.size < 1 || name.size > LIMIT_AUTH_NAME_BYTES ||
+        password.size > LIMIT_PASSWORD_BYTES) {
+        return STATUS_INVALID;
+    }
+    l->api = api;
+    l->since = 0;
+    set_caller(&l->caller, name);
+    if (kv_auth_user_get(store_of(api), name, &user) && !user.no_password) {
+        l->since = user.since;
+        hash_known(api->auth, &user, password, l->known_as);
+    }
+    l->job =
+        password_check_start(api->auth->passwords, l->since > 0 ? user.password : slice_of(NULL, 0),
+                             password, on_checked, l);
+    return l->job != NULL ? STATUS_OK : STATUS_OVERLOADED;
+}
+
+void auth_login_cancel(struct auth_login *l)
+{
+    if (l->job != NULL) {
+        password_cancel(l->job);
+        l->job = NULL;
+    }
+}
