@@ -355,13 +355,22 @@ static void live_again(struct story *st)
     await_life(st);
 }
 
-/* Rule T1: who is kept alive by nobody ends, with all its keys; a change of leader lengthens it by
- * its TTL at most, and expiry itself may have to be asked again. */
+/* Rule T1: who is kept alive by nobody ends, with all its keys. A change of leader lengthens it by
+ * its TTL at most, and members that are preferred may take over one after the other (E10), each
+ * of them once; expiry itself may have to be asked again. */
 static void await_leases(struct story *st)
 {
-    uint64_t limit_ms = fake_world_now(st->world) + 2000ull * LEASE_TTL_MAX_S +
-                        20ull * st->s->knobs[KNOB_election_ms];
+    uint64_t patience_ms = 2000ull * LEASE_TTL_MAX_S + 20ull * st->s->knobs[KNOB_election_ms];
+    uint64_t limit_ms = fake_world_now(st->world) + patience_ms;
+    uint32_t changes_left = st->s->knobs[KNOB_policy] != 0 ? st->members.count : 0;
+    raft_term term = 0;
     while (lease_truth_pending(LEASE_TTL_MAX_S) > 0) {
+        int leader = members_leader(&st->members);
+        if (leader >= 0 && truth.members[leader].term > term && changes_left > 0) {
+            term = truth.members[leader].term;
+            changes_left--;
+            limit_ms = fake_world_now(st->world) + patience_ms;
+        }
         if (fake_world_now(st->world) > limit_ms) {
             verdict_fail("I20", "%" PRIu32 " leases are kept alive by nobody, and live",
                          lease_truth_pending(LEASE_TTL_MAX_S));
