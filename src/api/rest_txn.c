@@ -381,13 +381,24 @@ static void print_result(struct json_writer *w, const struct kv_txn_op *op,
     json_close_object(w);
 }
 
+/* It was done, and what it read is beyond LIMIT_TXN_ANSWER_BYTES. */
+static void answer_untold(struct txn_call *t)
+{
+    struct json_writer w = answer_begin(t->call.api, t->call.http);
+    json_field_bool(&w, "succeeded", t->write.result.succeeded);
+    json_write_name(&w, "results");
+    json_write_null(&w);
+    json_field_text(&w, "reason", "it was done, and what it read is too long to tell");
+    json_field_u64(&w, "revision", t->write.result.revision);
+    answer_send(t->call.http, 200, NULL, &w);
+}
+
 static void answer_done(struct txn_call *t)
 {
     struct kv_answer answer;
     struct kv_answer_op done;
     if (!kv_answer_begin(buf_slice(&t->answer), &answer)) {
-        answer_error_reason(t->call.api, t->call.http, 504, status_text(STATUS_UNKNOWN),
-                            "it was done, and what it read is too long to tell");
+        answer_untold(t);
         return;
     }
     const struct kv_txn_ops *ops = answer.succeeded ? &t->txn->success : &t->txn->failure;

@@ -145,6 +145,27 @@ static void a_list_has_128_entries(void **state)
     buf_deinit(&body);
 }
 
+static void what_is_too_long_to_tell_was_done_all_the_same(void **state)
+{
+    (void)state;
+    struct buf value = {0};
+    memset(buf_reserve(&value, MIB), '7', MIB);
+    store("a", slice_of(value.data, MIB));
+    struct buf body = {0};
+    buf_append_str(&body, "{\"then\":[{\"put\":\"b\",\"value\":1}");
+    for (int i = 0; i < 70; i++) {
+        buf_append_str(&body, ",{\"get\":\"a\"}");
+    }
+    buf_append_str(&body, "]}");
+    buf_append_byte(&body, 0);
+    check_txn(
+        (const char *)body.data, 200,
+        "{\"succeeded\":true,\"results\":null,\"reason\":\"it was done, and what it read is too "
+        "long to tell\",\"revision\":3}");
+    buf_deinit(&body);
+    buf_deinit(&value);
+}
+
 static void row_a9_a_follower_says_who_leads(void **state)
 {
     (void)state;
@@ -235,6 +256,7 @@ int main(void)
         REST_TEST(keys_are_decoded_and_values_stay_as_they_came),
         REST_TEST(what_is_no_transaction_is_refused_with_its_place),
         REST_TEST(a_list_has_128_entries),
+        REST_TEST(what_is_too_long_to_tell_was_done_all_the_same),
         REST_TEST(row_a9_a_follower_says_who_leads),
         REST_TEST(a_put_with_a_ttl_has_a_lease_of_its_own),
         REST_TEST(a_ttl_shorter_than_a_failover_takes_is_raised),
