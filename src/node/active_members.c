@@ -386,5 +386,6 @@ void node_members_rank(struct node *n)
         preference.order[i] = order[i].id;
     }
     raft_set_preference(n->raft, &preference);
+    n->turn_wanted = true; /* the deadline of an election may be another */
     tell_ranks(n, order, preference.count);
 }

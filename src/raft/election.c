@@ -13,15 +13,21 @@
 #define LOST_SLOT_MIN_MS     5
 #define LOST_INTERVAL_MIN_MS 10
 
-static void draw_timeout(struct raft *r)
+static void draw_timeout_since(struct raft *r, uint64_t started_ms)
 {
     uint64_t base = r->options.election_timeout_ms;
     struct preference_slot slot = preference_slot(r); /* rule E10; else all of it */
     uint64_t width = slot.count > 1 && base >= slot.count ? base / slot.count : base;
     uint64_t from = width < base ? slot.rank * width : 0;
+    r->election.slot = slot;
     r->election.timeout_ms = base + from + rng_below(&r->rng, width);
-    r->election.started_ms = r->now_ms;
-    r->election.deadline_ms = r->now_ms + r->election.timeout_ms;
+    r->election.started_ms = started_ms;
+    r->election.deadline_ms = started_ms + r->election.timeout_ms;
+}
+
+static void draw_timeout(struct raft *r)
+{
+    draw_timeout_since(r, r->now_ms);
 }
 
 void election_init(struct raft *r)
@@ -29,6 +35,16 @@ void election_init(struct raft *r)
     draw_timeout(r);
     if (raft_is_lone_voter(r)) {
         r->election.deadline_ms = r->now_ms;
+    }
+}
+
+void election_ranks_changed(struct raft *r)
+{
+    struct preference_slot slot = preference_slot(r);
+    const struct preference_slot *drawn = &r->election.slot;
+    if (r->role == RAFT_FOLLOWER && r->election.lost_leader == 0 && !raft_is_lone_voter(r) &&
+        (slot.rank != drawn->rank || slot.count != drawn->count)) {
+        draw_timeout_since(r, r->election.started_ms);
     }
 }
 

@@ -20,6 +20,7 @@ void raft_set_preference(struct raft *r, const struct raft_preference *preferenc
 {
     CHECK_CMP(preference->count, <=, LIMIT_MEMBERS);
     r->preference = *preference;
+    election_ranks_changed(r);
 }
 
 struct preference_slot preference_slot(const struct raft *r)
@@ -65,6 +66,15 @@ static bool is_ready(const struct raft *r, node_id id)
            r->now_ms >= m->current_ms + patience_ms;
 }
 
+/* Soon ready, and not offered leadership in vain before: worth waiting for, since a leader that
+ * hands over to a lesser one meanwhile would see leadership climb in steps. */
+static bool is_almost_ready(const struct raft *r, node_id id)
+{
+    const struct member *m = member_find(r, id);
+    return m != NULL && config_has_voter(&r->config, id) && m->current_ms != UINT64_MAX &&
+           m->offers == 0;
+}
+
 static void forget_current(struct raft *r)
 {
     for (uint32_t i = 0; i < r->member_count; i++) {
@@ -92,7 +102,11 @@ void preference_turn(struct raft *r)
     uint32_t own = preference_place(&r->preference, r->options.self);
     for (uint32_t i = 0; i < own; i++) {
         node_id target = r->preference.order[i];
-        if (is_ready(r, target) && transfer_start(r, target) == STATUS_OK) {
+        if (!is_ready(r, target)) {
+            if (is_almost_ready(r, target)) {
+                return;
+            }
+        } else if (transfer_start(r, target) == STATUS_OK) {
             outbox_event(r, RAFT_EVENT_PREFERRED, target, r->term);
             member_find(r, target)->offers++;
             forget_current(r); /* whatever comes of it, the next one has to wait as long */

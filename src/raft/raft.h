@@ -324,8 +324,9 @@ struct raft_preference {
     uint32_t count;
     node_id order[LIMIT_MEMBERS];
     /* The leader hands over to the most preferred voter once that one has been caught up for ten
-     * election timeouts; at most one such hand-over in ten, and fewer when it does not take it.
-     * Else rank only orders who campaigns first. */
+     * election timeouts, and waits for it rather than hand over to a lesser one; at most one such
+     * hand-over in ten, and fewer when it does not take it. Else rank only orders who campaigns
+     * first. */
     bool hand_back;
 };
 
@@ -418,7 +419,8 @@ bool raft_is_recovering(const struct raft *r);
  * (rule Q6: commit index and validity taken in one step). `now_ms` is read from the clock for this
  * call, and that of a message after it arrived: else leases are longer, or promises shorter. */
 bool raft_lease_read(struct raft *r, uint64_t now_ms, raft_index *index);
-/* Rule E10: the ranks changed (a new membership); copied. */
+/* Rule E10: the ranks changed (a new membership); copied. A follower's timeout is drawn anew where
+ * its part of the interval is another one by that: step before waiting for the last deadline. */
 void raft_set_preference(struct raft *r, const struct raft_preference *preference);
 /* The entry at `index`, borrowed until the next step; NULL when it is not in memory. */
 const struct raft_entry *raft_entry_at(const struct raft *r, raft_index index);

@@ -35,14 +35,21 @@ struct member {
     uint32_t offers;          /* of leadership, for the sake of preference, by this leader */
 };
 
+/* Rule E10. This member's among all parts of [E, 2E); count 1 = nobody is preferred. */
+struct preference_slot {
+    uint32_t rank;
+    uint32_t count;
+};
+
 struct election {
-    uint64_t timeout_ms;  /* drawn from [E, 2E) (rule E2) */
-    uint64_t deadline_ms; /* then: pre-vote */
-    uint64_t started_ms;  /* when the silence began */
-    uint64_t contact_ms;  /* the leader's last message; counts while `leader` is known (rule E6) */
-    bool asked;           /* a candidate: the votes are asked for, the own one counts */
-    bool by_transfer;     /* a candidate: the leader told it to (rule E9) */
-    bool wanted;          /* a candidate needs this vote, and the log here is newer (rule E14) */
+    struct preference_slot slot; /* that the timeout was drawn from */
+    uint64_t timeout_ms;         /* drawn from [E, 2E) (rule E2) */
+    uint64_t deadline_ms;        /* then: pre-vote */
+    uint64_t started_ms;         /* when the silence began */
+    uint64_t contact_ms; /* the leader's last message; counts while `leader` is known (rule E6) */
+    bool asked;          /* a candidate: the votes are asked for, the own one counts */
+    bool by_transfer;    /* a candidate: the leader told it to (rule E9) */
+    bool wanted;         /* a candidate needs this vote, and the log here is newer (rule E14) */
     /* Rule E6b. `lost_leader` != 0 while quick rounds run. */
     node_id lost_leader;
     uint32_t lost_rounds;
@@ -256,6 +263,8 @@ void outbox_deinit(struct outbox *out);
 
 void become_follower(struct raft *r, raft_term term, node_id leader);
 void election_init(struct raft *r);
+/* The preference is another (rule E10). */
+void election_ranks_changed(struct raft *r);
 /* A message of the leader of the current term came. False when that cannot be. */
 bool election_on_contact(struct raft *r, node_id leader);
 /* A live leader is known: votes that nobody asked for by its word are not looked at (rule E6). */
@@ -394,11 +403,6 @@ void membership_bar(struct raft *r, bool barred);
 
 /* --- preference.c ----------------------------------------------------------------------------- */
 
-/* This member's among all parts of [E, 2E); count 1 = nobody is preferred. */
-struct preference_slot {
-    uint32_t rank;
-    uint32_t count;
-};
 struct preference_slot preference_slot(const struct raft *r);
 /* A leadership begins. */
 void preference_begin(struct raft *r);

@@ -198,6 +198,28 @@ void core_acknowledge(struct one_core *c, node_id from, raft_index match)
     core_deliver(c, &m);
 }
 
+void core_agree(struct one_core *c)
+{
+    for (int i = 0; i < 4; i++) {
+        core_settle(c);
+        raft_index last = raft_last(c->raft).index;
+        for (node_id id = 1; id <= 9; id++) {
+            struct raft_progress_view progress;
+            if (raft_role(c->raft) == RAFT_LEADER && raft_progress_of(c->raft, id, &progress)) {
+                core_acknowledge(c, id, last);
+            }
+        }
+    }
+}
+
+void core_establish(struct one_core *c, struct core_setup setup)
+{
+    core_start(c, &setup);
+    core_lead(c);
+    core_agree(c);
+    CHECK(raft_leader_is_established(c->raft));
+}
+
 void core_echo(struct one_core *c, node_id from)
 {
     const struct raft_message *asked = core_sent(c, RAFT_MSG_HEARTBEAT, from);

@@ -61,5 +61,9 @@ bool core_saw(const struct one_core *c, enum raft_event_kind kind);
 void core_lead(struct one_core *c);
 /* Acknowledge to a leading core everything up to `match`, in the name of `from`. */
 void core_acknowledge(struct one_core *c, node_id from, raft_index match);
+/* Everybody acknowledges everything, and the disk keeps up, until nothing new follows. */
+void core_agree(struct one_core *c);
+/* Start, lead and be established: all have the no-op. */
+void core_establish(struct one_core *c, struct core_setup setup);
 /* An answer of `from` to the newest heartbeat or append of the last output to it. */
 void core_echo(struct one_core *c, node_id from);
