@@ -24,6 +24,7 @@
 #define PUT_OFF_MS     60000
 #define RETRY_MS       20
 #define MEMORY_STEP_MS 20
+#define TRUST_MS       10000
 /* About a millisecond. */
 #define MEMORY_BUDGET  2000
 
@@ -39,7 +40,6 @@ static void rest(struct node *n)
 {
     kv_digest_scan_deinit(&n->scrub.scan);
     n->figures.scrub_rounds++;
-    n->scrub.was_suspicious = false;
     begin_phase(n, SCRUB_RESTS, REST_MS);
 }
 
@@ -147,6 +147,7 @@ static void done_snapshot(struct work *w)
         return;
     }
     if (s->status == STATUS_CORRUPT || s->status == STATUS_NOT_FOUND) {
+        s->has_found = true;
         node_snapshot_lost(n, s->snapshot, s->detail != NULL ? s->detail : "the file is missing");
     } else if (s->status != STATUS_OK) {
         node_fail(n, 1, "cannot read a snapshot: %s", status_text(s->status));
@@ -169,6 +170,15 @@ static bool choose_snapshot(struct node *n)
     return false;
 }
 
+/* Who was suspected without reason is trusted for a while, or suspicions would be all there is;
+ * but rot that was found may come again at once, and followers wait for what it destroyed. */
+static void end_suspicion(struct node *n)
+{
+    struct scrub *s = &n->scrub;
+    s->is_suspicion = false;
+    s->trusted_until_ms = s->has_found ? 0 : node_now(n) + TRUST_MS;
+}
+
 static void step_snapshots(struct node *n)
 {
     struct scrub *s = &n->scrub;
@@ -176,9 +186,10 @@ static void step_snapshots(struct node *n)
         return;
     }
     if (s->reader == NULL && !choose_snapshot(n)) {
-        /* A whole round comes before the next suspicion, or suspicions would be all there is. */
         begin_phase(n, s->is_suspicion ? SCRUB_LOG : SCRUB_MEMORY, MEMORY_STEP_MS);
-        s->is_suspicion = false;
+        if (s->is_suspicion) {
+            end_suspicion(n);
+        }
         return;
     }
     s->disk = n->disk;
@@ -189,15 +200,14 @@ static void step_snapshots(struct node *n)
 void node_scrub_suspect(struct node *n)
 {
     struct scrub *s = &n->scrub;
-    if (s->was_suspicious || s->in_flight) {
-        return;
+    if (s->is_suspicion || s->in_flight || node_now(n) < s->trusted_until_ms) {
+        return; /* a follower that is refused again says so again */
     }
-    s->was_suspicious = true;
     s->is_suspicion = true;
-    if (s->phase != SCRUB_SNAPSHOTS) {
-        kv_digest_scan_deinit(&s->scan); /* of a round that begins anew */
-        begin_snapshots(n, 0);
-    }
+    s->has_found = false;
+    kv_digest_scan_deinit(&s->scan); /* of a round that begins anew */
+    close_snapshot(s);
+    begin_snapshots(n, 0);
 }
 
 /* --- the state in memory ---------------------------------------------------------------------- */

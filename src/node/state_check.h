@@ -26,7 +26,8 @@ struct scrub {
     struct kv_digest_scan scan;
     struct snapshot_id snapshot; /* that is read, or was read last in this round */
     bool is_suspicion;           /* the snapshots are read at once and fast, out of turn */
-    bool was_suspicious;         /* that was so once in this round */
+    bool has_found;              /* and one of them was damaged */
+    uint64_t trusted_until_ms;   /* no suspicion is followed until then */
     /* The log thread's while in_flight. */
     bool in_flight;
     struct work work;

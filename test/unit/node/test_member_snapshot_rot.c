@@ -250,6 +250,17 @@ static void rule_p13_rot_in_a_snapshot_is_found_and_another_one_is_taken(void **
     }
 }
 
+/* How long until one is installed; 30 s at the most. */
+static uint64_t await_snapshot(struct cluster *c, int i)
+{
+    uint64_t waited = 0;
+    for (; waited < 30000 && trouble_metrics(c, i).snapshots_installed == 0; waited += 10) {
+        fake_world_run(c->world, 10);
+        cluster_expect_no_fatal(c);
+    }
+    return waited;
+}
+
 /* Who gets a damaged one does not take it in, and the sender makes another one at once. */
 static void rule_s4_a_follower_does_not_wait_for_the_scrub_of_its_leader(void **state)
 {
@@ -271,15 +282,39 @@ static void rule_s4_a_follower_does_not_wait_for_the_scrub_of_its_leader(void **
             fake_disk_flip(c->members[leader].disk, newest, 9, 1);
         }
         member_start(c, away);
-        uint64_t waited = 0;
-        for (; waited < 30000 && trouble_metrics(c, away).snapshots_installed == 0; waited += 10) {
-            fake_world_run(c->world, 10);
-            cluster_expect_no_fatal(c);
-        }
-        assert_true(waited < 30000);
+        assert_true(await_snapshot(c, away) < 30000);
         assert_int_equal(trouble_metrics(c, leader).damage_found, 1);
         end(c, w);
     }
+}
+
+/* Writes while it is away, and rot in the leader's newest snapshot; how long it waits for a sound
+ * one when it is back. */
+static uint64_t come_back_to_rot(struct cluster *c, struct writer *w, int leader, int away)
+{
+    trouble_stop(c, away);
+    writer_run(w, MANY);
+    fake_world_run(c->world, 2000);
+    assert_int_equal(cluster_find_leader(c), leader);
+    struct trouble_files files = list_snapshots(c, leader);
+    rot(c, leader, files.names[files.count - 1]);
+    member_start(c, away);
+    return await_snapshot(c, away);
+}
+
+/* One suspicion that was right does not make the sender deaf to the next one. */
+static void rule_s4_rot_that_comes_again_is_found_as_fast(void **state)
+{
+    (void)state;
+    struct writer *w = NULL;
+    struct cluster *c = create(5, 3, TROUBLE_SEGMENT_BYTES, &w);
+    int leader = cluster_find_leader(c);
+    int away = (leader + 1) % 3;
+    for (uint64_t times = 1; times <= 3; times++) {
+        assert_true(come_back_to_rot(c, w, leader, away) < 4000);
+        assert_int_equal(trouble_metrics(c, leader).damage_found, times);
+    }
+    end(c, w);
 }
 
 int main(void)
@@ -293,6 +328,7 @@ int main(void)
         cmocka_unit_test(rule_p4_few_damaged_snapshots_are_kept),
         cmocka_unit_test(rule_p13_rot_in_a_snapshot_is_found_and_another_one_is_taken),
         cmocka_unit_test(rule_s4_a_follower_does_not_wait_for_the_scrub_of_its_leader),
+        cmocka_unit_test(rule_s4_rot_that_comes_again_is_found_as_fast),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
