@@ -166,17 +166,31 @@ static int find_newcomer(const struct operators *o, int from)
     return -1;
 }
 
-/* Those that would be left can decide without the disks that are lost. */
-static bool may_remove(int leader, int subject, uint32_t intact)
+static uint32_t asked_to_go(const struct operators *o)
+{
+    uint32_t members = 0;
+    for (int i = 0; i < CHANGES_MAX; i++) {
+        const struct change *c = &o->changes[i];
+        members |= c->is_busy && c->change.kind == NODE_CHANGE_REMOVE ? 1u << c->subject : 0;
+    }
+    return members;
+}
+
+/* Those that would be left can decide without the disks that are lost, also when of the removals
+ * that were asked for before only those succeed that take a sound one away: rule C4 refuses the
+ * last one only while the leader's clock is right. */
+static bool may_remove(const struct operators *o, int leader, int subject, uint32_t intact)
 {
     const struct raft_config *c = raft_active_config(truth.members[leader].raft);
+    uint32_t staying = intact & ~asked_to_go(o);
     uint32_t voters = 0;
     uint32_t sound = 0;
     for (uint32_t i = 0; i < c->voter_count; i++) {
         const struct truth_member *m = truth_by_id(c->voters[i]);
-        if (m == NULL || truth_index(m) != subject) {
+        uint32_t bit = m != NULL ? 1u << truth_index(m) : 0;
+        if (bit != 1u << subject && (bit & intact & ~staying) == 0) {
             voters++;
-            sound += m != NULL && (intact >> truth_index(m) & 1) != 0;
+            sound += (bit & staying) != 0;
         }
     }
     return 2 * sound > voters;
@@ -195,7 +209,7 @@ void operators_change(struct operators *o, const struct item *item, int a, uint3
     }
     if (leader < 0 || subject < 0 || c == o->changes + CHANGES_MAX ||
         o->members->items[leader].node == NULL || o->members->items[leader].is_fatal ||
-        (kind == NODE_CHANGE_REMOVE && !may_remove(leader, subject, intact))) {
+        (kind == NODE_CHANGE_REMOVE && !may_remove(o, leader, subject, intact))) {
         return;
     }
     *c = (struct change){.operators = o,
