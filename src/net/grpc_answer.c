@@ -213,7 +213,7 @@ void grpc_answer_take(struct grpc_call *call, size_t size)
     CHECK(size <= call->unsent);
     call->unsent -= size;
     c->unsent -= size;
-    c->written += size;
+    c->flow.written += size;
     while (size > 0) {
         size -= own_run(call) > 0 ? take_own(call, size) : take_shared(call, size);
     }

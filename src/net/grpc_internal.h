@@ -14,6 +14,7 @@
 #include "base/list.h"
 #include "net/grpc.h"
 #include "net/http2_head.h"
+#include "net/unsent.h"
 
 #include <nghttp2/nghttp2.h>
 
@@ -89,12 +90,9 @@ struct http2_connection {
     struct list held;
     struct list starved;
     uint32_t call_count;
-    uint64_t untold;       /* bytes in the `in` of its calls */
-    uint64_t unsent;       /* of its calls */
-    uint64_t written;      /* bytes given to the connection */
-    uint64_t checked;      /* `written` when conn_unsent was last asked */
-    uint64_t taken;        /* of `written` by the kernel, at the last sweep */
-    uint64_t taken_ms;     /* when `taken` was seen to grow; 0 = nothing is unsent */
+    uint64_t untold; /* bytes in the `in` of its calls */
+    uint64_t unsent; /* of its calls */
+    struct unsent flow;
     uint64_t began_ms;     /* when it was taken over */
     uint64_t head_from_ms; /* when a block of headers began that is not whole; 0 = none */
     uint64_t idle_from_ms; /* when the last call ended */

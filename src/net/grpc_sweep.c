@@ -17,20 +17,11 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 /* A connection whose reader takes nothing is broken off. */
 static uint64_t watch_unsent(struct http2_connection *c, uint64_t now)
 {
-    size_t unsent = c->conn->loop->ops->conn_unsent(c->conn);
-    uint64_t taken = c->written - unsent;
-    if (unsent == 0) {
-        c->taken_ms = 0;
-        return NEVER;
-    }
-    if (c->taken_ms == 0 || taken != c->taken) {
-        c->taken = taken;
-        c->taken_ms = now;
-    }
-    if (now - c->taken_ms >= LIMIT_HTTP_WRITE_STALL_MS) {
+    uint64_t due = unsent_stall_ms(&c->flow, c->conn, now);
+    if (now >= due) {
         http2_connection_abort(c);
     }
-    return c->taken_ms + LIMIT_HTTP_WRITE_STALL_MS;
+    return due;
 }
 
 static bool has_window(const struct grpc_call *call)

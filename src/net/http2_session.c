@@ -7,7 +7,6 @@
 #include <string.h>
 
 #define FRAME_HEADER_BYTES 9
-#define UNSENT_CHECK_BYTES (64u * KIB)
 #define SECOND_MS          1000
 
 /* --- sending ---------------------------------------------------------------------------------- */
@@ -15,20 +14,13 @@
 static void write_bytes(struct http2_connection *c, struct slice bytes)
 {
     c->conn->loop->ops->conn_write(c->conn, bytes);
-    c->written += bytes.size;
+    c->flow.written += bytes.size;
 }
 
 /* The connection has enough for now: on_drain will come. */
 static bool is_full(struct http2_connection *c)
 {
-    if (c->written - c->checked < UNSENT_CHECK_BYTES) {
-        return false;
-    }
-    if (c->conn->loop->ops->conn_unsent(c->conn) >= LIMIT_H2_CONN_BYTES) {
-        return true;
-    }
-    c->checked = c->written;
-    return false;
+    return unsent_is_full(&c->flow, c->conn, LIMIT_H2_CONN_BYTES);
 }
 
 static int send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head,
@@ -86,9 +78,9 @@ void http2_connection_flush(struct http2_connection *c)
     if (c->is_closed) {
         return;
     }
-    uint64_t written = c->written;
+    uint64_t written = c->flow.written;
     send_all(c);
-    if (c->written != written) {
+    if (c->flow.written != written) {
         grpc_sweep_by(c->server, grpc_now(c->server) + grpc_sweep_grain_ms(c->server));
         if (!list_is_empty(&c->starved) || !list_is_empty(&c->held)) {
             http2_connection_wake(c);
@@ -392,7 +384,7 @@ static void on_data(struct conn *conn, struct slice data)
 static void on_drain(struct conn *conn)
 {
     struct http2_connection *c = conn->context;
-    c->checked = c->written;
+    c->flow.checked = c->flow.written;
     http2_connection_touch(c);
 }
 

@@ -79,7 +79,7 @@ void exchange_emit(struct exchange *e, struct slice bytes)
     }
     if (exchange_is_first(e)) {
         c->conn->loop->ops->conn_write(c->conn, bytes);
-        c->written += bytes.size;
+        c->flow.written += bytes.size;
     } else {
         buf_append_slice(&e->out, bytes);
         c->kept_bytes += bytes.size;
@@ -283,7 +283,7 @@ static void emit_shared(struct exchange *e, struct blob *bytes)
         return;
     }
     c->conn->loop->ops->conn_write_owned(c->conn, blob_slice(bytes), release_blob, blob_ref(bytes));
-    c->written += bytes->size;
+    c->flow.written += bytes->size;
 }
 
 void http_answer_chunk_shared(struct http_request *r, struct blob *bytes)

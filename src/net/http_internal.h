@@ -13,6 +13,7 @@
 #include "base/list.h"
 #include "net/http.h"
 #include "net/http_parser.h"
+#include "net/unsent.h"
 
 enum answer_stage { ANSWER_NONE, ANSWER_STREAMS, ANSWER_DONE };
 
@@ -55,10 +56,7 @@ struct http_connection {
     bool is_starved;       /* the first exchange was told not to write more */
     uint64_t started_ms;   /* when the first byte of `reading` came */
     uint64_t idle_from_ms; /* when the last answer was complete */
-    uint64_t written;      /* bytes given to the connection */
-    uint64_t checked;      /* `written` when conn_unsent was last asked */
-    uint64_t taken;        /* of `written` by the kernel, at the last sweep */
-    uint64_t taken_ms;     /* when `taken` was seen to grow; 0 = nothing is unsent */
+    struct unsent flow;
 };
 
 struct http_server {

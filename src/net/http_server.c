@@ -9,7 +9,6 @@
 #include <strings.h>
 
 #define SPARE_EXCHANGES_MAX   256 /* kept for the next requests; beyond: freed */
-#define UNSENT_CHECK_BYTES    (64u * KIB)
 #define DEFAULT(value, other) ((value) != 0 ? (value) : (other))
 
 static void on_data(struct conn *conn, struct slice data);
@@ -190,7 +189,7 @@ static void maybe_send_continue(struct http_connection *c)
         struct slice text = slice_str("HTTP/1.1 100 Continue\r\n\r\n");
         e->wants_continue = false;
         c->conn->loop->ops->conn_write(c->conn, text);
-        c->written += text.size;
+        c->flow.written += text.size;
     }
 }
 
@@ -322,14 +321,7 @@ static bool has_too_much_in_progress(struct http_connection *c)
         c->body_bytes >= LIMIT_PIPELINED_BODY_BYTES) {
         return true;
     }
-    if (c->written - c->checked < UNSENT_CHECK_BYTES) {
-        return false;
-    }
-    if (c->conn->loop->ops->conn_unsent(c->conn) >= LIMIT_CONN_UNSENT_BYTES) {
-        return true;
-    }
-    c->checked = c->written;
-    return false;
+    return unsent_is_full(&c->flow, c->conn, LIMIT_CONN_UNSENT_BYTES);
 }
 
 static void pause(struct http_connection *c, struct slice rest)

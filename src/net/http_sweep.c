@@ -22,22 +22,15 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 /* Close a connection whose reader takes nothing. When to look again. */
 static uint64_t watch_unsent(struct http_connection *c, uint64_t now)
 {
-    size_t unsent = c->conn->loop->ops->conn_unsent(c->conn);
-    uint64_t taken = c->written - unsent;
-    if (unsent == 0) {
-        c->taken_ms = 0;
+    uint64_t due = unsent_stall_ms(&c->flow, c->conn, now);
+    if (due == NEVER) {
         return NEVER;
     }
-    if (c->taken_ms == 0 || taken != c->taken) {
-        c->taken = taken;
-        c->taken_ms = now;
-    }
-    if (now - c->taken_ms >= LIMIT_HTTP_WRITE_STALL_MS) {
+    if (now >= due) {
         http_connection_abort(c);
         return NEVER;
     }
-    return earlier(c->taken_ms + LIMIT_HTTP_WRITE_STALL_MS,
-                   now + http_sweep_idle_grain_ms(c->server));
+    return earlier(due, now + http_sweep_idle_grain_ms(c->server));
 }
 
 /* When to look at the connection again. */
