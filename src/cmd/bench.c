@@ -1,6 +1,7 @@
 /* cmd/bench.c - `conclave bench`: load on servers and what they make of it (docs/PERFORMANCE.md),
  * and `--check`: is this machine a good home for a member. */
 #include "base/mem.h"
+#include "cmd/bench_check.h"
 #include "cmd/client_verb.h"
 #include "cmd/verbs.h"
 #include "load/load_plan.h"
@@ -172,7 +173,14 @@ static const struct option rows[] = {
 
 static int run_check(const struct options *o)
 {
-    return verb_refuse(o, "--check is not there yet");
+    const struct option_value *endpoints = &o->values[CLIENT_ENDPOINTS];
+    return bench_check_run(
+        o, &(struct bench_check_options){.directory = options_text(o, BENCH_DATA),
+                                         .endpoints = (const char *const *)endpoints->items,
+                                         .endpoint_count = endpoints->item_count,
+                                         .seconds = options_text(o, BENCH_SECONDS),
+                                         .is_json = options_is_on(o, BENCH_JSON),
+                                         .is_quiet = options_is_on(o, BENCH_QUIET)});
 }
 
 static int run_load(const struct options *o)
@@ -204,6 +212,13 @@ const struct verb verb_bench = {
     .name = "bench",
     .arguments = "OP",
     .summary = "put servers under load and measure them, or check a machine",
+    .details =
+        "--check measures what a member would meet here: the disk of --data (64 MiB are\n"
+        "written there, and removed again), timers and clocks, limits, and the way to\n"
+        "--endpoints when there are any; and says of each whether it is good, acceptable or\n"
+        "poor, why, what to do, and which timeouts fit. Exit code 1: something is poor.\n",
+    .examples = "  conclave bench --check --data /var/lib/conclave\n"
+                "  conclave bench --check --endpoints http://10.0.0.2:4000,http://10.0.0.3:4000\n",
     .options = rows,
     .option_count = sizeof(rows) / sizeof(rows[0]),
     .arguments_max = 1,
