@@ -12,7 +12,7 @@
 #include <string.h>
 
 enum {
-    BENCH_PROTOCOL = CLIENT_OUTPUT,
+    BENCH_PROTOCOL = CLIENT_USER,
     BENCH_CONNECTIONS,
     BENCH_STREAMS,
     BENCH_SECONDS,
@@ -38,7 +38,7 @@ enum {
 };
 
 static const struct option rows[] = {
-    CLIENT_CALL_ROWS("a request without an answer for so long is an error", "5s"),
+    CLIENT_ADDRESS_ROWS("a request without an answer for so long is an error", "5s"),
     [BENCH_PROTOCOL] = {.name = "protocol",
                         .type = OPTION_CHOICE,
                         .unit = "P",
