@@ -9,7 +9,7 @@ SIM_SEEDS ?= 3000
 SIM_GATE_SEEDS = 30000
 SIM_LONG_SEEDS = 1000000
 
-.PHONY: build run test unit e2e chaos asan tsan sim sim-gate sim-long crash-points sim-build sim-hash mutants fuzz tidy analyze format install clean setup
+.PHONY: build run test unit e2e chaos asan tsan sim sim-gate sim-long crash-points sim-build sim-hash mutants gate bench-baseline fuzz tidy analyze format install clean setup
 
 # Progress on a terminal, silence elsewhere. Only the program: the tests are built when they are run.
 build: $(BUILD)/build.ninja
@@ -71,6 +71,15 @@ mutants:
 
 sim-build: build-sim/build.ninja
 	@ninja -C build-sim --quiet sim/sim
+
+# Instructions per operation, against bench/gate/baseline.json.
+gate: build
+	@tools/run-tests $(BUILD) gate
+
+# After a change that is meant to cost more, or that costs less; on this compiler.
+bench-baseline: build
+	@ninja -C $(BUILD) --quiet bench/gate/gate
+	@python3 tools/gate.py $(BUILD) --write
 
 fuzz: build-fuzz/build.ninja
 	@ninja -C build-fuzz --quiet
