@@ -1,6 +1,6 @@
 """tools/gate.py counts the right things and refuses what is slower: `python3 tools/test_gate.py`.
 
-That the whole chain does, with a store that was made slower, is tools/run-tests' part `gate`."""
+That the whole chain does, with a store that was made slower, is tools/run-tests' part `bench`."""
 import io
 import json
 import os
