@@ -105,6 +105,9 @@ class Cluster:
         status = call(self.ports[i], "maintenance/status", {}, timeout=1)
         return bool(status) and status.get("leader", "0") == status["header"]["member_id"]
 
+    def term(self, i):
+        return int(call(self.ports[i], "maintenance/status", {})["raftTerm"])
+
     def leader(self, skip=(), seconds=20):
         """Who leads, and takes writes."""
         found = []

@@ -96,7 +96,7 @@ class Figure:
                 "ours": self.value([o for o, _ in pairs]),
                 "theirs": self.value([t for _, t in pairs if t])}
         told["verdict"] = self.verdict(told)
-        if reached is not None and self.target is not None and not self.holds(reached, self.target):
+        if reached is not None and self.target and not self.holds(reached, self.target):
             told["shortfall"] = (1 - reached / self.target if self.higher
                                  else reached / self.target - 1)
         return told

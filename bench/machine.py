@@ -32,7 +32,8 @@ def memory_kib(pid):
 
 
 def written_bytes(pid):
-    """Bytes that a process caused to be written: whole pages, as the kernel counts them."""
+    """Bytes of the pages that a process made dirty. A page counts each time, and with large folios
+    as all pages of its folio, so that this may be a hundred times what reached the disk."""
     with open(f"/proc/{pid}/io", encoding="utf-8") as f:
         return int(dict(line.split(": ") for line in f)["write_bytes"])
 

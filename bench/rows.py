@@ -29,9 +29,10 @@ Row = namedtuple("Row", "name measure figures rounds_max alone",
 class Options:
     """Of a run: how long, how much, where. `rates` are what open loops ask for."""
 
-    def __init__(self, seconds, kills, million, generator, data, idle_seconds):
+    def __init__(self, seconds, kills, million, generator, data, idle_seconds, steady_seconds):
         self.seconds, self.kills, self.million = seconds, kills, million
-        self.generator, self.data, self.idle_seconds = generator, data, idle_seconds
+        self.generator, self.data = generator, data
+        self.idle_seconds, self.steady_seconds = idle_seconds, steady_seconds
         self.maxima = {}  # {system's name: puts a second that it can do}
 
     def start(self, system, size=3, extra=()):
@@ -51,12 +52,27 @@ def generate(options, operation, endpoint, pids, *flags, seconds=None, warmup=0)
     return json.loads(out.stdout)
 
 
+def written(cluster):
+    return sum(machine.written_bytes(p) for p in cluster.pids())
+
+
+def settle(cluster):
+    """What the members write in the background after the warm-up, such as the zeros of a segment to
+    come, is not of the round."""
+    last = [None]
+
+    def nobody_writes():
+        before, last[0] = last[0], written(cluster)
+        return before == last[0]
+    wait(nobody_writes, f"{cluster.name} has written everything", 60, 0.5)
+
+
 def written_per_payload(cluster, before, operations, payload):
     """{by the processes: bytes a member and byte of payload, by the device: the same}."""
     processes, disk = before
     members = len(cluster.ports)
-    now = sum(machine.written_bytes(p) for p in cluster.pids())
-    told = {"written_per_payload": (now - processes) / members / operations / payload}
+    told = {"written_per_payload":
+            (written(cluster) - processes) / members / operations / payload}
     if disk is not None:
         told["device_per_payload"] = ((machine.disk_bytes(cluster.dir) - disk) / members /
                                       operations / payload)
@@ -72,8 +88,9 @@ def load(system, options, operation, *flags, protocol="grpc", payload=0):
         flags = ("--protocol", protocol, *flags)
         generate(options, "range", cluster.url(leader), cluster.pids(), "--prefill", seconds=1)
         generate(options, operation, cluster.url(leader), cluster.pids(), *flags, seconds=1)
-        before = (sum(machine.written_bytes(p) for p in cluster.pids()),
-                  machine.disk_bytes(cluster.dir))
+        if payload:
+            settle(cluster)
+        before = (written(cluster), machine.disk_bytes(cluster.dir))
         cpu = [machine.cpu_seconds(p) for p in cluster.pids()]
         around = machine.Surroundings(cluster.pids())
         told = generate(options, operation, cluster.url(leader), cluster.pids(), *flags)
@@ -129,8 +146,8 @@ def conns(connections, streams=1):
 PAYLOAD = KEY_BYTES + VALUE_BYTES
 
 
-def written(target, aim=None):
-    return Figure("written per payload byte", "written_per_payload", is_ratio=False,
+def write_cost(target, aim=None):
+    return Figure("written per payload byte", "device_per_payload", is_ratio=False,
                   target=target, aim=aim, unit="x")
 
 
@@ -150,7 +167,8 @@ def open_row(name, share, common=False):
                       *conns(100, 10))
         return dict(result, rate_asked=asked)
     return Row(name, measure, [Figure("asked per second", "rate_asked", higher=True, unit="/s"),
-                               Figure("p50", "histogram", of=0.5, unit="us"), p99(None, None)])
+                               Figure("p50", "histogram", of=0.5, unit="us"), p99(None, None),
+                               rate(None, None)])
 
 
 # --- memory, starts -------------------------------------------------------------------------------
@@ -264,6 +282,20 @@ def measure_hand_over(system, options):
         cluster.close()
 
 
+def measure_steady(system, options):
+    """Full load with the shortest timeouts: elections that nobody asked for."""
+    cluster = options.start(system, 3, TUNED[system])
+    try:
+        leader = cluster.leader()
+        before = cluster.term(leader)
+        told = generate(options, "put", cluster.url(leader), cluster.pids(), *conns(64),
+                        seconds=options.steady_seconds)
+        return {"elections": cluster.term(leader) - before, "errors": told["errors"],
+                "per_second": told["per_second"], "seconds": options.steady_seconds}
+    finally:
+        cluster.close()
+
+
 # --- durability -----------------------------------------------------------------------------------
 
 SYNC_CALLS = "fsync,fdatasync,sync_file_range,msync,io_uring_enter"
@@ -326,14 +358,14 @@ def syncs(label, key, target=None):
 
 
 ROWS = [
-    load_row("put@1", "put", conns(1), [rate(2.5, 3), p99(0.5, 0.35), written(16)],
+    load_row("put@1", "put", conns(1), [rate(2.5, 3), p99(0.5, 0.35), write_cost(16)],
              payload=PAYLOAD),
     load_row("put@64", "put", conns(64),
              [rate(4.5, 6), p99(0.3, 0.15), cpu("leader", 12), cpu("follower", 3), GENERATOR,
-              written(1.5)], payload=PAYLOAD),
+              write_cost(1.5)], payload=PAYLOAD),
     load_row("put@1000", "put", conns(100, 10),
              [rate(3, 3.5), p99(0.35, 0.2), cpu("leader", 12), cpu("follower", 3), GENERATOR,
-              written(1.2, 1.2)], payload=PAYLOAD),
+              write_cost(1.2, 1.2)], payload=PAYLOAD),
     load_row("put@1000c", "put", conns(1000), [rate(5, 7), p99(None, None)], payload=PAYLOAD),
     load_row("range@64", "range", conns(64), [rate(3, 4), p99(0.4, None), cpu("leader", 8)]),
     load_row("serializable@64", "serializable", conns(64), [rate(2.2, 3.5), p99(0.4, None)]),
@@ -365,6 +397,9 @@ ROWS = [
         [times("median", 30, 10), times("p99", 150, 50, 0.99)], 1),
     Row("failover-stop-tuned", failures(signal.SIGSTOP, tuned=True),
         [times("median", 350, 350), times("p99", None, None, 0.99)], 1),
+    Row("steady-tuned", measure_steady,
+        [Figure("elections", "elections", is_ratio=False, target=0, unit="x"),
+         Figure("writes that failed", "errors", is_ratio=False, target=0, unit="x")], 1),
     Row("hand-over", measure_hand_over, [times("median", 10, 10)], 1),
     Row("syncs@1", measure_syncs,
         [syncs("of the majority, a put", "syncs_majority", 1),

@@ -151,6 +151,11 @@ def table(results):
                 f"{m['processors']} x {m['processor']}, Linux {m['kernel']}, {m['mount']}")
     busy = sum("kept_busy" in p for pairs in results["rows"].values() for p in pairs)
     rejected = sum(bool(p["rejected"]) for pairs in results["rows"].values() for p in pairs)
+    warned = sorted({name for name, pairs in results["rows"].items() for p in kept_pairs(pairs)
+                     for system in p["order"] if p[system].get("warnings")})
+    if warned:
+        text.append("the generator warned, most likely that it used much of the machine itself: "
+                    f"{', '.join(warned)}")
     if busy:
         text.append(f"{busy} PAIRS COUNT ALTHOUGH THE MACHINE WAS BUSY: no figure here is to be "
                     "trusted (--any-load)")
@@ -216,7 +221,7 @@ def run(o, chosen):
     path = os.path.join(RESULTS, (o.name or begun.strftime("%Y-%m-%d-%H%M%S")) + ".json")
     options = rows.Options(o.seconds, o.kills, o.keys,
                            [o.generator] if o.generator else [Conclave.binary, "bench"], o.data,
-                           10 if o.quick else 60)
+                           10 if o.quick else 60, 10 if o.quick else 600)
     results = {"begun": begun.strftime("%Y-%m-%d %H:%M"),
                "versions": {s.name: f"{s.name} {clusters.version(s).split()[-1]}" for s in SYSTEMS},
                "machine": machine.describe(o.data), "seconds": o.seconds, "rows": {}}

@@ -124,7 +124,8 @@ class Rounds(unittest.TestCase):
 class Results(unittest.TestCase):
     def results(self, ours, theirs):
         pair = {"conclave": {"per_second": ours, "histogram": [[100, 50]]},
-                "etcd": {"per_second": theirs, "histogram": [[1000, 50]]}, "rejected": ""}
+                "etcd": {"per_second": theirs, "histogram": [[1000, 50]], "warnings": ["51 %"]},
+                "order": ["conclave", "etcd"], "rejected": ""}
         return {"begun": "2026-01-01 00:00", "versions": {"a": "conclave 1", "b": "etcd <3>"},
                 "machine": {"processors": 2, "processor": "P", "kernel": "6", "mount": "ext4"},
                 "rows": {"put@1": [pair, dict(pair, rejected="busy")],
@@ -137,6 +138,12 @@ class Results(unittest.TestCase):
         self.assertRegex(text, r"p99 \(us\) +100 +1,000 +0.1x +<= 0.5x +<= 0.35x +aim met")
         self.assertIn("put@64: not measured: others used 50 %", text)
         self.assertIn("2 pairs were thrown away", text)
+        self.assertIn("the generator warned", text)
+
+    def test_a_target_of_none_at_all_is_met_by_none(self):
+        figure = Figure("elections", "n", is_ratio=False, target=0)
+        self.assertEqual(figure.judge([({"n": 0}, {})])["verdict"], "target met")
+        self.assertEqual(figure.judge([({"n": 2}, {})])["verdict"], "short")
 
     def test_the_picture_is_well_formed_and_has_a_bar_for_each_ratio(self):
         results = self.results(2000, 1000)
@@ -169,7 +176,7 @@ class Generator(unittest.TestCase):
         os.chmod(self.script, stat.S_IRWXU)
 
     def options(self):
-        return rows.Options(1, 1, 10, [self.script], self.folder, 1)
+        return rows.Options(1, 1, 10, [self.script], self.folder, 1, 1)
 
     def cluster(self):
         """One "member": this process."""
