@@ -39,10 +39,10 @@ class Options:
         return system(size, self.data, extra)
 
 
-def generate(options, operation, endpoint, pids, *flags, seconds=None, warmup=0):
+def generate(options, operation, endpoint, pids, *flags, seconds=None, keys=KEYS):
     """One run of the generator: what it prints as JSON."""
     command = [*options.generator, operation, "--endpoints", endpoint, "--seconds",
-               str(seconds or options.seconds), "--warmup", str(warmup), "--keys", str(KEYS),
+               str(seconds or options.seconds), "--warmup", "0", "--keys", str(keys),
                "--key-size", str(KEY_BYTES), "--value-size", str(VALUE_BYTES), "--pid",
                ",".join(map(str, pids)), "--json", "--quiet", *map(str, flags)]
     out = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -194,8 +194,8 @@ def measure_idle(system, options):
 
 def fill(cluster, options, keys):
     leader = cluster.leader()
-    generate(options, "range", cluster.url(leader), cluster.pids(), "--keys", keys, "--prefill",
-             seconds=1)
+    generate(options, "range", cluster.url(leader), cluster.pids(), "--prefill", seconds=1,
+             keys=keys)
 
 
 def measure_million(system, options):

@@ -185,7 +185,7 @@ def parse(arguments):
     parser.add_argument("--show", metavar="FILE")
     parser.add_argument("--svg", metavar="FILE")
     o = parser.parse_args(arguments)
-    for name, quick, full in (("pairs", 2, 9), ("seconds", 2, 4), ("kills", 5, 30),
+    for name, quick, full in (("pairs", 1, 9), ("seconds", 2, 4), ("kills", 5, 30),
                               ("keys", 100000, 1000000), ("patience", 10, 120)):
         if getattr(o, name) is None:
             setattr(o, name, quick if o.quick else full)
