@@ -4,11 +4,11 @@
  * For who puts load on servers: members never call others by gRPC. Nothing is repeated, no call has
  * a deadline of its own, and no connection is dialled anew: that is for the caller to know.
  *
- * The caller owns its calls (struct grpc_client_call), and begins each of them as often as it likes,
- * also out of its own on_end: their buffers are kept, so that nothing is allocated here for a call
- * in the steady state. What is said in a turn of the loop leaves at its end, one write a connection
- * (grpc_client_turn). Callbacks come from the loop or from grpc_client_turn, never out of another
- * function of this header; in any of them everything below may be called but grpc_client_destroy.
+ * The caller owns its calls (struct grpc_client_call), and begins each as often as it likes, in its
+ * on_end too: their buffers are kept, so that in the end only nghttp2 allocates for a call.
+ * What is said in a turn of the loop leaves at its end, one write a connection. Callbacks come from
+ * the loop or from grpc_client_turn, never out of another function of this header; in any of them
+ * everything below may be called but grpc_client_destroy.
  *
  * Bounded: calls of a connection (LIMIT_GRPC_CLIENT_CALLS), what waits to be sent on a stream
  * (LIMIT_GRPC_CLIENT_UNSENT_BYTES), one message of the server (LIMIT_GRPC_CLIENT_MESSAGE_BYTES) and
@@ -33,7 +33,8 @@ struct grpc_client_conn;
 /* How a call ended. */
 struct grpc_client_end {
     enum grpc_code code; /* a number beyond those of gRPC is UNKNOWN */
-    struct slice text;   /* unescaped; of the server, or ours; may be empty; borrowed */
+    struct slice text;   /* unescaped; of the server, or ours; may be empty; valid until the call
+                            begins anew */
     bool is_answer;      /* the server said so; false: the stream or its connection broke, and the
                             call may or may not have been carried out */
 };
@@ -51,14 +52,14 @@ struct grpc_client_call {
     struct list link;              /* conn->calls */
     int32_t id;
     int http_status;
-    int32_t code;    /* grpc-status; -1 = none came */
-    bool is_ending;  /* nothing is added to what is sent */
-    bool is_sent;    /* all of it was handed over, with the end */
-    bool is_waiting; /* nghttp2 waits for more to send */
-    bool is_cancelled;
-    struct buf out; /* messages to send, each with its prefix */
-    size_t out_at;  /* bytes of `out` that were handed over */
-    struct buf in;  /* of a message that came in pieces, with its prefix */
+    int32_t code;      /* grpc-status; -1 = none came */
+    bool is_ending;    /* nothing is added to what is sent */
+    bool is_sent;      /* all of it was handed over, with the end */
+    bool is_waiting;   /* nghttp2 waits for more to send */
+    bool is_cancelled; /* by the caller, or given up here: `code` and `text` are ours */
+    struct buf out;    /* messages to send, each with its prefix */
+    size_t out_at;     /* bytes of `out` that were handed over */
+    struct buf in;     /* of a message that came in pieces, with its prefix */
     struct buf text;
 };
 
