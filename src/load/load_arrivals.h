@@ -1,9 +1,8 @@
-/* load/load_arrivals.h - when requests are meant to be sent: at once after an answer (a closed
- * loop), or at times that nobody's answers move (an open loop, at constant distances or by chance as
- * independent clients come).
+/* load/load_arrivals.h - when the requests of an open loop are meant to be sent: at constant
+ * distances, or by chance, as independent clients come. Nobody's answer moves these times.
  *
- * The latency of an open loop counts from these times: what a stalled server kept from being sent
- * waited, too ("coordinated omission"). */
+ * Latency counts from them: what a stalled server kept from being sent waited, too ("coordinated
+ * omission"). */
 #pragma once
 
 #include "base/rng.h"

@@ -13,7 +13,7 @@ double load_keys_fraction(struct rng *rng)
     return (double)(rng_next(rng) >> 11) * 0x1p-53;
 }
 
-/* --- zipf: draws below the curve x^-s, by the area to the left of x ---------------------------- */
+/* --- zipf: draws below the curve x^-s, by the area to the left of x --------------------------- */
 
 static double curve(double x)
 {
