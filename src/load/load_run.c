@@ -47,7 +47,6 @@ struct load_run {
     uint64_t to_prepare;
     uint64_t begin_us; /* of what is measured */
     uint64_t end_us;
-    uint64_t cpu_from_us;
     uint64_t answers;      /* of all phases */
     uint64_t answers_told; /* of those, or of the events, at the last tick */
     bool is_done;
@@ -69,9 +68,15 @@ static uint64_t now_us(const struct load_run *run)
     return run->loop->ops->now_us(run->loop);
 }
 
-static void start_timer(struct load_run *run, struct timer *t, uint64_t in_ms)
+/* Never before that time: the loop's own milliseconds are those of the turn's beginning. */
+static void start_timer(struct load_run *run, struct timer *t, uint64_t at_us)
 {
-    run->loop->ops->timer_start(run->loop, t, run->loop->ops->now_ms(run->loop) + in_ms);
+    run->loop->ops->timer_start(run->loop, t, at_us / US_PER_MS + 1);
+}
+
+static void start_timer_in(struct load_run *run, struct timer *t, uint64_t in_ms)
+{
+    start_timer(run, t, now_us(run) + in_ms * US_PER_MS);
 }
 
 static bool is_counted(const struct load_run *run, uint64_t at_us)
@@ -130,10 +135,8 @@ static void sample_cpu(struct load_run *run, bool is_end)
 static void begin_measuring(struct load_run *run)
 {
     run->phase = LOAD_MEASURING;
-    run->cpu_from_us = now_us(run);
     sample_cpu(run, false);
-    uint64_t left_us = run->end_us > run->cpu_from_us ? run->end_us - run->cpu_from_us : 0;
-    start_timer(run, &run->phase_timer, left_us / US_PER_MS + 1);
+    start_timer(run, &run->phase_timer, run->end_us);
 }
 
 static void begin_load(struct load_run *run)
@@ -145,7 +148,7 @@ static void begin_load(struct load_run *run)
     if (run->plan->rate > 0) {
         load_arrivals_begin(&run->arrivals, run->plan, from_us);
     }
-    start_timer(run, &run->phase_timer, run->plan->warmup_us / US_PER_MS);
+    start_timer(run, &run->phase_timer, run->begin_us);
     pump(run);
 }
 
@@ -190,7 +193,7 @@ static void end_measuring(struct load_run *run)
     }
     count_never_sent(run);
     /* A request has its own timeout, and so has what watches are still to be told. */
-    start_timer(run, &run->phase_timer, run->plan->timeout_us / US_PER_MS + 2u * SWEEP_MS);
+    start_timer_in(run, &run->phase_timer, run->plan->timeout_us / US_PER_MS + 2u * SWEEP_MS);
     end_if_all_is_here(run);
 }
 
@@ -550,7 +553,7 @@ static void on_sweep(struct timer *t)
             load_link_dial(link);
         }
     }
-    start_timer(run, &run->sweep_timer, SWEEP_MS);
+    start_timer_in(run, &run->sweep_timer, SWEEP_MS);
 }
 
 static void on_tick(struct timer *t)
@@ -578,7 +581,7 @@ static void on_tick(struct timer *t)
     if (run->events.on_tick != NULL) {
         run->events.on_tick(run->events.context, &p);
     }
-    start_timer(run, &run->tick_timer, TICK_MS);
+    start_timer_in(run, &run->tick_timer, TICK_MS);
 }
 
 /* ---------------------------------------------------------------------------------------------- */
@@ -635,8 +638,8 @@ struct load_run *load_run_create(struct loop *loop, const struct load_plan *plan
 
 void load_run_begin(struct load_run *run)
 {
-    start_timer(run, &run->sweep_timer, SWEEP_MS);
-    start_timer(run, &run->tick_timer, TICK_MS);
+    start_timer_in(run, &run->sweep_timer, SWEEP_MS);
+    start_timer_in(run, &run->tick_timer, TICK_MS);
     dial_more(run);
 }
 
@@ -658,7 +661,7 @@ void load_run_interrupt(struct load_run *run)
     }
     end_measuring(run);
     if (!run->is_done) {
-        start_timer(run, &run->phase_timer, INTERRUPT_MS);
+        start_timer_in(run, &run->phase_timer, INTERRUPT_MS);
     }
 }
 
