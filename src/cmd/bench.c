@@ -1,6 +1,7 @@
 /* cmd/bench.c - `conclave bench`: load on servers and what they make of it (docs/PERFORMANCE.md),
  * and `--check`: is this machine a good home for a member. */
 #include "base/mem.h"
+#include "cmd/bench_check.h"
 #include "cmd/client_verb.h"
 #include "cmd/verbs.h"
 #include "load/load_keys.h"
@@ -16,7 +17,7 @@
 #include <unistd.h>
 
 enum {
-    BENCH_PROTOCOL = CLIENT_OUTPUT,
+    BENCH_PROTOCOL = CLIENT_USER,
     BENCH_CONNECTIONS,
     BENCH_STREAMS,
     BENCH_SECONDS,
@@ -42,7 +43,7 @@ enum {
 };
 
 static const struct option rows[] = {
-    CLIENT_CALL_ROWS("a request without an answer for so long is an error", "5s"),
+    CLIENT_ADDRESS_ROWS("a request without an answer for so long is an error", "5s"),
     [BENCH_PROTOCOL] = {.name = "protocol",
                         .type = OPTION_CHOICE,
                         .unit = "P",
@@ -177,7 +178,14 @@ static const struct option rows[] = {
 
 static int run_check(const struct options *o)
 {
-    return verb_refuse(o, "--check is not there yet");
+    const struct option_value *endpoints = &o->values[CLIENT_ENDPOINTS];
+    return bench_check_run(
+        o, &(struct bench_check_options){.directory = options_text(o, BENCH_DATA),
+                                         .endpoints = (const char *const *)endpoints->items,
+                                         .endpoint_count = endpoints->item_count,
+                                         .seconds = options_text(o, BENCH_SECONDS),
+                                         .is_json = options_is_on(o, BENCH_JSON),
+                                         .is_quiet = options_is_on(o, BENCH_QUIET)});
 }
 
 /* --- the plan --------------------------------------------------------------------------------- */
@@ -460,11 +468,16 @@ const struct verb verb_bench = {
         "Every answer is checked. Servers may be ours or etcd's. Keys below --prefix are written,\n"
         "and stay. Ctrl-C ends it early, with what was seen.\n"
         "Exit code 0: measured; 1: more than 1 % errors or of the time without a connection, or\n"
-        "nothing was measured.\n",
+        "nothing was measured.\n\n"
+        "--check measures what a member would meet here: the disk of --data (64 MiB are\n"
+        "written there, and removed again), timers and clocks, limits, and the way to\n"
+        "--endpoints when there are any; and says of each whether it is good, acceptable or\n"
+        "poor, why, what to do, and which timeouts fit. Exit code 1: something is poor.\n",
     .examples = "  conclave bench put --connections 8 --streams 8 --pid $(pgrep -d, conclave)\n"
                 "  conclave bench range --prefill --rate 5000 --streams 64\n"
                 "  conclave bench mix --mix put=1,range=9 --distribution zipf --prefill --json\n"
-                "  conclave bench --check --data /var/lib/conclave\n",
+                "  conclave bench --check --data /var/lib/conclave\n"
+                "  conclave bench --check --endpoints http://10.0.0.2:4000,http://10.0.0.3:4000\n",
     .options = rows,
     .option_count = sizeof(rows) / sizeof(rows[0]),
     .arguments_max = 1,
