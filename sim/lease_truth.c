@@ -240,14 +240,29 @@ void lease_truth_ask(struct lease_question *q)
     read_clocks(&q->reading);
 }
 
-/* From when on the answer counts: of who leads, from now on; else its leader may have said so right
- * after it was asked. */
+/* It leads, and nobody does in a later term, which it would be the last to learn. */
+static bool leads_still(const struct raft *r)
+{
+    if (r == NULL || raft_role(r) != RAFT_LEADER) {
+        return false;
+    }
+    for (uint32_t i = 0; i < truth.member_count; i++) {
+        const struct raft *other = truth.members[i].raft;
+        if (other != NULL && raft_role(other) == RAFT_LEADER &&
+            raft_term_now(other) > raft_term_now(r)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* From when on the answer counts: of who leads, from now on; else from when it was asked, since a
+ * leader that was confirmed may be replaced before it hears of that, and counts from then. */
 static void keep(struct life *l, const struct lease_question *q, const struct node_lease_ask *a,
                  int member)
 {
-    const struct raft *raft = truth.members[member].raft;
     struct clock_reading since = q->reading;
-    if (a->forward_number == 0 && raft != NULL && raft_role(raft) == RAFT_LEADER) {
+    if (a->forward_number == 0 && leads_still(truth.members[member].raft)) {
         read_clocks(&since);
         coverage_hit(MARK_LEASE_KEPT_ALIVE);
     } else {
