@@ -63,8 +63,8 @@ static enum status log_in(struct client *c, int cancel_fd, char **token, struct 
         return STATUS_OK;
     }
     const char *told = status == STATUS_OK ? client_answer_string(a, "token") : NULL;
-    if (status == STATUS_OK && told == NULL) {
-        return STATUS_CORRUPT;
+    if (status == STATUS_OK && (told == NULL || told[strcspn(told, "\r\n")] != '\0')) {
+        return STATUS_CORRUPT; /* it becomes a line of a header */
     }
     if (told != NULL) {
         *token = mem_strdup(told);

@@ -12,6 +12,12 @@ static char *own_name;
 static char *own_password;
 static char *own_header;
 
+/* As a string of C has none: its half would be another password. */
+static bool has_zero_byte(struct slice text)
+{
+    return text.size > 0 && memchr(text.data, '\0', text.size) != NULL;
+}
+
 /* NAME:PASSWORD in base64. */
 static char *make_header(struct slice name, struct slice password)
 {
@@ -33,7 +39,8 @@ enum status identity_set(struct slice name, struct slice password)
     CHECK(own_name == NULL);
     if (name.size == 0 || name.size > LIMIT_AUTH_NAME_BYTES ||
         password.size > LIMIT_PASSWORD_BYTES || memchr(name.data, ':', name.size) != NULL ||
-        !utf8_is_valid(name) || !utf8_is_valid(password)) {
+        !utf8_is_valid(name) || !utf8_is_valid(password) || has_zero_byte(name) ||
+        has_zero_byte(password)) {
         return STATUS_INVALID;
     }
     own_name = mem_strndup((const char *)name.data, name.size);

@@ -8,8 +8,8 @@
 #include "base/slice.h"
 #include "base/status.h"
 
-/* Copied. INVALID: the name is empty or has a colon, or one of both is no UTF-8, or longer than a
- * cluster takes (LIMIT_AUTH_NAME_BYTES, LIMIT_PASSWORD_BYTES). */
+/* Copied. INVALID: the name is empty or has a colon, or one of both is no UTF-8, has a zero byte or
+ * is longer than a cluster takes (LIMIT_AUTH_NAME_BYTES, LIMIT_PASSWORD_BYTES). */
 enum status MUST_CHECK identity_set(struct slice name, struct slice password);
 
 /* NULL when it was not set. */

@@ -23,13 +23,16 @@ static void on_end_signal(int number)
     is_told_to_end = 1;
 }
 
-/* So that the file goes, too. */
+/* So that the file goes, too. A reader that has left and a limit on the size of files are errors of
+ * a write, then. */
 static void catch_end_signals(void)
 {
     const struct sigaction action = {.sa_handler = on_end_signal};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGHUP, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
 }
 
 /* --- printing --------------------------------------------------------------------------------- */

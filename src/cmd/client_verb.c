@@ -66,7 +66,9 @@ int client_verb_prepare(struct options *o)
     struct buf password = {0};
     int code = read_password(o, &password);
     if (code == EXIT_DONE && identity_set(slice_str(user), buf_slice(&password)) != STATUS_OK) {
-        code = verb_refuse(o, "a user's name is 1 to %d bytes of UTF-8, and a password at most %d",
+        code = verb_refuse(o,
+                           "a user's name is 1 to %d bytes of UTF-8, and a password at most %d; "
+                           "neither has a zero byte",
                            LIMIT_AUTH_NAME_BYTES, LIMIT_PASSWORD_BYTES);
     }
     buf_deinit(&password);

@@ -62,4 +62,5 @@ struct load_delays load_delays_of(const struct load_histogram *h);
 
 /* Available now, of the machine; UINT64_MAX: not known. */
 uint64_t load_probe_available_memory(void);
+/* The hard limit: a member raises its own to that (net/loop.h). */
 uint64_t load_probe_open_files(void);

@@ -105,13 +105,13 @@ static void watch_timers(uint32_t run_ms, const volatile sig_atomic_t *ended, st
     int64_t end_ns = last_ns + (int64_t)run_ms * 1000000;
     while (last_ns < end_ns && !*ended) {
         int64_t at_ns = last_ns + STEP_NS;
-        if (!sleep_until(at_ns)) {
-            continue; /* a signal: it may have ended us */
-        }
+        bool is_slept = sleep_until(at_ns); /* not when a signal comes, which may have ended us */
         int64_t now_ns = read_ns(CLOCK_MONOTONIC);
-        c->backwards += now_ns < at_ns;
-        load_histogram_add(late, now_ns > at_ns ? (uint64_t)(now_ns - at_ns) / 1000 : 0);
-        last_ns = now_ns > at_ns ? now_ns : at_ns;
+        c->backwards += now_ns < last_ns;
+        if (is_slept) {
+            load_histogram_add(late, now_ns > at_ns ? (uint64_t)(now_ns - at_ns) / 1000 : 0);
+        }
+        last_ns = now_ns;
     }
     c->late = load_delays_of(late);
     mem_free(late);

@@ -10,20 +10,25 @@
 
 #define NO_CODE       (-1)
 #define HTTP_OK       200
-#define KEPT_IN_BYTES (256u * KIB) /* for the next call; a longer buffer is given back */
+#define KEPT_IN_BYTES (256u * KIB) /* for the next message; a longer buffer is given back */
 
 /* --- the end of a call ------------------------------------------------------------------------ */
+
+static void drop_partial(struct grpc_client_call *call)
+{
+    call->conn->partial_bytes -= call->in.size;
+    buf_clear(&call->in);
+    if (call->in.capacity > KEPT_IN_BYTES) {
+        buf_deinit(&call->in);
+    }
+}
 
 static void end_call(struct grpc_client_call *call, enum grpc_code code, bool is_answer)
 {
     struct grpc_client_conn *c = call->conn;
     list_remove(&call->link);
     c->call_count--;
-    c->partial_bytes -= call->in.size;
-    buf_clear(&call->in);
-    if (call->in.capacity > KEPT_IN_BYTES) {
-        buf_deinit(&call->in);
-    }
+    drop_partial(call);
     call->conn = NULL;
     const struct grpc_client_end end = {
         .code = code, .text = buf_slice(&call->text), .is_answer = is_answer};
@@ -222,8 +227,7 @@ static struct slice take_partial(struct grpc_client_call *call, struct slice dat
     data = gather(call, data, size);
     if (call->in.size == size) {
         tell(call, buf_slice(&call->in));
-        call->conn->partial_bytes -= size;
-        buf_clear(&call->in);
+        drop_partial(call);
     } else if (call->conn->partial_bytes > LIMIT_GRPC_CLIENT_PARTIAL_BYTES) {
         give_up(call, GRPC_RESOURCE_EXHAUSTED, "too much waits for the rest of its message");
     }

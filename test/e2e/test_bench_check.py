@@ -1,6 +1,7 @@
 """`conclave bench --check`: a verdict on a machine as a member's home."""
 import json
 import os
+import resource
 import signal
 import subprocess
 
@@ -64,6 +65,25 @@ def test_a_signal_ends_it_and_leaves_nothing(tmp_path, number):
         process.wait()
     assert process.returncode == 1 and out == "", err
     assert "ended before there was a verdict" in err
+    assert not list(tmp_path.iterdir())
+
+
+def limit_files_to_one_mib():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+
+
+def test_a_limit_on_files_and_a_reader_that_left_do_not_end_it_in_the_middle(tmp_path):
+    command = [harness.BINARY, "bench", "--check", "--seconds", "1", "--data", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, env=clean_environment(),
+                          preexec_fn=limit_files_to_one_mib, check=False)
+    assert done.returncode == 1 and "cannot write" in done.stdout, done
+    assert not list(tmp_path.iterdir())
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=writing, text=True,
+                          env=clean_environment(), check=False)
+    os.close(writing)
+    assert "home for a member" in done.stdout, done
     assert not list(tmp_path.iterdir())
 
 

@@ -1,8 +1,10 @@
 """The client's verbs against a cluster that asks who they are: --user, and its password."""
 import base64
+import http.server
 import json
 import signal
 import subprocess
+import threading
 
 import pytest
 
@@ -178,3 +180,33 @@ def test_a_user_where_nobody_asks_does_not_matter(single, tmp_path):
     for verb in (("put", "foo/a", "1"), ("get", "foo/a"), *TURNS):
         done = do([single], verb, tmp_path, {"CONCLAVE_USER": "x", "CONCLAVE_PASSWORD": "y"})
         assert done.returncode == 0, done.stderr
+
+
+class Smuggler(http.server.BaseHTTPRequestHandler):
+    """Gives everybody a token that would be two lines of a header."""
+    heads = []
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.heads.append(self.headers)
+        body = json.dumps({"token": "x\r\nSmuggled: yes"}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_token_that_is_more_than_a_word_is_refused():
+    server = http.server.HTTPServer(("127.0.0.1", 0), Smuggler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        done = conclave("lock", "--endpoints", f"http://127.0.0.1:{server.server_port}",
+                        "foo", "--", "true", env=ALICE)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert done.returncode != 0, done
+    assert Smuggler.heads and all("Smuggled" not in head for head in Smuggler.heads)

@@ -14,7 +14,8 @@
 static void what_cannot_be_a_user_is_refused(void **state)
 {
     (void)state;
-    static const char many[LIMIT_PASSWORD_BYTES + 1] = {0};
+    static char many[LIMIT_PASSWORD_BYTES + 1];
+    memset(many, 'a', sizeof(many));
     struct slice pw = slice_str("pw");
     assert_int_equal(identity_set(slice_str(""), pw), STATUS_INVALID);
     assert_int_equal(identity_set(slice_str("a:b"), pw), STATUS_INVALID);
@@ -22,6 +23,7 @@ static void what_cannot_be_a_user_is_refused(void **state)
     assert_int_equal(identity_set(slice_str("a"), slice_str("\xff")), STATUS_INVALID);
     assert_int_equal(identity_set(slice_of(many, LIMIT_AUTH_NAME_BYTES + 1), pw), STATUS_INVALID);
     assert_int_equal(identity_set(slice_str("a"), slice_of(many, sizeof(many))), STATUS_INVALID);
+    assert_int_equal(identity_set(slice_str("a"), slice_of("p\0w", 3)), STATUS_INVALID);
     assert_null(identity_name());
     assert_null(identity_password());
     assert_string_equal(identity_header(), "");

@@ -2,6 +2,7 @@
 #include "load/load_check.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,6 +13,8 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -201,6 +204,41 @@ static void an_endpoint_where_nobody_is_makes_it_poor(void **state)
     buf_deinit(&why);
 }
 
+/* As a shell's soft limit of 1024 is below what a service manager grants. */
+static void the_limit_of_open_files_is_the_one_that_a_member_raises_its_own_to(void **state)
+{
+    (void)state;
+    struct rlimit before;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    const struct rlimit small = {.rlim_cur = before.rlim_max - 1, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &small), 0);
+    assert_true(load_probe_open_files() == before.rlim_max);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
+static bool is_restless;
+
+/* Instead of the C library's: as when signals come faster than timers, or a sandbox forbids it. */
+int clock_nanosleep(clockid_t clock, int flags, const struct timespec *at, struct timespec *left)
+{
+    if (is_restless) {
+        return EINTR;
+    }
+    return syscall(SYS_clock_nanosleep, clock, flags, at, left) == 0 ? 0 : errno;
+}
+
+static void the_clock_probe_ends_when_no_sleep_does(void **state)
+{
+    struct scratch *x = *state;
+    struct load_clock clock;
+    is_restless = true;
+    load_probe_clock(50, &x->ended, &clock);
+    is_restless = false;
+    assert_int_equal(clock.late.count, 0);
+    assert_int_equal(clock.backwards, 0);
+    assert_int_equal(load_judge_wake_up(&clock).verdict, VERDICT_UNKNOWN);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -211,6 +249,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_write_that_fails_is_a_poor_disk_and_leaves_nothing, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(an_endpoint_where_nobody_is_makes_it_poor, setup, teardown),
+        cmocka_unit_test(the_limit_of_open_files_is_the_one_that_a_member_raises_its_own_to),
+        cmocka_unit_test_setup_teardown(the_clock_probe_ends_when_no_sleep_does, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -682,6 +682,37 @@ static void messages_that_never_end_are_bounded_together(void **state)
     buf_deinit(&script);
 }
 
+static void expect_little_kept(struct told_call *t, struct slice message)
+{
+    if (message.size == 0) { /* the one after the large one */
+        assert_in_range(t->call.in.capacity, 0, LIMIT_GRPC_MESSAGE_BYTES / 4);
+    }
+}
+
+/* A stream lives long: what one message took is not kept for as long. */
+static void a_stream_gives_back_what_a_large_message_took(void **state)
+{
+    (void)state;
+    static const uint8_t block[16 * KIB];
+    static struct client_story s;
+    begin_script();
+    HEADERS(STATUS_200);
+    DATA("\0\0\x20\0\0"); /* 2 MiB */
+    for (size_t sent = 0; sent < LIMIT_GRPC_MESSAGE_BYTES; sent += sizeof(block)) {
+        frame_append(&script, NGHTTP2_DATA, 0, script_stream, slice_of(block, sizeof(block)));
+    }
+    DATA("\0\0\0\0\0");
+    RESET("\x8");
+    client_story_begin_by_hand(&s, &(struct hand_server){.answer = buf_slice(&script)});
+    s.on_open = ask_once;
+    s.on_message = expect_little_kept;
+    s.stop_after = 1;
+    client_story_run(&s);
+    assert_int_equal(s.calls[0].message_count, 2);
+    client_story_free(&s);
+    buf_deinit(&script);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -708,6 +739,7 @@ int main(void)
         cmocka_unit_test(a_server_that_is_none_of_http2_is_left),
         cmocka_unit_test(a_server_that_asks_without_reading_is_left),
         cmocka_unit_test(messages_that_never_end_are_bounded_together),
+        cmocka_unit_test(a_stream_gives_back_what_a_large_message_took),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
