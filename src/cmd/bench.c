@@ -176,20 +176,6 @@ static const struct option rows[] = {
                     .fallback = "."},
 };
 
-static int run_check(const struct options *o)
-{
-    const struct option_value *endpoints = &o->values[CLIENT_ENDPOINTS];
-    return bench_check_run(
-        o, &(struct bench_check_options){.directory = options_text(o, BENCH_DATA),
-                                         .endpoints = (const char *const *)endpoints->items,
-                                         .endpoint_count = endpoints->item_count,
-                                         .seconds = options_text(o, BENCH_SECONDS),
-                                         .is_json = options_is_on(o, BENCH_JSON),
-                                         .is_quiet = options_is_on(o, BENCH_QUIET)});
-}
-
-/* --- the plan --------------------------------------------------------------------------------- */
-
 #define US_PER_S    1000000.0
 #define US_PER_MS   1000u
 #define SECONDS_MAX 86400
@@ -208,6 +194,25 @@ static int take_seconds(const struct options *o, size_t row, double least_s, uin
     *us = (uint64_t)(seconds * US_PER_S + 0.5);
     return EXIT_DONE;
 }
+
+static int run_check(const struct options *o)
+{
+    const struct option_value *endpoints = &o->values[CLIENT_ENDPOINTS];
+    uint64_t run_us;
+    int code = take_seconds(o, BENCH_SECONDS, 0.1, &run_us);
+    if (code != EXIT_DONE) {
+        return code;
+    }
+    return bench_check_run(
+        o, &(struct bench_check_options){.directory = options_text(o, BENCH_DATA),
+                                         .endpoints = (const char *const *)endpoints->items,
+                                         .endpoint_count = endpoints->item_count,
+                                         .run_ms = (uint32_t)(run_us / US_PER_MS),
+                                         .is_json = options_is_on(o, BENCH_JSON),
+                                         .is_quiet = options_is_on(o, BENCH_QUIET)});
+}
+
+/* --- the plan --------------------------------------------------------------------------------- */
 
 static int take_processes(const struct options *o, struct load_plan *plan)
 {

@@ -11,8 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define CHECK_SECONDS_MAX 3600
-
 /* --- being ended ------------------------------------------------------------------------------ */
 
 static volatile sig_atomic_t is_told_to_end;
@@ -30,37 +28,36 @@ static void catch_end_signals(void)
     const struct sigaction action = {.sa_handler = on_end_signal};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGHUP, &action, NULL);
+    struct sigaction before;
+    if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN) { /* nohup */
+        sigaction(SIGHUP, &action, NULL);
+    }
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
 }
 
 /* --- printing --------------------------------------------------------------------------------- */
 
-struct run {
-    const struct bench_check_options *options;
-    uint32_t ms;
-};
-
-/* A path or an address, with nothing that steers a terminal. */
-static void print_safe(FILE *out, const char *text)
+/* A text with a path or an address in it, with nothing that steers a terminal; owned. */
+static struct buf safe_text(struct slice text)
 {
     struct buf safe = {0};
-    output_append_safe(&safe, slice_str(text));
-    fwrite(safe.data, 1, safe.size, out);
-    buf_deinit(&safe);
+    output_append_safe(&safe, text);
+    buf_append_byte(&safe, 0);
+    return safe;
 }
 
 static void announce(void *context, const char *path, uint64_t bytes)
 {
-    const struct run *run = context;
-    if (run->options->is_quiet) {
+    const struct bench_check_options *options = context;
+    if (options->is_quiet) {
         return;
     }
-    fprintf(stderr, "Writing %llu MiB to ", (unsigned long long)(bytes / MIB));
-    print_safe(stderr, path);
-    fprintf(stderr, ", which is removed again; about %u s.\n",
-            (run->ms + run->options->endpoint_count * run->ms / 5 + 999) / 1000);
+    struct buf safe = safe_text(slice_str(path));
+    fprintf(stderr, "Writing %llu MiB to %s, which is removed again; about %u s.\n",
+            (unsigned long long)(bytes / MIB), (const char *)safe.data,
+            (options->run_ms + options->endpoint_count * options->run_ms / 5 + 999) / 1000);
+    buf_deinit(&safe);
 }
 
 static void print_table(const struct load_check *check)
@@ -69,8 +66,12 @@ static void print_table(const struct load_check *check)
     table_add(&table, (const char *const[]){"VERDICT", "WHAT", "MEASURED"}, 3);
     for (uint32_t i = 0; i < check->count; i++) {
         const struct load_finding *f = &check->findings[i];
-        table_add(&table,
-                  (const char *const[]){load_verdict_name(f->verdict), f->what, f->measured}, 3);
+        struct buf safe = safe_text(slice_str(f->measured));
+        table_add(
+            &table,
+            (const char *const[]){load_verdict_name(f->verdict), f->what, (const char *)safe.data},
+            3);
+        buf_deinit(&safe);
     }
     table_print(&table, stdout);
     for (uint32_t i = 0; i < check->count; i++) {
@@ -100,8 +101,15 @@ static json_t *json_of_finding(const struct load_finding *f)
     for (uint32_t i = 0; i < f->figure_count; i++) {
         json_object_set_new(figures, f->figures[i].name, json_of_number(f->figures[i].value));
     }
-    return json_pack("{s:s, s:s, s:s, s:s, s:o}", "what", f->what, "verdict",
-                     load_verdict_name(f->verdict), "measured", f->measured, "advice", f->advice,
+    struct buf safe = safe_text(slice_str(f->measured));
+    json_t *text = json_string((const char *)safe.data);
+    for (size_t k = 0; text == NULL && k < safe.size; k++) { /* a path need not be UTF-8 */
+        safe.data[k] = safe.data[k] < 0x80 ? safe.data[k] : '?';
+    }
+    text = text != NULL ? text : json_string((const char *)safe.data);
+    buf_deinit(&safe);
+    return json_pack("{s:s, s:s, s:o, s:s, s:o}", "what", f->what, "verdict",
+                     load_verdict_name(f->verdict), "measured", text, "advice", f->advice,
                      "figures", figures);
 }
 
@@ -130,9 +138,7 @@ static int tell_why_not(const struct options *o, enum status status, const struc
         verb_complain(o, "ended before there was a verdict; nothing is left behind");
         return EXIT_VERDICT;
     }
-    struct buf safe = {0};
-    output_append_safe(&safe, buf_slice(why));
-    buf_append_byte(&safe, 0);
+    struct buf safe = safe_text(buf_slice(why));
     int code = EXIT_VERDICT;
     if (status == STATUS_INVALID) {
         code = verb_refuse(o, "%s; --data names the directory where a member would keep its data",
@@ -144,33 +150,19 @@ static int tell_why_not(const struct options *o, enum status status, const struc
     return code;
 }
 
-static bool read_seconds(const char *text, uint32_t *ms)
-{
-    char *end;
-    double seconds = strtod(text, &end);
-    bool is_good = end != text && *end == '\0' && seconds >= 0.1 && seconds <= CHECK_SECONDS_MAX;
-    *ms = is_good ? (uint32_t)(seconds * 1000) : 0;
-    return is_good;
-}
-
 int bench_check_run(const struct options *o, const struct bench_check_options *options)
 {
-    struct run told = {.options = options};
-    if (!read_seconds(options->seconds, &told.ms)) {
-        return verb_refuse(o, "--seconds: \"%.40s\" is no time from 0.1 to %d seconds",
-                           options->seconds, CHECK_SECONDS_MAX);
-    }
     catch_end_signals();
     const struct load_check_options run = {
         .directory = options->directory,
         .endpoints = options->endpoints,
         .endpoint_count = options->endpoint_count,
-        .run_ms = told.ms,
+        .run_ms = options->run_ms,
         .memory_bytes = memory_limit_bytes(),
         .quota_bytes = memory_quota_default(),
         .ended = &is_told_to_end,
         .announce = announce,
-        .context = &told,
+        .context = (void *)options,
     };
     struct load_check check;
     struct buf why = {0};

@@ -8,11 +8,11 @@ struct bench_check_options {
     const char *directory;
     const char *const *endpoints;
     uint32_t endpoint_count; /* 0: the network is not looked at */
-    const char *seconds;     /* how long disk and clock are measured, as text: "5", "0.5" */
+    uint32_t run_ms;         /* how long disk and clock are measured */
     bool is_json;
     bool is_quiet; /* nothing on stderr but errors */
 };
 
 /* The exit code: done when good or acceptable, a verdict when poor or ended early, usage when
- * `seconds` is no time or the directory cannot be used. `o` is for messages. */
+ * the directory cannot be used. `o` is for messages. */
 int bench_check_run(const struct options *o, const struct bench_check_options *options);

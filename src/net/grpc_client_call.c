@@ -10,7 +10,7 @@
 
 #define NO_CODE       (-1)
 #define HTTP_OK       200
-#define KEPT_IN_BYTES (256u * KIB) /* for the next message; a longer buffer is given back */
+#define KEPT_IN_BYTES (16u * KIB) /* for the next message; a longer buffer is given back */
 
 /* --- the end of a call ------------------------------------------------------------------------ */
 
