@@ -151,7 +151,7 @@ def write_cost(target, aim=None):
                   target=target, aim=aim, unit="x")
 
 
-GENERATOR = Figure("CPU, generator", "generator_cpu_us", unit="us")
+GENERATOR = Figure("CPU, generator", "generator_cpu_us", is_ratio=False, unit="us")
 
 
 def open_row(name, share, common=False):
@@ -166,7 +166,7 @@ def open_row(name, share, common=False):
         result = load(system, options, "put", "--rate", asked, "--arrivals", "poisson",
                       *conns(100, 10))
         return dict(result, rate_asked=asked)
-    return Row(name, measure, [Figure("asked per second", "rate_asked", higher=True, unit="/s"),
+    return Row(name, measure, [Figure("asked per second", "rate_asked", is_ratio=False, unit="/s"),
                                Figure("p50", "histogram", of=0.5, unit="us"), p99(None, None),
                                rate(None, None)])
 

@@ -124,7 +124,9 @@ class Rounds(unittest.TestCase):
 class Results(unittest.TestCase):
     def results(self, ours, theirs):
         pair = {"conclave": {"per_second": ours, "histogram": [[100, 50]]},
-                "etcd": {"per_second": theirs, "histogram": [[1000, 50]], "warnings": ["51 %"]},
+                "etcd": {"per_second": theirs, "histogram": [[1000, 50]],
+                         "warnings": ["it used 51 %", "it used 52 %",
+                                      "p99 and beyond rest on few requests: 1 of 2"]},
                 "order": ["conclave", "etcd"], "rejected": ""}
         return {"begun": "2026-01-01 00:00", "versions": {"a": "conclave 1", "b": "etcd <3>"},
                 "machine": {"processors": 2, "processor": "P", "kernel": "6", "mount": "ext4"},
@@ -138,7 +140,8 @@ class Results(unittest.TestCase):
         self.assertRegex(text, r"p99 \(us\) +100 +1,000 +0.1x +<= 0.5x +<= 0.35x +aim met")
         self.assertIn("put@64: not measured: others used 50 %", text)
         self.assertIn("2 pairs were thrown away", text)
-        self.assertIn("the generator warned", text)
+        self.assertIn("put@1, etcd: it used 51 % (and 1 more warnings)", text)
+        self.assertIn("tails that rest on fewer than 20,000 requests: put@1", text)
 
     def test_a_target_of_none_at_all_is_met_by_none(self):
         figure = Figure("elections", "n", is_ratio=False, target=0)
