@@ -14,11 +14,13 @@ from collections import namedtuple
 import machine
 from clusters import Conclave, Etcd, Trouble, wait
 from figures import Figure
+from idle_watches import Watch
 from prober import longest_gap_ms, outage_ms
 
 KEY_BYTES = 16
 VALUE_BYTES = 256
 KEYS = 10000
+IDLE_WATCHES = 800  # within the usual limit of open files, here and there
 TUNED = {Conclave: ["--heartbeat-ms", "15", "--election-timeout-ms", "150"],
          Etcd: ["--heartbeat-interval", "10", "--election-timeout", "100"]}
 
@@ -189,6 +191,26 @@ def measure_idle(system, options):
         return dict(memory_of_members(cluster),
                     cpu_percent=max(used) / options.idle_seconds * 100)
     finally:
+        cluster.close()
+
+
+def measure_idle_watches(system, options):
+    """What the leader keeps of a connection with one watch, KiB each."""
+    cluster = options.start(system)
+    watches = []
+    try:
+        leader = cluster.leader()
+        watches.append(Watch(cluster.ports[leader], 0))  # the first takes more than the others
+        time.sleep(2)
+        before = machine.memory_kib(cluster.pid(leader))
+        for number in range(IDLE_WATCHES):
+            watches.append(Watch(cluster.ports[leader], number + 1))
+        time.sleep(2)
+        after = machine.memory_kib(cluster.pid(leader))
+        return {name: (after[name] - before[name]) / IDLE_WATCHES for name in after}
+    finally:
+        for w in watches:
+            w.close()
         cluster.close()
 
 
@@ -385,6 +407,8 @@ ROWS = [
     Row("idle", measure_idle,
         [memory("private memory", "RssAnon", 4, 4), memory("resident", "VmRSS"),
          Figure("CPU, % of a core", "cpu_percent", is_ratio=False, target=0.1, unit="%")], 1),
+    Row("idle-watch", measure_idle_watches,
+        [Figure("memory of one", "RssAnon", is_ratio=False, target=20, aim=6, unit="KiB")], 3),
     Row("million", measure_million,
         [memory("memory to etcd's", "VmRSS", 0.37, is_ratio=True),
          memory("memory", "VmRSS", 400 * 1e6 / 2**20, 340), memory("proportional", "Pss"),

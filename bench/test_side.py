@@ -3,6 +3,7 @@ import http.server
 import io
 import json
 import os
+import socket
 import stat
 import sys
 import tempfile
@@ -17,6 +18,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import chart  # noqa: E402
 import clusters  # noqa: E402
 import figures  # noqa: E402
+import idle_watches  # noqa: E402
 import machine  # noqa: E402
 import prober  # noqa: E402
 import rows  # noqa: E402
@@ -245,6 +247,47 @@ class Parsers(unittest.TestCase):
         chunked = b"HTTP/1.1 503 x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
         self.assertEqual(prober.whole_answer(chunked), (503, b""))
         self.assertEqual(prober.whole_answer(chunked[:-2]), (None, chunked[:-2]))
+
+
+class Watches(unittest.TestCase):
+    """Against a socket that answers what a server of HTTP/2 would."""
+
+    def answer(self, *frames):
+        server = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(server.close)
+        heard = []
+
+        def serve():
+            c, _ = server.accept()
+            with c:
+                c.sendall(b"".join(frames))
+                while data := c.recv(4096):
+                    heard.append(data)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        return server.getsockname()[1], thread, heard
+
+    def test_a_watch_is_there_when_its_first_message_is(self):
+        frame = idle_watches.frame
+        port, thread, heard = self.answer(
+            frame(idle_watches.SETTINGS, 0, 0, b"123456"),
+            frame(idle_watches.HEADERS, idle_watches.END_HEADERS, 1, b"x"),
+            frame(idle_watches.DATA, 0, 1, b"created"))
+        idle_watches.Watch(port, 7).close()
+        thread.join()
+        sent = b"".join(heard)
+        self.assertTrue(sent.startswith(b"PRI * HTTP/2.0"))
+        self.assertIn(b"idle/00000007", sent)
+        self.assertTrue(sent.endswith(frame(idle_watches.SETTINGS, idle_watches.ACK, 0)))
+
+    def test_one_that_is_refused_or_cut_off_is_trouble(self):
+        for frames in ([idle_watches.frame(idle_watches.GOAWAY, 0, 0, b"12345678")],
+                       [b"\0\0"]):
+            port, thread, _ = self.answer(*frames)
+            with self.assertRaises((clusters.Trouble, OSError)):
+                with mock.patch.object(idle_watches, "SECONDS", 1):
+                    idle_watches.Watch(port, 7)
+            thread.join()
 
 
 class Outage(unittest.TestCase):
