@@ -69,10 +69,8 @@ static void append_value(struct load_maker *m, uint64_t now_us, struct buf *out)
     buf_append_byte(out, '"');
 }
 
-static void begin(const struct load_maker *m, struct load_request *r, enum load_ask ask,
-                  const char *method)
+static void begin(struct load_request *r, enum load_ask ask, const char *method)
 {
-    (void)m;
     r->ask = ask;
     r->path = paths[ask];
     r->method = method;
@@ -100,7 +98,7 @@ static void append_put(struct load_maker *m, struct slice key, uint64_t now_us, 
 
 static void make_put(struct load_maker *m, struct load_request *r, uint64_t now_us)
 {
-    begin(m, r, LOAD_ASK_PUT, "PUT");
+    begin(r, LOAD_ASK_PUT, "PUT");
     load_keys_spell(m->plan, load_keys_next(&m->keys), &r->key);
     if (m->plan->protocol == LOAD_HTTP) {
         set_target(r, "");
@@ -112,7 +110,7 @@ static void make_put(struct load_maker *m, struct load_request *r, uint64_t now_
 
 static void make_read(struct load_maker *m, struct load_request *r, bool is_serializable)
 {
-    begin(m, r, is_serializable ? LOAD_ASK_SERIALIZABLE : LOAD_ASK_RANGE, "GET");
+    begin(r, is_serializable ? LOAD_ASK_SERIALIZABLE : LOAD_ASK_RANGE, "GET");
     load_keys_spell(m->plan, load_keys_next(&m->keys), &r->key);
     if (m->plan->protocol == LOAD_HTTP) {
         set_target(r, is_serializable ? "?consistency=stale" : "");
@@ -147,7 +145,7 @@ static void append_txn_put(struct load_maker *m, uint64_t key, struct load_reque
 
 static void make_txn(struct load_maker *m, struct load_request *r, uint64_t first, uint64_t count)
 {
-    begin(m, r, LOAD_ASK_TXN, "POST");
+    begin(r, LOAD_ASK_TXN, "POST");
     bool is_http = m->plan->protocol == LOAD_HTTP;
     if (is_http) {
         buf_append(&r->target, "/txn", sizeof("/txn"));
@@ -163,7 +161,7 @@ static void make_txn(struct load_maker *m, struct load_request *r, uint64_t firs
 
 static void make_keepalive(struct load_maker *m, struct load_request *r)
 {
-    begin(m, r, LOAD_ASK_KEEPALIVE, NULL);
+    begin(r, LOAD_ASK_KEEPALIVE, NULL);
     CHECK(m->lease_count > 0);
     r->lease = m->leases[m->lease_next++ % m->lease_count];
     load_proto_put_number(&r->body, 1, r->lease);
@@ -223,9 +221,9 @@ bool load_make_prefill(struct load_maker *m, struct load_request *r)
     return true;
 }
 
-void load_make_grant(struct load_maker *m, struct load_request *r)
+void load_make_grant(struct load_request *r)
 {
-    begin(m, r, LOAD_ASK_GRANT, NULL);
+    begin(r, LOAD_ASK_GRANT, NULL);
     load_proto_put_number(&r->body, 1, LEASE_TTL_S);
 }
 

@@ -56,7 +56,7 @@ void load_maker_deinit(struct load_maker *m);
 void load_make(struct load_maker *m, struct load_request *r, uint64_t now_us);
 /* The next one of the transactions that put all keys; false: all are put. */
 bool load_make_prefill(struct load_maker *m, struct load_request *r);
-void load_make_grant(struct load_maker *m, struct load_request *r);
+void load_make_grant(struct load_request *r);
 /* The message that begins a watch on all keys of the plan. */
 void load_make_watch(const struct load_plan *plan, struct buf *message);
 

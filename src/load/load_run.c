@@ -329,7 +329,7 @@ static bool make_preparation(struct load_run *run, struct load_request *r)
         return true;
     }
     if (run->plan->operation == LOAD_KEEPALIVE && m->lease_count + run->busy < run->plan->leases) {
-        load_make_grant(m, r);
+        load_make_grant(r);
         return true;
     }
     return false;

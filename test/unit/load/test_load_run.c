@@ -281,19 +281,21 @@ static void a_stall_shows_in_the_open_loops_latency(void **state)
 static void what_never_found_a_client_is_in_the_latency(void **state)
 {
     (void)state;
-    begin(LOAD_GRPC);
-    w.plan.rate = 1000;
-    w.plan.measured_us = 400000;
-    w.plan.timeout_us = 500000;
-    w.behaviour = SILENT;
-    run();
-    const struct load_result *r = w.result;
-    assert_true(r->never_sent > 100 && r->late_sends >= r->never_sent);
-    assert_int_equal(r->latency.count, r->never_sent);
-    assert_int_equal(r->errors.total, 4); /* one of each client */
-    assert_string_equal(first_kind(), "no answer in time");
-    assert_true(load_histogram_quantile(&r->latency, 0.9) > 100000);
-    end();
+    for (int protocol = LOAD_GRPC; protocol <= LOAD_HTTP; protocol++) {
+        begin((enum load_protocol)protocol);
+        w.plan.rate = 1000;
+        w.plan.measured_us = 400000;
+        w.plan.timeout_us = 500000;
+        w.behaviour = SILENT;
+        run();
+        const struct load_result *r = w.result;
+        assert_true(r->never_sent > 100 && r->late_sends >= r->never_sent);
+        assert_int_equal(r->latency.count, r->never_sent);
+        assert_int_equal(r->errors.total, 4); /* one of each client */
+        assert_string_equal(first_kind(), "no answer in time");
+        assert_true(load_histogram_quantile(&r->latency, 0.9) > 100000);
+        end();
+    }
 }
 
 static void wrong_answers_are_errors(void **state)
