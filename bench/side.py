@@ -229,7 +229,8 @@ def save(results, path):
 
 def run(o, chosen):
     Conclave.binary = os.path.abspath(o.binary)
-    for system in SYSTEMS:
+    systems = [Conclave] if all(row.alone for row in chosen) else SYSTEMS
+    for system in systems:
         if not shutil.which(system.binary):
             sys.exit(f"side: there is no {system.binary}; `make bench` builds and installs it")
     os.makedirs(o.data, exist_ok=True)
@@ -240,7 +241,7 @@ def run(o, chosen):
                            [o.generator] if o.generator else [Conclave.binary, "bench"], o.data,
                            10 if o.quick else 60, 10 if o.quick else 600)
     results = {"begun": begun.strftime("%Y-%m-%d %H:%M"),
-               "versions": {s.name: f"{s.name} {clusters.version(s).split()[-1]}" for s in SYSTEMS},
+               "versions": {s.name: f"{s.name} {clusters.version(s).split()[-1]}" for s in systems},
                "machine": machine.describe(o.data), "seconds": o.seconds, "rows": {}}
     if "tmpfs" in results["machine"]["mount"]:
         print(f"side: {o.data} is memory, no disk: give another --data", file=sys.stderr)
