@@ -77,6 +77,14 @@ class Figure:
             return rank([v for times in values for v in times], self.of)
         return quantile(merge(values), self.of)
 
+    def samples(self, pairs):
+        """Of the histograms that a tail comes from: the fewer of both systems; None = no tail."""
+        if self.of is None or self.key != "histogram":
+            return None
+        counts = [sum(count for r in rounds for _, count in r.get(self.key) or [])
+                  for rounds in ([o for o, _ in pairs], [t for _, t in pairs])]
+        return min(counts)
+
     def estimate(self, pairs):
         """What is compared with the target, of [(ours, theirs)]."""
         if not self.is_ratio:
@@ -95,6 +103,7 @@ class Figure:
                 "low": low, "high": high, "shortfall": None, "pairs": len(pairs),
                 "ours": self.value([o for o, _ in pairs]),
                 "theirs": self.value([t for _, t in pairs if t])}
+        told["samples"] = self.samples(pairs)
         told["verdict"] = self.verdict(told)
         if reached is not None and self.target and not self.holds(reached, self.target):
             told["shortfall"] = (1 - reached / self.target if self.higher

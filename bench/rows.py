@@ -14,11 +14,13 @@ from collections import namedtuple
 import machine
 from clusters import Conclave, Etcd, Trouble, wait
 from figures import Figure
+from idle_watches import Watch
 from prober import longest_gap_ms, outage_ms
 
 KEY_BYTES = 16
 VALUE_BYTES = 256
 KEYS = 10000
+IDLE_WATCHES = 800  # within the usual limit of open files, here and there
 TUNED = {Conclave: ["--heartbeat-ms", "15", "--election-timeout-ms", "150"],
          Etcd: ["--heartbeat-interval", "10", "--election-timeout", "100"]}
 
@@ -104,7 +106,7 @@ def load(system, options, operation, *flags, protocol="grpc", payload=0):
         result = {
             "per_second": told.get("events_per_second") or told["per_second"],
             "p50_us": latency["p50"], "p99_us": latency["p99"],
-            "histogram": told.get("latency_histogram"),
+            "histogram": told.get("delivery_histogram") or told["latency_histogram"],
             "leader_cpu_us": cpu[leader],
             "follower_cpu_us": (sum(cpu) - cpu[leader]) / (len(cpu) - 1),
             "servers_cpu_us": sum(cpu),
@@ -151,7 +153,7 @@ def write_cost(target, aim=None):
                   target=target, aim=aim, unit="x")
 
 
-GENERATOR = Figure("CPU, generator", "generator_cpu_us", unit="us")
+GENERATOR = Figure("CPU, generator", "generator_cpu_us", is_ratio=False, unit="us")
 
 
 def open_row(name, share, common=False):
@@ -166,7 +168,7 @@ def open_row(name, share, common=False):
         result = load(system, options, "put", "--rate", asked, "--arrivals", "poisson",
                       *conns(100, 10))
         return dict(result, rate_asked=asked)
-    return Row(name, measure, [Figure("asked per second", "rate_asked", higher=True, unit="/s"),
+    return Row(name, measure, [Figure("asked per second", "rate_asked", is_ratio=False, unit="/s"),
                                Figure("p50", "histogram", of=0.5, unit="us"), p99(None, None),
                                rate(None, None)])
 
@@ -189,6 +191,26 @@ def measure_idle(system, options):
         return dict(memory_of_members(cluster),
                     cpu_percent=max(used) / options.idle_seconds * 100)
     finally:
+        cluster.close()
+
+
+def measure_idle_watches(system, options):
+    """What the leader keeps of a connection with one watch, KiB each."""
+    cluster = options.start(system)
+    watches = []
+    try:
+        leader = cluster.leader()
+        watches.append(Watch(cluster.ports[leader], 0))  # the first takes more than the others
+        time.sleep(2)
+        before = machine.memory_kib(cluster.pid(leader))
+        for number in range(IDLE_WATCHES):
+            watches.append(Watch(cluster.ports[leader], number + 1))
+        time.sleep(2)
+        after = machine.memory_kib(cluster.pid(leader))
+        return {name: (after[name] - before[name]) / IDLE_WATCHES for name in after}
+    finally:
+        for w in watches:
+            w.close()
         cluster.close()
 
 
@@ -372,7 +394,8 @@ ROWS = [
     load_row("txn@64", "txn", conns(64), [rate(None, None), p99(None, None), cpu("leader")]),
     load_row("watch", "watch", (*conns(100, 10), "--watchers", 1000),
              [Figure("CPU, servers, an event", "servers_cpu_us", target=0.4, aim=0.25, unit="us"),
-              Figure("p99 of delivery", "p99_us", target=0.5, unit="us"), rate(None, None)]),
+              Figure("p99 of delivery", "histogram", target=0.5, of=0.99, unit="us"),
+              rate(None, None)]),
     load_row("keepalive@64", "keepalive", (*conns(64), "--leases", 1000),
              [rate(3, 4), cpu("leader", 8)]),
     load_row("http-get@64", "range", conns(64),
@@ -385,6 +408,8 @@ ROWS = [
     Row("idle", measure_idle,
         [memory("private memory", "RssAnon", 4, 4), memory("resident", "VmRSS"),
          Figure("CPU, % of a core", "cpu_percent", is_ratio=False, target=0.1, unit="%")], 1),
+    Row("idle-watch", measure_idle_watches,
+        [Figure("memory of one", "RssAnon", is_ratio=False, target=20, aim=6, unit="KiB")], 3),
     Row("million", measure_million,
         [memory("memory to etcd's", "VmRSS", 0.37, is_ratio=True),
          memory("memory", "VmRSS", 400 * 1e6 / 2**20, 340), memory("proportional", "Pss"),

@@ -27,6 +27,8 @@ from clusters import Conclave, Etcd, Trouble
 ROOT = clusters.ROOT
 RESULTS = os.path.join(ROOT, "bench", "results")
 ATTEMPTS_PER_PAIR = 3
+P99_SAMPLES_MIN = 20000
+FEW_SAMPLES = "rest on few requests"
 SYSTEMS = [Conclave, Etcd]
 
 
@@ -124,6 +126,25 @@ def bound_text(f, bound):
     return f"{'>=' if f['higher'] else '<='} {number(bound)}{'x' if f['is_ratio'] else ''}"
 
 
+def notes(results, told):
+    """What there is to distrust: once for each row and system, with how often."""
+    found = {}
+    for name, pairs in results["rows"].items():
+        for p in kept_pairs(pairs):
+            for system in p["order"]:
+                for warning in p[system].get("warnings", []):
+                    if FEW_SAMPLES not in warning:  # of one round; what counts is all of them
+                        found.setdefault((name, system), []).append(warning)
+    lines = [f"{name}, {system}: {texts[0]}" +
+             (f" (and {len(texts) - 1} more warnings)" if len(texts) > 1 else "")
+             for (name, system), texts in found.items()]
+    few = sorted({name for name, f in told if f["samples"] and f["samples"] < P99_SAMPLES_MIN})
+    if few:
+        lines.append(f"tails that rest on fewer than {P99_SAMPLES_MIN:,} requests: "
+                     f"{', '.join(few)}")
+    return lines
+
+
 HEADINGS = ("row", "what", "conclave", "etcd", "reached [95 %]", "target", "aim", "verdict")
 
 
@@ -151,11 +172,7 @@ def table(results):
                 f"{m['processors']} x {m['processor']}, Linux {m['kernel']}, {m['mount']}")
     busy = sum("kept_busy" in p for pairs in results["rows"].values() for p in pairs)
     rejected = sum(bool(p["rejected"]) for pairs in results["rows"].values() for p in pairs)
-    warned = sorted({name for name, pairs in results["rows"].items() for p in kept_pairs(pairs)
-                     for system in p["order"] if p[system].get("warnings")})
-    if warned:
-        text.append("the generator warned, most likely that it used much of the machine itself: "
-                    f"{', '.join(warned)}")
+    text += notes(results, told)
     if busy:
         text.append(f"{busy} PAIRS COUNT ALTHOUGH THE MACHINE WAS BUSY: no figure here is to be "
                     "trusted (--any-load)")
@@ -212,7 +229,8 @@ def save(results, path):
 
 def run(o, chosen):
     Conclave.binary = os.path.abspath(o.binary)
-    for system in SYSTEMS:
+    systems = [Conclave] if all(row.alone for row in chosen) else SYSTEMS
+    for system in systems:
         if not shutil.which(system.binary):
             sys.exit(f"side: there is no {system.binary}; `make bench` builds and installs it")
     os.makedirs(o.data, exist_ok=True)
@@ -223,7 +241,7 @@ def run(o, chosen):
                            [o.generator] if o.generator else [Conclave.binary, "bench"], o.data,
                            10 if o.quick else 60, 10 if o.quick else 600)
     results = {"begun": begun.strftime("%Y-%m-%d %H:%M"),
-               "versions": {s.name: f"{s.name} {clusters.version(s).split()[-1]}" for s in SYSTEMS},
+               "versions": {s.name: f"{s.name} {clusters.version(s).split()[-1]}" for s in systems},
                "machine": machine.describe(o.data), "seconds": o.seconds, "rows": {}}
     if "tmpfs" in results["machine"]["mount"]:
         print(f"side: {o.data} is memory, no disk: give another --data", file=sys.stderr)

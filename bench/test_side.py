@@ -3,6 +3,7 @@ import http.server
 import io
 import json
 import os
+import socket
 import stat
 import sys
 import tempfile
@@ -17,6 +18,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import chart  # noqa: E402
 import clusters  # noqa: E402
 import figures  # noqa: E402
+import idle_watches  # noqa: E402
 import machine  # noqa: E402
 import prober  # noqa: E402
 import rows  # noqa: E402
@@ -124,7 +126,9 @@ class Rounds(unittest.TestCase):
 class Results(unittest.TestCase):
     def results(self, ours, theirs):
         pair = {"conclave": {"per_second": ours, "histogram": [[100, 50]]},
-                "etcd": {"per_second": theirs, "histogram": [[1000, 50]], "warnings": ["51 %"]},
+                "etcd": {"per_second": theirs, "histogram": [[1000, 50]],
+                         "warnings": ["it used 51 %", "it used 52 %",
+                                      "p99 and beyond rest on few requests: 1 of 2"]},
                 "order": ["conclave", "etcd"], "rejected": ""}
         return {"begun": "2026-01-01 00:00", "versions": {"a": "conclave 1", "b": "etcd <3>"},
                 "machine": {"processors": 2, "processor": "P", "kernel": "6", "mount": "ext4"},
@@ -138,7 +142,8 @@ class Results(unittest.TestCase):
         self.assertRegex(text, r"p99 \(us\) +100 +1,000 +0.1x +<= 0.5x +<= 0.35x +aim met")
         self.assertIn("put@64: not measured: others used 50 %", text)
         self.assertIn("2 pairs were thrown away", text)
-        self.assertIn("the generator warned", text)
+        self.assertIn("put@1, etcd: it used 51 % (and 1 more warnings)", text)
+        self.assertIn("tails that rest on fewer than 20,000 requests: put@1", text)
 
     def test_a_target_of_none_at_all_is_met_by_none(self):
         figure = Figure("elections", "n", is_ratio=False, target=0)
@@ -242,6 +247,47 @@ class Parsers(unittest.TestCase):
         chunked = b"HTTP/1.1 503 x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
         self.assertEqual(prober.whole_answer(chunked), (503, b""))
         self.assertEqual(prober.whole_answer(chunked[:-2]), (None, chunked[:-2]))
+
+
+class Watches(unittest.TestCase):
+    """Against a socket that answers what a server of HTTP/2 would."""
+
+    def answer(self, *frames):
+        server = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(server.close)
+        heard = []
+
+        def serve():
+            c, _ = server.accept()
+            with c:
+                c.sendall(b"".join(frames))
+                while data := c.recv(4096):
+                    heard.append(data)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        return server.getsockname()[1], thread, heard
+
+    def test_a_watch_is_there_when_its_first_message_is(self):
+        frame = idle_watches.frame
+        port, thread, heard = self.answer(
+            frame(idle_watches.SETTINGS, 0, 0, b"123456"),
+            frame(idle_watches.HEADERS, idle_watches.END_HEADERS, 1, b"x"),
+            frame(idle_watches.DATA, 0, 1, b"created"))
+        idle_watches.Watch(port, 7).close()
+        thread.join()
+        sent = b"".join(heard)
+        self.assertTrue(sent.startswith(b"PRI * HTTP/2.0"))
+        self.assertIn(b"idle/00000007", sent)
+        self.assertTrue(sent.endswith(frame(idle_watches.SETTINGS, idle_watches.ACK, 0)))
+
+    def test_one_that_is_refused_or_cut_off_is_trouble(self):
+        for frames in ([idle_watches.frame(idle_watches.GOAWAY, 0, 0, b"12345678")],
+                       [b"\0\0"]):
+            port, thread, _ = self.answer(*frames)
+            with self.assertRaises((clusters.Trouble, OSError)):
+                with mock.patch.object(idle_watches, "SECONDS", 1):
+                    idle_watches.Watch(port, 7)
+            thread.join()
 
 
 class Outage(unittest.TestCase):
