@@ -9,7 +9,7 @@ SIM_SEEDS ?= 3000
 SIM_GATE_SEEDS = 30000
 SIM_LONG_SEEDS = 1000000
 
-.PHONY: build run test unit e2e chaos asan tsan sim sim-gate sim-long crash-points sim-build sim-hash mutants fuzz tidy analyze format install clean setup
+.PHONY: build run test unit e2e chaos asan tsan sim sim-gate sim-long crash-points sim-build sim-hash mutants gate bench bench-baseline fuzz tidy analyze format install clean setup
 
 # Progress on a terminal, silence elsewhere. Only the program: the tests are built when they are run.
 build: $(BUILD)/build.ninja
@@ -71,6 +71,21 @@ mutants:
 
 sim-build: build-sim/build.ninja
 	@ninja -C build-sim --quiet sim/sim
+
+# Instructions per operation, against bench/gate/baseline.json.
+gate: build
+	@tools/run-tests $(BUILD) bench
+
+# After a change that is meant to cost more, or that costs less; on this compiler.
+bench-baseline: build
+	@ninja -C $(BUILD) --quiet bench/gate/gate
+	@python3 tools/gate.py $(BUILD) --write
+
+# Three members beside three of Debian's etcd: an hour or two, QUICK=1 some minutes. Raw results go to
+# bench/results/ (BENCH_FLAGS: bench/side.py --help).
+bench: build
+	@./setup --if-needed --bench
+	@python3 bench/side.py --binary $(BUILD)/conclave $(if $(QUICK),--quick) $(BENCH_FLAGS)
 
 fuzz: build-fuzz/build.ninja
 	@ninja -C build-fuzz --quiet

@@ -18,7 +18,9 @@ import sys
 import threading
 import time
 
-from measure import HERE, Cluster, free_port, load, memory_kib, request
+from clusters import Conclave, free_port, request, wait
+from machine import memory_kib
+from measure import load
 
 WINDOW = 256
 # More of them than fit a chunk of a snapshot, so that it compresses as text does, not to nothing.
@@ -51,19 +53,6 @@ def fill(port, first, count):
     s.close()
 
 
-def wait(predicate, what, seconds=120):
-    begun = time.monotonic()
-    while True:
-        try:
-            if predicate():
-                return time.monotonic() - begun
-        except (OSError, ValueError, KeyError):
-            pass
-        if time.monotonic() - begun > seconds:
-            sys.exit(f"million: after {seconds} s still not: {what}")
-        time.sleep(0.01)
-
-
 def puts_during_backups(cluster, leader, seconds):
     """The same load while one backup after another is taken at the leader."""
     done = threading.Event()
@@ -86,12 +75,10 @@ def puts_during_backups(cluster, leader, seconds):
 
 
 def restart(cluster, i):
-    cluster.processes[i].kill()
-    cluster.processes[i].wait()
+    cluster.kill(i)
     cluster.start(i)
-    took = wait(lambda: request(cluster.ports[i], "GET", "/readyz")[0] == 200, "ready again")
-    with open(f"{cluster.dir}/node-{i + 1}.log") as f:
-        told = re.findall(r"recovered .*", f.read())
+    took = wait(lambda: request(cluster.ports[i], "GET", "/readyz")[0] == 200, "ready again", 120)
+    told = re.findall(r"recovered .*", cluster.log(i))
     print(f"restart of a follower: ready after {took:.2f} s ({told[-1] if told else 'no line'})",
           flush=True)
 
@@ -109,10 +96,10 @@ def join(cluster, leader):
         answer = json.loads(request(cluster.ports[leader], "GET", "/members")[1])
         return any(m["name"] == name and m["voter"] for m in answer["members"]) \
             and not answer["joint"]
-    took = wait(votes, f"{name} votes")
+    took = wait(votes, f"{name} votes", 120)
     cluster.ports.append(port)
     cluster.processes.append(process)
-    by_snapshot = "snapshot taken in" in open(f"{cluster.dir}/{name}.log").read()
+    by_snapshot = "snapshot taken in" in cluster.log(len(cluster.ports) - 1)
     print(f"a fresh member votes after {took:.2f} s"
           f" ({'by snapshot' if by_snapshot else 'by the log'})", flush=True)
 
@@ -121,9 +108,10 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--keys", type=int, default=1000000)
     parser.add_argument("--seconds", type=int, default=5)
-    parser.add_argument("--binary", default=os.path.join(HERE, "..", "build", "conclave"))
+    parser.add_argument("--binary", default=Conclave.binary)
     options = parser.parse_args()
-    cluster = Cluster(options.binary, 3)
+    Conclave.binary = options.binary
+    cluster = Conclave()
     try:
         leader = cluster.leader()
         begun = time.monotonic()

@@ -82,6 +82,20 @@
 /* One message of gRPC, as etcd has it: a request of 1.5 MiB and what is around it. */
 #define LIMIT_GRPC_MESSAGE_BYTES (2u * MIB)
 
+/* The client of gRPC. Calls under way on one connection, and what waits to be sent on one stream
+ * (one message may be longer): then OVERLOADED. */
+#define LIMIT_GRPC_CLIENT_CALLS         65536
+#define LIMIT_GRPC_CLIENT_UNSENT_BYTES  (4u * MIB)
+/* One message of a server, and all of a connection that are not whole: the call ends as
+ * RESOURCE_EXHAUSTED. */
+#define LIMIT_GRPC_CLIENT_MESSAGE_BYTES (LIMIT_VALUE_BYTES_MAX + 1u * MIB)
+#define LIMIT_GRPC_CLIENT_PARTIAL_BYTES (128u * MIB)
+/* What a server may send unasked, for one call and for all of a connection: so much that it never
+ * waits, as everything is taken at once. */
+#define LIMIT_GRPC_CLIENT_WINDOW        (256u * MIB)
+/* Of a server's text for the end of a call, or of a connection: the rest is left out. */
+#define LIMIT_GRPC_CLIENT_TEXT_BYTES    1024
+
 /* TCP. After the last byte of ours was sent, the other side may take so long, and send so much,
  * until its FIN: an answer that a reset overtakes is lost. Beyond: reset. */
 #define LIMIT_CONN_LINGER_MS    3000

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "client/identity.h"
 #include "client/json_text.h"
 #include "net/http_client.h"
 #include "net/url.h"
@@ -381,6 +382,14 @@ static bool take_and_note(void *context, struct slice piece)
     return w->sink->take(w->sink->context, piece);
 }
 
+/* Who asks, and what else the request has. A new string. */
+static char *headers_of(const struct client_request *r)
+{
+    const char *own = r->headers != NULL ? r->headers : "";
+    return r->token != NULL ? mem_printf("Authorization: Bearer %s\r\n%s", r->token, own)
+                            : mem_printf("%s%s", identity_header(), own);
+}
+
 /* A new connection for every request: an old one may have been closed by the other side meanwhile,
  * and a write that met this would have an unknown outcome for nothing. */
 static enum status exchange(const struct url *server, const struct client_request *r,
@@ -389,9 +398,10 @@ static enum status exchange(const struct url *server, const struct client_reques
     struct http_client *connection = http_client_create(server);
     struct watched_sink watched = {.sink = r->sink, .answer = a};
     const struct http_sink sink = {.take = take_and_note, .context = &watched};
+    char *headers = headers_of(r);
     const struct http_call call = {.method = r->method,
                                    .target = r->target,
-                                   .headers = r->headers,
+                                   .headers = headers,
                                    .body = r->body,
                                    .timeout_ms = timeout_ms > 0 ? timeout_ms : 1,
                                    .answer_bytes_max = LIMIT_CLIENT_ANSWER_BYTES,
@@ -407,6 +417,7 @@ static enum status exchange(const struct url *server, const struct client_reques
         status = STATUS_CLOSED; /* sent, and no answer that can be understood */
     }
     http_client_destroy(connection);
+    mem_free(headers);
     return status;
 }
 
@@ -520,9 +531,30 @@ static char *explain_answer(enum status status, const struct client_answer *a)
                       reason != NULL ? ": " : "", reason != NULL ? reason : "", a->url);
 }
 
+/* The gateway has etcd's own words, and only an outdated token is 401 there. */
+bool client_is_unidentified(const struct client_answer *a)
+{
+    return a->http_status == 401 || error_is(a, "etcdserver: user name is empty") ||
+           error_is(a, "etcdserver: authentication failed, invalid user ID or password");
+}
+
+static char *explain_unidentified(const struct client_answer *a)
+{
+    if (identity_name() == NULL) {
+        return mem_printf("this cluster asks for a user: --user NAME (or CONCLAVE_USER), and the "
+                          "password in CONCLAVE_PASSWORD or --password-file FILE (%s)",
+                          a->url);
+    }
+    return mem_printf("%s is no user of this cluster, or has another password (%s)",
+                      identity_name(), a->url);
+}
+
 char *client_explain(enum status status, const struct client_request *r,
                      const struct client_answer *a)
 {
+    if (client_is_unidentified(a)) {
+        return explain_unidentified(a);
+    }
     const char *nothing = r->is_write ? "; nothing was written" : "";
     switch (status) {
     case STATUS_UNKNOWN:

@@ -36,6 +36,7 @@ struct client_request {
     const char *method;
     const char *target;  /* "/key/a%20b?ack=all" */
     const char *headers; /* further header lines, CRLF after each, or NULL */
+    const char *token;   /* of Authenticate, or NULL: asks as the process does (identity.h) */
     struct slice body;
     bool is_write; /* changes something: never repeated when its outcome is unknown */
     /* NULL = none. Takes the body of a 2xx answer, however long (net/http_client.h); then the
@@ -79,6 +80,10 @@ enum status MUST_CHECK client_call(struct client *c, const struct client_request
  * connection was cut, TIMEOUT after `timeout_ms`. */
 enum status MUST_CHECK client_ask(const char *url, const struct client_request *r,
                                   uint32_t timeout_ms, struct client_answer *a);
+
+/* An answer that says that nobody, or nobody who is known, asked: what to say to a person about it
+ * is in client_explain. */
+bool client_is_unidentified(const struct client_answer *a);
 
 /* What went wrong in an answer that client_call or client_ask refused, for a person: a new string,
  * which says whether anything was written. */

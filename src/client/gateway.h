@@ -1,13 +1,15 @@
 /* client/gateway.h - calls of the etcd v3 API as JSON, at whichever endpoint answers.
  *
  * Only for calls that may be made twice: they are repeated at the next endpoint when an answer is
- * missing. Bytes travel as base64 and 64-bit numbers as strings. */
+ * missing. Bytes travel as base64 and 64-bit numbers as strings. With a user (identity.h) they are
+ * made with a token, which the first one gets, and another one when its time is over. */
 #pragma once
 
 #include "client/client.h"
 
 /* POST `body`, which is taken over. Statuses of client_call for what is no write; UNSUPPORTED also
- * stands for what the server does not find, and CORRUPT is an answer that is no object. */
+ * stands for what the server does not find, DENIED for a user that is missing or not known, and
+ * CORRUPT is an answer that is no object. */
 enum status MUST_CHECK gateway_call(struct client *c, const char *target, json_t *body,
                                     int cancel_fd, struct client_answer *a);
 

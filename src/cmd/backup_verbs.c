@@ -297,6 +297,7 @@ static const struct verb verbs[] = {
                  "b.snap'\n",
      .options = save_rows,
      .option_count = sizeof(save_rows) / sizeof(save_rows[0]),
+     .prepare = client_verb_prepare,
      .run = run_save},
     {.name = "restore",
      .summary = "make the first member of a new cluster from a backup",

@@ -523,5 +523,6 @@ const struct verb verb_chaos = {
                 "      --recover-probability 0.4 --duration 2m --seed 7\n",
     .options = rows,
     .option_count = sizeof(rows) / sizeof(rows[0]),
+    .prepare = client_verb_prepare,
     .run = run_chaos,
 };

@@ -1,10 +1,81 @@
 #include "cmd/client_verb.h"
 
 #include "base/mem.h"
+#include "client/identity.h"
 #include "client/json_text.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+
+/* --- who asks --------------------------------------------------------------------------------- */
+
+/* The password without the line end that editors leave. */
+static int read_password_file(const struct options *o, struct buf *password)
+{
+    const char *path = options_text(o, CLIENT_PASSWORD_FILE);
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        return verb_refuse(o, "--password-file: %s cannot be read: %s", path, strerror(errno));
+    }
+    size_t room = LIMIT_PASSWORD_BYTES + 2; /* and its line end */
+    password->size = fread(buf_reserve(password, room), 1, room, file);
+    bool has_failed = ferror(file) != 0;
+    fclose(file);
+    if (has_failed) {
+        return verb_refuse(o, "--password-file: %s cannot be read", path);
+    }
+    while (password->size > 0 && (password->data[password->size - 1] == '\n' ||
+                                  password->data[password->size - 1] == '\r')) {
+        password->size--;
+    }
+    if (password->size == 0) {
+        return verb_refuse(o, "--password-file: %s is empty", path);
+    }
+    return EXIT_DONE;
+}
+
+static int read_password(const struct options *o, struct buf *password)
+{
+    const struct option_value *v = &o->values[CLIENT_PASSWORD_FILE];
+    if (v->text == NULL) {
+        return verb_refuse(o,
+                           "the password of %s is missing: put it into CONCLAVE_PASSWORD, or into "
+                           "a file that --password-file names",
+                           options_text(o, CLIENT_USER));
+    }
+    if (v->origin == OPTION_FROM_FLAG) {
+        return read_password_file(o, password);
+    }
+    buf_append_str(password, v->text); /* the variable holds the password itself */
+    return EXIT_DONE;
+}
+
+int client_verb_prepare(struct options *o)
+{
+    const char *user = options_text(o, CLIENT_USER);
+    if (user == NULL) {
+        bool is_asked = o->values[CLIENT_PASSWORD_FILE].origin == OPTION_FROM_FLAG;
+        return is_asked ? verb_refuse(o, "--password-file: whose? --user NAME says it") : EXIT_DONE;
+    }
+    if (strchr(user, ':') != NULL) { /* as other clients have it; not repeated here */
+        return verb_refuse(o, "--user takes a name, without a colon; the password comes in "
+                              "CONCLAVE_PASSWORD or --password-file, where no list of processes "
+                              "shows it");
+    }
+    struct buf password = {0};
+    int code = read_password(o, &password);
+    if (code == EXIT_DONE && identity_set(slice_str(user), buf_slice(&password)) != STATUS_OK) {
+        code = verb_refuse(o,
+                           "a user's name is 1 to %d bytes of UTF-8, and a password at most %d; "
+                           "neither has a zero byte",
+                           LIMIT_AUTH_NAME_BYTES, LIMIT_PASSWORD_BYTES);
+    }
+    buf_deinit(&password);
+    return code;
+}
+
+/* --- whom to ask ------------------------------------------------------------------------------ */
 
 const char *const *client_verb_endpoints(const struct options *o, uint32_t *count)
 {

@@ -7,11 +7,18 @@
 #include "cmd/verb.h"
 
 /* The first rows of every client verb's table of flags; a verb's own rows start at CLIENT_ROWS, or
- * at CLIENT_OUTPUT where it has no --output. */
-enum { CLIENT_ENDPOINTS, CLIENT_TIMEOUT, CLIENT_OUTPUT, CLIENT_ROWS };
+ * at the first one that it has not. */
+enum {
+    CLIENT_ENDPOINTS,
+    CLIENT_TIMEOUT,
+    CLIENT_USER,
+    CLIENT_PASSWORD_FILE,
+    CLIENT_OUTPUT,
+    CLIENT_ROWS,
+};
 
-/* Without --output. */
-#define CLIENT_CALL_ROWS(timeout_meaning, timeout_fallback)                                        \
+/* Without a user and --output. */
+#define CLIENT_ADDRESS_ROWS(timeout_meaning, timeout_fallback)                                     \
     [CLIENT_ENDPOINTS] = {.name = "endpoints",                                                     \
                           .type = OPTION_URLS,                                                     \
                           .unit = "URL,URL",                                                       \
@@ -25,6 +32,20 @@ enum { CLIENT_ENDPOINTS, CLIENT_TIMEOUT, CLIENT_OUTPUT, CLIENT_ROWS };
                         .fallback = timeout_fallback,                                              \
                         .min = 1,                                                                  \
                         .max = 3600000}
+/* Without --output. */
+#define CLIENT_CALL_ROWS(timeout_meaning, timeout_fallback)                                        \
+    CLIENT_ADDRESS_ROWS(timeout_meaning, timeout_fallback),                                        \
+        [CLIENT_USER] = {.name = "user",                                                           \
+                         .type = OPTION_TEXT,                                                      \
+                         .unit = "NAME",                                                           \
+                         .meaning = "who asks, where the cluster wants to know",                   \
+                         .env = "CONCLAVE_USER"},                                                  \
+        [CLIENT_PASSWORD_FILE] = {.name = "password-file",                                         \
+                                  .type = OPTION_TEXT,                                             \
+                                  .unit = "FILE",                                                  \
+                                  .meaning = "has the user's password; the variable holds the "    \
+                                             "password itself",                                    \
+                                  .env = "CONCLAVE_PASSWORD"}
 /* With another `fallback` for --timeout and other words for what it means. */
 #define CLIENT_OPTION_ROWS_WITH(timeout_meaning, timeout_fallback)                                 \
     CLIENT_CALL_ROWS(timeout_meaning, timeout_fallback),                                           \
@@ -37,6 +58,8 @@ enum { CLIENT_ENDPOINTS, CLIENT_TIMEOUT, CLIENT_OUTPUT, CLIENT_ROWS };
                            .fallback = "table"}
 #define CLIENT_OPTION_ROWS CLIENT_OPTION_ROWS_WITH("give up after this time", "5s")
 
+/* Every client verb's `prepare`: from now on the user of the flags asks. */
+int client_verb_prepare(struct options *o);
 /* Whom to ask, as the flags say: an array of *count, borrowed. */
 const char *const *client_verb_endpoints(const struct options *o, uint32_t *count);
 /* A client for the verb's flags; freed by client_destroy. */

@@ -78,5 +78,6 @@ const struct verb verb_get = {
     .option_count = sizeof(rows) / sizeof(rows[0]),
     .arguments_min = 1,
     .arguments_max = 1,
+    .prepare = client_verb_prepare,
     .run = run_get,
 };

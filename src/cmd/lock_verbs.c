@@ -487,6 +487,7 @@ const struct verb verb_lock = {
     .option_count = sizeof(lock_rows) / sizeof(lock_rows[0]),
     .arguments_min = 1,
     .arguments_max = LIMIT_COMMAND_WORDS,
+    .prepare = client_verb_prepare,
     .run = run_lock,
 };
 
@@ -505,5 +506,6 @@ const struct verb verb_elect = {
     .option_count = sizeof(elect_rows) / sizeof(elect_rows[0]),
     .arguments_min = 1,
     .arguments_max = LIMIT_COMMAND_WORDS,
+    .prepare = client_verb_prepare,
     .run = run_elect,
 };

@@ -195,5 +195,6 @@ const struct verb verb_log = {
                 "  conclave log -o json | jq .entries\n",
     .options = rows,
     .option_count = sizeof(rows) / sizeof(rows[0]),
+    .prepare = client_verb_prepare,
     .run = run_log,
 };

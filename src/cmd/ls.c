@@ -133,5 +133,6 @@ const struct verb verb_ls = {
     .options = rows,
     .option_count = sizeof(rows) / sizeof(rows[0]),
     .arguments_max = 1,
+    .prepare = client_verb_prepare,
     .run = run_ls,
 };

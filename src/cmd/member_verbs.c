@@ -188,6 +188,7 @@ static const struct verb verbs[] = {
      .examples = "  conclave member add node-4 http://10.0.0.4:4000\n",
      .options = add_rows,
      .option_count = sizeof(add_rows) / sizeof(add_rows[0]),
+     .prepare = client_verb_prepare,
      .run = run_add},
     {.name = "remove",
      NAME_ARGUMENT,
@@ -196,6 +197,7 @@ static const struct verb verbs[] = {
          "It stops by itself once it hears of it. Its data directory cannot be used again.\n",
      .examples = "  conclave member remove node-4\n",
      CLIENT_OPTIONS,
+     .prepare = client_verb_prepare,
      .run = run_remove},
     {.name = "promote",
      NAME_ARGUMENT,
@@ -203,6 +205,7 @@ static const struct verb verbs[] = {
      .details = "Refused as long as it has not caught up.\n",
      .examples = "  conclave member promote node-4\n",
      CLIENT_OPTIONS,
+     .prepare = client_verb_prepare,
      .run = run_promote},
     {.name = "replace",
      .arguments = "NAME [URL]",
@@ -214,6 +217,7 @@ static const struct verb verbs[] = {
          "once it has caught up; until then the old one counts as a voter that is away.\n",
      .examples = "  conclave member replace node-2\n",
      CLIENT_OPTIONS,
+     .prepare = client_verb_prepare,
      .run = run_replace},
 };
 
@@ -223,6 +227,7 @@ const struct verb verb_members = {
     .details = "As the log has it, whether they are up or not; `status` asks them how they are.\n",
     .examples = "  conclave members\n",
     CLIENT_OPTIONS,
+    .prepare = client_verb_prepare,
     .run = run_members,
 };
 

@@ -246,5 +246,6 @@ const struct verb verb_monitor = {
                 "  conclave monitor --once --endpoints http://10.0.0.1:4000\n",
     .options = rows,
     .option_count = sizeof(rows) / sizeof(rows[0]),
+    .prepare = client_verb_prepare,
     .run = run_monitor,
 };

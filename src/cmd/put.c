@@ -111,5 +111,6 @@ const struct verb verb_put = {
     .option_count = sizeof(rows) / sizeof(rows[0]),
     .arguments_min = 2,
     .arguments_max = 2,
+    .prepare = client_verb_prepare,
     .run = run_put,
 };

@@ -502,5 +502,6 @@ const struct verb verb_shell = {
                 "  printf 'write name Alice\\nread name\\n' | conclave shell\n",
     .options = rows,
     .option_count = sizeof(rows) / sizeof(rows[0]),
+    .prepare = client_verb_prepare,
     .run = run_shell,
 };

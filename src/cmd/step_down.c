@@ -56,5 +56,6 @@ const struct verb verb_step_down = {
                 "  conclave step-down --to node-2\n",
     .options = rows,
     .option_count = sizeof(rows) / sizeof(rows[0]),
+    .prepare = client_verb_prepare,
     .run = run_step_down,
 };

@@ -195,6 +195,9 @@ static int run_leaf(const struct verb *v, const char *path, int argc, char **arg
     } else {
         code = check_argument_count(v, &o);
     }
+    if (code == EXIT_DONE && v->prepare != NULL) {
+        code = v->prepare(&o);
+    }
     if (code == EXIT_DONE) {
         code = v->run(&o);
     }

@@ -23,6 +23,9 @@ struct verb {
     int arguments_min, arguments_max;
     /* Reads its environment and defaults itself. */
     bool is_configurable;
+    /* What several verbs do before they run, once flags are read; NULL = nothing. Another code
+     * than EXIT_DONE is the verb's. */
+    int (*prepare)(struct options *o);
     /* Runs the verb; returns the exit code. */
     int (*run)(struct options *o);
     /* A group: no `run` of its own. */

@@ -23,4 +23,5 @@ extern const struct verb verb_health;
 extern const struct verb verb_step_down;
 extern const struct verb verb_verify;
 extern const struct verb verb_chaos;
+extern const struct verb verb_bench;
 extern const struct verb verb_version;

@@ -267,5 +267,6 @@ const struct verb verb_verify = {
                 "  conclave verify --settle -o json\n",
     .options = rows,
     .option_count = sizeof(rows) / sizeof(rows[0]),
+    .prepare = client_verb_prepare,
     .run = run_verify,
 };

@@ -11,6 +11,7 @@
  * and from the newest to the oldest, in the order in which they are answered; no compaction takes
  * them away. */
 #include "base/mem.h"
+#include "client/identity.h"
 #include "client/json_text.h"
 #include "cmd/client_verb.h"
 #include "cmd/verify.h"
@@ -69,6 +70,10 @@ static const char *reason_of(enum status status, const struct client_answer *a)
 {
     if (status == STATUS_TIMEOUT) {
         return "no answer in time";
+    }
+    if (client_is_unidentified(a)) {
+        return identity_name() == NULL ? "asks for a user: --user NAME"
+                                       : "knows no such user with this password";
     }
     return a->error[0] != '\0' ? a->error : status_text(status);
 }

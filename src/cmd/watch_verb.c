@@ -267,5 +267,6 @@ const struct verb verb_watch = {
     .options = rows,
     .option_count = sizeof(rows) / sizeof(rows[0]),
     .arguments_max = 1,
+    .prepare = client_verb_prepare,
     .run = run_watch,
 };

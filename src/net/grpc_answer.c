@@ -4,20 +4,13 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "net/grpc_text.h"
+#include "net/http2_nv.h"
 
 #include <string.h>
 
-#define PREFIX_BYTES      5
 #define COPIED_BLOB_BYTES 1024 /* up to this a copy is cheaper than a piece of its own */
 #define KEPT_OUT_BYTES    (4u * KIB)
 #define CONSUME_BYTES     (64u * KIB)
-
-#define STATIC_HEADER(header_name, header_value)                                                   \
-    {                                                                                              \
-        .name = (uint8_t *)(header_name), .value = (uint8_t *)(header_value),                      \
-        .namelen = sizeof(header_name) - 1, .valuelen = sizeof(header_value) - 1,                  \
-        .flags = NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE                      \
-    }
 
 static struct grpc_call *call_of(struct grpc_stream *s)
 {
@@ -30,23 +23,14 @@ static struct grpc_call *call_of(struct grpc_stream *s)
 static const char *const code_texts[] = {"0", "1",  "2",  "3",  "4",  "5",  "6",  "7", "8",
                                          "9", "10", "11", "12", "13", "14", "15", "16"};
 
-static nghttp2_nv header(const char *name, struct slice value, uint8_t flags)
-{
-    return (nghttp2_nv){.name = (uint8_t *)(uintptr_t)name,
-                        .value = (uint8_t *)(uintptr_t)value.data,
-                        .namelen = strlen(name),
-                        .valuelen = value.size,
-                        .flags = NGHTTP2_NV_FLAG_NO_COPY_NAME | flags};
-}
-
 /* The code and the text that end a call; how many headers. */
 static size_t list_status(const struct grpc_call *call, nghttp2_nv *headers)
 {
     size_t count = 0;
     headers[count++] =
-        header("grpc-status", slice_str(code_texts[call->code]), NGHTTP2_NV_FLAG_NO_COPY_VALUE);
+        http2_nv("grpc-status", slice_str(code_texts[call->code]), NGHTTP2_NV_FLAG_NO_COPY_VALUE);
     if (call->message.size > 0) {
-        headers[count++] = header("grpc-message", buf_slice(&call->message), 0);
+        headers[count++] = http2_nv("grpc-message", buf_slice(&call->message), 0);
     }
     return count;
 }
@@ -75,8 +59,8 @@ static ssize_t read_answer(nghttp2_session *session, int32_t id, uint8_t *bytes,
 
 static void begin_answer(struct grpc_call *call)
 {
-    static const nghttp2_nv headers[] = {STATIC_HEADER(":status", "200"),
-                                         STATIC_HEADER("content-type", "application/grpc")};
+    static const nghttp2_nv headers[] = {HTTP2_NV(":status", "200"),
+                                         HTTP2_NV("content-type", "application/grpc")};
     const nghttp2_data_provider source = {.source = {.ptr = call}, .read_callback = read_answer};
     call->has_head = true;
     CHECK(nghttp2_submit_response(call->connection->session, call->id, headers, 2, &source) !=
@@ -85,11 +69,11 @@ static void begin_answer(struct grpc_call *call)
 
 static void answer_only_status(struct grpc_call *call)
 {
-    nghttp2_nv headers[5] = {STATIC_HEADER(":status", "200"),
-                             STATIC_HEADER("content-type", "application/grpc")};
+    nghttp2_nv headers[5] = {HTTP2_NV(":status", "200"),
+                             HTTP2_NV("content-type", "application/grpc")};
     size_t count = 2 + list_status(call, headers + 2);
     if (call->code == GRPC_UNIMPLEMENTED) {
-        static const nghttp2_nv encodings = STATIC_HEADER("grpc-accept-encoding", "identity,gzip");
+        static const nghttp2_nv encodings = HTTP2_NV("grpc-accept-encoding", "identity,gzip");
         headers[count++] = encodings;
     }
     CHECK(nghttp2_submit_response(call->connection->session, call->id, headers, count, NULL) !=
@@ -98,7 +82,7 @@ static void answer_only_status(struct grpc_call *call)
 
 void grpc_answer_http(struct grpc_call *call, const char *http_status)
 {
-    const nghttp2_nv headers[] = {header(":status", slice_str(http_status), 0)};
+    const nghttp2_nv headers[] = {http2_nv(":status", slice_str(http_status), 0)};
     call->is_answered = true;
     call->is_foreign = true;
     CHECK(nghttp2_submit_response(call->connection->session, call->id, headers, 1, NULL) !=
@@ -266,14 +250,12 @@ static bool begin_message(struct grpc_call *call, size_t size)
         return false;
     }
     CHECK(size <= UINT32_MAX);
-    const uint8_t prefix[PREFIX_BYTES] = {0, (uint8_t)(size >> 24), (uint8_t)(size >> 16),
-                                          (uint8_t)(size >> 8), (uint8_t)size};
-    buf_append(&call->own, prefix, sizeof(prefix));
+    grpc_prefix_append((uint32_t)size, &call->own);
     if (call->unsent == 0) {
         call->moved_ms = grpc_now(call->server);
     }
-    call->unsent += sizeof(prefix) + size;
-    call->connection->unsent += sizeof(prefix) + size;
+    call->unsent += GRPC_PREFIX_BYTES + size;
+    call->connection->unsent += GRPC_PREFIX_BYTES + size;
     return true;
 }
 

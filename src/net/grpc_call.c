@@ -8,7 +8,6 @@
 
 #define SPARE_CALLS_MAX 256 /* kept for the next requests; beyond: freed */
 #define KEPT_BYTES      (4u * KIB)
-#define PREFIX_BYTES    5
 
 /* --- life ------------------------------------------------------------------------------------- */
 
@@ -334,20 +333,19 @@ static bool is_alive(const struct grpc_call *call)
 static size_t tell_messages(struct grpc_call *call, struct slice data)
 {
     size_t used = 0;
-    while (is_alive(call) && !must_wait(call) && data.size - used >= PREFIX_BYTES) {
+    while (is_alive(call) && !must_wait(call) && data.size - used >= GRPC_PREFIX_BYTES) {
         const uint8_t *at = data.data + used;
-        uint32_t size =
-            (uint32_t)at[1] << 24 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 8 | at[4];
+        uint32_t size = grpc_prefix_size(at);
         if (at[0] > 1) {
             fail_text(call, GRPC_INTERNAL,
                       mem_printf("grpc: received unexpected payload format %u", at[0]));
         } else if (size > call->message_max) {
             fail_too_large(call, "", size);
-        } else if (data.size - used - PREFIX_BYTES < size) {
+        } else if (data.size - used - GRPC_PREFIX_BYTES < size) {
             break;
         } else {
-            used += PREFIX_BYTES + size;
-            (at[0] == 1 ? tell_compressed : tell)(call, slice_of(at + PREFIX_BYTES, size));
+            used += GRPC_PREFIX_BYTES + size;
+            (at[0] == 1 ? tell_compressed : tell)(call, slice_of(at + GRPC_PREFIX_BYTES, size));
         }
     }
     return used;

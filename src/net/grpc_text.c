@@ -55,3 +55,15 @@ void grpc_message_escape(struct slice text, struct buf *out)
         }
     }
 }
+
+void grpc_prefix_append(uint32_t size, struct buf *out)
+{
+    const uint8_t prefix[GRPC_PREFIX_BYTES] = {0, (uint8_t)(size >> 24), (uint8_t)(size >> 16),
+                                               (uint8_t)(size >> 8), (uint8_t)size};
+    buf_append(out, prefix, sizeof(prefix));
+}
+
+uint32_t grpc_prefix_size(const uint8_t *at)
+{
+    return (uint32_t)at[1] << 24 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 8 | at[4];
+}

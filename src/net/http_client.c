@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "net/http_ask.h"
 #include "net/http_parser.h"
 
 #include <errno.h>
@@ -131,24 +132,6 @@ static void drop_if_stale(struct http_client *c)
 
 /* --- one call --------------------------------------------------------------------------------- */
 
-static void write_request(struct http_client *c, const struct http_call *call)
-{
-    bool is_ipv6 = strchr(c->server.host, ':') != NULL;
-    buf_clear(&c->out);
-    buf_printf(&c->out,
-               is_ipv6 ? "%s %s HTTP/1.1\r\nHost: [%s]:%u\r\n"
-                       : "%s %s HTTP/1.1\r\nHost: %s:%u\r\n",
-               call->method, call->target, c->server.host, (unsigned)c->server.port);
-    if (call->body.data != NULL) {
-        buf_printf(&c->out, "Content-Length: %zu\r\n", call->body.size);
-    }
-    if (call->headers != NULL) {
-        buf_append_str(&c->out, call->headers);
-    }
-    buf_append_str(&c->out, "\r\n");
-    buf_append_slice(&c->out, call->body);
-}
-
 /* CLOSED is not the end: a server that refuses a long body may have answered before it cut us
  * off. */
 static enum status send_request(struct http_client *c, uint64_t deadline_ms)
@@ -172,78 +155,20 @@ static enum status send_request(struct http_client *c, uint64_t deadline_ms)
     return STATUS_OK;
 }
 
-static enum status trouble_status(const struct http_client *c)
-{
-    return http_parser_trouble(c->parser).http_status == 413 ? STATUS_TOO_LARGE : STATUS_CORRUPT;
-}
-
-static void prepare_parser(struct http_client *c, const struct http_call *call)
-{
-    http_parser_reset(c->parser);
-    http_parser_limit_body(c->parser, call->answer_bytes_max);
-    if (strcmp(call->method, "HEAD") == 0) {
-        http_parser_expect_no_body(c->parser);
-    }
-}
-
-static bool goes_to_sink(const struct http_client *c, const struct http_call *call)
-{
-    return call->sink != NULL && http_parser_head(c->parser)->http_status / 100 == 2;
-}
-
-/* Hand on what has come of the body; false: no more is wanted. */
-static bool drain_body(struct http_client *c, const struct http_call *call)
-{
-    struct slice piece = http_parser_body(c->parser);
-    if (!goes_to_sink(c, call) || piece.size == 0) {
-        return true;
-    }
-    bool more = call->sink->take(call->sink->context, piece);
-    http_parser_drop_body(c->parser);
-    return more;
-}
-
-/* Feed what was read. OK: the answer is whole; BUSY: more is needed. */
-static enum status parse(struct http_client *c, const struct http_call *call, struct slice bytes)
-{
-    for (;;) {
-        size_t used;
-        enum http_parsed parsed = http_parser_feed(c->parser, bytes, &used);
-        bytes = slice_of(bytes.data + used, bytes.size - used);
-        switch (parsed) {
-        case HTTP_PARSED_PART:
-            return drain_body(c, call) ? STATUS_BUSY : STATUS_IO;
-        case HTTP_PARSED_HEAD:
-            if (goes_to_sink(c, call)) {
-                http_parser_limit_body(c->parser, UINT64_MAX);
-            }
-            break;
-        case HTTP_PARSED_WHOLE:
-            if (http_parser_head(c->parser)->http_status / 100 != 1) {
-                return drain_body(c, call) ? STATUS_OK : STATUS_IO;
-            }
-            prepare_parser(c, call); /* 100 Continue: the answer is still to come */
-            break;
-        case HTTP_PARSED_BAD:
-            return trouble_status(c);
-        }
-    }
-}
-
 static enum status receive_reply(struct http_client *c, const struct http_call *call,
                                  uint64_t deadline_ms)
 {
     for (;;) {
         ssize_t n = recv(c->fd, c->in, sizeof(c->in), 0);
         if (n > 0) {
-            enum status status = parse(c, call, slice_of(c->in, (size_t)n));
+            struct slice rest;
+            enum status status = http_ask_read(call, c->parser, slice_of(c->in, (size_t)n), &rest);
             if (status != STATUS_BUSY) {
                 return status;
             }
             deadline_ms = call->sink != NULL ? now_ms() + call->timeout_ms : deadline_ms;
         } else if (n == 0) {
-            bool whole = http_parser_end(c->parser) == HTTP_PARSED_WHOLE;
-            return whole ? STATUS_OK : STATUS_CLOSED;
+            return http_ask_end(c->parser);
         } else if (errno == EAGAIN) {
             enum status status = wait_for(c, c->fd, POLLIN, deadline_ms);
             if (status != STATUS_OK) {
@@ -269,22 +194,19 @@ enum status http_client_call(struct http_client *c, const struct http_call *call
             return connected;
         }
     }
-    write_request(c, call);
-    prepare_parser(c, call);
+    buf_clear(&c->out);
+    http_ask_write(call, &c->server, &c->out);
+    http_ask_begin(call, c->parser);
     enum status sent = send_request(c, deadline_ms);
     enum status status = sent;
     if (sent == STATUS_OK || sent == STATUS_CLOSED) {
         status = receive_reply(c, call, deadline_ms);
     }
-    const struct http_head *head = http_parser_head(c->parser);
-    if (status != STATUS_OK || sent != STATUS_OK || !head->keep_alive) {
+    if (status != STATUS_OK || sent != STATUS_OK || !http_parser_head(c->parser)->keep_alive) {
         disconnect(c);
     }
     if (status == STATUS_OK) {
-        *reply = (struct http_reply){.http_status = head->http_status,
-                                     .headers = head->headers,
-                                     .header_count = head->header_count,
-                                     .body = http_parser_body(c->parser)};
+        *reply = http_ask_reply(c->parser);
     }
     return status;
 }

@@ -75,10 +75,22 @@ static void conn_close(struct conn *conn, bool flush)
     }
 }
 
+static struct conn *dial(struct loop *l, const char *host, uint16_t port,
+                         const struct conn_events *events, void *context)
+{
+    (void)host;
+    (void)port;
+    struct fake_conn *c = fake_loop_connect(loop_of(l));
+    c->base.events = events;
+    c->base.context = context;
+    return &c->base;
+}
+
 static const struct loop_ops ops = {
     .now_ms = now_ms,
     .timer_start = timer_start,
     .timer_stop = timer_stop,
+    .dial = dial,
     .conn_write = conn_write,
     .conn_write_owned = conn_write_owned,
     .conn_unsent = conn_unsent,

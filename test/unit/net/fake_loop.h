@@ -1,5 +1,6 @@
 /* A loop without a kernel: the test says what time it is, what arrives, and what the other side
- * takes. Shared by the tests of the HTTP server and by its fuzzer. */
+ * takes. What is dialled is open when the test calls on_open. Shared by the tests of the servers
+ * and by the fuzzers. */
 #pragma once
 
 #include "base/buf.h"

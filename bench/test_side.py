@@ -1,0 +1,330 @@
+"""The harness of `make bench`, without clusters: `python3 bench/test_side.py`."""
+import http.server
+import io
+import json
+import os
+import socket
+import stat
+import sys
+import tempfile
+import threading
+import time
+import unittest
+import xml.etree.ElementTree
+from contextlib import redirect_stderr
+from unittest import mock
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import chart  # noqa: E402
+import clusters  # noqa: E402
+import figures  # noqa: E402
+import idle_watches  # noqa: E402
+import machine  # noqa: E402
+import prober  # noqa: E402
+import rows  # noqa: E402
+import side  # noqa: E402
+from figures import Figure  # noqa: E402
+
+ANSWER = {"operation": "put", "requests": 1000, "errors": 0, "per_second": 500.0,
+          "latency_us": {"p50": 10, "p99": 20}, "latency_histogram": [[10, 900], [20, 100]],
+          "late_sends": 0, "generator": {"cpu_us_per_operation": 3.0, "cpu_share": 0.2}}
+
+
+class Statistics(unittest.TestCase):
+    def test_a_quantile_is_the_bound_below_which_the_share_lies(self):
+        histogram = [[1, 50], [2, 49], [100, 1]]
+        self.assertEqual([figures.quantile(histogram, q) for q in (0, 0.5, 0.51, 0.99, 1)],
+                         [1, 1, 2, 2, 100])
+        self.assertIsNone(figures.quantile([], 0.5))
+
+    def test_merged_histograms_are_not_averaged_percentiles(self):
+        calm, stalled = [[1, 99000]], [[1000, 1000]]
+        self.assertEqual(figures.quantile(figures.merge([calm, stalled]), 0.99), 1)
+        self.assertEqual(figures.quantile(figures.merge([calm, stalled, stalled]), 0.99), 1000)
+        self.assertEqual(figures.merge([[[1, 2]], [[1, 3], [0, 1]]]), [(0, 1), (1, 5)])
+
+    def test_an_interval_holds_the_truth_about_as_often_as_it_says(self):
+        import random
+        rng, held = random.Random(7), 0
+        with mock.patch.object(figures, "RESAMPLES", 300):
+            for _ in range(100):
+                drawn = [rng.gauss(3.0, 0.5) for _ in range(15)]
+                _, low, high = figures.interval(drawn, figures.median)
+                held += low <= 3.0 <= high
+        self.assertGreater(held, 85)
+        self.assertEqual(figures.interval([2.0], figures.median), (2.0, 2.0, 2.0))
+
+    def test_a_ratio_is_of_each_pair_and_not_of_the_medians(self):
+        figure = Figure("f", "x", higher=True)
+        pairs = [({"x": 10}, {"x": 1}), ({"x": 2}, {"x": 1}), ({"x": 30}, {"x": 10})]
+        self.assertEqual(figure.estimate(pairs), 3)
+
+    def test_a_target_is_met_when_the_worse_end_meets_it(self):
+        def verdict(higher, target, aim, values):
+            return Figure("f", "x", is_ratio=False, higher=higher, target=target,
+                          aim=aim).judge([({"x": v}, {}) for v in values])["verdict"]
+        self.assertEqual(verdict(True, 3, 4, [5, 5, 5]), "aim met")
+        self.assertEqual(verdict(True, 3, 4, [3.5, 3.5, 5]), "target met")
+        self.assertEqual(verdict(True, 3, 4, [1, 3.5, 5]), "not surely")
+        self.assertEqual(verdict(True, 3, 4, [1, 1, 5]), "short")
+        self.assertEqual(verdict(False, 3, None, [1, 1, 2]), "target met")
+        self.assertEqual(verdict(False, 3, None, [4, 4, 4]), "short")
+        self.assertEqual(verdict(False, 3, None, []), "not measured")
+
+    def test_a_tail_comes_from_all_rounds_together(self):
+        figure = Figure("p99", "times", is_ratio=False, of=0.99, target=100)
+        told = figure.judge([({"times": [1] * 98}, {"times": [5]}), ({"times": [200, 201]}, {})])
+        self.assertEqual((told["reached"], told["theirs"]), (200, 5))
+        self.assertEqual(told["shortfall"], 1)
+
+
+class Rounds(unittest.TestCase):
+    """Pairs in their order, thrown away and kept."""
+
+    def pairs(self, wanted, foreign, alone=False, idle=True, keep_busy=False):
+        seen, foreign = [], list(foreign)
+
+        def measure(system, options):
+            seen.append(system.name)
+            return {"per_second": 1, "surroundings": {"foreign_cpu": foreign.pop(0)}}
+        row = rows.Row("r", measure, [], None, alone)
+        with mock.patch.object(machine, "wait_idle", lambda patience: idle), \
+                redirect_stderr(io.StringIO()):
+            found = side.measure_row(row, wanted, None, 1, keep_busy, lambda pairs: None)
+        return seen, found
+
+    def test_pairs_alternate_a_b_b_a(self):
+        seen, pairs = self.pairs(3, [0] * 6)
+        self.assertEqual(seen, ["conclave", "etcd", "etcd", "conclave", "conclave", "etcd"])
+        self.assertEqual(len(side.kept_pairs(pairs)), 3)
+
+    def test_a_pair_goes_whole_when_others_used_the_machine_and_is_tried_again(self):
+        seen, pairs = self.pairs(1, [0, 0.2, 0, 0])
+        self.assertEqual([bool(p["rejected"]) for p in pairs], [True, False])
+        self.assertEqual(len(seen), 4)
+
+    def test_a_machine_that_is_never_idle_gives_no_pair_but_by_request(self):
+        _, pairs = self.pairs(1, [0] * 6, idle=False)
+        self.assertEqual((len(pairs), len(side.kept_pairs(pairs))), (side.ATTEMPTS_PER_PAIR, 0))
+        _, pairs = self.pairs(1, [0, 0], idle=False, keep_busy=True)
+        self.assertEqual(len(side.kept_pairs(pairs)), 1)
+        self.assertIn("not idle", pairs[0]["kept_busy"])
+
+    def test_a_row_of_conclave_alone_starts_nobody_else(self):
+        self.assertEqual(self.pairs(2, [0] * 2, alone=True)[0], ["conclave", "conclave"])
+
+    def test_what_fails_twice_is_not_tried_for_ever(self):
+        def measure(system, options):
+            raise clusters.Trouble("no leader")
+        with mock.patch.object(machine, "wait_idle", lambda patience: True), \
+                redirect_stderr(io.StringIO()):
+            pairs = side.measure_row(rows.Row("r", measure, []), 9, None, 1, False,
+                                     lambda pairs: None)
+        self.assertEqual([p["failed"] for p in pairs], ["conclave: no leader", "etcd: no leader"])
+
+
+class Results(unittest.TestCase):
+    def results(self, ours, theirs):
+        pair = {"conclave": {"per_second": ours, "histogram": [[100, 50]]},
+                "etcd": {"per_second": theirs, "histogram": [[1000, 50]],
+                         "warnings": ["it used 51 %", "it used 52 %",
+                                      "p99 and beyond rest on few requests: 1 of 2"]},
+                "order": ["conclave", "etcd"], "rejected": ""}
+        return {"begun": "2026-01-01 00:00", "versions": {"a": "conclave 1", "b": "etcd <3>"},
+                "machine": {"processors": 2, "processor": "P", "kernel": "6", "mount": "ext4"},
+                "rows": {"put@1": [pair, dict(pair, rejected="busy")],
+                         "put@64": [dict(pair, rejected="others used 50 %")]}}
+
+    def test_the_table_says_target_reached_and_shortfall(self):
+        text = side.table(self.results(2000, 1000))
+        self.assertRegex(text, r"put@1 +per second \(/s\) +2,000 +1,000 +2x +>= 2.5x +>= 3x +"
+                               r"short by 20%")
+        self.assertRegex(text, r"p99 \(us\) +100 +1,000 +0.1x +<= 0.5x +<= 0.35x +aim met")
+        self.assertIn("put@64: not measured: others used 50 %", text)
+        self.assertIn("2 pairs were thrown away", text)
+        self.assertIn("put@1, etcd: it used 51 % (and 1 more warnings)", text)
+        self.assertIn("tails that rest on fewer than 20,000 requests: put@1", text)
+
+    def test_a_target_of_none_at_all_is_met_by_none(self):
+        figure = Figure("elections", "n", is_ratio=False, target=0)
+        self.assertEqual(figure.judge([({"n": 0}, {})])["verdict"], "target met")
+        self.assertEqual(figure.judge([({"n": 2}, {})])["verdict"], "short")
+
+    def test_the_picture_is_well_formed_and_has_a_bar_for_each_ratio(self):
+        results = self.results(2000, 1000)
+        drawing = chart.draw(side.judge(results)[0], results)
+        xml.etree.ElementTree.fromstring(drawing)
+        self.assertEqual(drawing.count("<rect"), 2)
+        self.assertIn("prefers-color-scheme: dark", drawing)
+        self.assertIn(">10x<", drawing)  # a tenth of the time is ten times as good
+
+    def test_every_row_has_a_name_of_its_own_and_an_unknown_one_is_refused(self):
+        self.assertEqual(len({row.name for row in rows.ROWS}), len(rows.ROWS))
+        with self.assertRaises(SystemExit) as refused:
+            side.choose_rows("put@1,nothing")
+        self.assertIn("no row 'nothing'", str(refused.exception))
+
+
+class Generator(unittest.TestCase):
+    """Against a script in the place of `conclave bench`."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+        self.script = os.path.join(self.folder, "generator")
+        with open(self.script, "w", encoding="utf-8") as f:
+            f.write("#!/bin/sh\n"
+                    f"echo \"$*\" >> {self.folder}/calls\n"
+                    f"[ \"$1\" != keepalive ] || {{ echo 'no leases' >&2; exit 1; }}\n"
+                    f"echo '{json.dumps(ANSWER)}'\n")
+        os.chmod(self.script, stat.S_IRWXU)
+
+    def options(self):
+        return rows.Options(1, 1, 10, [self.script], self.folder, 1, 1)
+
+    def cluster(self):
+        """One "member": this process."""
+        class Fake:
+            name, ports, dir = "conclave", [1, 2, 3], self.folder
+
+            def __init__(self, *_):
+                self.closed = False
+                Fake.last = self
+
+            def leader(self):
+                return 1
+
+            def leads(self, i):
+                return i == 1
+
+            def url(self, i):
+                return f"http://127.0.0.1:{self.ports[i]}"
+
+            def pids(self):
+                return [os.getpid()] * 3
+
+            def close(self):
+                self.closed = True
+        return Fake
+
+    def test_a_round_fills_warms_up_and_measures_at_the_leader(self):
+        fake = self.cluster()
+        told = rows.load(fake, self.options(), "put", "--connections", 64, payload=272)
+        self.assertEqual((told["per_second"], told["p99_us"], told["histogram"]),
+                         (500.0, 20, [[10, 900], [20, 100]]))
+        self.assertIn("written_per_payload", told)
+        self.assertTrue(fake.last.closed)
+        with open(f"{self.folder}/calls", encoding="utf-8") as f:
+            calls = f.read().splitlines()
+        self.assertEqual(len(calls), 3)
+        self.assertIn("range --endpoints http://127.0.0.1:2", calls[0])
+        self.assertIn("--prefill", calls[0])
+        self.assertTrue(calls[2].startswith("put ") and calls[2].endswith("--connections 64"))
+
+    def test_a_generator_that_fails_is_trouble_and_the_cluster_goes(self):
+        fake = self.cluster()
+        with self.assertRaises(clusters.Trouble) as trouble:
+            rows.load(fake, self.options(), "keepalive")
+        self.assertEqual(str(trouble.exception), "the generator ended with 1: no leases")
+        self.assertTrue(fake.last.closed)
+
+
+class Parsers(unittest.TestCase):
+    def test_syncs_are_counted_from_straces_table(self):
+        report = ("% time     seconds  usecs/call     calls    errors syscall\n"
+                  "------ ----------- ----------- --------- --------- ----------------\n"
+                  " 99.00    1.234567         100      1200           fdatasync\n"
+                  "  1.00    0.000100          10        10         2 fsync\n"
+                  "  0.00    0.000000           0         7           msync\n"
+                  "100.00    1.234667                  1217         2 total\n")
+        self.assertEqual(rows.count_syncs(report), 1210)
+
+    def test_an_answer_is_taken_when_it_is_whole(self):
+        whole = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+        self.assertEqual(prober.whole_answer(whole), (200, b""))
+        self.assertEqual(prober.whole_answer(whole[:-1]), (None, whole[:-1]))
+        chunked = b"HTTP/1.1 503 x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
+        self.assertEqual(prober.whole_answer(chunked), (503, b""))
+        self.assertEqual(prober.whole_answer(chunked[:-2]), (None, chunked[:-2]))
+
+
+class Watches(unittest.TestCase):
+    """Against a socket that answers what a server of HTTP/2 would."""
+
+    def answer(self, *frames):
+        server = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(server.close)
+        heard = []
+
+        def serve():
+            c, _ = server.accept()
+            with c:
+                c.sendall(b"".join(frames))
+                while data := c.recv(4096):
+                    heard.append(data)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        return server.getsockname()[1], thread, heard
+
+    def test_a_watch_is_there_when_its_first_message_is(self):
+        frame = idle_watches.frame
+        port, thread, heard = self.answer(
+            frame(idle_watches.SETTINGS, 0, 0, b"123456"),
+            frame(idle_watches.HEADERS, idle_watches.END_HEADERS, 1, b"x"),
+            frame(idle_watches.DATA, 0, 1, b"created"))
+        idle_watches.Watch(port, 7).close()
+        thread.join()
+        sent = b"".join(heard)
+        self.assertTrue(sent.startswith(b"PRI * HTTP/2.0"))
+        self.assertIn(b"idle/00000007", sent)
+        self.assertTrue(sent.endswith(frame(idle_watches.SETTINGS, idle_watches.ACK, 0)))
+
+    def test_one_that_is_refused_or_cut_off_is_trouble(self):
+        for frames in ([idle_watches.frame(idle_watches.GOAWAY, 0, 0, b"12345678")],
+                       [b"\0\0"]):
+            port, thread, _ = self.answer(*frames)
+            with self.assertRaises((clusters.Trouble, OSError)):
+                with mock.patch.object(idle_watches, "SECONDS", 1):
+                    idle_watches.Watch(port, 7)
+            thread.join()
+
+
+class Outage(unittest.TestCase):
+    """Against a server that answers 503 for a while after the event."""
+
+    def setUp(self):
+        case = self
+        case.down_until = 0
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.send_response(503 if time.monotonic() < case.down_until else 200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.addCleanup(self.server.server_close)
+        self.addCleanup(self.server.shutdown)
+
+    def fail_for(self, seconds):
+        self.down_until = time.monotonic() + seconds
+
+    def test_an_outage_is_seen_as_at_least_as_long_as_it_is(self):
+        port = self.server.server_address[1]
+        self.assertGreaterEqual(prober.outage_ms([port], lambda: self.fail_for(0.2)), 200)
+        self.assertGreaterEqual(prober.longest_gap_ms([port], lambda: self.fail_for(0.2)), 200)
+
+    def test_an_outage_that_does_not_end_is_trouble(self):
+        with self.assertRaises(clusters.Trouble):
+            prober.outage_ms([self.server.server_address[1]], lambda: self.fail_for(60), 0.3)
+
+
+if __name__ == "__main__":
+    unittest.main()
