@@ -32,6 +32,7 @@ void truth_end(void)
 {
     for (uint32_t i = 0; i < truth.member_count; i++) {
         mem_free(truth.members[i].log);
+        mem_free(truth.members[i].dropped_for);
         mem_free(truth.members[i].unsure.entries);
         mem_free(truth.members[i].commands);
     }
@@ -126,6 +127,8 @@ void truth_on_stop(int member)
     m->commit = 0;
     m->applied = 0;
     m->restoring = 0;
+    m->led_in = 0;
+    truth_drops_done(m, 0);
 }
 
 void truth_on_wipe(int member)
@@ -275,6 +278,21 @@ void truth_log_restore(struct truth_member *m, uint64_t index)
         truth_log_set(m, i, (struct known_entry *)truth.committed[i].entry);
     }
     m->last = index;
+}
+
+void truth_core_drops(struct truth_member *m, uint64_t from, uint64_t last)
+{
+    grow(&m->dropped_for, &m->dropped_capacity, last, sizeof(raft_term));
+    for (uint64_t i = from; i <= last; i++) {
+        m->dropped_for[i] = m->dropped_for[i] != 0 ? m->dropped_for[i] : m->led_in;
+    }
+}
+
+void truth_drops_done(struct truth_member *m, uint64_t from)
+{
+    for (uint64_t i = from; i < m->dropped_capacity; i++) {
+        m->dropped_for[i] = 0;
+    }
 }
 
 struct term_truth *truth_term(raft_term term)

@@ -70,6 +70,10 @@ struct truth_member {
     uint64_t last;
     uint64_t log_capacity;
     uint64_t log_first; /* of the entries that the log itself has, as it was last seen */
+    /* By index, as `log`: the term of the leader for whom its core dropped the entry; 0 = it has
+     * not. The disk follows later, and by then it may know of a newer term. */
+    raft_term *dropped_for;
+    uint64_t dropped_capacity;
     struct unsure_write unsure;
     struct fake_disk *disk;
     struct wal_options wal_options;
@@ -90,6 +94,7 @@ struct truth_member {
     bool is_stranger;    /* its disk was replaced by an empty one */
     bool was_counted;    /* by a configuration that was committed */
     raft_term highest_sent;
+    raft_term led_in;          /* of the leader that it last heard of */
     raft_index commit;         /* as this run of it believes */
     struct raft_config config; /* in force when its last turn ended */
     raft_index applied;
@@ -201,6 +206,10 @@ bool truth_had(node_id id, struct entry_id entry);
 void truth_log_set(struct truth_member *m, uint64_t index, struct known_entry *entry);
 /* Everything up to `index` is what was committed, by a snapshot; nothing else is in the log. */
 void truth_log_restore(struct truth_member *m, uint64_t index);
+/* Its core drops from..last, for the leader that it follows. */
+void truth_core_drops(struct truth_member *m, uint64_t from, uint64_t last);
+/* What its core dropped from `from` on is on the disk, or forgotten with the core. */
+void truth_drops_done(struct truth_member *m, uint64_t from);
 /* Everything in `m`'s log up to `index` is committed, by the leader of a term. */
 void truth_commit(const struct truth_member *m, uint64_t index, raft_term by);
 struct term_truth *truth_term(raft_term term);

@@ -556,6 +556,16 @@ static void check_config(const struct truth_member *m)
     }
 }
 
+static void note_event(struct truth_member *m, const struct raft_event *e)
+{
+    coverage_hit_event(e->kind);
+    if (e->kind == RAFT_EVENT_LEADER && e->a != 0) {
+        m->led_in = e->b;
+    } else if (e->kind == RAFT_EVENT_TRUNCATED) {
+        truth_core_drops(m, e->a, e->b);
+    }
+}
+
 void __wrap_raft_turn(struct raft *r, uint64_t now_ms, struct raft_output *out)
 {
     __real_raft_turn(r, now_ms, out);
@@ -564,7 +574,7 @@ void __wrap_raft_turn(struct raft *r, uint64_t now_ms, struct raft_output *out)
         trace_turn(m, out);
     }
     for (uint32_t i = 0; i < out->event_count; i++) {
-        coverage_hit_event(out->events[i].kind);
+        note_event(m, &out->events[i]);
     }
     if (out->restore.index != 0) {
         m->restoring = out->restore.index;

@@ -307,6 +307,14 @@ static void check_install(const struct truth_member *m, const struct wal_batch *
     }
 }
 
+static raft_term term_of_drop(const struct truth_member *m, const struct wal_batch *b, uint64_t i)
+{
+    if (i < m->dropped_capacity && m->dropped_for[i] != 0) {
+        return m->dropped_for[i];
+    }
+    return b->hard_state ? b->term : m->term;
+}
+
 static void check_batch(const struct truth_member *m, const struct wal_batch *b)
 {
     if (b->hard_state && b->term < m->term) {
@@ -324,10 +332,10 @@ static void check_batch(const struct truth_member *m, const struct wal_batch *b)
     }
     coverage_hit(MARK_TRUNCATED_ON_DISK);
     /* Who hears late of a leader before the one that committed it may drop a copy that nobody has
-     * counted (figure 8 of the paper). */
-    uint64_t term = b->hard_state ? b->term : m->term;
+     * counted (figure 8 of the paper), and do so on its disk when it has heard of the next one. */
     for (uint64_t i = b->truncate_from; i <= m->last && i <= truth.committed_last; i++) {
-        if (m->log[i] == truth.committed[i].entry && term >= truth.committed[i].by) {
+        if (m->log[i] == truth.committed[i].entry &&
+            term_of_drop(m, b, i) >= truth.committed[i].by) {
             verdict_fail("I10",
                          "member %d drops entry %" PRIu64 " from its disk, which is committed",
                          truth_index(m), i);
@@ -348,6 +356,7 @@ static void make_sure(struct truth_member *m)
     }
     if (u->truncate_from != 0 && u->truncate_from <= m->last) {
         m->last = u->truncate_from - 1;
+        truth_drops_done(m, u->truncate_from);
     }
     for (uint32_t i = 0; i < u->count; i++) {
         truth_log_set(m, u->first + i, u->entries[i]);
