@@ -247,17 +247,17 @@ static void cors_headers(const struct api *api, const struct http_request *r, st
 static void common_headers(void *context, const struct http_request *r, struct buf *headers)
 {
     struct api *api = context;
-    const struct node_status *s = api_status(api);
+    const struct node *node = api->options.node;
     uint64_t revision = api_revision(api);
     buf_append_str(headers, "Conclave-Revision: ");
     buf_append_u64(headers, revision);
     buf_append_str(headers, "\r\nConclave-Term: ");
-    buf_append_u64(headers, s->term);
+    buf_append_u64(headers, node_term(node));
     buf_append_str(headers, "\r\nConclave-Node: ");
-    buf_append_str(headers, s->name);
+    buf_append_str(headers, node_name(node));
     buf_append_str(headers, "\r\nConclave-Session: ");
-    session_append(s->cluster, revision > api->told_revision ? revision : api->told_revision,
-                   headers);
+    session_append(node_cluster(node),
+                   revision > api->told_revision ? revision : api->told_revision, headers);
     buf_append_str(headers, "\r\n");
     cors_headers(api, r, headers);
 }

@@ -76,7 +76,7 @@ static void answer_item(struct key_get *g, const struct kv_item *item)
     struct json_writer w = answer_begin(api, r);
     json_field_string(&w, "key", buf_slice(&g->key));
     json_field_value(&w, item->value);
-    json_field_text_or_null(&w, "nodeRole", api_status(api)->role);
+    json_field_text_or_null(&w, "nodeRole", node_role(api->options.node));
     json_field_u64(&w, "revision", item->revision);
     answer_send(r, 200, headers, &w);
 }

@@ -209,7 +209,7 @@ static const char *name_leader(const struct client_write *k)
     if (k->write.result.replayed) {
         return api_member_name(api, k->write.result.retry_origin);
     }
-    return k->write.leader[0] != '\0' ? k->write.leader : api_status(api)->name;
+    return k->write.leader[0] != '\0' ? k->write.leader : node_name(api->options.node);
 }
 
 /* Of a document that is not applied yet, nobody knows what its id will be. */
