@@ -76,7 +76,11 @@ static void on_stream(void *context, struct grpc_stream *s)
 {
     struct api *api = context;
     bool is_service_known = false;
-    const struct etcd_method *method = etcd_method_of_path(s->path, &is_service_known);
+    const struct etcd_method *method = *s->path_note;
+    if (method == NULL) {
+        method = etcd_method_of_path(s->path, &is_service_known);
+        *s->path_note = method;
+    }
     if (method == NULL) {
         grpc_finish_unknown(s, is_service_known);
         return;

@@ -6,6 +6,8 @@
 #include "net/grpc_inflate.h"
 #include "net/grpc_text.h"
 
+#include <string.h>
+
 #define SPARE_CALLS_MAX 256 /* kept for the next requests; beyond: freed */
 #define KEPT_BYTES      (4u * KIB)
 
@@ -71,24 +73,11 @@ void grpc_call_release(struct grpc_call *call)
     grpc_answer_drop(call);
     grpc_head_unref(call->head);
     list_remove(&call->link);
-    struct grpc_call kept = {
-        .link = call->link,
-        .waiting = call->waiting,
-        .starving = call->starving,
-        .server = g,
-        .deadline = call->deadline,
-        .in = call->in,
-        .own = call->own,
-        .shared = call->shared,
-        .shared_capacity = call->shared_capacity,
-        .message = call->message,
-    };
-    empty(&kept.in);
-    empty(&kept.message);
-    *call = kept;
-    list_init(&call->link);
-    list_init(&call->waiting);
-    list_init(&call->starving);
+    list_remove(&call->waiting);
+    list_remove(&call->starving);
+    empty(&call->in);
+    empty(&call->message);
+    memset(call, 0, offsetof(struct grpc_call, link));
     list_push_front(&g->spare, &call->link);
     g->spare_count++;
 }
@@ -193,6 +182,7 @@ void grpc_call_open(struct grpc_call *call, struct grpc_head *head)
     const struct grpc_handler *h = &g->handler;
     call->head = head;
     call->stream.path = head->path;
+    call->stream.path_note = &head->path_note;
     call->stream.headers = head->headers;
     call->stream.header_count = head->header_count;
     if (refuse(call)) {

@@ -12,9 +12,10 @@
 
 #include <nghttp2/nghttp2.h>
 
-/* Never changed once it is whole. */
+/* Never changed once it is whole, but for the note. */
 struct grpc_head {
     struct slice path;
+    const void *path_note; /* the handler's */
     /* Without the pseudo-headers but for ":authority", in order. */
     struct http_header *headers;
     uint32_t header_count;

@@ -31,11 +31,8 @@ struct shared_piece {
 };
 
 struct grpc_call {
-    struct grpc_stream stream; /* first: handlers see only this */
-    struct list link;          /* connection->calls, server->orphans or server->spare */
-    struct list waiting;       /* connection->partial or ->held, or alone */
-    struct list starving;      /* connection->starved, or alone */
-    struct grpc_server *server;
+    /* Of one call; zeroed when it is released, down to what is kept. */
+    struct grpc_stream stream;           /* first: handlers see only this */
     struct http2_connection *connection; /* NULL: has ended on the wire */
     int32_t id;
     enum call_stage stage;
@@ -51,25 +48,31 @@ struct grpc_call {
     bool is_answered;    /* nothing can be added to the answer */
     uint64_t started_ms; /* when the first byte of the message in `in` came */
     uint32_t message_max;
-    struct timer deadline;
     /* The request. */
     struct grpc_head *head; /* NULL while it is being read */
     size_t in_at;           /* bytes of `in` that were told */
-    struct buf in;          /* messages not told, the last of them maybe in part */
     uint32_t withheld;      /* bytes whose window was not given back */
     /* The answer. */
-    struct buf own;      /* bytes to send, in which blobs are inserted */
-    size_t own_taken;    /* of them, handed to the connection */
+    size_t own_taken;    /* bytes of `own`, handed to the connection */
     uint64_t own_before; /* bytes that were in `own` once, before those that are */
-    struct shared_piece *shared;
     uint32_t shared_first;
     uint32_t shared_count;
-    uint32_t shared_capacity;
     size_t shared_taken; /* of the first one */
     size_t unsent;       /* bytes of `own` and `shared` that are left */
     uint64_t moved_ms;   /* when bytes were last taken, or first waited */
     enum grpc_code code; /* of the end, once is_answered */
-    struct buf message;  /* escaped */
+
+    /* Kept from call to call. */
+    struct list link;     /* connection->calls, server->orphans or server->spare */
+    struct list waiting;  /* connection->partial or ->held, or alone */
+    struct list starving; /* connection->starved, or alone */
+    struct grpc_server *server;
+    struct timer deadline;
+    struct buf in;  /* messages not told, the last of them maybe in part */
+    struct buf own; /* bytes to send, in which blobs are inserted */
+    struct shared_piece *shared;
+    uint32_t shared_capacity;
+    struct buf message; /* that ends the answer, escaped */
 };
 
 struct http2_connection {
@@ -85,6 +88,7 @@ struct http2_connection {
     struct list held;
     struct list starved;
     uint32_t call_count;
+    size_t told;     /* bytes of messages in what was just read: all but their streams take */
     uint64_t untold; /* bytes in the `in` of its calls */
     uint64_t unsent; /* of its calls */
     struct unsent flow;

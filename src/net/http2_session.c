@@ -209,9 +209,10 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, nghtt
 static int on_chunk(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data,
                     size_t size, void *context)
 {
+    (void)session;
     struct http2_connection *c = context;
     struct grpc_call *call = find_call(c, id);
-    CHECK(nghttp2_session_consume_connection(session, size) != NGHTTP2_ERR_NOMEM);
+    c->told += size;
     if (call != NULL) {
         grpc_call_data(call, slice_of(data, size), (flags & NGHTTP2_FLAG_END_STREAM) != 0);
     }
@@ -365,7 +366,9 @@ void http2_connection_read(struct http2_connection *c, struct slice data)
         return;
     }
     c->came_ms = grpc_now(c->server);
+    c->told = 0;
     ssize_t used = nghttp2_session_mem_recv(c->session, data.data, data.size);
+    CHECK(nghttp2_session_consume_connection(c->session, c->told) != NGHTTP2_ERR_NOMEM);
     http2_connection_touch(c);
     if (used == NGHTTP2_ERR_FLOODED) {
         http2_connection_abort(c); /* it does not read what it asks for */
