@@ -113,6 +113,12 @@ void grpc_head_reader_begin(struct grpc_head_reader *r, bool is_trailer)
     http2_head_begin(&r->check, is_trailer);
 }
 
+/* The entry of the table that it was, or another with the same bytes. */
+static bool is_same(nghttp2_rcbuf *a, nghttp2_rcbuf *b)
+{
+    return a == b || slice_equal(bytes_of(a), bytes_of(b));
+}
+
 /* The same header in the same place of the last block, which was sound; or NULL. */
 static const struct head_entry *find_known(const struct grpc_head_reader *r, nghttp2_rcbuf *name,
                                            nghttp2_rcbuf *value)
@@ -121,7 +127,7 @@ static const struct head_entry *find_known(const struct grpc_head_reader *r, ngh
         return NULL;
     }
     const struct head_entry *e = &r->last->entries[r->at];
-    return e->name == name && e->value == value ? e : NULL;
+    return is_same(e->name, name) && is_same(e->value, value) ? e : NULL;
 }
 
 /* A head of its own, with what was the same so far. */

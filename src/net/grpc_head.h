@@ -1,10 +1,10 @@
 /* net/grpc_head.h - the headers of requests, kept once for all that are the same. For
  * http2_session.c and grpc_call.c.
  *
- * The requests of a connection mostly differ in their messages only, and HPACK says so: what was
- * in the last block comes as the same entries of the table, which nghttp2 shows as the same
- * buffers. Those are neither checked nor copied again, and a block with nothing else in it is the
- * last one's head. */
+ * The requests of a connection mostly differ in their messages only. What was in the last block is
+ * neither checked nor copied again, and a block with nothing else in it is the last one's head.
+ * Mostly HPACK says that it is the same: as an entry of the table, which nghttp2 shows as the same
+ * buffer. Some clients do not have paths in the table; then the bytes are compared. */
 #pragma once
 
 #include "net/http2_head.h"

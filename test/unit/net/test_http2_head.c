@@ -222,6 +222,9 @@ static void the_same_headers_are_kept_once(void **state)
     SAY(r, 3, KNOWN_REQUEST KNOWN_TYPE KNOWN_TOKEN);
     assert_int_equal(r->world.waiting_count, 2);
     assert_ptr_equal(r->world.waiting[1]->headers, r->world.waiting[0]->headers);
+    SAY(r, 5, "\x83\x86\x04\x07/wait/x" KNOWN_AUTHORITY KNOWN_TYPE "\x10\x05token\x03one");
+    assert_int_equal(r->world.waiting_count, 3); /* word for word */
+    assert_ptr_equal(r->world.waiting[2]->headers, r->world.waiting[0]->headers);
     grpc_finish(r->world.waiting[0], GRPC_OK, NULL);
     frame_append(&r->out, NGHTTP2_RST_STREAM, 0, 1, slice_of("\0\0\0\x8", 4));
     raw_say(r);
