@@ -137,6 +137,8 @@ void etcd_reply(struct etcd_call *call, const ProtobufCMessage *message);
  * and events that were encoded once for many watches. gRPC copies `head` and refers to `shared` as
  * long as it needs it; the gateway makes JSON of both. */
 void etcd_reply_shared(struct etcd_call *call, struct slice head, struct blob *shared);
+/* An answer as protobuf. Borrowed until the next answer is packed. */
+struct slice etcd_pack(struct api *api, const ProtobufCMessage *message);
 /* The stream ends well. */
 void etcd_finish(struct etcd_call *call);
 void etcd_fail(struct etcd_call *call, enum etcd_error error);

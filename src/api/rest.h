@@ -27,6 +27,24 @@
 struct feed;
 struct watchers;
 
+/* Headers of every answer that stay the same for long, and what they were made of. */
+struct steady_headers {
+    struct buf text;
+    uint64_t term;
+    struct uuid cluster;
+};
+
+/* The header that etcd's answers begin with, as protobuf, and what it says: the same until the
+ * store's next revision (etcd_grpc.c). */
+struct packed_header {
+    uint64_t cluster;
+    uint64_t member;
+    uint64_t revision;
+    uint64_t term;
+    size_t size; /* 0 = none was packed yet */
+    uint8_t bytes[64];
+};
+
 struct api {
     struct api_options options;
     char *cors_origin; /* owned; NULL = no CORS headers */
@@ -42,7 +60,9 @@ struct api {
     bool etcd_reads_wait;           /* a long answer was made in this one */
     struct grpc_handler grpc_handler;
     struct buf packed; /* the protobuf answer in the making */
-    struct buf out;    /* the answer in the making */
+    struct packed_header packed_header;
+    struct buf out; /* the answer in the making */
+    struct steady_headers steady;
     /* What the answer in the making tells of, when that may be more than this member has. */
     uint64_t told_revision;
     struct node_status status; /* scratch of api_status */
@@ -112,6 +132,9 @@ void answer_error_reason(struct api *api, struct http_request *r, int http_statu
 void answer_later(struct api *api, struct http_request *r, const char *error, const char *reason,
                   uint32_t seconds);
 /* 404 of rows A8 and A10. */
+/* The header of an answer that tells of a key at `revision`: "ETag: \"12\"\r\n". */
+#define ETAG_HEADER_BYTES 40
+void etag_header(uint64_t revision, char header[ETAG_HEADER_BYTES]);
 void answer_key_not_found(struct api *api, struct http_request *r, struct slice key);
 /* 400 for what query_* refused. */
 void answer_bad_query(struct api *api, struct http_request *r, const struct query *q);

@@ -40,7 +40,8 @@ void buf_append(struct buf *b, const void *data, size_t size)
     if (size == 0) {
         return;
     }
-    memcpy(buf_reserve(b, size), data, size);
+    uint8_t *at = size <= b->capacity - b->size ? b->data + b->size : buf_reserve(b, size);
+    memcpy(at, data, size);
     b->size += size;
 }
 
@@ -49,14 +50,11 @@ void buf_append_slice(struct buf *b, struct slice s)
     buf_append(b, s.data, s.size);
 }
 
-void buf_append_str(struct buf *b, const char *text)
-{
-    buf_append(b, text, strlen(text));
-}
-
 void buf_append_byte(struct buf *b, uint8_t byte)
 {
-    buf_append(b, &byte, 1);
+    uint8_t *at = b->size < b->capacity ? b->data + b->size : buf_reserve(b, 1);
+    *at = byte;
+    b->size++;
 }
 
 void buf_append_u64(struct buf *b, uint64_t v)

@@ -20,7 +20,11 @@ void buf_clear(struct buf *b);
 uint8_t *buf_reserve(struct buf *b, size_t extra);
 void buf_append(struct buf *b, const void *data, size_t size);
 void buf_append_slice(struct buf *b, struct slice s);
-void buf_append_str(struct buf *b, const char *text);
+/* Inline, since the length of most texts is known when they are compiled. */
+static inline void buf_append_str(struct buf *b, const char *text)
+{
+    buf_append(b, text, strlen(text));
+}
 void buf_append_byte(struct buf *b, uint8_t byte);
 /* In decimal. */
 void buf_append_u64(struct buf *b, uint64_t v);

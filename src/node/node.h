@@ -286,6 +286,13 @@ struct node_status {
     uint64_t leader_contact_ms;
 };
 void node_status_get(const struct node *n, struct node_status *status);
+/* The fields of node_status that answers carry, one by one: asked with every request. */
+const char *node_name(const struct node *n); /* borrowed from the node */
+uint64_t node_own_id(const struct node *n);
+struct uuid node_cluster(const struct node *n); /* zero while founding */
+const char *node_role(const struct node *n);    /* static; NULL while founding or joining */
+uint64_t node_term(const struct node *n);       /* 0 while founding */
+bool node_knows_leader(const struct node *n);   /* status.leader is not empty */
 /* While founding: who is missing and what is done, one line for a person; empty otherwise. */
 void node_founding_text(const struct node *n, char *text, size_t size);
 

@@ -530,4 +530,3 @@ void node_count_message(struct node *n, const struct raft_message *m);
 
 /* --- member_info.c */
 void node_own_url(const struct node *n, char url[LIMIT_URL_BYTES]);
-const char *node_role_name(const struct node *n); /* NULL while founding */
