@@ -20,7 +20,7 @@ void buf_clear(struct buf *b)
     b->size = 0;
 }
 
-uint8_t *buf_reserve(struct buf *b, size_t extra)
+uint8_t *buf_grow(struct buf *b, size_t extra)
 {
     size_t needed = b->size + extra;
     CHECK(needed >= extra);
@@ -40,21 +40,13 @@ void buf_append(struct buf *b, const void *data, size_t size)
     if (size == 0) {
         return;
     }
-    uint8_t *at = size <= b->capacity - b->size ? b->data + b->size : buf_reserve(b, size);
-    memcpy(at, data, size);
+    memcpy(buf_reserve(b, size), data, size);
     b->size += size;
 }
 
 void buf_append_slice(struct buf *b, struct slice s)
 {
     buf_append(b, s.data, s.size);
-}
-
-void buf_append_byte(struct buf *b, uint8_t byte)
-{
-    uint8_t *at = b->size < b->capacity ? b->data + b->size : buf_reserve(b, 1);
-    *at = byte;
-    b->size++;
 }
 
 void buf_append_u64(struct buf *b, uint64_t v)

@@ -51,7 +51,8 @@ static void done_write(struct work *w)
         return;
     }
     node_histogram_add(&n->figures.log_sync, write->sync_us + write->held_ms * UINT64_C(1000));
-    uint64_t took_ms = node_now(n) - write->started_ms;
+    uint64_t now_ms = node_now(n);
+    uint64_t took_ms = now_ms - write->started_ms;
     write->sync_ms = (uint32_t)((write->sync_ms * 7 + took_ms) / 8);
     if (write->sync_ms == 0) {
         write->sync_ms = 1;
@@ -59,10 +60,10 @@ static void done_write(struct work *w)
     if (write->stall_told) {
         log_warn("the disk answered again took_ms=%" PRIu64, took_ms);
     }
-    node_step(n, &(struct raft_input){.now_ms = node_now(n), .kind = RAFT_INPUT_PERSISTED});
+    node_step(n, &(struct raft_input){.now_ms = now_ms, .kind = RAFT_INPUT_PERSISTED});
     n->prepare_wanted = write->wants_prepare && !n->is_short_of_space;
     node_space_on_written(n);
-    n->written_ms = node_now(n);
+    n->written_ms = now_ms;
     if (n->seal_timer.slot == 0) {
         n->loop->ops->timer_start(n->loop, &n->seal_timer, n->written_ms + SEAL_IDLE_MS);
     }

@@ -357,6 +357,7 @@ static void apply_committed(struct node *n, raft_index to)
     if (n->applied >= to) {
         return;
     }
+    n->applying_us = n->loop->ops->now_us(n->loop);
     while (n->applied < to && !n->dead) {
         const struct raft_entry *entry = raft_entry_at(n->raft, n->applied + 1);
         CHECK(entry != NULL);

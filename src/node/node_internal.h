@@ -237,6 +237,7 @@ struct node {
     struct timer founding_timer;
     struct timer seal_timer; /* runs from a write until the log is sealed */
 
+    uint64_t applying_us;       /* when the application that is under way began */
     struct buf scratch;         /* command encoding */
     struct list writes;         /* node_write, by index: not yet applied */
     struct list writes_durable; /* node_write with NODE_ACK_LEADER, by index */

@@ -275,7 +275,7 @@ static void hand_over(struct node *n)
 void node_take_on_turn(struct node *n)
 {
     struct snapshot_take *t = &n->snapshots.take;
-    if (may_begin(n) && is_due(n)) {
+    if (is_due(n) && may_begin(n)) {
         begin(n);
     }
     if (t->aborted) {

@@ -204,6 +204,7 @@ struct snapshots {
     struct snapshot_take take;
     struct log_compaction compaction;
     struct snapshot_transfer transfers[TRANSFERS_MAX];
+    uint32_t transfer_count; /* of those whose state is not NONE */
     struct snapshot_arrival arrival;
     struct backup backup;
     struct timer timer; /* what depends on time is looked at this often */
