@@ -118,6 +118,8 @@ bool peers_send_snapshot(struct peers *p, struct uuid to, uint8_t type, struct s
 void peers_set_faults(struct peers *p, const struct fault_set *faults);
 
 bool peers_is_up(const struct peers *p, struct uuid peer);
+/* What it said of itself last, borrowed until the next event; NULL: it is not linked. */
+const struct peer_hello *peers_hello(const struct peers *p, struct uuid peer);
 /* The linked member with that raft id. False: there is none. */
 bool peers_find_id(const struct peers *p, node_id id, struct uuid *incarnation);
 /* End its links, and tell it that it is not wanted. Not from inside the events. */
