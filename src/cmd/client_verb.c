@@ -10,7 +10,15 @@
 
 /* --- who asks --------------------------------------------------------------------------------- */
 
-/* The password without the line end that editors leave. */
+/* Of what an editor left behind the text: one line end, as a password may have further ones. */
+static void drop_line_end(struct buf *text)
+{
+    if (text->size > 0 && text->data[text->size - 1] == '\n') {
+        text->size--;
+        text->size -= text->size > 0 && text->data[text->size - 1] == '\r' ? 1 : 0;
+    }
+}
+
 static int read_password_file(const struct options *o, struct buf *password)
 {
     const char *path = options_text(o, CLIENT_PASSWORD_FILE);
@@ -18,17 +26,14 @@ static int read_password_file(const struct options *o, struct buf *password)
     if (file == NULL) {
         return verb_refuse(o, "--password-file: %s cannot be read: %s", path, strerror(errno));
     }
-    size_t room = LIMIT_PASSWORD_BYTES + 2; /* and its line end */
+    size_t room = LIMIT_PASSWORD_BYTES + 3; /* its line end, and a byte that is too many */
     password->size = fread(buf_reserve(password, room), 1, room, file);
     bool has_failed = ferror(file) != 0;
     fclose(file);
     if (has_failed) {
         return verb_refuse(o, "--password-file: %s cannot be read", path);
     }
-    while (password->size > 0 && (password->data[password->size - 1] == '\n' ||
-                                  password->data[password->size - 1] == '\r')) {
-        password->size--;
-    }
+    drop_line_end(password);
     if (password->size == 0) {
         return verb_refuse(o, "--password-file: %s is empty", path);
     }

@@ -106,6 +106,14 @@ def test_the_password_comes_from_a_file_or_the_environment_and_never_from_the_fl
     assert do(members, ("put", "foo/c", "3"), tmp_path, ALICE).returncode == 0
     flags = ["--user", "alice", "--password-file", file]
     assert do(members, get, tmp_path, None, flags).stdout == "3\n"
+    for line_end in ("", "\r\n"):
+        file.write_bytes(b"wonder: land" + line_end.encode())
+        assert do(members, get, tmp_path, None, flags).stdout == "3\n"
+    for more in ("\n\n", "\r\n\r\n", "\r"):  # one line end is the editor's, another is meant
+        file.write_bytes(b"wonder: land" + more.encode())
+        done = do(members, get, tmp_path, None, flags)
+        assert done.returncode == 7 and WRONG in done.stderr, (more, done)
+    file.write_text("wonder: land\n")
     # The flag wins over the variable.
     assert do(members, get, tmp_path, {"CONCLAVE_PASSWORD": "x"}, flags).stdout == "3\n"
     file.write_text("")
