@@ -1,8 +1,10 @@
 """The harness of `make bench`, without clusters: `python3 bench/test_side.py`."""
+import collections
 import http.server
 import io
 import json
 import os
+import random
 import socket
 import stat
 import sys
@@ -32,19 +34,28 @@ ANSWER = {"operation": "put", "requests": 1000, "errors": 0, "per_second": 500.0
 
 class Statistics(unittest.TestCase):
     def test_a_quantile_is_the_bound_below_which_the_share_lies(self):
-        histogram = [[1, 50], [2, 49], [100, 1]]
-        self.assertEqual([figures.quantile(histogram, q) for q in (0, 0.5, 0.51, 0.99, 1)],
+        cumulated = figures.cumulate([[[1, 50], [2, 49], [100, 1]]])
+        self.assertEqual([figures.quantile(cumulated, q) for q in (0, 0.5, 0.51, 0.99, 1)],
                          [1, 1, 2, 2, 100])
         self.assertIsNone(figures.quantile([], 0.5))
+        self.assertIsNone(figures.quantile(figures.cumulate([[]]), 0.5))
 
     def test_merged_histograms_are_not_averaged_percentiles(self):
         calm, stalled = [[1, 99000]], [[1000, 1000]]
-        self.assertEqual(figures.quantile(figures.merge([calm, stalled]), 0.99), 1)
-        self.assertEqual(figures.quantile(figures.merge([calm, stalled, stalled]), 0.99), 1000)
-        self.assertEqual(figures.merge([[[1, 2]], [[1, 3], [0, 1]]]), [(0, 1), (1, 5)])
+        a, b = figures.cumulate([calm, stalled])
+        self.assertEqual(figures.quantile([a, b], 0.99), 1)
+        self.assertEqual(figures.quantile([a, b, b], 0.99), 1000)
+
+    def test_quantiles_of_many_are_those_of_all_that_they_counted(self):
+        rng = random.Random(5)
+        drawn = [[rng.randrange(30) for _ in range(rng.randrange(1, 40))] for _ in range(8)]
+        cumulated = figures.cumulate([sorted(collections.Counter(d).items()) for d in drawn])
+        for q in (0, 0.3, 0.5, 0.9, 0.99, 1):
+            for count in range(1, 9):
+                self.assertEqual(figures.quantile(cumulated[:count], q),
+                                 figures.rank(sum(drawn[:count], []), q))
 
     def test_an_interval_holds_the_truth_about_as_often_as_it_says(self):
-        import random
         rng, held = random.Random(7), 0
         with mock.patch.object(figures, "RESAMPLES", 300):
             for _ in range(100):
