@@ -1,8 +1,9 @@
 /* load/load_probe.h - measures this machine for load_check.c: its disk, clock, network and limits.
  * What the figures mean is load_judge.h's.
  *
- * All calls block. A probe looks at `ended` between its steps, at most a second or two apart, and
- * comes back early, with what it has, when that is set (a signal handler does it). */
+ * All calls block. A probe looks at `ended` between its steps and comes back early, with what it
+ * has, when that is set (a signal handler does it). A step is short, as a rule; a disk that does
+ * not answer, or the resolving of a name, holds it up for as long as the system has it. */
 #pragma once
 
 #include "base/buf.h"
