@@ -57,7 +57,7 @@ struct load_file_system {
 struct load_clock {
     struct load_delays late; /* wake-ups after the time that they were asked for */
     uint64_t backwards;      /* readings of the monotonic clock below the one before */
-    bool is_wall_known;      /* the three below are */
+    bool is_wall_known;      /* the two below are */
     bool is_wall_synced;
     int64_t wall_offset_us; /* the kernel's estimate of what is still to be corrected */
     int64_t wall_jump_us;   /* how far it moved against the monotonic one while looking */

@@ -139,6 +139,10 @@ static void a_clock_must_not_go_back_and_should_be_set(void **state)
     assert_verdict(load_judge_clock(&c), VERDICT_ACCEPTABLE);
     c.is_wall_known = false;
     assert_verdict(load_judge_clock(&c), VERDICT_GOOD);
+    c.wall_jump_us = 100001; /* was measured, whoever may be asked */
+    struct load_finding f = load_judge_clock(&c);
+    assert_verdict(f, VERDICT_ACCEPTABLE);
+    assert_non_null(strstr(f.measured, "jumped"));
     c.backwards = 1;
     assert_verdict(load_judge_clock(&c), VERDICT_POOR);
 }
