@@ -281,14 +281,16 @@ struct load_finding load_judge_open_files(uint64_t limit)
 
 /* --- the network ------------------------------------------------------------------------------ */
 
-struct load_finding load_judge_network(const char *url, const struct load_delays *trips)
+struct load_finding load_judge_network(const char *url, const struct load_network *n)
 {
+    const struct load_delays *trips = &n->trips;
     if (trips->count == 0) {
         return unknown("network", "no round trip was made in the time given");
     }
     struct load_finding f = {.what = "network"};
     char what[560];
-    snprintf(what, sizeof(what), "round trips to %s", url);
+    snprintf(what, sizeof(what), "round trips%s to %s",
+             n->is_connecting ? " with connecting, as the server hangs up after each," : "", url);
     delays(&f, trips, what);
     judge(&f,
           worse(by_ceiling(trips->p99_us, 25 * MS, 150 * MS),

@@ -64,6 +64,11 @@ struct load_clock {
     double stolen;          /* of all CPU time, by other guests of the host; < 0: not known */
 };
 
+struct load_network {
+    struct load_delays trips; /* of one short request */
+    bool is_connecting;       /* the server hangs up after each, and connecting is in the next */
+};
+
 struct load_memory {
     uint64_t limit_bytes;     /* of the machine or the control group */
     uint64_t available_bytes; /* UINT64_MAX: not known */
@@ -84,8 +89,8 @@ struct load_finding load_judge_clock(const struct load_clock *c);
 struct load_finding load_judge_memory(const struct load_memory *m);
 /* Descriptors that a process may have open. */
 struct load_finding load_judge_open_files(uint64_t limit);
-/* `url`: who answered; round trips of one short request. */
-struct load_finding load_judge_network(const char *url, const struct load_delays *trips);
+/* `url`: who answered. */
+struct load_finding load_judge_network(const char *url, const struct load_network *n);
 /* What could not be measured, and why: poor. */
 struct load_finding load_judge_failed(const char *what, const char *why, const char *advice);
 
