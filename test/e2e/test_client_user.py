@@ -28,15 +28,19 @@ def call(member, route, token=None, **body):
     return answer.json()
 
 
+def add_root(one):
+    call(one, "/user/add", name="root", password="pw")
+    call(one, "/role/add", name="root")
+    call(one, "/user/grant", user="root", role="root")
+
+
 @pytest.fixture(name="members", scope="module")
 def members_with_auth():
     """Three members; root may do everything, alice read and write what begins with foo."""
     with harness.Cluster(3) as cluster:
         cluster.start()
         leader = cluster.wait_leader()
-        call(leader, "/user/add", name="root", password="pw")
-        call(leader, "/role/add", name="root")
-        call(leader, "/user/grant", user="root", role="root")
+        add_root(leader)
         call(leader, "/role/add", name="r")
         call(leader, "/role/grant", name="r", perm={
             "permType": "READWRITE", "key": text64("foo"), "range_end": text64("fop")})
@@ -188,6 +192,30 @@ def test_a_user_where_nobody_asks_does_not_matter(single, tmp_path):
     for verb in (("put", "foo/a", "1"), ("get", "foo/a"), *TURNS):
         done = do([single], verb, tmp_path, {"CONCLAVE_USER": "x", "CONCLAVE_PASSWORD": "y"})
         assert done.returncode == 0, done.stderr
+
+
+def test_a_cluster_on_this_machine_grows_and_shrinks_by_a_user(tmp_path):
+    base = harness.free_port_row(4)
+
+    def cluster(*words, env=None):
+        return conclave("cluster", *words, "--dir", tmp_path / "c", env=env, timeout=60)
+    started = cluster("start", "--base-port", base, "--nodes", "3")
+    assert started.returncode == 0, started.stderr
+    try:
+        one = harness.Client(base)
+        add_root(one)
+        call(one, "/enable")
+        for words in (["add"], ["remove", "node-3"]):
+            refused = cluster(*words)
+            assert refused.returncode == 7 and ASKS in refused.stderr, refused
+        assert len(cluster("status").stdout.splitlines()) == 4  # a heading, and three of them
+        for words in (["add"], ["remove", "node-4"]):
+            done = cluster(*words, env=ROOT)
+            assert done.returncode == 0, done.stderr
+        unknown = cluster("add", env={"CONCLAVE_USER": "root"})
+        assert unknown.returncode == 2 and "the password of root is missing" in unknown.stderr
+    finally:
+        assert cluster("stop").returncode == 0
 
 
 class Smuggler(http.server.BaseHTTPRequestHandler):
