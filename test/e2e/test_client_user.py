@@ -194,6 +194,47 @@ def test_a_user_where_nobody_asks_does_not_matter(single, tmp_path):
         assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_a_load_is_a_users(members, protocol):
+    load = ("bench", "put", "--protocol", protocol, "--seconds", "0.3", "--warmup", "0.1", "--keys",
+            "9", "--timeout", "20s", "--json", "--endpoints", ",".join(m.url for m in members))
+
+    def put(env, prefix="foo/"):
+        return conclave(*load, "--prefix", prefix, env=env, timeout=60)
+    told = json.loads(put(ALICE).stdout)
+    assert (told["errors_by_kind"], told["requests"] > 0) == ({}, True)
+    nobody = put(None)
+    assert nobody.returncode == 1 and json.loads(nobody.stdout)["requests"] == 0
+    wrong = put(dict(ALICE, CONCLAVE_PASSWORD="wonder"))
+    assert wrong.returncode == 7 and WRONG in wrong.stderr
+    assert put(ALICE, "bar/").returncode == 1
+
+
+def test_a_load_logs_in_again_when_its_token_is_no_good(members):
+    urls = ",".join(m.url for m in members)
+    process = subprocess.Popen(
+        [BINARY, "bench", "put", "--endpoints", urls, "--prefix", "foo/renew/", "--warmup", "0",
+         "--json", "--seconds", "6", "--rate", "50", "--timeout", "20s"],
+        env=clean_environment(ALICE), stdout=subprocess.PIPE, text=True,
+        preexec_fn=harness._die_with_parent(None))
+    try:
+        leader = members.wait_leader()
+        root = {"Authorization": "Basic " + text64("root:pw")}
+
+        def is_loading():
+            return leader.request("GET", "/keys?prefix=foo/renew/", headers=root).json()["keys"]
+        wait_for(is_loading, "the load has begun", 30)
+        token = call(leader, "/authenticate", name="root", password="pw")["token"]
+        call(leader, "/disable", token)
+        call(leader, "/enable")
+        told = json.loads(process.communicate(timeout=60)[0])
+    finally:
+        process.kill()
+        process.wait()
+    assert told["errors"] > 0 and all("token" in kind for kind in told["errors_by_kind"]), told
+    assert told["requests"] > told["errors"]
+
+
 def test_a_cluster_on_this_machine_grows_and_shrinks_by_a_user(tmp_path):
     base = harness.free_port_row(4)
 
