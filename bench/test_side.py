@@ -5,6 +5,7 @@ import io
 import json
 import os
 import random
+import resource
 import socket
 import stat
 import sys
@@ -17,6 +18,7 @@ from contextlib import redirect_stderr
 from unittest import mock
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import burdens  # noqa: E402
 import chart  # noqa: E402
 import clusters  # noqa: E402
 import figures  # noqa: E402
@@ -91,6 +93,11 @@ class Statistics(unittest.TestCase):
 
 class Rounds(unittest.TestCase):
     """Pairs in their order, thrown away and kept."""
+
+    def setUp(self):
+        there = mock.patch.object(clusters.Cluster, "is_there", lambda: True)
+        there.start()
+        self.addCleanup(there.stop)
 
     def pairs(self, wanted, foreign, alone=False, idle=True, keep_busy=False):
         seen, foreign = [], list(foreign)
@@ -170,7 +177,7 @@ class Results(unittest.TestCase):
         self.assertIn(">10x<", drawing)  # a tenth of the time is ten times as good
 
     def test_every_row_has_a_name_of_its_own_and_an_unknown_one_is_refused(self):
-        self.assertEqual(len({row.name for row in rows.ROWS}), len(rows.ROWS))
+        self.assertEqual(len({row.name for row in side.ALL_ROWS}), len(side.ALL_ROWS))
         with self.assertRaises(SystemExit) as refused:
             side.choose_rows("put@1,nothing")
         self.assertIn("no row 'nothing'", str(refused.exception))
@@ -241,6 +248,45 @@ class Generator(unittest.TestCase):
         self.assertTrue(fake.last.closed)
 
 
+class Burdens(unittest.TestCase):
+    def test_a_slope_is_that_of_the_nearest_line(self):
+        self.assertAlmostEqual(burdens.slope([(0, 5), (1, 7), (2, 9)]), 2)
+        self.assertAlmostEqual(burdens.slope([(0, 1), (1, 0), (2, 1), (3, 0), (4, 1)]), 0)
+
+    def test_a_limit_of_open_files_that_is_too_low_is_trouble(self):
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        burdens.allow_files(100)
+        self.assertEqual(resource.getrlimit(resource.RLIMIT_NOFILE), limits)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (100, limits[1]))
+        burdens.allow_files(150)
+        self.assertEqual(resource.getrlimit(resource.RLIMIT_NOFILE), (150, limits[1]))
+        with mock.patch.object(resource, "getrlimit", lambda _: (100, 200)), \
+                self.assertRaises(clusters.Trouble):
+            burdens.allow_files(201)
+
+    def test_no_more_keys_than_fit(self):
+        self.assertEqual(burdens.affordable(10), 10)
+        self.assertLess(burdens.affordable(10**12), 10**12)
+
+    def test_rows_without_their_package_say_so_and_the_others_go_on(self):
+        class Absent(clusters.Cluster):
+            name, binary = "absent", "/nowhere/absent"
+        row = rows.Row("r", None, [Figure("f", "x")], against=Absent)
+        kept = []
+        with redirect_stderr(io.StringIO()) as said, \
+                mock.patch.object(clusters.Conclave, "binary", sys.executable):
+            self.assertEqual(side.measure_row(row, 1, None, 1, False, kept.append), [])
+        self.assertIn("there is no absent here", said.getvalue())
+        with mock.patch.object(side, "ALL_ROWS", [row]):
+            _, missing = side.judge({"rows": {"r": kept[0]}})
+        self.assertEqual(missing, [("r", "there is no absent here; ./setup --bench installs it")])
+
+    def test_what_takes_an_hour_is_measured_only_when_it_is_named(self):
+        self.assertNotIn("overwrites", [row.name for row in side.choose_rows(None)])
+        self.assertEqual([row.name for row in side.choose_rows("overwrites")], ["overwrites"])
+
+
 class Parsers(unittest.TestCase):
     def test_syncs_are_counted_from_straces_table(self):
         report = ("% time     seconds  usecs/call     calls    errors syscall\n"
@@ -283,13 +329,24 @@ class Watches(unittest.TestCase):
         port, thread, heard = self.answer(
             frame(idle_watches.SETTINGS, 0, 0, b"123456"),
             frame(idle_watches.HEADERS, idle_watches.END_HEADERS, 1, b"x"),
-            frame(idle_watches.DATA, 0, 1, b"created"))
-        idle_watches.Watch(port, 7).close()
+            frame(idle_watches.DATA, 0, 1, b"\0\0\0\0\x02ab\0\0\0"),
+            frame(idle_watches.DATA, 0, 1, b"\0\x01c"))
+        idle_watches.Watch(port, 7, 2).close()
         thread.join()
         sent = b"".join(heard)
         self.assertTrue(sent.startswith(b"PRI * HTTP/2.0"))
         self.assertIn(b"idle/00000007", sent)
-        self.assertTrue(sent.endswith(frame(idle_watches.SETTINGS, idle_watches.ACK, 0)))
+        self.assertIn(b"idle/00000008", sent)
+        self.assertIn(frame(idle_watches.SETTINGS, idle_watches.ACK, 0), sent)
+
+    def test_a_connection_without_calls_is_there_when_the_server_has_spoken(self):
+        frame = idle_watches.frame
+        port, thread, heard = self.answer(frame(idle_watches.SETTINGS, 0, 0))
+        idle_watches.Idle(port).close()
+        thread.join()
+        self.assertTrue(b"".join(heard).endswith(
+            frame(idle_watches.SETTINGS, 0, 0) +
+            frame(idle_watches.SETTINGS, idle_watches.ACK, 0)))
 
     def test_one_that_is_refused_or_cut_off_is_trouble(self):
         for frames in ([idle_watches.frame(idle_watches.GOAWAY, 0, 0, b"12345678")],
