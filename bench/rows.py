@@ -2,7 +2,7 @@
 
 A row is a function of (Cluster class, Options) to a dictionary of numbers, plus the figures that
 the table shows of it. `target` must be reached, `aim` is what is hoped for. What does not grow with
-the store or its clients is in burdens.py."""
+the store or its clients is in burdens.py, who else there is beside etcd in rivals.py."""
 import json
 import os
 import re

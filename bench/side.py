@@ -11,7 +11,8 @@ own while the other system is stopped. A round begins when the machine is idle, 
 thrown away, and tried again, when others used more than 10 % of it meanwhile. All that was seen is
 kept in bench/results/NAME.json.
 
-Some rows are of conclave alone."""
+Some rows are of conclave alone, or beside Redis, ZooKeeper or a naive store; the table says how
+those differ. What is not installed is left out, with a word."""
 import argparse
 import datetime
 import json
@@ -23,6 +24,7 @@ import burdens
 import chart
 import clusters
 import machine
+import rivals
 import rows
 from clusters import Conclave, Etcd, Trouble
 
@@ -31,7 +33,7 @@ RESULTS = os.path.join(ROOT, "bench", "results")
 ATTEMPTS_PER_PAIR = 3
 P99_SAMPLES_MIN = 20000
 FEW_SAMPLES = "rest on few requests"
-ALL_ROWS = rows.ROWS + burdens.ROWS
+ALL_ROWS = rows.ROWS + burdens.ROWS + rivals.ROWS
 
 
 # --- rounds ---------------------------------------------------------------------------------------

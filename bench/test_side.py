@@ -8,6 +8,7 @@ import random
 import resource
 import socket
 import stat
+import struct
 import sys
 import tempfile
 import threading
@@ -24,7 +25,9 @@ import clusters  # noqa: E402
 import figures  # noqa: E402
 import idle_watches  # noqa: E402
 import machine  # noqa: E402
+import one_client  # noqa: E402
 import prober  # noqa: E402
+import rivals  # noqa: E402
 import rows  # noqa: E402
 import side  # noqa: E402
 from figures import Figure  # noqa: E402
@@ -246,6 +249,68 @@ class Generator(unittest.TestCase):
             rows.load(fake, self.options(), "keepalive")
         self.assertEqual(str(trouble.exception), "the generator ended with 1: no leases")
         self.assertTrue(fake.last.closed)
+
+
+class OneClient(unittest.TestCase):
+    """Drivers of others than etcd, against a socket that answers what they would."""
+
+    def serve(self, answer):
+        """`answer(bytes that came)` to each request of one connection; its port."""
+        server = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(server.close)
+
+        def run():
+            c, _ = server.accept()
+            with c:
+                while data := c.recv(4096):
+                    c.sendall(answer(data))
+        thread = threading.Thread(target=run)
+        thread.start()
+        self.addCleanup(thread.join)
+        return server.getsockname()[1]
+
+    def test_it_asks_for_so_long_and_counts_what_was_not_warming_up(self):
+        asked = []
+        with mock.patch.object(one_client, "WARM_UP", 0.05):
+            told = one_client.ask_one_by_one(lambda n: asked.append(n) or time.sleep(0.01), 0.1)
+        self.assertEqual(asked, list(range(len(asked))))
+        self.assertEqual(sum(count for _, count in told["histogram"]), told["requests"])
+        self.assertLess(told["requests"], len(asked))
+        self.assertGreaterEqual(min(us for us, _ in told["histogram"]), 10000)
+        self.assertEqual([one_client.rounded(us) for us in (7, 999, 1001, 123456)],
+                         [7, 999, 1010, 124000])
+
+    def test_a_zookeeper_that_refuses_is_trouble(self):
+        answers = [bytes(37), struct.pack(">iqi", 1, 9, 0), struct.pack(">iqi", 2, 9, -101)]
+        heard = []
+
+        def answer(data):
+            heard.append(data)
+            return one_client.zoo_bytes(answers.pop(0))
+        client = one_client.Zoo(self.serve(answer))
+        client.create("/a", b"1")
+        with self.assertRaises(clusters.Trouble) as trouble:
+            client.put("/b", b"2")
+        client.close()
+        self.assertIn("-101", str(trouble.exception))
+        self.assertEqual([len(data) - 4 for data in heard],
+                         [int.from_bytes(data[:4], "big") for data in heard])
+
+    def test_the_naive_store_keeps_the_whole_map_in_three_files(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        with mock.patch.object(rivals, "KEYS", 3):
+            cluster = rivals.Naive(folder.name)
+            try:
+                client = one_client.Http(cluster.ports[cluster.leader()])
+                client.put("new", b'"1"')
+                client.close()
+                for i in range(3):
+                    with open(f"{cluster.dir}/map-{i}", encoding="utf-8") as f:
+                        kept = json.load(f)
+                    self.assertEqual((len(kept), kept["new"]), (4, '"1"'))
+            finally:
+                cluster.close()
 
 
 class Burdens(unittest.TestCase):
