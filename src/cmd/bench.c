@@ -2,6 +2,7 @@
  * and `--check`: is this machine a good home for a member. */
 #include "base/mem.h"
 #include "cmd/bench_check.h"
+#include "cmd/bench_user.h"
 #include "cmd/client_verb.h"
 #include "cmd/verbs.h"
 #include "load/load_keys.h"
@@ -17,7 +18,7 @@
 #include <unistd.h>
 
 enum {
-    BENCH_PROTOCOL = CLIENT_USER,
+    BENCH_PROTOCOL = CLIENT_OUTPUT,
     BENCH_CONNECTIONS,
     BENCH_STREAMS,
     BENCH_SECONDS,
@@ -43,7 +44,7 @@ enum {
 };
 
 static const struct option rows[] = {
-    CLIENT_ADDRESS_ROWS("a request without an answer for so long is an error", "5s"),
+    CLIENT_CALL_ROWS("a request without an answer for so long is an error", "5s"),
     [BENCH_PROTOCOL] = {.name = "protocol",
                         .type = OPTION_CHOICE,
                         .unit = "P",
@@ -367,12 +368,14 @@ struct bench {
     struct load_result result;
     struct loop *loop;
     struct load_run *run;
+    struct bench_user user;
     bool has_progress; /* a line on stderr that is written over */
 };
 
 static void on_tick(void *context, const struct load_progress *p)
 {
     struct bench *b = context;
+    bench_user_tick(&b->user, b->loop, p->errors);
     if (!b->has_progress) {
         return;
     }
@@ -434,6 +437,7 @@ static int run_load(const struct options *o)
     b->options = o;
     int code = take_plan(o, &b->plan);
     code = code == EXIT_DONE ? take_endpoints(o, &b->plan) : code;
+    code = code == EXIT_DONE ? bench_user_begin(&b->user, o, &b->plan) : code;
     if (code == EXIT_DONE) {
         put_load(b);
         if (options_is_on(o, BENCH_JSON)) {
@@ -443,6 +447,7 @@ static int run_load(const struct options *o)
         }
         code = load_report_is_sound(&b->result) ? EXIT_DONE : EXIT_VERDICT;
     }
+    bench_user_end(&b->user);
     mem_free(b);
     return code;
 }
@@ -471,7 +476,7 @@ const struct verb verb_bench = {
         "--rate each of connections x streams clients asks again when it has its answer (a closed\n"
         "loop); with it, requests have times of their own, and latency counts from those.\n"
         "Every answer is checked. Servers may be ours or etcd's. Keys below --prefix are written,\n"
-        "and stay. Ctrl-C ends it early, with what was seen.\n"
+        "and stay. A user (--user) logs in first. Ctrl-C ends it early, with what was seen.\n"
         "Exit code 0: measured; 1: more than 1 % errors or of the time without a connection, or\n"
         "nothing was measured.\n\n"
         "--check measures what a member would meet here: the disk of --data (64 MiB are\n"
@@ -486,5 +491,6 @@ const struct verb verb_bench = {
     .options = rows,
     .option_count = sizeof(rows) / sizeof(rows[0]),
     .arguments_max = 1,
+    .prepare = client_verb_prepare,
     .run = run_bench,
 };

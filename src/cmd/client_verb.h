@@ -32,20 +32,21 @@ enum {
                         .fallback = timeout_fallback,                                              \
                         .min = 1,                                                                  \
                         .max = 3600000}
+/* Two rows: the user at `row`, the password's file behind it. */
+#define CLIENT_USER_ROWS(row)                                                                      \
+    [row] = {.name = "user",                                                                       \
+             .type = OPTION_TEXT,                                                                  \
+             .unit = "NAME",                                                                       \
+             .meaning = "who asks, where the cluster wants to know",                               \
+             .env = "CONCLAVE_USER"},                                                              \
+    [(row) + 1] = {.name = "password-file",                                                        \
+                   .type = OPTION_TEXT,                                                            \
+                   .unit = "FILE",                                                                 \
+                   .meaning = "has the user's password; the variable holds the password itself",   \
+                   .env = "CONCLAVE_PASSWORD"}
 /* Without --output. */
 #define CLIENT_CALL_ROWS(timeout_meaning, timeout_fallback)                                        \
-    CLIENT_ADDRESS_ROWS(timeout_meaning, timeout_fallback),                                        \
-        [CLIENT_USER] = {.name = "user",                                                           \
-                         .type = OPTION_TEXT,                                                      \
-                         .unit = "NAME",                                                           \
-                         .meaning = "who asks, where the cluster wants to know",                   \
-                         .env = "CONCLAVE_USER"},                                                  \
-        [CLIENT_PASSWORD_FILE] = {.name = "password-file",                                         \
-                                  .type = OPTION_TEXT,                                             \
-                                  .unit = "FILE",                                                  \
-                                  .meaning = "has the user's password; the variable holds the "    \
-                                             "password itself",                                    \
-                                  .env = "CONCLAVE_PASSWORD"}
+    CLIENT_ADDRESS_ROWS(timeout_meaning, timeout_fallback), CLIENT_USER_ROWS(CLIENT_USER)
 /* With another `fallback` for --timeout and other words for what it means. */
 #define CLIENT_OPTION_ROWS_WITH(timeout_meaning, timeout_fallback)                                 \
     CLIENT_CALL_ROWS(timeout_meaning, timeout_fallback),                                           \
@@ -60,6 +61,8 @@ enum {
 
 /* Every client verb's `prepare`: from now on the user of the flags asks. */
 int client_verb_prepare(struct options *o);
+/* The same for a table that has CLIENT_USER_ROWS elsewhere. */
+int client_verb_identify(struct options *o, size_t user_row);
 /* Whom to ask, as the flags say: an array of *count, borrowed. */
 const char *const *client_verb_endpoints(const struct options *o, uint32_t *count);
 /* A client for the verb's flags; freed by client_destroy. */

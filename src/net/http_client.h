@@ -41,6 +41,7 @@ struct http_reply {
     const struct http_header *headers;
     uint32_t header_count;
     struct slice body;
+    bool is_last; /* the server keeps the connection for no other request */
 };
 
 struct http_client *http_client_create(const struct url *server);

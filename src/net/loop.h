@@ -32,6 +32,13 @@ struct timer {
     uint32_t slot; /* place in the heap + 1; 0 = stopped */
 };
 
+/* One in microseconds, for who puts load on servers at a rate; members have none. Embedded in its
+ * owner. */
+struct fine_timer {
+    void (*fire)(struct fine_timer *t);
+    void *context;
+};
+
 /* --- connections ------------------------------------------------------------------------------ */
 
 /* What the owner of a connection hears. `data` is borrowed during the call. */
@@ -81,6 +88,9 @@ struct loop_ops {
     /* Moves a running one. A time that has passed means the next turn. */
     void (*timer_start)(struct loop *l, struct timer *t, uint64_t at_ms);
     void (*timer_stop)(struct loop *l, struct timer *t);
+    /* Fires once, not before `at_us` of now_us. One at a time: it takes the place of whichever
+     * runs. Each costs system calls. In production only. */
+    void (*fine_timer_start)(struct loop *l, struct fine_timer *t, uint64_t at_us);
     /* To the log thread, which must never wait for anything but a disk. */
     void (*submit)(struct loop *l, struct work *w);
     /* To another one, for what takes a processor long (a password's hash); one at a time, so that

@@ -12,7 +12,15 @@
 #include "net/loop.h"
 #include "net/timer_heap.h"
 
+#include <time.h>
 #include <uv.h>
+
+/* The clock of loop->ops->now_us: counts suspended time where the system has one that does. */
+#ifdef CLOCK_BOOTTIME
+#define MONOTONIC_CLOCK CLOCK_BOOTTIME
+#else
+#define MONOTONIC_CLOCK CLOCK_MONOTONIC
+#endif
 
 /* --- the threads beside the loop -------------------------------------------------------------- */
 
@@ -27,6 +35,16 @@ struct work_thread {
     bool is_started;
     uint32_t outstanding; /* submitted, and `done` not called yet; the loop's own */
     uv_async_t has_finished;
+};
+
+/* --- the fine timer --------------------------------------------------------------------------- */
+
+struct fine_alarm {
+    struct fine_timer *timer; /* NULL: none runs */
+    uint64_t at_us;
+    bool is_made;
+    int fd;
+    uv_poll_t poll;
 };
 
 /* --- the loop --------------------------------------------------------------------------------- */
@@ -61,6 +79,7 @@ struct real_loop {
     bool is_full; /* and that was logged */
     struct work_thread log_thread;
     struct work_thread slow_thread;
+    struct fine_alarm fine;
     /* Utilisation: a window of at least a second, and how much of it was spent in poll. */
     uint64_t poll_from_ns;
     uint64_t window_from_ns;
@@ -197,3 +216,9 @@ bool uv_work_is_pending(const struct real_loop *l);
 void uv_work_close(struct real_loop *l);
 /* After the last `done`: join the threads. */
 void uv_work_deinit(struct real_loop *l);
+
+/* --- microseconds (uv_fine_timer.c) ----------------------------------------------------------- */
+
+void uv_fine_timer_start(struct loop *loop, struct fine_timer *t, uint64_t at_us);
+/* The loop is about to end. */
+void uv_fine_timer_close(struct real_loop *l);

@@ -17,12 +17,6 @@
 #define UTILISATION_NS  NS_PER_S
 #define IPV6_TEXT_BYTES 46
 
-#ifdef CLOCK_BOOTTIME
-#define MONOTONIC_CLOCK CLOCK_BOOTTIME
-#else
-#define MONOTONIC_CLOCK CLOCK_MONOTONIC
-#endif
-
 struct real_listener {
     uv_tcp_t tcp;
     struct list link;
@@ -448,6 +442,7 @@ static void maybe_close_loop(struct real_loop *l)
     l->is_gone = true;
     close_signals(l);
     uv_work_close(l);
+    uv_fine_timer_close(l);
     uv_close((uv_handle_t *)&l->again, NULL);
     uv_close((uv_handle_t *)&l->alarm, NULL);
     uv_close((uv_handle_t *)&l->end_of_turn, NULL);
@@ -468,6 +463,7 @@ static const struct loop_ops ops = {
     .random = fill_random,
     .timer_start = timer_start,
     .timer_stop = timer_stop,
+    .fine_timer_start = uv_fine_timer_start,
     .submit = uv_work_submit,
     .submit_slow = uv_work_submit_slow,
     .dial = uv_dial,

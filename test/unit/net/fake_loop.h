@@ -8,6 +8,8 @@
 #include "net/loop.h"
 #include "net/timer_heap.h"
 
+struct rng;
+
 #define FAKE_OWNED_MAX 64
 
 struct fake_loop {
@@ -48,6 +50,15 @@ void fake_loop_turn(struct fake_loop *l);
 void fake_loop_pass(struct fake_loop *l, uint64_t ms, uint64_t step_ms);
 /* Bytes arrive; no turn of their own is needed. */
 void fake_conn_feed(struct fake_conn *c, struct slice bytes);
+/* Bytes arrive `piece` at a time. After each, by chance: `act`, a change of is_stuck, or `turn`. */
+struct fake_feed {
+    struct rng *rng;
+    void (*act)(void *context);
+    void (*turn)(void *context);
+    void *context;
+};
+void fake_conn_feed_pieces(struct fake_conn *c, struct slice bytes, size_t piece,
+                           const struct fake_feed *feed);
 void fake_conn_end(struct fake_conn *c);
 /* The other side resets the connection. */
 void fake_conn_reset(struct fake_conn *c);

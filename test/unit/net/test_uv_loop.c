@@ -92,6 +92,81 @@ static void a_timer_that_restarts_itself_for_the_past_fires_once_a_turn(void **s
     assert_true(s.turns >= 100);
 }
 
+struct fine_story {
+    struct fine_timer first, second; /* the second takes the place of the first */
+    struct timer late;
+    struct story *story;
+    uint64_t at_us;
+    uint32_t fired;
+};
+
+static void never_fires(struct fine_timer *t)
+{
+    (void)t;
+    fail_msg("it was replaced");
+}
+
+static void fire_fine(struct fine_timer *t)
+{
+    struct fine_story *f = t->context;
+    struct loop *l = f->story->loop;
+    assert_true(l->ops->now_us(l) >= f->at_us);
+    if (++f->fired == 20) {
+        return; /* and no turn comes of it any more */
+    }
+    f->at_us = f->fired % 4 == 0 ? 0 : l->ops->now_us(l) + 100u * f->fired;
+    l->ops->fine_timer_start(l, t, f->at_us);
+}
+
+static void a_fine_timer_fires_once_and_not_too_early(void **state)
+{
+    (void)state;
+    struct story s;
+    story_begin(&s);
+    struct loop *l = s.loop;
+    struct fine_story f = {.first = {.fire = never_fires}, .story = &s};
+    f.second = (struct fine_timer){.fire = fire_fine, .context = &f};
+    f.late = (struct timer){.fire = stop_story, .context = &s};
+    uint64_t now_us = l->ops->now_us(l);
+    l->ops->fine_timer_start(l, &f.first, now_us + 500);
+    f.at_us = now_us + 3000;
+    l->ops->fine_timer_start(l, &f.second, f.at_us);
+    l->ops->timer_start(l, &f.late, l->ops->now_ms(l) + 300);
+    story_run(&s);
+    assert_int_equal(f.fired, 20);
+    assert_true(s.turns <= 30);
+}
+
+/* A due one that is moved in the turn that would have told of it: both were ready at a time. */
+static void move_fine(struct timer *t)
+{
+    struct fine_story *f = CONTAINER_OF(t, struct fine_story, late);
+    struct loop *l = f->story->loop;
+    uint64_t begun_us = l->ops->now_us(l);
+    while (l->ops->now_us(l) < begun_us + 5000) {
+    }
+    f->at_us = l->ops->now_us(l) + 20000;
+    f->fired = 19;
+    l->ops->fine_timer_start(l, &f->second, f->at_us);
+}
+
+static void a_fine_timer_that_is_moved_when_due_waits_for_its_new_time(void **state)
+{
+    (void)state;
+    struct story s;
+    story_begin(&s);
+    struct loop *l = s.loop;
+    struct fine_story f = {.story = &s, .late = {.fire = move_fine}};
+    f.second = (struct fine_timer){.fire = fire_fine, .context = &f};
+    struct timer end = {.fire = stop_story, .context = &s};
+    uint64_t now_ms = l->ops->now_ms(l);
+    l->ops->timer_start(l, &f.late, now_ms + 5);
+    l->ops->fine_timer_start(l, &f.second, (now_ms + 6) * 1000);
+    l->ops->timer_start(l, &end, now_ms + 200);
+    story_run(&s);
+    assert_int_equal(f.fired, 20);
+}
+
 static void an_idle_loop_sleeps(void **state)
 {
     (void)state;
@@ -597,6 +672,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(timers_fire_by_time_and_then_in_the_order_of_their_start),
         cmocka_unit_test(a_timer_that_restarts_itself_for_the_past_fires_once_a_turn),
+        cmocka_unit_test(a_fine_timer_fires_once_and_not_too_early),
+        cmocka_unit_test(a_fine_timer_that_is_moved_when_due_waits_for_its_new_time),
         cmocka_unit_test(an_idle_loop_sleeps),
         cmocka_unit_test(work_runs_in_order_and_all_of_it_is_done_before_the_loop_ends),
         cmocka_unit_test(slow_work_does_not_keep_the_log_thread),
