@@ -21,9 +21,10 @@ struct work_thread {
     uv_thread_t thread;
     uv_mutex_t mutex;
     uv_cond_t wake;
-    struct list queued;   /* under the mutex */
-    struct list finished; /* under the mutex */
-    bool quit;            /* under the mutex */
+    struct list submitted; /* in this turn; the loop's own */
+    struct list queued;    /* under the mutex */
+    struct list finished;  /* under the mutex */
+    bool quit;             /* under the mutex */
     bool is_started;
     uint32_t outstanding; /* submitted, and `done` not called yet; the loop's own */
     uv_async_t has_finished;
@@ -191,9 +192,11 @@ void uv_dial_cancel_all(struct real_loop *l);
 void uv_work_init(struct real_loop *l);
 void uv_work_submit(struct loop *loop, struct work *w);
 void uv_work_submit_slow(struct loop *loop, struct work *w);
+/* At the end of a turn: what it submitted goes to the threads. */
+void uv_work_hand_over(struct real_loop *l);
 /* Is anything submitted whose `done` was not called yet? */
 bool uv_work_is_pending(const struct real_loop *l);
-/* The loop is about to end: nothing is submitted any more. */
+/* After the last `done`: nothing is submitted any more, and the threads end. */
 void uv_work_close(struct real_loop *l);
-/* After the last `done`: join the threads. */
+/* After the loop has ended. */
 void uv_work_deinit(struct real_loop *l);

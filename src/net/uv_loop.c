@@ -148,7 +148,8 @@ static void empty_loop(struct real_loop *l);
 static void maybe_close_loop(struct real_loop *l);
 
 /* Everything that one wake-up delivered has been handled. The order matters: the hook sees the
- * whole turn, and what it writes leaves together with what was written before. */
+ * whole turn, and what it writes leaves together with what was written before; then the threads get
+ * their work, so that a batch is on its way to the others before it is on its way to the disk. */
 static void on_end_of_turn(uv_prepare_t *handle)
 {
     struct real_loop *l = handle->data;
@@ -160,6 +161,7 @@ static void on_end_of_turn(uv_prepare_t *handle)
         l->hook(l->hook_context);
     }
     uv_conn_flush_all(l);
+    uv_work_hand_over(l);
     if (l->is_stopping) {
         empty_loop(l);
         maybe_close_loop(l);

@@ -2,6 +2,8 @@
 
 #include "base/check.h"
 
+/* Whoever is woken wants the mutex first thing: so each side lets go of it before it wakes the
+ * other. */
 static void run_thread(void *context)
 {
     struct work_thread *t = context;
@@ -20,7 +22,9 @@ static void run_thread(void *context)
         w->run(w);
         uv_mutex_lock(&t->mutex);
         list_push_back(&t->finished, &w->link);
+        uv_mutex_unlock(&t->mutex);
         uv_async_send(&t->has_finished);
+        uv_mutex_lock(&t->mutex);
     }
     uv_mutex_unlock(&t->mutex);
 }
@@ -46,6 +50,7 @@ static void on_finished(uv_async_t *handle)
 static void thread_init(struct real_loop *l, struct work_thread *t)
 {
     t->loop = l;
+    list_init(&t->submitted);
     list_init(&t->queued);
     list_init(&t->finished);
     CHECK(uv_mutex_init(&t->mutex) == 0);
@@ -58,25 +63,41 @@ static void thread_submit(struct work_thread *t, struct work *w)
 {
     CHECK(!t->loop->is_gone);
     t->outstanding++;
+    list_push_back(&t->submitted, &w->link);
+    uv_turn_begin(t->loop);
+}
+
+/* Give the thread what the turn submitted. */
+static void thread_hand_over(struct work_thread *t)
+{
+    if (list_is_empty(&t->submitted)) {
+        return;
+    }
     uv_mutex_lock(&t->mutex);
-    list_push_back(&t->queued, &w->link);
-    uv_cond_signal(&t->wake);
+    list_splice_back(&t->queued, &t->submitted);
     uv_mutex_unlock(&t->mutex);
+    uv_cond_signal(&t->wake);
     if (!t->is_started) {
         t->is_started = true;
         CHECK(uv_thread_create(&t->thread, run_thread, t) == 0);
     }
 }
 
-static void thread_deinit(struct work_thread *t)
+/* It has nothing left to do, and sends no word of it any more. */
+static void thread_end(struct work_thread *t)
 {
     if (t->is_started) {
         uv_mutex_lock(&t->mutex);
         t->quit = true;
-        uv_cond_signal(&t->wake);
         uv_mutex_unlock(&t->mutex);
+        uv_cond_signal(&t->wake);
         CHECK(uv_thread_join(&t->thread) == 0);
     }
+    uv_close((uv_handle_t *)&t->has_finished, NULL);
+}
+
+static void thread_deinit(struct work_thread *t)
+{
     uv_cond_destroy(&t->wake);
     uv_mutex_destroy(&t->mutex);
 }
@@ -97,6 +118,12 @@ void uv_work_submit_slow(struct loop *loop, struct work *w)
     thread_submit(&real_loop_of(loop)->slow_thread, w);
 }
 
+void uv_work_hand_over(struct real_loop *l)
+{
+    thread_hand_over(&l->log_thread);
+    thread_hand_over(&l->slow_thread);
+}
+
 bool uv_work_is_pending(const struct real_loop *l)
 {
     return l->log_thread.outstanding > 0 || l->slow_thread.outstanding > 0;
@@ -104,8 +131,8 @@ bool uv_work_is_pending(const struct real_loop *l)
 
 void uv_work_close(struct real_loop *l)
 {
-    uv_close((uv_handle_t *)&l->log_thread.has_finished, NULL);
-    uv_close((uv_handle_t *)&l->slow_thread.has_finished, NULL);
+    thread_end(&l->log_thread);
+    thread_end(&l->slow_thread);
 }
 
 void uv_work_deinit(struct real_loop *l)
