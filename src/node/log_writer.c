@@ -31,6 +31,7 @@ static void run_write(struct work *w)
     write->wants_prepare = write->status == STATUS_OK && wal_wants_prepare(write->wal);
     write->room_bytes = wal_room_bytes(write->wal);
     write->disk_bytes = wal_disk_bytes(write->wal);
+    write->written_bytes = wal_written_bytes(write->wal);
 }
 
 static void done_write(struct work *w)

@@ -40,6 +40,7 @@ struct log_write {
     bool wants_prepare; /* the next segment is due, as the log thread saw it */
     uint64_t room_bytes;
     uint64_t disk_bytes;
+    uint64_t written_bytes;
     bool in_flight;
     bool waits_for_space; /* in flight, and handed to the log again when there may be room */
     bool recovered;       /* rule P4: with it, what the log had lost is here again */

@@ -70,6 +70,7 @@ static enum status write_record(struct wal *w, struct wal_record *rec,
     if (status != STATUS_OK) {
         return status;
     }
+    w->written_bytes += record_bytes(rec->length);
     w->end = (struct log_end){
         .number = rec->number,
         .crc = rec->crc,
