@@ -20,14 +20,15 @@ struct work_thread {
     struct real_loop *loop;
     uv_thread_t thread;
     uv_mutex_t mutex;
-    uv_cond_t wake;
+    uv_sem_t wake;         /* something was queued, or `quit` */
     struct list submitted; /* in this turn; the loop's own */
     struct list queued;    /* under the mutex */
     struct list finished;  /* under the mutex */
     bool quit;             /* under the mutex */
     bool is_started;
     uint32_t outstanding; /* submitted, and `done` not called yet; the loop's own */
-    uv_async_t has_finished;
+    int finished_fd;      /* of eventfd: something has finished */
+    uv_poll_t has_finished;
 };
 
 /* --- the loop --------------------------------------------------------------------------------- */

@@ -2,37 +2,51 @@
 
 #include "base/check.h"
 
-/* Whoever is woken wants the mutex first thing: so each side lets go of it before it wakes the
- * other. */
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+static struct work *next_work(struct work_thread *t, bool *quit)
+{
+    uv_mutex_lock(&t->mutex);
+    struct list *link = list_pop_front(&t->queued);
+    *quit = t->quit;
+    uv_mutex_unlock(&t->mutex);
+    return link != NULL ? CONTAINER_OF(link, struct work, link) : NULL;
+}
+
+static void note_finished(struct work_thread *t, struct work *w)
+{
+    uv_mutex_lock(&t->mutex);
+    list_push_back(&t->finished, &w->link);
+    uv_mutex_unlock(&t->mutex);
+    const uint64_t one = 1;
+    CHECK(write(t->finished_fd, &one, sizeof(one)) == (ssize_t)sizeof(one));
+}
+
+/* Each side lets go of the mutex before it wakes the other, which wants it first thing; and the
+ * thread sleeps on a semaphore, because a mutex that was waited for at a condition counts as
+ * contended, and the next unlock calls the kernel. */
 static void run_thread(void *context)
 {
     struct work_thread *t = context;
-    uv_mutex_lock(&t->mutex);
-    for (;;) {
-        struct list *link = list_pop_front(&t->queued);
-        if (link == NULL) {
-            if (t->quit) {
-                break;
-            }
-            uv_cond_wait(&t->wake, &t->mutex);
-            continue;
+    for (bool quit = false; !quit;) {
+        uv_sem_wait(&t->wake);
+        struct work *w;
+        while ((w = next_work(t, &quit)) != NULL) {
+            w->run(w);
+            note_finished(t, w);
         }
-        struct work *w = CONTAINER_OF(link, struct work, link);
-        uv_mutex_unlock(&t->mutex);
-        w->run(w);
-        uv_mutex_lock(&t->mutex);
-        list_push_back(&t->finished, &w->link);
-        uv_mutex_unlock(&t->mutex);
-        uv_async_send(&t->has_finished);
-        uv_mutex_lock(&t->mutex);
     }
-    uv_mutex_unlock(&t->mutex);
 }
 
-static void on_finished(uv_async_t *handle)
+static void on_finished(uv_poll_t *handle, int error, int events)
 {
+    (void)error;
+    (void)events;
     struct work_thread *t = handle->data;
     uv_turn_begin(t->loop);
+    uint64_t count;
+    CHECK(read(t->finished_fd, &count, sizeof(count)) == (ssize_t)sizeof(count));
     struct list finished;
     list_init(&finished);
     uv_mutex_lock(&t->mutex);
@@ -47,6 +61,8 @@ static void on_finished(uv_async_t *handle)
     }
 }
 
+/* An eventfd and not uv_async_t: that one marks itself as being sent for as long as the sender
+ * writes, and a loop that the write has woken on the sender's processor spins until it is done. */
 static void thread_init(struct real_loop *l, struct work_thread *t)
 {
     t->loop = l;
@@ -54,8 +70,11 @@ static void thread_init(struct real_loop *l, struct work_thread *t)
     list_init(&t->queued);
     list_init(&t->finished);
     CHECK(uv_mutex_init(&t->mutex) == 0);
-    CHECK(uv_cond_init(&t->wake) == 0);
-    CHECK(uv_async_init(&l->uv, &t->has_finished, on_finished) == 0);
+    CHECK(uv_sem_init(&t->wake, 0) == 0);
+    t->finished_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    CHECK(t->finished_fd >= 0);
+    CHECK(uv_poll_init(&l->uv, &t->has_finished, t->finished_fd) == 0);
+    CHECK(uv_poll_start(&t->has_finished, UV_READABLE, on_finished) == 0);
     t->has_finished.data = t;
 }
 
@@ -76,7 +95,7 @@ static void thread_hand_over(struct work_thread *t)
     uv_mutex_lock(&t->mutex);
     list_splice_back(&t->queued, &t->submitted);
     uv_mutex_unlock(&t->mutex);
-    uv_cond_signal(&t->wake);
+    uv_sem_post(&t->wake);
     if (!t->is_started) {
         t->is_started = true;
         CHECK(uv_thread_create(&t->thread, run_thread, t) == 0);
@@ -90,7 +109,7 @@ static void thread_end(struct work_thread *t)
         uv_mutex_lock(&t->mutex);
         t->quit = true;
         uv_mutex_unlock(&t->mutex);
-        uv_cond_signal(&t->wake);
+        uv_sem_post(&t->wake);
         CHECK(uv_thread_join(&t->thread) == 0);
     }
     uv_close((uv_handle_t *)&t->has_finished, NULL);
@@ -98,7 +117,8 @@ static void thread_end(struct work_thread *t)
 
 static void thread_deinit(struct work_thread *t)
 {
-    uv_cond_destroy(&t->wake);
+    (void)close(t->finished_fd);
+    uv_sem_destroy(&t->wake);
     uv_mutex_destroy(&t->mutex);
 }
 
