@@ -111,6 +111,7 @@ static void on_again(uv_idle_t *handle)
     struct real_loop *l = handle->data;
     uv_idle_stop(handle);
     uv_turn_begin(l);
+    uv_work_done_here(l);
     uv_conn_drain_all(l);
 }
 

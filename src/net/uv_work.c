@@ -39,6 +39,13 @@ static void run_thread(void *context)
     }
 }
 
+static void finish(struct work_thread *t, struct work *w)
+{
+    CHECK(t->outstanding > 0);
+    t->outstanding--;
+    w->done(w);
+}
+
 static void on_finished(uv_poll_t *handle, int error, int events)
 {
     (void)error;
@@ -54,10 +61,7 @@ static void on_finished(uv_poll_t *handle, int error, int events)
     uv_mutex_unlock(&t->mutex);
     struct list *link;
     while ((link = list_pop_front(&finished)) != NULL) {
-        struct work *w = CONTAINER_OF(link, struct work, link);
-        CHECK(t->outstanding > 0);
-        t->outstanding--;
-        w->done(w);
+        finish(t, CONTAINER_OF(link, struct work, link));
     }
 }
 
@@ -126,6 +130,7 @@ void uv_work_init(struct real_loop *l)
 {
     thread_init(l, &l->log_thread);
     thread_init(l, &l->slow_thread);
+    uv_short_init(l);
 }
 
 void uv_work_submit(struct loop *loop, struct work *w)
@@ -138,10 +143,37 @@ void uv_work_submit_slow(struct loop *loop, struct work *w)
     thread_submit(&real_loop_of(loop)->slow_thread, w);
 }
 
+/* The only work there is, and short: NULL otherwise. */
+static struct work *take_short(struct work_thread *t)
+{
+    if (t->outstanding != 1 || list_is_empty(&t->submitted)) {
+        return NULL;
+    }
+    struct work *w = CONTAINER_OF(t->submitted.next, struct work, link);
+    if (w->late == NULL) {
+        return NULL;
+    }
+    list_remove(&w->link);
+    return w;
+}
+
 void uv_work_hand_over(struct real_loop *l)
 {
-    thread_hand_over(&l->log_thread);
     thread_hand_over(&l->slow_thread);
+    struct work *w = take_short(&l->log_thread);
+    if (w != NULL) {
+        uv_short_run(l, w);
+    } else {
+        thread_hand_over(&l->log_thread);
+    }
+}
+
+void uv_work_done_here(struct real_loop *l)
+{
+    struct work *w = uv_short_take(l);
+    if (w != NULL) {
+        finish(&l->log_thread, w);
+    }
 }
 
 bool uv_work_is_pending(const struct real_loop *l)
@@ -153,6 +185,7 @@ void uv_work_close(struct real_loop *l)
 {
     thread_end(&l->log_thread);
     thread_end(&l->slow_thread);
+    uv_short_end(l);
 }
 
 void uv_work_deinit(struct real_loop *l)

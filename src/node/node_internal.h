@@ -47,6 +47,8 @@ struct log_write {
     uint64_t started_ms;
     uint64_t sync_us; /* of the last one, by the log thread's clock */
     bool stall_told;  /* rule E8: the core knows */
+    uint32_t lone;    /* small ones in a row that had the disk for themselves, and were fast */
+    uint64_t done_us; /* when the last one was done */
     uint32_t held_ms; /* by a fault, before the log thread got it */
     struct timer hold_timer;
     uint32_t sync_ms; /* smoothed duration, for rule E6b's slot; at least 1 */

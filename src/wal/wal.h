@@ -2,7 +2,7 @@
  *
  * Opaque entries in, the same entries out, or a clear word that some are damaged. Rules P1 to P14
  * of consensus.md, of P4 and P12 what a disk can tell; docs/DATA_DIR.md has the bytes.
- * Blocking: calls come from one thread at a time, the log thread; the getters (wal_state,
+ * Blocking: calls come from one thread at a time, mostly the log thread; the getters (wal_state,
  * wal_wants_prepare) from any, while no other call runs. Snapshots are files of their own
  * (snapshot_file.h); the newest sound one and the log after it are one state, which wal_open
  * derives (rule S4).
