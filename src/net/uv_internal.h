@@ -210,8 +210,9 @@ void uv_dial_cancel_all(struct real_loop *l);
 void uv_work_init(struct real_loop *l);
 void uv_work_submit(struct loop *loop, struct work *w);
 void uv_work_submit_slow(struct loop *loop, struct work *w);
-/* At the end of a turn: what it submitted goes to the threads, or is run here. */
-void uv_work_hand_over(struct real_loop *l);
+/* At the end of a turn: what it submitted goes to the threads. What is returned, unless it is NULL,
+ * does not: it is for uv_short_run. */
+struct work *uv_work_hand_over(struct real_loop *l);
 /* The `done` of what was run here, in the turn after. */
 void uv_work_done_here(struct real_loop *l);
 void uv_short_init(struct real_loop *l);

@@ -157,15 +157,12 @@ static struct work *take_short(struct work_thread *t)
     return w;
 }
 
-void uv_work_hand_over(struct real_loop *l)
+struct work *uv_work_hand_over(struct real_loop *l)
 {
-    thread_hand_over(&l->slow_thread);
     struct work *w = take_short(&l->log_thread);
-    if (w != NULL) {
-        uv_short_run(l, w);
-    } else {
-        thread_hand_over(&l->log_thread);
-    }
+    thread_hand_over(&l->log_thread);
+    thread_hand_over(&l->slow_thread);
+    return w;
 }
 
 void uv_work_done_here(struct real_loop *l)
