@@ -326,14 +326,14 @@ def measure_steady(system, options):
 
 # --- durability -----------------------------------------------------------------------------------
 
-SYNC_CALLS = "fsync,fdatasync,sync_file_range,msync,io_uring_enter"
+SYNC_CALLS = "fsync,fdatasync,pwritev2,sync_file_range,msync,io_uring_enter"
 
 
 def count_syncs(report):
     """Calls of a table of `strace -c` that make data durable."""
     return sum(int(m.group(1)) for m in
-               re.finditer(r"^\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)\s+(?:\d+\s+)?(?:fsync|fdatasync)$",
-                           report, re.MULTILINE))
+               re.finditer(r"^\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)\s+(?:\d+\s+)?"
+                           r"(?:fsync|fdatasync|pwritev2)$", report, re.MULTILINE))
 
 
 def measure_syncs(system, options):

@@ -358,9 +358,10 @@ class Parsers(unittest.TestCase):
                   "------ ----------- ----------- --------- --------- ----------------\n"
                   " 99.00    1.234567         100      1200           fdatasync\n"
                   "  1.00    0.000100          10        10         2 fsync\n"
+                  "  0.50    0.000050          10         5           pwritev2\n"
                   "  0.00    0.000000           0         7           msync\n"
                   "100.00    1.234667                  1217         2 total\n")
-        self.assertEqual(rows.count_syncs(report), 1210)
+        self.assertEqual(rows.count_syncs(report), 1215)
 
     def test_an_answer_is_taken_when_it_is_whole(self):
         whole = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"

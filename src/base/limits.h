@@ -274,6 +274,8 @@
 /* Rule S0: a snapshot is due when the log since the last one is this long, unless set otherwise. */
 #define LIMIT_SNAPSHOT_LOG_BYTES    (64u * MIB)
 #define LIMIT_SNAPSHOT_LOG_ENTRIES  1000000u
+/* Or when it takes so many times that on the disk: small batches, each in blocks of its own. */
+#define LIMIT_SNAPSHOT_LOG_TIMES    4
 /* Rule S2: a member that lags holds back the log to so many times that; beyond, it gets a
  * snapshot. */
 #define LIMIT_LOG_KEPT_TIMES        4

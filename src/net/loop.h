@@ -72,6 +72,11 @@ struct conn {
 struct work {
     void (*run)(struct work *w);
     void (*done)(struct work *w);
+    /* Not NULL: it may be expected to take no longer than to wake a thread and be woken by it. Then
+     * the loop may run it itself, at the end of a turn, when nothing else is under way beside it.
+     * Should it keep the loop for longer all the same, `late` is called each second, from another
+     * thread, until it is back or just after; it may end the process. */
+    void (*late)(struct work *w, uint64_t age_ms);
     void *context;
     struct list link; /* the loop's own */
 };

@@ -105,6 +105,7 @@ static void on_again(uv_idle_t *handle)
     struct real_loop *l = handle->data;
     uv_idle_stop(handle);
     uv_turn_begin(l);
+    uv_work_done_here(l);
     uv_conn_drain_all(l);
 }
 
@@ -142,7 +143,8 @@ static void empty_loop(struct real_loop *l);
 static void maybe_close_loop(struct real_loop *l);
 
 /* Everything that one wake-up delivered has been handled. The order matters: the hook sees the
- * whole turn, and what it writes leaves together with what was written before. */
+ * whole turn, and what it writes leaves together with what was written before, while the threads
+ * begin with their work; but work that keeps the loop comes after it. */
 static void on_end_of_turn(uv_prepare_t *handle)
 {
     struct real_loop *l = handle->data;
@@ -153,7 +155,11 @@ static void on_end_of_turn(uv_prepare_t *handle)
     if (l->hook != NULL) {
         l->hook(l->hook_context);
     }
+    struct work *here = uv_work_hand_over(l);
     uv_conn_flush_all(l);
+    if (here != NULL) {
+        uv_short_run(l, here);
+    }
     if (l->is_stopping) {
         empty_loop(l);
         maybe_close_loop(l);

@@ -69,7 +69,7 @@ struct node_options {
     uint32_t priority;
     bool lease_reads; /* rule Q6; as leader */
     /* Rule S0: take a snapshot when the log since the last one is this long; 0 = 64 MiB and
-     * 1,000,000 entries. */
+     * 1,000,000 entries. Or when the log takes LIMIT_SNAPSHOT_LOG_TIMES of it on the disk. */
     uint64_t snapshot_log_bytes;
     uint64_t snapshot_log_entries;
     /* Sizes of log segments, for tests; 0 = those of wal.h */
