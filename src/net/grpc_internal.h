@@ -37,7 +37,6 @@ struct grpc_call {
     int32_t id;
     enum call_stage stage;
     bool is_leaving;     /* in its on_gone */
-    bool is_foreign;     /* no gRPC: was refused as HTTP */
     bool has_ended;      /* the client sends no more messages */
     bool has_told_end;   /* ... and the handler knows */
     bool is_paused;      /* by the handler */
@@ -57,10 +56,11 @@ struct grpc_call {
     uint64_t own_before; /* bytes that were in `own` once, before those that are */
     uint32_t shared_first;
     uint32_t shared_count;
-    size_t shared_taken; /* of the first one */
-    size_t unsent;       /* bytes of `own` and `shared` that are left */
-    uint64_t moved_ms;   /* when bytes were last taken, or first waited */
-    enum grpc_code code; /* of the end, once is_answered */
+    size_t shared_taken;     /* of the first one */
+    size_t unsent;           /* bytes of `own` and `shared` that are left */
+    uint64_t moved_ms;       /* when bytes were last taken, or first waited */
+    const char *http_status; /* no gRPC: refused as HTTP; NULL otherwise */
+    enum grpc_code code;     /* of the end, once is_answered */
 
     /* Kept from call to call. */
     struct list link;     /* connection->calls, server->orphans or server->spare */
@@ -185,8 +185,11 @@ void grpc_call_free(struct grpc_call *call);
 
 /* Room for more of the answer, in the call and in its connection. */
 bool grpc_call_has_room(const struct grpc_call *call);
-/* No gRPC request: only an HTTP status. */
+/* No gRPC request: only an HTTP status (borrowed for ever), once the request has ended; clients of
+ * HTTP may wait for ever for the rest of an answer that comes before. */
 void grpc_answer_http(struct grpc_call *call, const char *http_status);
+/* The request has ended: an answer that waited for that goes. */
+void grpc_answer_http_now(struct grpc_call *call);
 void grpc_answer_end(struct grpc_call *call, enum grpc_code code, struct slice message);
 /* The next `size` <= unsent bytes go to the connection. */
 void grpc_answer_take(struct grpc_call *call, size_t size);

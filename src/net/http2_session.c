@@ -224,6 +224,7 @@ static void maybe_half_close(struct http2_connection *c, const nghttp2_frame *fr
     struct grpc_call *call = find_call(c, frame->hd.stream_id);
     if (call != NULL && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0) {
         grpc_call_half_close(call);
+        grpc_answer_http_now(call);
     }
 }
 
@@ -297,13 +298,13 @@ static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame
 }
 
 /* A call that has its whole answer while its client still sends: the client is told to stop, as
- * clients of gRPC expect. Others may take that for an error, and are heard to their end. */
+ * clients of gRPC expect. */
 static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *context)
 {
     struct http2_connection *c = context;
     if (frame->hd.type == NGHTTP2_HEADERS && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0) {
         const struct grpc_call *call = find_call(c, frame->hd.stream_id);
-        if (call != NULL && !call->is_foreign &&
+        if (call != NULL &&
             nghttp2_session_get_stream_remote_close(session, frame->hd.stream_id) == 0) {
             CHECK(nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
                                             NGHTTP2_NO_ERROR) != NGHTTP2_ERR_NOMEM);
