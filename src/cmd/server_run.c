@@ -11,10 +11,13 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <unistd.h>
 
 /* From the signal to the end, whatever clients do (contract: 5 s). */
 #define STOP_MS        4500
 #define DRAIN_CHECK_MS 10
+/* From the decision that all ends to the end, whatever the disk does. */
+#define LEAVE_S        5
 
 struct server {
     const struct server_settings *settings;
@@ -32,13 +35,38 @@ struct server {
     int exit_code;
 };
 
+/* --- leaving ---------------------------------------------------------------------------------- */
+
+static volatile sig_atomic_t overdue_exit_code;
+
+static void on_overdue(int signal_number)
+{
+    (void)signal_number;
+    static const char words[] = "the disk does not answer; ending without it\n";
+    ssize_t ignored = write(STDERR_FILENO, words, sizeof(words) - 1);
+    (void)ignored;
+    _exit(overdue_exit_code);
+}
+
+/* The loop ends behind all work that is under way, and a disk may never answer (rule P17): what
+ * waits for it was acknowledged to nobody, so that the process can go as if it were killed. */
+static void leave(struct server *s)
+{
+    overdue_exit_code = s->exit_code != 0 ? s->exit_code : 1;
+    (void)signal(SIGALRM, on_overdue);
+    (void)alarm(LEAVE_S);
+    s->loop->ops->stop(s->loop);
+}
+
 static void on_fatal(void *context, int exit_code, const char *why)
 {
     struct server *s = context;
     log_error("%s", why);
     s->exit_code = exit_code;
-    s->loop->ops->stop(s->loop);
+    leave(s);
 }
+
+/* --- requests --------------------------------------------------------------------------------- */
 
 static void on_accept(void *context, struct conn *c)
 {
@@ -78,7 +106,7 @@ static void on_drain_timer(struct timer *t)
 {
     struct server *s = t->context;
     if (count_connections(s) == 0) {
-        s->loop->ops->stop(s->loop);
+        leave(s);
         return;
     }
     s->loop->ops->timer_start(s->loop, t, s->loop->ops->now_ms(s->loop) + DRAIN_CHECK_MS);
@@ -88,7 +116,7 @@ static void on_patience_timer(struct timer *t)
 {
     struct server *s = t->context;
     log_warn("stopping with requests unfinished connections=%u", count_connections(s));
-    s->loop->ops->stop(s->loop);
+    leave(s);
 }
 
 static void on_node_finished(void *context)
@@ -243,6 +271,7 @@ static bool live(struct server *s, void (*on_listening)(const struct server_sett
             on_listening(s->settings);
         }
         uv_loop_run(s->loop);
+        (void)alarm(0);
         if (s->stopping && s->exit_code == 0) {
             log_info("stopped");
         }
