@@ -200,7 +200,7 @@ static SSL_CTX *create_ctx(const SSL_METHOD *method)
                                  SSL_OP_CIPHER_SERVER_PREFERENCE);
     SSL_CTX_set_num_tickets(ctx, 0);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
     SSL_CTX_set_max_cert_list(ctx, LIMIT_TLS_HANDSHAKE_BYTES);
     if (SSL_CTX_get_security_level(ctx) < SECURITY_LEVEL) {
         SSL_CTX_set_security_level(ctx, SECURITY_LEVEL);
