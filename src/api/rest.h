@@ -34,6 +34,8 @@ struct api {
     const struct http_server *http; /* borrowed, may be NULL */
     const struct grpc_server *grpc; /* the same */
     struct auth_door *auth;         /* owned */
+    uint64_t peers_refused;         /* for want of a member's certificate */
+    uint64_t peers_refused_ms;      /* when that was logged */
     struct auth_caller caller;      /* of the request being handed to its handler */
     struct list calls;              /* requests that wait */
     struct list etcd_calls;         /* of the etcd v3 API (etcd_call.h) */

@@ -53,7 +53,8 @@ struct conn_events {
 struct conn_tls {
     const char *peer_name; /* CN of the certificate that was shown and is good; NULL = none was */
     bool is_member;        /* and it is one for members: good on the accepting side, too */
-    /* For on_close: why the handshake failed, in words for logs; NULL = it did not. */
+    /* For on_close: why the handshake failed, in words for logs; NULL = it did not, or the other
+     * side only broke it off. */
     const char *trouble;
 };
 

@@ -86,7 +86,8 @@ static void on_end(struct conn *inner)
         return;
     case STAGE_HANDSHAKE:
         tls_fail_handshake(c, c->is_accepted ? &n->broken : &n->dials_broken,
-                           "the other side closed the connection in the TLS handshake", false);
+                           "it closed the connection in the TLS handshake", false);
+        c->tls.trouble = NULL; /* a process that ends says no more, either */
         return;
     case STAGE_OPEN:
         if (c->in.size == 0) {
@@ -106,7 +107,6 @@ static void on_close(struct conn *inner, enum status why)
     if (c->stage == STAGE_HANDSHAKE) { /* a reset */
         ++*(c->is_accepted ? &l->counters.broken : &l->counters.dials_broken);
         c->why = STATUS_UNREACHABLE;
-        c->tls.trouble = "the other side broke the connection off in the TLS handshake";
     }
     tls_leave_lists(c);
     c->stage = STAGE_CLOSING;
@@ -350,6 +350,11 @@ void tls_loop_destroy(struct loop *loop)
     CHECK(l->conn_count == 0);
     buf_deinit(&l->out);
     mem_free(l);
+}
+
+struct loop *tls_loop_inner(const struct loop *l)
+{
+    return tls_loop_of(l)->inner;
 }
 
 struct tls_counters tls_loop_counters(const struct loop *l)

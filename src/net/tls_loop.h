@@ -18,6 +18,8 @@ struct loop *tls_loop_create(struct loop *inner, struct tls *tls);
 /* After the inner loop has ended, or before anything was listened for or dialled. */
 void tls_loop_destroy(struct loop *l);
 
+struct loop *tls_loop_inner(const struct loop *l);
+
 struct tls_counters {
     uint64_t accepted;     /* handshakes that were done */
     uint64_t denied;       /* ended by a certificate: theirs for us, or ours for them */
