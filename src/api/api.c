@@ -152,9 +152,9 @@ static bool is_listed_origin(const struct api *api, struct slice origin)
            slice_equal(origin, slice_str(api->cors_origin));
 }
 
-/* A web page of another site made the browser send this. Defect 6 of the first systems: such a page
- * could depose the leader. curl and programs send no Origin. */
-static bool is_foreign(const struct api *api, const struct http_request *r)
+/* Defect 6 of the first systems: such a page could depose the leader. curl and programs send no
+ * Origin. */
+bool api_is_foreign(const struct api *api, const struct http_request *r)
 {
     struct slice origin = http_header_find(r, "Origin");
     return origin.data != NULL && !is_own_origin(r, origin) && !is_listed_origin(api, origin);
@@ -201,7 +201,7 @@ static void on_request(void *context, struct http_request *r)
         answer_error(api, r, 404, "Not found");
         return;
     }
-    if ((route->flags & ROUTE_ADMIN) != 0 && is_foreign(api, r)) {
+    if ((route->flags & ROUTE_ADMIN) != 0 && api_is_foreign(api, r)) {
         answer_error_reason(api, r, 403, "Foreign origin",
                             "a web page of another origin may not administer");
         return;

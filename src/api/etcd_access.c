@@ -29,7 +29,7 @@ const char *etcd_reason_of_verdict(enum auth_verdict verdict)
 /* *caller is who asks, and may be nobody. */
 static enum auth_verdict identify(const struct etcd_call *call, struct auth_caller *caller)
 {
-    return auth_of_token(call->api, auth_bearer(etcd_token(call)), caller);
+    return auth_of_request(call->api, auth_bearer(etcd_token(call)), etcd_conn(call), caller);
 }
 
 static bool conclude(struct etcd_call *call, enum auth_verdict verdict)

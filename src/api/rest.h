@@ -85,6 +85,9 @@ void call_end(struct call *c);
 
 /* --- who asks, while auth is on (rest_auth.c) ------------------------------------------------- */
 
+/* A web page of another site made the browser send this. */
+bool api_is_foreign(const struct api *api, const struct http_request *r);
+
 typedef void rest_go_on(struct api *api, struct http_request *r, const void *route);
 /* Find out by its headers who sends the request, and go on with api->caller being that, or nobody;
  * perhaps later. If he is not who he says, answers 401 (429 when too many passwords wait). */

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "client/identity.h"
 #include "client/json_text.h"
+#include "net/tls_client.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -51,8 +52,32 @@ static int read_password(const struct options *o, struct buf *password)
     return EXIT_DONE;
 }
 
+int client_verb_prepare_tls(struct options *o, size_t row)
+{
+    const struct tls_options t = {.ca = options_text(o, row),
+                                  .cert = options_text(o, row + 1),
+                                  .key = options_text(o, row + 2)};
+    if (t.ca == NULL && t.cert == NULL && t.key == NULL) {
+        return EXIT_DONE;
+    }
+    if ((t.cert == NULL) != (t.key == NULL)) {
+        return verb_refuse(o, "--cert and --key belong together");
+    }
+    char *detail = NULL;
+    if (tls_client_set(&t, &detail) == STATUS_OK) {
+        return EXIT_DONE;
+    }
+    int code = verb_refuse(o, "%s", detail);
+    mem_free(detail);
+    return code;
+}
+
 int client_verb_prepare(struct options *o)
 {
+    int prepared = client_verb_prepare_tls(o, CLIENT_CACERT);
+    if (prepared != EXIT_DONE) {
+        return prepared;
+    }
     const char *user = options_text(o, CLIENT_USER);
     if (user == NULL) {
         bool is_asked = o->values[CLIENT_PASSWORD_FILE].origin == OPTION_FROM_FLAG;
@@ -124,8 +149,12 @@ int client_verb_judge(const struct options *o, enum status status, const struct 
     if (status == STATUS_OK) {
         return EXIT_DONE;
     }
-    if (status == STATUS_UNREACHABLE) {
+    if (status == STATUS_UNREACHABLE && a->error[0] == '\0') {
         return client_verb_unreachable(o);
+    }
+    if (status == STATUS_UNREACHABLE) {
+        verb_complain(o, "cannot connect to %s: %s", a->url, a->error);
+        return status_exit_code(status);
     }
     char *why = client_explain(status, r, a);
     verb_complain(o, "%s", why);

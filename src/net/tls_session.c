@@ -9,6 +9,7 @@
 #include <openssl/x509v3.h>
 
 #include <arpa/inet.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -59,17 +60,21 @@ static long bio_ctrl(BIO *bio, int what, long number, void *pointer)
     return what == BIO_CTRL_FLUSH ? 1 : 0;
 }
 
-/* One for the process, made with the first session. */
+static BIO_METHOD *method; /* one for the process, made with the first session */
+
+static void create_method(void)
+{
+    method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "conclave");
+    CHECK(method != NULL);
+    CHECK(BIO_meth_set_read_ex(method, bio_read) == 1);
+    CHECK(BIO_meth_set_write_ex(method, bio_write) == 1);
+    CHECK(BIO_meth_set_ctrl(method, bio_ctrl) == 1);
+}
+
 static const BIO_METHOD *bio_method(void)
 {
-    static BIO_METHOD *method;
-    if (method == NULL) {
-        method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "conclave");
-        CHECK(method != NULL);
-        CHECK(BIO_meth_set_read_ex(method, bio_read) == 1);
-        CHECK(BIO_meth_set_write_ex(method, bio_write) == 1);
-        CHECK(BIO_meth_set_ctrl(method, bio_ctrl) == 1);
-    }
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, create_method);
     return method;
 }
 
