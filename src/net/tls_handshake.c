@@ -139,7 +139,12 @@ void tls_collect(struct tls_conn *c, struct slice data)
     } else if (list_is_empty(&l->ready) && l->turn_handshakes < LIMIT_TLS_HANDSHAKES_TURN) {
         tls_take_turn(c);
     } else {
-        list_push_back(&l->ready, &c->ready);
+        /* Who has been answered has done some work, too, and goes before a flood of hellos. */
+        if (c->stage == STAGE_HANDSHAKE) {
+            list_push_front(&l->ready, &c->ready);
+        } else {
+            list_push_back(&l->ready, &c->ready);
+        }
         tls_turn_again(l);
     }
 }

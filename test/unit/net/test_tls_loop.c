@@ -5,6 +5,8 @@
 #include "base/mem.h"
 #include "tls_world.h"
 
+#include <openssl/ssl.h>
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -269,6 +271,32 @@ static void a_turn_has_so_many_handshakes(void **state)
     tls_world_finish(&w);
 }
 
+static void who_has_been_answered_goes_before_new_ones(void **state)
+{
+    (void)state;
+    struct tls_world w;
+    tls_world_start(&w, TLS_CLIENT_NONE, NULL, "ca");
+    tls_world_dial(&w, "node");
+    struct buf hello = {0};
+    buf_append_slice(&hello, buf_slice(&w.client.below->sent));
+    fake_conn_feed(w.server.below, buf_slice(&hello));
+    fake_conn_feed(w.client.below, buf_slice(&w.server.below->sent));
+    size_t at = hello.size; /* behind it is what ends the handshake */
+    fake_loop_turn(&w.server.fake);
+    for (uint32_t i = 0; i < 4 * LIMIT_TLS_HANDSHAKES_TURN; i++) {
+        fake_conn_feed(fake_loop_accept(&w.server.fake), buf_slice(&hello));
+    }
+    fake_conn_feed(w.server.below,
+                   slice_of(w.client.below->sent.data + at, w.client.below->sent.size - at));
+    assert_null(w.server.conn);
+    fake_loop_turn(&w.server.fake);
+    fake_loop_turn(&w.server.fake);
+    assert_non_null(w.server.conn);
+    assert_true(tls_side_count(&w.server).under_way >= LIMIT_TLS_HANDSHAKES_TURN);
+    buf_deinit(&hello);
+    tls_world_finish(&w);
+}
+
 static void what_waits_for_its_turn_is_bounded(void **state)
 {
     (void)state;
@@ -286,6 +314,57 @@ static void what_waits_for_its_turn_is_bounded(void **state)
     }
     assert_true(c->is_paused);
     assert_true(c->held.size >= LIMIT_TLS_HANDSHAKE_BYTES - sizeof(noise)); /* in the kernel */
+    tls_world_finish(&w);
+}
+
+/* --- a client that is none of ours ------------------------------------------------------------ */
+
+/* What it has to say goes to the server, and what that answers comes back. */
+static void carry_raw(struct tls_world *w, SSL *ssl, struct fake_conn *c, size_t *carried)
+{
+    char bytes[4096];
+    int size;
+    while ((size = BIO_read(SSL_get_wbio(ssl), bytes, sizeof(bytes))) > 0) {
+        fake_conn_feed(c, slice_of(bytes, (size_t)size));
+    }
+    fake_loop_turn(&w->server.fake);
+    size = (int)(c->sent.size - *carried);
+    assert_int_equal(BIO_write(SSL_get_rbio(ssl), c->sent.data + *carried, size), size);
+    *carried = c->sent.size;
+}
+
+static void who_asks_for_new_keys_and_reads_nothing_is_cut(void **state)
+{
+    (void)state;
+    struct tls_world w;
+    tls_world_start(&w, TLS_CLIENT_NONE, NULL, "ca");
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+    SSL *ssl = SSL_new(ctx);
+    SSL_set_bio(ssl, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
+    SSL_set_connect_state(ssl);
+    struct fake_conn *c = fake_loop_accept(&w.server.fake);
+    size_t carried = 0;
+    for (int i = 0; i < 3; i++) {
+        SSL_do_handshake(ssl);
+        carry_raw(&w, ssl, c, &carried);
+    }
+    assert_true(SSL_is_init_finished(ssl));
+    uint32_t asked[2] = {0, 0}; /* by one that reads, and one that does not */
+    for (int is_stuck = 0; is_stuck < 2; is_stuck++) {
+        c->is_stuck = is_stuck == 1;
+        while (asked[is_stuck] < 2000 && !c->is_closed) {
+            asked[is_stuck]++;
+            assert_int_equal(SSL_key_update(ssl, SSL_KEY_UPDATE_REQUESTED), 1);
+            assert_int_equal(SSL_do_handshake(ssl), 1);
+            size_t lost = 0;
+            carry_raw(&w, ssl, c, is_stuck == 1 ? &lost : &carried);
+        }
+    }
+    assert_int_equal(asked[0], 2000);
+    assert_true(c->is_closed && asked[1] < 1000);
+    assert_true(c->sent.size - carried < 2 * LIMIT_TLS_PROTOCOL_BYTES);
+    SSL_free(ssl);
+    SSL_CTX_free(ctx);
     tls_world_finish(&w);
 }
 
@@ -588,7 +667,9 @@ int main(void)
         cmocka_unit_test(a_slow_handshake_is_broken_off),
         cmocka_unit_test(of_too_many_handshakes_the_oldest_goes),
         cmocka_unit_test(a_turn_has_so_many_handshakes),
+        cmocka_unit_test(who_has_been_answered_goes_before_new_ones),
         cmocka_unit_test(what_waits_for_its_turn_is_bounded),
+        cmocka_unit_test(who_asks_for_new_keys_and_reads_nothing_is_cut),
         cmocka_unit_test(an_end_is_no_cut_and_writing_goes_on),
         cmocka_unit_test(a_fin_alone_is_a_cut),
         cmocka_unit_test(a_cut_is_judged_after_what_came_before_it),
