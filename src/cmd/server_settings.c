@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "cmd/config_file.h"
 #include "cmd/memory_limit.h"
+#include "net/tls_client.h"
 #include "node/roster.h"
 
 #include <assert.h>
@@ -601,7 +602,9 @@ static enum status check_tls(struct options *o, struct server_settings *s)
         return status;
     }
     char *detail = NULL;
-    if (tls_create(&t, &s->tls, &detail) != STATUS_OK) {
+    /* Who looks for members in a registry asks them as a client does, beside the loop. */
+    bool is_good = s->registry == NULL || tls_client_set(&t, &detail) == STATUS_OK;
+    if (!is_good || tls_create(&t, &s->tls, &detail) != STATUS_OK) {
         status = options_fail(o, "TLS: %s", detail);
         mem_free(detail);
         return status;

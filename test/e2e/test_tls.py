@@ -338,6 +338,24 @@ def test_a_secret_and_certificates_go_together(tmp_path):
         cluster.put("a", 1)
 
 
+def test_a_registry_finds_members_over_tls(tmp_path):
+    certs = Certs(tmp_path / "certs").client("asker")
+    with harness.Cluster(1, secret=None) as cluster:
+        directory = cluster.directory
+        cluster.members.clear()
+        for i in (1, 2):
+            port = harness.free_port()
+            certs.member(f"node-{i}")
+            member = cluster.add(harness.Member(f"node-{i}", port, directory, [
+                str(i), str(port), *harness.FAST, *certs.flags(f"node-{i}")]))
+            member.tls = certs.context("asker")
+            member.start()
+            wait_for(lambda m=member: (m.status() or {}).get("role"), "it is a member")
+        names = harness.wait_for(
+            lambda: len(cluster[1].get("/members").json()["members"]) == 2, "both are members")
+        assert names
+
+
 # --- while it runs --------------------------------------------------------------------------------
 
 
