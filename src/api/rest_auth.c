@@ -137,7 +137,10 @@ void rest_identify(struct api *api, struct http_request *r, rest_go_on *go_on, c
         return;
     }
     /* A browser shows the certificate for pages of other sites, too. */
-    const struct conn *conn = api_is_foreign(api, r) ? NULL : r->conn;
+    const struct conn *conn = r->conn;
+    if (conn != NULL && conn->tls != NULL && api_is_foreign(api, r)) {
+        conn = NULL;
+    }
     struct auth_caller caller;
     if (rest_allows(api, r, auth_of_request(api, auth_bearer(header), conn, &caller))) {
         go_on_as(api, r, &caller, go_on, route);
