@@ -10,6 +10,7 @@
 #include <strings.h>
 
 #define PEER_PROTOCOL    "conclave-peer/1"
+#define PEER_LOG_MS      1000 /* between two lines that strangers make */
 #define LOAD_INTERVAL_MS 1000
 /* For bodies that are not values. */
 #define SMALL_BODY_BYTES (64u * KIB)
@@ -163,9 +164,9 @@ static bool is_listed_origin(const struct api *api, struct slice origin)
            slice_equal(origin, slice_str(api->cors_origin));
 }
 
-/* A web page of another site made the browser send this. Defect 6 of the first systems: such a page
- * could depose the leader. curl and programs send no Origin. */
-static bool is_foreign(const struct api *api, const struct http_request *r)
+/* Defect 6 of the first systems: such a page could depose the leader. curl and programs send no
+ * Origin. */
+bool api_is_foreign(const struct api *api, const struct http_request *r)
 {
     struct slice origin = http_header_find(r, "Origin");
     return origin.data != NULL && !is_own_origin(r, origin) && !is_listed_origin(api, origin);
@@ -212,7 +213,7 @@ static void on_request(void *context, struct http_request *r)
         answer_error(api, r, 404, "Not found");
         return;
     }
-    if ((route->flags & ROUTE_ADMIN) != 0 && is_foreign(api, r)) {
+    if ((route->flags & ROUTE_ADMIN) != 0 && api_is_foreign(api, r)) {
         answer_error_reason(api, r, 403, "Foreign origin",
                             "a web page of another origin may not administer");
         return;
@@ -290,11 +291,28 @@ static void common_headers(void *context, const struct http_request *r, struct b
     cors_headers(api, r, headers);
 }
 
+/* Certificates of clients are signed by the same CA, and are good for nothing here. */
+static bool is_peer(struct api *api, const struct conn *c)
+{
+    if (!api->options.peers_show_certificates || (c->tls != NULL && c->tls->is_member)) {
+        return true;
+    }
+    api->peers_refused++;
+    uint64_t now_ms = api->options.loop->ops->now_ms(api->options.loop);
+    if (api->peers_refused == 1 || now_ms >= api->peers_refused_ms + PEER_LOG_MS) {
+        const char *name = c->tls != NULL ? c->tls->peer_name : NULL;
+        log_warn("refused as a member: no certificate of one was shown (extended key usage "
+                 "serverAuth), but that of %s remote=%s",
+                 name != NULL ? name : "nobody", c->remote);
+        api->peers_refused_ms = now_ms;
+    }
+    return false;
+}
+
 static bool wants_upgrade(void *context, const struct http_request *r, struct slice protocol)
 {
-    (void)context;
     return r->method == HTTP_GET && slice_equal(r->path, slice_str("/peer")) &&
-           slice_equal(protocol, slice_str(PEER_PROTOCOL));
+           slice_equal(protocol, slice_str(PEER_PROTOCOL)) && is_peer(context, r->conn);
 }
 
 static void on_upgrade(void *context, const struct http_request *r, struct slice protocol,

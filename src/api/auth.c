@@ -97,6 +97,17 @@ enum auth_verdict auth_of_token(struct api *api, struct slice text, struct auth_
     return AUTH_ALLOWED;
 }
 
+enum auth_verdict auth_of_request(struct api *api, struct slice token, const struct conn *conn,
+                                  struct auth_caller *caller)
+{
+    enum auth_verdict v = auth_of_token(api, token, caller);
+    bool has_name = conn != NULL && conn->tls != NULL && conn->tls->peer_name != NULL;
+    if (has_name && token.size == 0 && kv_auth_is_enabled(store_of(api))) {
+        set_caller(caller, slice_str(conn->tls->peer_name));
+    }
+    return v;
+}
+
 void auth_token_append(struct api *api, struct slice user, struct buf *out)
 {
     const struct kv *kv = store_of(api);

@@ -33,7 +33,7 @@ static enum auth_verdict identify(const struct etcd_call *call, struct auth_call
     if (!kv_auth_is_enabled(node_kv(call->api->options.node))) {
         return AUTH_ALLOWED; /* whatever he says */
     }
-    return auth_of_token(call->api, auth_bearer(etcd_token(call)), caller);
+    return auth_of_request(call->api, auth_bearer(etcd_token(call)), etcd_conn(call), caller);
 }
 
 static bool conclude(struct etcd_call *call, enum auth_verdict verdict)

@@ -383,7 +383,8 @@ static void tell_status(struct auth_call *a)
 static bool may_look(struct auth_call *a, bool (*is_own)(struct auth_call *a, struct slice user))
 {
     struct auth_caller caller;
-    enum auth_verdict v = auth_of_token(a->call.api, auth_bearer(etcd_token(&a->call)), &caller);
+    enum auth_verdict v = auth_of_request(a->call.api, auth_bearer(etcd_token(&a->call)),
+                                          etcd_conn(&a->call), &caller);
     if (v == AUTH_ALLOWED && caller.name_size > 0 &&
         is_own(a, slice_of(caller.name, caller.name_size))) {
         return true;

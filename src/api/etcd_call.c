@@ -213,6 +213,11 @@ struct slice etcd_token(const struct etcd_call *call)
                               : http_header_find(call->http, "Authorization");
 }
 
+const struct conn *etcd_conn(const struct etcd_call *call)
+{
+    return call->grpc != NULL ? call->grpc->conn : call->http->conn;
+}
+
 bool etcd_requires_leader(const struct etcd_call *call)
 {
     return slice_equal(etcd_metadata(call, "hasleader"), slice_str("true"));

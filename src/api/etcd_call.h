@@ -161,6 +161,8 @@ void etcd_hold_messages(struct etcd_call *call, bool held);
 struct slice etcd_metadata(const struct etcd_call *call, const char *name);
 /* Of Authenticate: metadata `token`, or `authorization`; the gateway's header `Authorization`. */
 struct slice etcd_token(const struct etcd_call *call);
+/* How it came; NULL: the client is gone. */
+const struct conn *etcd_conn(const struct etcd_call *call);
 /* What the request takes as protobuf, whichever way it came. */
 size_t etcd_request_size(const struct etcd_call *call);
 /* `hasleader: true`: the call is to end with NO_LEADER when this member has none. */

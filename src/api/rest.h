@@ -52,6 +52,8 @@ struct api {
     const struct http_server *http; /* borrowed, may be NULL */
     const struct grpc_server *grpc; /* the same */
     struct auth_door *auth;         /* owned */
+    uint64_t peers_refused;         /* for want of a member's certificate */
+    uint64_t peers_refused_ms;      /* when that was logged */
     struct auth_caller caller;      /* of the request being handed to its handler */
     struct list calls;              /* requests that wait */
     struct list etcd_calls;         /* of the etcd v3 API (etcd_call.h) */
@@ -102,6 +104,9 @@ void call_begin(struct call *c, struct api *api, struct http_request *http,
 void call_end(struct call *c);
 
 /* --- who asks, while auth is on (rest_auth.c) ------------------------------------------------- */
+
+/* A web page of another site made the browser send this. */
+bool api_is_foreign(const struct api *api, const struct http_request *r);
 
 typedef void rest_go_on(struct api *api, struct http_request *r, const void *route);
 /* Find out by its headers who sends the request, and go on with api->caller being that, or nobody;

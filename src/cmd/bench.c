@@ -9,6 +9,8 @@
 #include "load/load_plan.h"
 #include "load/load_report.h"
 #include "load/load_run.h"
+#include "net/tls_client.h"
+#include "net/tls_loop.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -413,19 +415,32 @@ static void on_turn(void *context)
     load_run_turn(b->run);
 }
 
+static bool plan_is_encrypted(const struct load_plan *plan)
+{
+    bool is_encrypted = false;
+    for (uint32_t i = 0; i < plan->endpoint_count; i++) {
+        is_encrypted = is_encrypted || plan->endpoints[i].is_tls;
+    }
+    return is_encrypted;
+}
+
 static void put_load(struct bench *b)
 {
     const struct load_run_events events = {.on_tick = on_tick, .on_done = on_done, .context = b};
     b->has_progress = isatty(STDERR_FILENO) && !options_is_on(b->options, BENCH_QUIET);
-    b->loop = uv_loop_create();
+    struct loop *real = uv_loop_create();
+    b->loop = plan_is_encrypted(&b->plan) ? tls_loop_create(real, tls_client()) : real;
     b->run = load_run_create(b->loop, &b->plan, &events, &b->result);
     b->loop->ops->on_turn(b->loop, on_turn, b);
-    uv_loop_on_signal(b->loop, SIGINT, on_signal, b);
-    uv_loop_on_signal(b->loop, SIGTERM, on_signal, b);
+    uv_loop_on_signal(real, SIGINT, on_signal, b);
+    uv_loop_on_signal(real, SIGTERM, on_signal, b);
     load_run_begin(b->run);
-    uv_loop_run(b->loop);
+    uv_loop_run(real);
     load_run_destroy(b->run);
-    uv_loop_destroy(b->loop);
+    uv_loop_destroy(real);
+    if (b->loop != real) {
+        tls_loop_destroy(b->loop);
+    }
     if (b->has_progress) {
         fputs("\r\033[K", stderr);
     }

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "client/identity.h"
 #include "client/json_text.h"
+#include "net/tls_client.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -55,6 +56,26 @@ static int read_password(const struct options *o, size_t user_row, struct buf *p
     return EXIT_DONE;
 }
 
+int client_verb_prepare_tls(struct options *o, size_t row)
+{
+    const struct tls_options t = {.ca = options_text(o, row),
+                                  .cert = options_text(o, row + 1),
+                                  .key = options_text(o, row + 2)};
+    if (t.ca == NULL && t.cert == NULL && t.key == NULL) {
+        return EXIT_DONE;
+    }
+    if ((t.cert == NULL) != (t.key == NULL)) {
+        return verb_refuse(o, "--cert and --key belong together");
+    }
+    char *detail = NULL;
+    if (tls_client_set(&t, &detail) == STATUS_OK) {
+        return EXIT_DONE;
+    }
+    int code = verb_refuse(o, "%s", detail);
+    mem_free(detail);
+    return code;
+}
+
 int client_verb_identify(struct options *o, size_t user_row)
 {
     const char *user = options_text(o, user_row);
@@ -81,7 +102,8 @@ int client_verb_identify(struct options *o, size_t user_row)
 
 int client_verb_prepare(struct options *o)
 {
-    return client_verb_identify(o, CLIENT_USER);
+    int prepared = client_verb_prepare_tls(o, CLIENT_CACERT);
+    return prepared == EXIT_DONE ? client_verb_identify(o, CLIENT_USER) : prepared;
 }
 
 /* --- whom to ask ------------------------------------------------------------------------------ */
@@ -133,8 +155,12 @@ int client_verb_judge(const struct options *o, enum status status, const struct 
     if (status == STATUS_OK) {
         return EXIT_DONE;
     }
-    if (status == STATUS_UNREACHABLE) {
+    if (status == STATUS_UNREACHABLE && a->error[0] == '\0') {
         return client_verb_unreachable(o);
+    }
+    if (status == STATUS_UNREACHABLE) {
+        verb_complain(o, "cannot connect to %s: %s", a->url, a->error);
+        return status_exit_code(status);
     }
     char *why = client_explain(status, r, a);
     verb_complain(o, "%s", why);

@@ -6,7 +6,9 @@
 #include "base/mem.h"
 #include "cluster/state_file.h"
 #include "cmd/server_registry.h"
+#include "cmd/server_tls.h"
 #include "net/grpc.h"
+#include "net/tls_loop.h"
 #include "wal/disk.h"
 
 #include <pthread.h>
@@ -21,7 +23,9 @@
 
 struct server {
     const struct server_settings *settings;
-    struct loop *loop;
+    struct loop *loop; /* `real`, or around it */
+    struct loop *real;
+    struct server_tls *tls; /* NULL = none */
     struct disk *disk;
     struct node *node;
     struct api *api;
@@ -163,6 +167,42 @@ static int refuse_to_start(enum status status, const char *what, char *detail)
     }
 }
 
+static void on_hangup(void *context, int signal_number)
+{
+    (void)signal_number;
+    struct server *s = context;
+    if (s->tls != NULL) {
+        server_tls_refresh(s->tls);
+    }
+}
+
+/* The loop of one life, encrypted where the settings say so. */
+static void create_loop(struct server *s)
+{
+    s->real = uv_loop_create();
+    s->loop = s->real;
+    if (s->settings->tls != NULL) {
+        s->loop = tls_loop_create(s->real, s->settings->tls);
+        s->tls = server_tls_watch(s->settings->tls, s->loop);
+        uv_loop_on_signal(s->real, SIGHUP, on_hangup, s);
+    }
+}
+
+static void destroy_loop(struct server *s)
+{
+    server_tls_leave(s->tls);
+    s->tls = NULL;
+    uv_loop_destroy(s->real);
+    if (s->loop != s->real) {
+        tls_loop_destroy(s->loop);
+    }
+}
+
+static double utilisation_under_tls(const struct loop *l)
+{
+    return uv_loop_utilisation(tls_loop_inner(l));
+}
+
 static int open_port(struct server *s)
 {
     const struct node_options *o = &s->settings->node;
@@ -211,7 +251,10 @@ static int open_member(struct server *s)
         .enable_faults = s->settings->enable_faults,
         .request_timeout_ms = s->settings->node.request_timeout_ms,
         .value_bytes_max = s->settings->node.value_bytes_max,
-        .loop_utilisation = uv_loop_utilisation,
+        .loop_utilisation = s->tls != NULL ? utilisation_under_tls : uv_loop_utilisation,
+        .peers_show_certificates = s->settings->peers_show_certificates,
+        .more_metrics = s->tls != NULL ? server_tls_metrics : NULL,
+        .more_context = s->tls,
     };
     s->api = api_create(&api);
     s->http = http_server_create(s->loop, api_handler(s->api), NULL);
@@ -257,8 +300,8 @@ static void hold_signals(bool held)
 static bool live(struct server *s, void (*on_listening)(const struct server_settings *s))
 {
     /* Before the log is read back, which may take a while; they are delivered when the loop runs */
-    uv_loop_on_signal(s->loop, SIGTERM, on_signal, s);
-    uv_loop_on_signal(s->loop, SIGINT, on_signal, s);
+    uv_loop_on_signal(s->real, SIGTERM, on_signal, s);
+    uv_loop_on_signal(s->real, SIGINT, on_signal, s);
     hold_signals(false);
     s->exit_code = open_port(s);
     if (s->exit_code == 0) {
@@ -270,7 +313,7 @@ static bool live(struct server *s, void (*on_listening)(const struct server_sett
         if (on_listening != NULL) {
             on_listening(s->settings);
         }
-        uv_loop_run(s->loop);
+        uv_loop_run(s->real);
         (void)alarm(0);
         if (s->stopping && s->exit_code == 0) {
             log_info("stopped");
@@ -278,7 +321,7 @@ static bool live(struct server *s, void (*on_listening)(const struct server_sett
     }
     hold_signals(true);
     bool lives_again = close_member(s);
-    uv_loop_destroy(s->loop);
+    destroy_loop(s);
     return lives_again;
 }
 
@@ -303,14 +346,13 @@ int server_run(const struct server_settings *settings,
     if (!open_state_file(settings, &state_file)) {
         return 2;
     }
-    struct server s = {.settings = settings, .state_file = state_file, .loop = uv_loop_create()};
+    struct server s = {.settings = settings, .state_file = state_file};
+    create_loop(&s);
     s.registry = server_registry_create(settings, s.loop);
     while (live(&s, on_listening)) {
         on_listening = NULL; /* has been said */
-        s = (struct server){.settings = settings,
-                            .registry = s.registry,
-                            .state_file = state_file,
-                            .loop = uv_loop_create()};
+        s = (struct server){.settings = settings, .registry = s.registry, .state_file = state_file};
+        create_loop(&s);
     }
     server_registry_destroy(s.registry);
     state_file_close(state_file);

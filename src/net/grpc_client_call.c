@@ -310,7 +310,8 @@ static void submit(struct grpc_client_conn *c, struct grpc_client_call *call, co
 {
     const nghttp2_nv headers[] = {
         HTTP2_NV(":method", "POST"),
-        HTTP2_NV(":scheme", "http"),
+        http2_nv(":scheme", slice_str(c->conn->tls != NULL ? "https" : "http"),
+                 NGHTTP2_NV_FLAG_NONE),
         http2_nv(":path", slice_str(path), NGHTTP2_NV_FLAG_NO_COPY_VALUE),
         http2_nv(":authority", buf_slice(&c->authority), NGHTTP2_NV_FLAG_NO_COPY_VALUE),
         HTTP2_NV("te", "trailers"),

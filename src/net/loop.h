@@ -56,13 +56,23 @@ struct conn_events {
     void (*on_close)(struct conn *c, enum status why);
 };
 
+/* What is known of an encrypted connection (net/tls_loop.h). */
+struct conn_tls {
+    const char *peer_name; /* CN of the certificate that was shown and is good; NULL = none was */
+    bool is_member;        /* and it is one for members: good on the accepting side, too */
+    /* For on_close: why the handshake failed, in words for logs; NULL = it did not, or the other
+     * side only broke it off. */
+    const char *trouble;
+};
+
 /* Implementations embed this as their first member. */
 struct conn {
     struct loop *loop;
     const struct conn_events *events;
-    void *context;       /* the owner's */
-    char remote[64];     /* "127.0.0.1:4001", for logs */
-    char local_host[48]; /* the local address, without port */
+    void *context;              /* the owner's */
+    const struct conn_tls *tls; /* NULL: it is not encrypted. The loop's own, as long as the conn */
+    char remote[64];            /* "127.0.0.1:4001", for logs */
+    char local_host[48];        /* the local address, without port */
 };
 
 /* --- work beside the loop --------------------------------------------------------------------- */
@@ -104,6 +114,10 @@ struct loop_ops {
     /* Host name or address; resolved anew. The conn exists at once; on_open or on_close follows. */
     struct conn *(*dial)(struct loop *l, const char *host, uint16_t port,
                          const struct conn_events *events, void *context);
+    /* The same, encrypted: the other side must show that it is `host`. `protocol` (ALPN) is
+     * "http/1.1" or "h2", static. NULL: this loop cannot; url_dial (net/url.h) knows. */
+    struct conn *(*dial_tls)(struct loop *l, const char *host, uint16_t port, const char *protocol,
+                             const struct conn_events *events, void *context);
     /* `on_accept` sets events and context of the new conn. BUSY: the port is taken. Port 0: any;
      * the one that was got is *bound_port. */
     enum status (*listen)(struct loop *l, const char *host, uint16_t port, uint16_t *bound_port,

@@ -76,7 +76,8 @@ void node_own_url(const struct node *n, char url[LIMIT_URL_BYTES])
         snprintf(host, sizeof(host), "localhost");
     }
     host[sizeof(host) - 1] = '\0';
-    snprintf(url, LIMIT_URL_BYTES, "http://%s:%u", host, n->options.listen_port);
+    snprintf(url, LIMIT_URL_BYTES, "%s://%s:%u", n->options.speaks_tls ? "https" : "http", host,
+             n->options.listen_port);
 }
 
 static void add_member(struct node_status *status, const char *name, const char *url,

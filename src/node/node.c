@@ -137,8 +137,8 @@ static void tell_leader_lost(struct node *n, node_id leader)
 static void set_own_url(struct node *n, const char *host)
 {
     bool is_ipv6 = strchr(host, ':') != NULL;
-    snprintf(n->own_url, sizeof(n->own_url), is_ipv6 ? "http://[%s]:%u" : "http://%s:%u", host,
-             n->options.listen_port);
+    snprintf(n->own_url, sizeof(n->own_url), is_ipv6 ? "%s://[%s]:%u" : "%s://%s:%u",
+             n->options.speaks_tls ? "https" : "http", host, n->options.listen_port);
 }
 
 /* Contract, --advertise: what the others dialled goes before an address of ours. */

@@ -44,6 +44,7 @@ struct node_options {
     const char *data_dir;
     const char *listen_host;
     uint16_t listen_port;
+    bool speaks_tls; /* where it listens: URLs made from that are https */
     /* NULL = from listen; for 0.0.0.0 what the others dialled, else the first local address, else
      * the host's name. */
     const char *advertise;

@@ -132,7 +132,7 @@ struct peer_trouble {
     /* Without a link: dials of it that failed since it was linked. With one: messages to it that
      * were dropped since something came from it. */
     uint64_t attempts;
-    char text[160]; /* of the last of them; empty = none */
+    char text[288]; /* of the last of them; empty = none */
 };
 /* `url` finds one that was never linked. */
 void peers_trouble(const struct peers *p, struct uuid peer, const char *url,
@@ -146,7 +146,7 @@ struct peer_view {
     char url[LIMIT_URL_BYTES];
     bool up;
     struct peer_hello hello; /* name empty = never reached */
-    char trouble[160]; /* why there is no link: "connection refused", "wrong secret" ...; empty */
+    char trouble[288]; /* why there is no link: "connection refused", "wrong secret" ...; empty */
 };
 uint32_t peers_view(const struct peers *p, struct peer_view *views, uint32_t max);
 

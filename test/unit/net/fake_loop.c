@@ -87,11 +87,30 @@ static struct conn *dial(struct loop *l, const char *host, uint16_t port,
     return &c->base;
 }
 
+static enum status listen_here(struct loop *l, const char *host, uint16_t port,
+                               uint16_t *bound_port,
+                               void (*on_accept)(void *context, struct conn *c), void *context)
+{
+    (void)host;
+    *bound_port = port;
+    loop_of(l)->on_accept = on_accept;
+    loop_of(l)->accept_context = context;
+    return STATUS_OK;
+}
+
+static void on_turn(struct loop *l, void (*hook)(void *context), void *context)
+{
+    loop_of(l)->hook = hook;
+    loop_of(l)->hook_context = context;
+}
+
 static const struct loop_ops ops = {
     .now_ms = now_ms,
     .timer_start = timer_start,
     .timer_stop = timer_stop,
     .dial = dial,
+    .listen = listen_here,
+    .on_turn = on_turn,
     .conn_write = conn_write,
     .conn_write_owned = conn_write_owned,
     .conn_unsent = conn_unsent,
@@ -123,6 +142,13 @@ struct fake_conn *fake_loop_connect(struct fake_loop *l)
     struct fake_conn *c = mem_calloc(1, sizeof(*c));
     c->base.loop = &l->base;
     list_push_back(&l->conns, &c->link);
+    return c;
+}
+
+struct fake_conn *fake_loop_accept(struct fake_loop *l)
+{
+    struct fake_conn *c = fake_loop_connect(l);
+    l->on_accept(l->accept_context, &c->base);
     return c;
 }
 
@@ -166,6 +192,9 @@ void fake_loop_turn(struct fake_loop *l)
         if (c->is_closed && !c->is_gone) {
             go_gone(c);
         }
+    }
+    if (l->hook != NULL) {
+        l->hook(l->hook_context);
     }
 }
 

@@ -17,6 +17,10 @@ struct fake_loop {
     struct timer_heap timers;
     uint64_t now_ms;
     struct list conns;
+    void (*hook)(void *context); /* on_turn */
+    void *hook_context;
+    void (*on_accept)(void *context, struct conn *c); /* listen */
+    void *accept_context;
 };
 
 struct fake_conn {
@@ -44,7 +48,9 @@ void fake_loop_init(struct fake_loop *l);
 void fake_loop_deinit(struct fake_loop *l);
 /* A conn that was just accepted; its events are the test's to set. */
 struct fake_conn *fake_loop_connect(struct fake_loop *l);
-/* One turn: due timers, what was held back, drains, and on_close of what was closed. */
+/* The same, handed to who listens. */
+struct fake_conn *fake_loop_accept(struct fake_loop *l);
+/* One turn: due timers, what was held back, drains, on_close of what was closed, and the hook. */
 void fake_loop_turn(struct fake_loop *l);
 /* Let time pass, a turn every `step_ms`. */
 void fake_loop_pass(struct fake_loop *l, uint64_t ms, uint64_t step_ms);
