@@ -597,6 +597,7 @@ static void start_authenticate(struct etcd_call *call)
 
 /* All ask by themselves: what changes something right before, what tells something right after a
  * majority has confirmed the leader. Who wants a token has none. */
+/* NOLINTBEGIN(bugprone-macro-parentheses): texts that are put together */
 #define AUTH_METHOD(name, route, lower_request, lower_response, handler)                           \
     {                                                                                              \
         .path = "/etcdserverpb.Auth/" name, .routes = {"/auth/" route},                            \
@@ -604,6 +605,7 @@ static void start_authenticate(struct etcd_call *call)
         .response = &etcdserverpb__##lower_response##__descriptor, .access = ETCD_FOR_PERMITTED,   \
         .call_size = sizeof(struct auth_call), .start = handler                                    \
     }
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 static const struct etcd_method methods[] = {
     AUTH_METHOD("AuthEnable", "enable", auth_enable_request, auth_enable_response, start_enable),

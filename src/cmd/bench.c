@@ -201,7 +201,7 @@ static int take_seconds(const struct options *o, size_t row, double least_s, uin
 static int run_check(const struct options *o)
 {
     const struct option_value *endpoints = &o->values[CLIENT_ENDPOINTS];
-    uint64_t run_us;
+    uint64_t run_us = 0;
     int code = take_seconds(o, BENCH_SECONDS, 0.1, &run_us);
     if (code != EXIT_DONE) {
         return code;

@@ -15,7 +15,7 @@
 
 enum { CERT_DIR, CERT_DAYS, CERT_HOSTS };
 
-#define CERT_OPTION_ROWS(days)                                                                     \
+#define CERT_OPTION_ROWS(days_fallback)                                                            \
     [CERT_DIR] = {.name = "dir",                                                                   \
                   .type = OPTION_TEXT,                                                             \
                   .unit = "DIR",                                                                   \
@@ -25,7 +25,7 @@ enum { CERT_DIR, CERT_DAYS, CERT_HOSTS };
                    .type = OPTION_INTEGER,                                                         \
                    .unit = "N",                                                                    \
                    .meaning = "how long it is good; never longer than the CA",                     \
-                   .fallback = days,                                                               \
+                   .fallback = (days_fallback),                                                    \
                    .min = 1,                                                                       \
                    .max = 36500}
 

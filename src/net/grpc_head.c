@@ -1,5 +1,6 @@
 #include "net/grpc_head.h"
 
+#include "base/check.h"
 #include "base/limits.h"
 #include "base/mem.h"
 
@@ -27,6 +28,7 @@ static bool text_is(struct slice s, const char *text)
 
 struct grpc_head *grpc_head_ref(struct grpc_head *head)
 {
+    CHECK(head != NULL);
     head->refs++;
     return head;
 }
