@@ -15,7 +15,7 @@ RUN meson setup --buildtype=debugoptimized /build \
 
 FROM debian:bookworm-slim
 RUN apt-get update -qq \
-    && apt-get install -qq -y --no-install-recommends libuv1 libjansson4 libyaml-0-2 libsodium23 libzstd1 libedit2 libncursesw6 \
+    && apt-get install -qq -y --no-install-recommends libuv1 libjansson4 libyaml-0-2 libsodium23 libssl3 libzstd1 libedit2 libncursesw6 \
         libnghttp2-14 libprotobuf-c1 zlib1g \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 4000 --home-dir /data --no-create-home conclave \

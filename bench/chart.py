@@ -30,7 +30,7 @@ def bars(judged):
     found = []
     for name, f in judged:
         reached = better(f, f["reached"])
-        if not f["is_ratio"] or reached is None or f["unit"] == "":
+        if not f["is_ratio"] or reached is None or f["unit"] == "" or f["other"] != "etcd":
             continue
         low, high = sorted(better(f, f[end]) or reached for end in ("low", "high"))
         kind = "plain"
@@ -51,7 +51,8 @@ def draw(judged, results):
         return f"{LEFT + value * scale:.1f}"
 
     title = "Times as good as etcd, same machine, same run"
-    versions = escape(" and ".join(results["versions"].values()))
+    versions = escape(" and ".join(text for name, text in results["versions"].items()
+                                   if name in ("conclave", "etcd")))
     lines = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
              f'role="img" aria-label="conclave beside etcd">', f"<style>{STYLE}\n</style>",
              f'<text class="title" x="12" y="24">{title}</text>',

@@ -63,6 +63,11 @@ def wait(predicate, what, seconds=60, step=0.01):
         time.sleep(step)
 
 
+def first_line(*command):
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return out.splitlines()[0].strip()
+
+
 class Cluster:
     """Members in directories of their own below one that goes with the cluster."""
     name = binary = None
@@ -140,6 +145,14 @@ class Cluster:
         target = call(self.ports[to], "maintenance/status", {})["header"]["member_id"]
         call(self.ports[leader], "maintenance/transfer-leadership", {"targetID": target})
 
+    @classmethod
+    def is_there(cls):
+        return bool(shutil.which(cls.binary))
+
+    @classmethod
+    def version(cls):
+        return f"{cls.name} {first_line(cls.binary, '--version').split()[-1]}"
+
     def close(self):
         for p in self.processes:
             if p is not None:
@@ -159,6 +172,15 @@ class Conclave(Cluster):
                 f"127.0.0.1:{self.ports[i]}", "--peers", urls, "--data",
                 f"{self.dir}/node-{i + 1}", *self.extra]
 
+    def snapshot(self, i):
+        """Take one; its bytes, 0 when it was refused."""
+        status, body = request(self.ports[i], "GET", "/snapshot", timeout=120)
+        return len(body) if status == 200 else 0
+
+    @classmethod
+    def version(cls):
+        return f"{cls.name} {first_line(cls.binary, 'version').split()[-1]}"
+
 
 class Etcd(Cluster):
     name = "etcd"
@@ -173,9 +195,3 @@ class Etcd(Cluster):
                 "--initial-cluster", members, "--initial-cluster-state", "new",
                 "--initial-cluster-token", os.path.basename(self.dir),
                 "--logger", "zap", "--log-level", "error", *self.extra]
-
-
-def version(cluster):
-    command = [cluster.binary, "version" if cluster is Conclave else "--version"]
-    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return out.splitlines()[0].replace("Version: ", "").strip()

@@ -1,4 +1,5 @@
 """Statistics of paired rounds: medians of ratios, merged histograms, and how sure they are."""
+import itertools
 import math
 import random
 import statistics
@@ -7,24 +8,38 @@ RESAMPLES = 2000
 CONFIDENCE = 0.95
 
 
-def merge(histograms):
-    """One histogram, as the sorted list of [upper bound, count] that each of them is."""
-    counts = {}
-    for histogram in histograms:
-        for upper, count in histogram:
-            counts[upper] = counts.get(upper, 0) + count
-    return sorted(counts.items())
+class Cumulated:
+    """A histogram as the counts up to each of `bounds`, which several share: an interval looks into
+    thousands of merged ones, and none of them is made."""
+
+    def __init__(self, histogram, bounds):
+        counts = dict(histogram)
+        self.bounds = bounds
+        self.up_to = list(itertools.accumulate(counts.get(bound, 0) for bound in bounds))
 
 
-def quantile(histogram, q):
-    """The upper bound below which the share `q` of all lies; None of an empty one."""
-    total = sum(count for _, count in histogram)
-    wanted, seen = math.ceil(q * total), 0
-    for upper, count in histogram:
-        seen += count
-        if count > 0 and seen >= max(wanted, 1):
-            return upper
-    return None
+def cumulate(histograms):
+    """Each of them, a sorted list of [upper bound, count], over the bounds of all."""
+    bounds = sorted({upper for histogram in histograms for upper, _ in histogram})
+    return [Cumulated(histogram, bounds) for histogram in histograms]
+
+
+def quantile(cumulated, q):
+    """The upper bound below which the share `q` of all of them together lies; None of nothing.
+    All have the same bounds."""
+    counts = [c.up_to for c in cumulated]
+    total = sum(c[-1] for c in counts if c)
+    if total == 0:
+        return None
+    wanted = max(math.ceil(q * total), 1)
+    low, high = 0, len(counts[0]) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if sum([c[middle] for c in counts]) >= wanted:
+            high = middle
+        else:
+            low = middle + 1
+    return cumulated[0].bounds[low]
 
 
 def rank(values, q):
@@ -38,11 +53,18 @@ def ratio(a, b):
 
 
 def interval(items, estimate, seed=1):
-    """(estimate of all, low, high): the interval that 95 % of resamples of `items` lie in."""
+    """(estimate of all, low, high): the interval that 95 % of resamples of `items` lie in. An
+    estimate does not depend on their order."""
     whole = estimate(items)
     rng = random.Random(seed)
-    seen = sorted(e for e in (estimate(rng.choices(items, k=len(items)))
-                              for _ in range(RESAMPLES)) if e is not None)
+    known = {}
+    seen = []
+    for _ in range(RESAMPLES):
+        drawn = tuple(sorted(rng.choices(range(len(items)), k=len(items))))
+        if drawn not in known:
+            known[drawn] = estimate([items[i] for i in drawn])
+        seen.append(known[drawn])
+    seen = sorted(e for e in seen if e is not None)
     if whole is None or not seen:
         return None, None, None
     tail = (1 - CONFIDENCE) / 2
@@ -73,9 +95,9 @@ class Figure:
             return None
         if self.of is None:
             return median(values)
-        if isinstance(values[0][0], (int, float)):
-            return rank([v for times in values for v in times], self.of)
-        return quantile(merge(values), self.of)
+        if isinstance(values[0], Cumulated):
+            return quantile(values, self.of)
+        return rank([v for times in values for v in times], self.of)
 
     def samples(self, pairs):
         """Of the histograms that a tail comes from: the fewer of both systems; None = no tail."""
@@ -84,6 +106,15 @@ class Figure:
         counts = [sum(count for r in rounds for _, count in r.get(self.key) or [])
                   for rounds in ([o for o, _ in pairs], [t for _, t in pairs])]
         return min(counts)
+
+    def cumulated(self, pairs):
+        """The same pairs, with nothing but this figure's own values, and histograms cumulated."""
+        rounds = [r for pair in pairs for r in pair if r.get(self.key)]
+        values = {id(r): r[self.key] for r in rounds}
+        if self.key == "histogram":
+            values = dict(zip(values, cumulate(list(values.values()))))
+        return [tuple({self.key: values[id(r)]} if id(r) in values else {} for r in pair)
+                for pair in pairs]
 
     def estimate(self, pairs):
         """What is compared with the target, of [(ours, theirs)]."""
@@ -97,13 +128,16 @@ class Figure:
 
     def judge(self, pairs):
         """{ours, theirs, reached, low, high, shortfall, verdict}."""
+        samples = self.samples(pairs)
+        if self.of is not None:
+            pairs = self.cumulated(pairs)
         reached, low, high = interval(pairs, self.estimate) if pairs else (None, None, None)
         told = {"label": self.label, "unit": self.unit, "is_ratio": self.is_ratio,
                 "higher": self.higher, "target": self.target, "aim": self.aim, "reached": reached,
                 "low": low, "high": high, "shortfall": None, "pairs": len(pairs),
                 "ours": self.value([o for o, _ in pairs]),
                 "theirs": self.value([t for _, t in pairs if t])}
-        told["samples"] = self.samples(pairs)
+        told["samples"] = samples
         told["verdict"] = self.verdict(told)
         if reached is not None and self.target and not self.holds(reached, self.target):
             told["shortfall"] = (1 - reached / self.target if self.higher

@@ -1,7 +1,8 @@
 """What is measured of one system in one round, row by row; each takes a fresh cluster.
 
 A row is a function of (Cluster class, Options) to a dictionary of numbers, plus the figures that
-the table shows of it. `target` must be reached, `aim` is what is hoped for."""
+the table shows of it. `target` must be reached, `aim` is what is hoped for. What does not grow with
+the store or its clients is in burdens.py, who else there is beside etcd in rivals.py."""
 import json
 import os
 import re
@@ -24,28 +25,33 @@ IDLE_WATCHES = 800  # within the usual limit of open files, here and there
 TUNED = {Conclave: ["--heartbeat-ms", "15", "--election-timeout-ms", "150"],
          Etcd: ["--heartbeat-interval", "10", "--election-timeout", "100"]}
 
-Row = namedtuple("Row", "name measure figures rounds_max alone",
-                 defaults=(None, False))  # alone: conclave without a pair
+# alone: conclave without a pair; against: the other one of a pair, and how the two differ in words;
+# on_demand: measured only when it is named.
+Row = namedtuple("Row", "name measure figures rounds_max alone against differs on_demand",
+                 defaults=(None, False, Etcd, "", False))
 
 
 class Options:
     """Of a run: how long, how much, where. `rates` are what open loops ask for."""
 
-    def __init__(self, seconds, kills, million, generator, data, idle_seconds, steady_seconds):
+    def __init__(self, seconds, kills, million, generator, data, idle_seconds, steady_seconds,
+                 many=1000, overwrite_seconds=1):
         self.seconds, self.kills, self.million = seconds, kills, million
         self.generator, self.data = generator, data
         self.idle_seconds, self.steady_seconds = idle_seconds, steady_seconds
+        self.many, self.overwrite_seconds = many, overwrite_seconds
         self.maxima = {}  # {system's name: puts a second that it can do}
 
     def start(self, system, size=3, extra=()):
         return system(size, self.data, extra)
 
 
-def generate(options, operation, endpoint, pids, *flags, seconds=None, keys=KEYS):
+def generate(options, operation, endpoint, pids, *flags, seconds=None, keys=KEYS,
+             value=VALUE_BYTES):
     """One run of the generator: what it prints as JSON."""
     command = [*options.generator, operation, "--endpoints", endpoint, "--seconds",
                str(seconds or options.seconds), "--warmup", "0", "--keys", str(keys),
-               "--key-size", str(KEY_BYTES), "--value-size", str(VALUE_BYTES), "--pid",
+               "--key-size", str(KEY_BYTES), "--value-size", str(value), "--pid",
                ",".join(map(str, pids)), "--json", "--quiet", *map(str, flags)]
     out = subprocess.run(command, capture_output=True, text=True, check=False)
     if out.returncode != 0:
@@ -214,10 +220,10 @@ def measure_idle_watches(system, options):
         cluster.close()
 
 
-def fill(cluster, options, keys):
+def fill(cluster, options, keys, value=VALUE_BYTES):
     leader = cluster.leader()
     generate(options, "range", cluster.url(leader), cluster.pids(), "--prefill", seconds=1,
-             keys=keys)
+             keys=keys, value=value)
 
 
 def measure_million(system, options):
@@ -320,14 +326,14 @@ def measure_steady(system, options):
 
 # --- durability -----------------------------------------------------------------------------------
 
-SYNC_CALLS = "fsync,fdatasync,sync_file_range,msync,io_uring_enter"
+SYNC_CALLS = "fsync,fdatasync,pwritev2,sync_file_range,msync,io_uring_enter"
 
 
 def count_syncs(report):
     """Calls of a table of `strace -c` that make data durable."""
     return sum(int(m.group(1)) for m in
-               re.finditer(r"^\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)\s+(?:\d+\s+)?(?:fsync|fdatasync)$",
-                           report, re.MULTILINE))
+               re.finditer(r"^\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)\s+(?:\d+\s+)?"
+                           r"(?:fsync|fdatasync|pwritev2)$", report, re.MULTILINE))
 
 
 def measure_syncs(system, options):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Three members of conclave and three of etcd, side by side on this machine: `make bench`.
 
-    bench/side.py [--rows put@64,restart] [--pairs 9] [--seconds 4] [--quick] [--name NAME]
+    bench/side.py [--rows put@64,million] [--pairs 9] [--seconds 4] [--quick] [--name NAME]
     bench/side.py --list                      the rows
     bench/side.py --show bench/results/X.json the table of a run that is over
     bench/side.py --show X.json --svg F.svg   and its picture
@@ -9,18 +9,22 @@
 A pair is a round of each, A B in one pair and B A in the next, each with a cluster and data of its
 own while the other system is stopped. A round begins when the machine is idle, and its pair is
 thrown away, and tried again, when others used more than 10 % of it meanwhile. All that was seen is
-kept in bench/results/NAME.json."""
+kept in bench/results/NAME.json.
+
+Some rows are of conclave alone, or beside Redis, ZooKeeper or a naive store; the table says how
+those differ. What is not installed is left out, with a word."""
 import argparse
 import datetime
 import json
 import os
-import shutil
 import sys
 import time
 
+import burdens
 import chart
 import clusters
 import machine
+import rivals
 import rows
 from clusters import Conclave, Etcd, Trouble
 
@@ -29,10 +33,14 @@ RESULTS = os.path.join(ROOT, "bench", "results")
 ATTEMPTS_PER_PAIR = 3
 P99_SAMPLES_MIN = 20000
 FEW_SAMPLES = "rest on few requests"
-SYSTEMS = [Conclave, Etcd]
+ALL_ROWS = rows.ROWS + burdens.ROWS + rivals.ROWS
 
 
 # --- rounds ---------------------------------------------------------------------------------------
+
+def systems_of(row):
+    return [Conclave] if row.alone else [Conclave, row.against]
+
 
 def one_round(row, system, options, patience):
     """What was measured, with `rejected`: why it may not count, or ''."""
@@ -50,7 +58,7 @@ def one_round(row, system, options, patience):
 
 def one_pair(row, number, options, patience):
     """{system's name: round}, with `order` and `rejected`."""
-    systems = [Conclave] if row.alone else SYSTEMS if number % 2 == 0 else SYSTEMS[::-1]
+    systems = systems_of(row)[::1 if number % 2 == 0 else -1]
     pair = {"order": [s.name for s in systems], "rejected": ""}
     for system in systems:
         try:
@@ -64,6 +72,12 @@ def one_pair(row, number, options, patience):
 
 def measure_row(row, wanted, options, patience, keep_busy, done):
     """Pairs until `wanted` of them count; `done(pairs)` after each."""
+    absent = [s for s in systems_of(row) if not s.is_there()]
+    if absent:
+        why = f"there is no {absent[0].name} here; ./setup --bench installs it"
+        print(f"{row.name}: {why}", file=sys.stderr, flush=True)
+        done([{"order": [], "rejected": "", "failed": why}])
+        return []
     wanted = min(wanted, row.rounds_max or wanted)
     pairs = []
     for number in range(wanted * ATTEMPTS_PER_PAIR):
@@ -89,16 +103,17 @@ def kept_pairs(pairs):
 def judge(results):
     """[(row's name, what Figure.judge told)] and [(row's name, why it has no figures)]."""
     told, missing = [], []
-    for row in rows.ROWS:
+    for row in ALL_ROWS:
         if row.name not in results["rows"]:
             continue
+        other = row.against.name
         pairs = results["rows"][row.name]
-        kept = [(p["conclave"], p.get("etcd", {})) for p in kept_pairs(pairs)]
+        kept = [(p["conclave"], p.get(other, {})) for p in kept_pairs(pairs)]
         if not kept:
             why = next((p.get("failed") or p["rejected"] for p in reversed(pairs)), "no round")
             missing.append((row.name, why))
             continue
-        told += [(row.name, figure.judge(kept)) for figure in row.figures]
+        told += [(row.name, dict(figure.judge(kept), other=other)) for figure in row.figures]
     return told, missing
 
 
@@ -138,6 +153,8 @@ def notes(results, told):
     lines = [f"{name}, {system}: {texts[0]}" +
              (f" (and {len(texts) - 1} more warnings)" if len(texts) > 1 else "")
              for (name, system), texts in found.items()]
+    lines += [f"{row.name}: beside {row.against.name}: {row.differs}"
+              for row in ALL_ROWS if row.differs and results["rows"].get(row.name)]
     few = sorted({name for name, f in told if f["samples"] and f["samples"] < P99_SAMPLES_MIN})
     if few:
         lines.append(f"tails that rest on fewer than {P99_SAMPLES_MIN:,} requests: "
@@ -145,7 +162,7 @@ def notes(results, told):
     return lines
 
 
-HEADINGS = ("row", "what", "conclave", "etcd", "reached [95 %]", "target", "aim", "verdict")
+HEADINGS = ("row", "what", "conclave", "the other", "reached [95 %]", "target", "aim", "verdict")
 
 
 def table(results):
@@ -190,6 +207,8 @@ def parse(arguments):
     parser.add_argument("--seconds", type=float, help="of a round")
     parser.add_argument("--kills", type=int)
     parser.add_argument("--keys", type=int, help="of the row `million`")
+    parser.add_argument("--many", type=int, help="keys of the row `keys`")
+    parser.add_argument("--overwrite-seconds", type=float, help="of the row `overwrites`")
     parser.add_argument("--quick", action="store_true", help="a few minutes, for a first look")
     parser.add_argument("--any-load", action="store_true", help="count pairs of a busy machine too")
     parser.add_argument("--patience", type=float, help="seconds to wait for an idle machine")
@@ -203,7 +222,8 @@ def parse(arguments):
     parser.add_argument("--svg", metavar="FILE")
     o = parser.parse_args(arguments)
     for name, quick, full in (("pairs", 1, 9), ("seconds", 2, 4), ("kills", 5, 30),
-                              ("keys", 100000, 1000000), ("patience", 10, 120)):
+                              ("keys", 100000, 1000000), ("patience", 10, 120),
+                              ("many", 100000, 10000000), ("overwrite_seconds", 120, 3600)):
         if getattr(o, name) is None:
             setattr(o, name, quick if o.quick else full)
     return o
@@ -211,8 +231,8 @@ def parse(arguments):
 
 def choose_rows(wanted):
     if not wanted:
-        return rows.ROWS
-    by_name = {row.name: row for row in rows.ROWS}
+        return [row for row in ALL_ROWS if not row.on_demand]
+    by_name = {row.name: row for row in ALL_ROWS}
     unknown = [name for name in wanted.split(",") if name not in by_name]
     if unknown:
         sys.exit(f"side: there is no row '{unknown[0]}'; there are: {', '.join(by_name)}")
@@ -229,9 +249,9 @@ def save(results, path):
 
 def run(o, chosen):
     Conclave.binary = os.path.abspath(o.binary)
-    systems = [Conclave] if all(row.alone for row in chosen) else SYSTEMS
+    systems = list(dict.fromkeys(s for row in chosen for s in systems_of(row)))
     for system in systems:
-        if not shutil.which(system.binary):
+        if system in (Conclave, Etcd) and not system.is_there():
             sys.exit(f"side: there is no {system.binary}; `make bench` builds and installs it")
     os.makedirs(o.data, exist_ok=True)
     os.makedirs(RESULTS, exist_ok=True)
@@ -239,9 +259,10 @@ def run(o, chosen):
     path = os.path.join(RESULTS, (o.name or begun.strftime("%Y-%m-%d-%H%M%S")) + ".json")
     options = rows.Options(o.seconds, o.kills, o.keys,
                            [o.generator] if o.generator else [Conclave.binary, "bench"], o.data,
-                           10 if o.quick else 60, 10 if o.quick else 600)
+                           10 if o.quick else 60, 10 if o.quick else 600, o.many,
+                           o.overwrite_seconds)
     results = {"begun": begun.strftime("%Y-%m-%d %H:%M"),
-               "versions": {s.name: f"{s.name} {clusters.version(s).split()[-1]}" for s in systems},
+               "versions": {s.name: s.version() for s in systems if s.is_there()},
                "machine": machine.describe(o.data), "seconds": o.seconds, "rows": {}}
     if "tmpfs" in results["machine"]["mount"]:
         print(f"side: {o.data} is memory, no disk: give another --data", file=sys.stderr)
@@ -262,7 +283,7 @@ def run(o, chosen):
 def main(arguments=None):
     o = parse(arguments)
     if o.list:
-        print("\n".join(row.name for row in rows.ROWS))
+        print("\n".join(row.name for row in ALL_ROWS))
         return 0
     if o.show:
         with open(o.show, encoding="utf-8") as f:

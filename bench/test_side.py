@@ -1,10 +1,14 @@
 """The harness of `make bench`, without clusters: `python3 bench/test_side.py`."""
+import collections
 import http.server
 import io
 import json
 import os
+import random
+import resource
 import socket
 import stat
+import struct
 import sys
 import tempfile
 import threading
@@ -15,12 +19,15 @@ from contextlib import redirect_stderr
 from unittest import mock
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import burdens  # noqa: E402
 import chart  # noqa: E402
 import clusters  # noqa: E402
 import figures  # noqa: E402
 import idle_watches  # noqa: E402
 import machine  # noqa: E402
+import one_client  # noqa: E402
 import prober  # noqa: E402
+import rivals  # noqa: E402
 import rows  # noqa: E402
 import side  # noqa: E402
 from figures import Figure  # noqa: E402
@@ -32,19 +39,28 @@ ANSWER = {"operation": "put", "requests": 1000, "errors": 0, "per_second": 500.0
 
 class Statistics(unittest.TestCase):
     def test_a_quantile_is_the_bound_below_which_the_share_lies(self):
-        histogram = [[1, 50], [2, 49], [100, 1]]
-        self.assertEqual([figures.quantile(histogram, q) for q in (0, 0.5, 0.51, 0.99, 1)],
+        cumulated = figures.cumulate([[[1, 50], [2, 49], [100, 1]]])
+        self.assertEqual([figures.quantile(cumulated, q) for q in (0, 0.5, 0.51, 0.99, 1)],
                          [1, 1, 2, 2, 100])
         self.assertIsNone(figures.quantile([], 0.5))
+        self.assertIsNone(figures.quantile(figures.cumulate([[]]), 0.5))
 
     def test_merged_histograms_are_not_averaged_percentiles(self):
         calm, stalled = [[1, 99000]], [[1000, 1000]]
-        self.assertEqual(figures.quantile(figures.merge([calm, stalled]), 0.99), 1)
-        self.assertEqual(figures.quantile(figures.merge([calm, stalled, stalled]), 0.99), 1000)
-        self.assertEqual(figures.merge([[[1, 2]], [[1, 3], [0, 1]]]), [(0, 1), (1, 5)])
+        a, b = figures.cumulate([calm, stalled])
+        self.assertEqual(figures.quantile([a, b], 0.99), 1)
+        self.assertEqual(figures.quantile([a, b, b], 0.99), 1000)
+
+    def test_quantiles_of_many_are_those_of_all_that_they_counted(self):
+        rng = random.Random(5)
+        drawn = [[rng.randrange(30) for _ in range(rng.randrange(1, 40))] for _ in range(8)]
+        cumulated = figures.cumulate([sorted(collections.Counter(d).items()) for d in drawn])
+        for q in (0, 0.3, 0.5, 0.9, 0.99, 1):
+            for count in range(1, 9):
+                self.assertEqual(figures.quantile(cumulated[:count], q),
+                                 figures.rank(sum(drawn[:count], []), q))
 
     def test_an_interval_holds_the_truth_about_as_often_as_it_says(self):
-        import random
         rng, held = random.Random(7), 0
         with mock.patch.object(figures, "RESAMPLES", 300):
             for _ in range(100):
@@ -80,6 +96,11 @@ class Statistics(unittest.TestCase):
 
 class Rounds(unittest.TestCase):
     """Pairs in their order, thrown away and kept."""
+
+    def setUp(self):
+        there = mock.patch.object(clusters.Cluster, "is_there", lambda: True)
+        there.start()
+        self.addCleanup(there.stop)
 
     def pairs(self, wanted, foreign, alone=False, idle=True, keep_busy=False):
         seen, foreign = [], list(foreign)
@@ -159,7 +180,7 @@ class Results(unittest.TestCase):
         self.assertIn(">10x<", drawing)  # a tenth of the time is ten times as good
 
     def test_every_row_has_a_name_of_its_own_and_an_unknown_one_is_refused(self):
-        self.assertEqual(len({row.name for row in rows.ROWS}), len(rows.ROWS))
+        self.assertEqual(len({row.name for row in side.ALL_ROWS}), len(side.ALL_ROWS))
         with self.assertRaises(SystemExit) as refused:
             side.choose_rows("put@1,nothing")
         self.assertIn("no row 'nothing'", str(refused.exception))
@@ -230,15 +251,117 @@ class Generator(unittest.TestCase):
         self.assertTrue(fake.last.closed)
 
 
+class OneClient(unittest.TestCase):
+    """Drivers of others than etcd, against a socket that answers what they would."""
+
+    def serve(self, answer):
+        """`answer(bytes that came)` to each request of one connection; its port."""
+        server = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(server.close)
+
+        def run():
+            c, _ = server.accept()
+            with c:
+                while data := c.recv(4096):
+                    c.sendall(answer(data))
+        thread = threading.Thread(target=run)
+        thread.start()
+        self.addCleanup(thread.join)
+        return server.getsockname()[1]
+
+    def test_it_asks_for_so_long_and_counts_what_was_not_warming_up(self):
+        asked = []
+        with mock.patch.object(one_client, "WARM_UP", 0.05):
+            told = one_client.ask_one_by_one(lambda n: asked.append(n) or time.sleep(0.01), 0.1)
+        self.assertEqual(asked, list(range(len(asked))))
+        self.assertEqual(sum(count for _, count in told["histogram"]), told["requests"])
+        self.assertLess(told["requests"], len(asked))
+        self.assertGreaterEqual(min(us for us, _ in told["histogram"]), 10000)
+        self.assertEqual([one_client.rounded(us) for us in (7, 999, 1001, 123456)],
+                         [7, 999, 1010, 124000])
+
+    def test_a_zookeeper_that_refuses_is_trouble(self):
+        answers = [bytes(37), struct.pack(">iqi", 1, 9, 0), struct.pack(">iqi", 2, 9, -101)]
+        heard = []
+
+        def answer(data):
+            heard.append(data)
+            return one_client.zoo_bytes(answers.pop(0))
+        client = one_client.Zoo(self.serve(answer))
+        client.create("/a", b"1")
+        with self.assertRaises(clusters.Trouble) as trouble:
+            client.put("/b", b"2")
+        client.close()
+        self.assertIn("-101", str(trouble.exception))
+        self.assertEqual([len(data) - 4 for data in heard],
+                         [int.from_bytes(data[:4], "big") for data in heard])
+
+    def test_the_naive_store_keeps_the_whole_map_in_three_files(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        with mock.patch.object(rivals, "KEYS", 3):
+            cluster = rivals.Naive(folder.name)
+            try:
+                client = one_client.Http(cluster.ports[cluster.leader()])
+                client.put("new", b'"1"')
+                client.close()
+                for i in range(3):
+                    with open(f"{cluster.dir}/map-{i}", encoding="utf-8") as f:
+                        kept = json.load(f)
+                    self.assertEqual((len(kept), kept["new"]), (4, '"1"'))
+            finally:
+                cluster.close()
+
+
+class Burdens(unittest.TestCase):
+    def test_a_slope_is_that_of_the_nearest_line(self):
+        self.assertAlmostEqual(burdens.slope([(0, 5), (1, 7), (2, 9)]), 2)
+        self.assertAlmostEqual(burdens.slope([(0, 1), (1, 0), (2, 1), (3, 0), (4, 1)]), 0)
+
+    def test_a_limit_of_open_files_that_is_too_low_is_trouble(self):
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        burdens.allow_files(100)
+        self.assertEqual(resource.getrlimit(resource.RLIMIT_NOFILE), limits)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (100, limits[1]))
+        burdens.allow_files(150)
+        self.assertEqual(resource.getrlimit(resource.RLIMIT_NOFILE), (150, limits[1]))
+        with mock.patch.object(resource, "getrlimit", lambda _: (100, 200)), \
+                self.assertRaises(clusters.Trouble):
+            burdens.allow_files(201)
+
+    def test_no_more_keys_than_fit(self):
+        self.assertEqual(burdens.affordable(10), 10)
+        self.assertLess(burdens.affordable(10**12), 10**12)
+
+    def test_rows_without_their_package_say_so_and_the_others_go_on(self):
+        class Absent(clusters.Cluster):
+            name, binary = "absent", "/nowhere/absent"
+        row = rows.Row("r", None, [Figure("f", "x")], against=Absent)
+        kept = []
+        with redirect_stderr(io.StringIO()) as said, \
+                mock.patch.object(clusters.Conclave, "binary", sys.executable):
+            self.assertEqual(side.measure_row(row, 1, None, 1, False, kept.append), [])
+        self.assertIn("there is no absent here", said.getvalue())
+        with mock.patch.object(side, "ALL_ROWS", [row]):
+            _, missing = side.judge({"rows": {"r": kept[0]}})
+        self.assertEqual(missing, [("r", "there is no absent here; ./setup --bench installs it")])
+
+    def test_what_takes_an_hour_is_measured_only_when_it_is_named(self):
+        self.assertNotIn("overwrites", [row.name for row in side.choose_rows(None)])
+        self.assertEqual([row.name for row in side.choose_rows("overwrites")], ["overwrites"])
+
+
 class Parsers(unittest.TestCase):
     def test_syncs_are_counted_from_straces_table(self):
         report = ("% time     seconds  usecs/call     calls    errors syscall\n"
                   "------ ----------- ----------- --------- --------- ----------------\n"
                   " 99.00    1.234567         100      1200           fdatasync\n"
                   "  1.00    0.000100          10        10         2 fsync\n"
+                  "  0.50    0.000050          10         5           pwritev2\n"
                   "  0.00    0.000000           0         7           msync\n"
                   "100.00    1.234667                  1217         2 total\n")
-        self.assertEqual(rows.count_syncs(report), 1210)
+        self.assertEqual(rows.count_syncs(report), 1215)
 
     def test_an_answer_is_taken_when_it_is_whole(self):
         whole = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -272,13 +395,24 @@ class Watches(unittest.TestCase):
         port, thread, heard = self.answer(
             frame(idle_watches.SETTINGS, 0, 0, b"123456"),
             frame(idle_watches.HEADERS, idle_watches.END_HEADERS, 1, b"x"),
-            frame(idle_watches.DATA, 0, 1, b"created"))
-        idle_watches.Watch(port, 7).close()
+            frame(idle_watches.DATA, 0, 1, b"\0\0\0\0\x02ab\0\0\0"),
+            frame(idle_watches.DATA, 0, 1, b"\0\x01c"))
+        idle_watches.Watch(port, 7, 2).close()
         thread.join()
         sent = b"".join(heard)
         self.assertTrue(sent.startswith(b"PRI * HTTP/2.0"))
         self.assertIn(b"idle/00000007", sent)
-        self.assertTrue(sent.endswith(frame(idle_watches.SETTINGS, idle_watches.ACK, 0)))
+        self.assertIn(b"idle/00000008", sent)
+        self.assertIn(frame(idle_watches.SETTINGS, idle_watches.ACK, 0), sent)
+
+    def test_a_connection_without_calls_is_there_when_the_server_has_spoken(self):
+        frame = idle_watches.frame
+        port, thread, heard = self.answer(frame(idle_watches.SETTINGS, 0, 0))
+        idle_watches.Idle(port).close()
+        thread.join()
+        self.assertTrue(b"".join(heard).endswith(
+            frame(idle_watches.SETTINGS, 0, 0) +
+            frame(idle_watches.SETTINGS, idle_watches.ACK, 0)))
 
     def test_one_that_is_refused_or_cut_off_is_trouble(self):
         for frames in ([idle_watches.frame(idle_watches.GOAWAY, 0, 0, b"12345678")],

@@ -64,8 +64,9 @@ static void act(struct world *w, struct grpc_client_call *call)
     }
 }
 
-static void act_on_any(struct world *w)
+static void act_on_any(void *context)
 {
+    struct world *w = context;
     act(w, &w->calls[rng_next(&w->rng) % CALLS]);
 }
 
@@ -99,8 +100,9 @@ static void on_close(struct grpc_client_conn *c, enum status why, const char *te
     w->closed++;
 }
 
-static void turn(struct world *w)
+static void turn(void *context)
 {
+    struct world *w = context;
     fake_loop_turn(&w->loop);
     grpc_client_turn(w->client);
 }
@@ -116,22 +118,6 @@ static void check_frames(const struct fake_conn *c)
         if (rest.size > 0) {
             CHECK_CMP(rest.size, >=, 9);
             size = 9 + ((size_t)rest.data[0] << 16 | (size_t)rest.data[1] << 8 | rest.data[2]);
-        }
-    }
-}
-
-static void feed_in_pieces(struct world *w, struct fake_conn *c, struct slice bytes, size_t piece)
-{
-    for (size_t at = 0; at < bytes.size && !c->is_gone; at += piece) {
-        size_t left = bytes.size - at;
-        fake_conn_feed(c, slice_of(bytes.data + at, left < piece ? left : piece));
-        uint64_t choice = rng_next(&w->rng) % 8;
-        if (choice == 0) {
-            act_on_any(w);
-        } else if (choice == 1) {
-            c->is_stuck = !c->is_stuck;
-        } else if (choice <= 4) {
-            turn(w);
         }
     }
 }
@@ -160,7 +146,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         c->base.events->on_open(&c->base);
     }
     turn(&w);
-    feed_in_pieces(&w, c, slice_of(data + 2, size - 2), (size_t)data[0] + 1);
+    const struct fake_feed feed = {.rng = &w.rng, .act = act_on_any, .turn = turn, .context = &w};
+    fake_conn_feed_pieces(c, slice_of(data + 2, size - 2), (size_t)data[0] + 1, &feed);
     turn(&w);
     fake_conn_reset(c);
     CHECK(w.closed == 1 && w.conn == NULL);

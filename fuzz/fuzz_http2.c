@@ -81,8 +81,9 @@ static void act(struct world *w, struct grpc_stream *s)
     }
 }
 
-static void act_on_any(struct world *w)
+static void act_on_any(void *context)
 {
+    struct world *w = context;
     if (w->waiting_count > 0) {
         act(w, w->waiting[rng_next(&w->rng) % w->waiting_count]);
     }
@@ -143,8 +144,9 @@ static uint32_t message_bytes_max(void *context, const struct grpc_stream *s)
     return 4096;
 }
 
-static void turn(struct world *w)
+static void turn(void *context)
 {
+    struct world *w = context;
     fake_loop_turn(&w->loop);
     grpc_server_turn(w->server);
 }
@@ -166,22 +168,6 @@ static void check_frames(const struct fake_conn *c)
     }
 }
 
-static void feed_in_pieces(struct world *w, struct fake_conn *c, struct slice bytes, size_t piece)
-{
-    for (size_t at = 0; at < bytes.size && !c->is_gone; at += piece) {
-        size_t left = bytes.size - at;
-        fake_conn_feed(c, slice_of(bytes.data + at, left < piece ? left : piece));
-        uint64_t choice = rng_next(&w->rng) % 8;
-        if (choice == 0) {
-            act_on_any(w);
-        } else if (choice == 1) {
-            c->is_stuck = !c->is_stuck;
-        } else if (choice <= 4) {
-            turn(w);
-        }
-    }
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 2) {
@@ -197,7 +183,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     w.server = grpc_server_create(&w.loop.base, &handler, NULL);
     struct fake_conn *c = fake_loop_connect(&w.loop);
     grpc_server_accept(w.server, &c->base, slice_str(PREFACE));
-    feed_in_pieces(&w, c, slice_of(data + 2, size - 2), (size_t)data[0] + 1);
+    const struct fake_feed feed = {.rng = &w.rng, .act = act_on_any, .turn = turn, .context = &w};
+    fake_conn_feed_pieces(c, slice_of(data + 2, size - 2), (size_t)data[0] + 1, &feed);
     if (data[1] % 4 == 0) {
         fake_conn_end(c);
     } else if (data[1] % 4 == 1) {

@@ -74,8 +74,9 @@ static void on_request(void *context, struct http_request *r)
     answer(w, r);
 }
 
-static void answer_one_that_waits(struct world *w)
+static void answer_one_that_waits(void *context)
 {
+    struct world *w = context;
     if (w->waiting_count > 0) {
         struct http_request *r = w->waiting[rng_next(&w->rng) % w->waiting_count];
         forget(r);
@@ -158,20 +159,10 @@ static void check_answers(struct world *w, const struct fake_conn *c)
     http_parser_destroy(p);
 }
 
-static void feed_in_pieces(struct world *w, struct fake_conn *c, struct slice bytes, size_t piece)
+static void turn(void *context)
 {
-    for (size_t at = 0; at < bytes.size && !c->is_gone; at += piece) {
-        size_t left = bytes.size - at;
-        fake_conn_feed(c, slice_of(bytes.data + at, left < piece ? left : piece));
-        uint64_t choice = rng_next(&w->rng) % 8;
-        if (choice == 0) {
-            answer_one_that_waits(w);
-        } else if (choice == 1) {
-            c->is_stuck = !c->is_stuck;
-        } else if (choice == 2) {
-            fake_loop_turn(&w->loop);
-        }
-    }
+    struct world *w = context;
+    fake_loop_turn(&w->loop);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -191,7 +182,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     w.server = http_server_create(&w.loop.base, &handler, NULL);
     struct fake_conn *c = fake_loop_connect(&w.loop);
     http_server_accept(w.server, &c->base);
-    feed_in_pieces(&w, c, slice_of(data + 2, size - 2), (size_t)data[0] + 1);
+    const struct fake_feed feed = {
+        .rng = &w.rng, .act = answer_one_that_waits, .turn = turn, .context = &w};
+    fake_conn_feed_pieces(c, slice_of(data + 2, size - 2), (size_t)data[0] + 1, &feed);
     if (data[1] % 4 == 0) {
         fake_conn_end(c);
     } else if (data[1] % 4 == 1) {

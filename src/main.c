@@ -4,10 +4,10 @@
 int main(int argc, char **argv)
 {
     const struct verb verbs[] = {
-        verb_server,  verb_cluster, verb_put,    verb_get,      verb_del,       verb_ls,
-        verb_log,     verb_watch,   verb_lock,   verb_elect,    verb_status,    verb_shell,
-        verb_monitor, verb_members, verb_member, verb_snapshot, verb_step_down, verb_verify,
-        verb_chaos,   verb_bench,   verb_health, verb_version,
+        verb_server,  verb_cluster, verb_put,    verb_get,      verb_del,     verb_ls,
+        verb_log,     verb_watch,   verb_lock,   verb_elect,    verb_status,  verb_shell,
+        verb_monitor, verb_members, verb_member, verb_snapshot, verb_cert,    verb_step_down,
+        verb_verify,  verb_chaos,   verb_bench,  verb_health,   verb_version,
     };
     const struct verb root = {
         .name = "conclave",

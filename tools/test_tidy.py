@@ -78,7 +78,7 @@ class Banned(RuleCase):
                  "time(NULL)": "now_ms", "assert(x)": "CHECK",
                  "malloc(1)": "mem.h", "calloc(1, 2)": "mem.h", "realloc(p, 2)": "mem.h",
                  "free(p)": "mem.h", "json_loads(s)": "jansson", "llhttp_init(p)": "net/http.h",
-                 "nghttp2_session_del(p)": "net/grpc.h",
+                 "nghttp2_session_del(p)": "net/grpc.h", "SSL_read(s)": "net/tls.h",
                  "uv_run(l)": "net/loop.h"}
         covered = set()
         for call, instead in calls.items():
@@ -103,6 +103,7 @@ class Banned(RuleCase):
         self.fails("banned", {"src/net/loop.c": "#include <uv.h>\n"}, "net/loop.h")
         self.fails("banned", {"src/node/a.c": "#include <jansson.h>\n"}, "structs")
         self.fails("banned", {"src/api/a.c": "#include <llhttp.h>\n"}, "net/http.h")
+        self.fails("banned", {"src/net/http.c": "#include <openssl/ssl.h>\n"}, "net/tls.h")
 
     def test_our_own_functions_of_the_loop_are_not_libuv(self):
         files = {"src/net/loop.h": "struct loop *uv_loop_create(void);\n",

@@ -57,12 +57,15 @@ BANNED_CALLS = [
      "plain structs: jansson is only for api/, client/, cluster/, cmd/ and load/"),
     ("llhttp", r"llhttp_\w+\s*\(", r"src/net/.*|(?!src/).*", "net/http.h"),
     ("nghttp2", r"nghttp2_\w+\s*\(", r"src/net/.*|(?!src/).*", "net/grpc.h"),
+    ("openssl", r"(?:SSL|X509|EVP|PEM|BIO|ERR|RAND|ASN1)_\w+\s*\(",
+     r"src/net/tls[^/]*\.[ch]|(?!src/).*", "net/tls.h, net/tls_session.h, net/tls_loop.h"),
     ("libuv", r"uv_\w+\s*\(", r"src/net/uv_[^/]*\.[ch]|(?!src/).*", "net/loop.h"),
 ]
 BANNED_HEADERS = [
     ("uv.h", r"src/net/uv_[^/]*\.[ch]|(?!src/).*", "net/loop.h"),
     ("llhttp.h", r"src/net/.*|(?!src/).*", "net/http.h"),
     ("nghttp2/nghttp2.h", r"src/net/.*|(?!src/).*", "net/grpc.h"),
+    ("openssl/ssl.h", r"src/net/tls[^/]*\.[ch]|(?!src/).*", "net/tls.h"),
     ("jansson.h", r"src/(?:api|client|cluster|cmd|load)/.*|(?!src/).*", "plain structs"),
 ]
 

@@ -1,5 +1,5 @@
 /* gate.c - a fixed amount of work through whole members, for the count of instructions that each
- * operation takes: run it under callgrind by tools/run-gate, which counts what happens inside
+ * operation takes: run it under callgrind by tools/gate.py, which counts what happens inside
  * measured() and is told here, a line each on stdout, which counts are whose:
  *
  *   put 1024

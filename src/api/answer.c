@@ -115,6 +115,19 @@ void answer_later(struct api *api, struct http_request *r, const char *error, co
     answer_send(r, 503, header, &w);
 }
 
+void etag_header(uint64_t revision, char header[ETAG_HEADER_BYTES])
+{
+    char digits[20];
+    size_t at = sizeof(digits);
+    do {
+        digits[--at] = (char)('0' + revision % 10);
+        revision /= 10;
+    } while (revision > 0);
+    char *to = stpcpy(header, "ETag: \"");
+    to = mempcpy(to, digits + at, sizeof(digits) - at);
+    memcpy(to, "\"\r\n", 4);
+}
+
 void answer_key_not_found(struct api *api, struct http_request *r, struct slice key)
 {
     struct json_writer w = answer_begin(api, r);

@@ -10,6 +10,7 @@
 #include <strings.h>
 
 #define PEER_PROTOCOL    "conclave-peer/1"
+#define PEER_LOG_MS      1000 /* between two lines that strangers make */
 #define LOAD_INTERVAL_MS 1000
 /* For bodies that are not values. */
 #define SMALL_BODY_BYTES (64u * KIB)
@@ -28,80 +29,92 @@ enum route_flags {
 
 struct route {
     enum http_method method;
-    const char *path;
+    struct slice path;
     void (*handle)(struct api *api, struct http_request *r, struct query *q);
     unsigned flags;
     const char *params[QUERY_PARAMS_MAX];
 };
 
+#define PATH(text)                                                                                 \
+    {                                                                                              \
+        (const uint8_t *)(text), sizeof(text) - 1                                                  \
+    }
+
 /* A GET also answers HEAD. Paths are compared as sent: nothing is decoded or normalised. */
 static const struct route routes[] = {
     {HTTP_GET,
-     "/key/",
+     PATH("/key/"),
      rest_key_get,
      ROUTE_PREFIX | ROUTE_CALLER,
      {"consistency", "token", "max-lag", "revision"}},
-    {HTTP_PUT, "/key/", rest_key_put, ROUTE_PREFIX | ROUTE_CALLER, {"ack", "ttl"}},
-    {HTTP_DELETE, "/key/", rest_key_delete, ROUTE_PREFIX | ROUTE_CALLER, {"ack"}},
+    {HTTP_PUT, PATH("/key/"), rest_key_put, ROUTE_PREFIX | ROUTE_CALLER, {"ack", "ttl"}},
+    {HTTP_DELETE, PATH("/key/"), rest_key_delete, ROUTE_PREFIX | ROUTE_CALLER, {"ack"}},
     {HTTP_GET,
-     "/keys",
+     PATH("/keys"),
      rest_keys,
      ROUTE_CALLER,
      {"prefix", "limit", "after", "delimiter", "values", "consistency", "token", "max-lag",
       "revision"}},
-    {HTTP_POST, "/write", rest_write, 0, {"ack"}},
+    {HTTP_POST, PATH("/write"), rest_write, 0, {"ack"}},
     {HTTP_GET,
-     "/read",
+     PATH("/read"),
      rest_read,
      0,
      {"limit", "before", "consistency", "token", "max-lag", "revision"}},
-    {HTTP_POST, "/txn", rest_txn, ROUTE_ADMIN | ROUTE_CALLER, {"ack"}},
-    {HTTP_GET, "/status", rest_status, ROUTE_OPEN, {NULL}},
-    {HTTP_GET, "/cluster", rest_cluster, ROUTE_OPEN, {NULL}},
-    {HTTP_GET, "/leader", rest_leader, ROUTE_OPEN, {NULL}},
-    {HTTP_POST, "/step-down", rest_step_down, ROUTE_ADMIN, {NULL}},
-    {HTTP_POST, "/election", rest_election, ROUTE_ADMIN, {NULL}},
-    {HTTP_GET, "/members", rest_members_get, ROUTE_ADMIN, {NULL}},
-    {HTTP_POST, "/members", rest_members_add, ROUTE_ADMIN, {NULL}},
-    {HTTP_POST, "/members/", rest_member_change, ROUTE_PREFIX | ROUTE_ADMIN, {NULL}},
-    {HTTP_DELETE, "/members/", rest_member_remove, ROUTE_PREFIX | ROUTE_ADMIN, {NULL}},
-    {HTTP_GET, "/snapshot", rest_snapshot, ROUTE_ADMIN, {NULL}},
-    {HTTP_GET, "/replication", rest_replication, ROUTE_ADMIN, {NULL}},
-    {HTTP_GET, "/log", rest_log, ROUTE_ADMIN, {"from", "limit", "consistency", "token", "max-lag"}},
-    {HTTP_GET, "/faults", rest_faults_get, ROUTE_ADMIN, {NULL}},
-    {HTTP_POST, "/faults", rest_faults_set, ROUTE_ADMIN, {NULL}},
-    {HTTP_DELETE, "/faults", rest_faults_clear, ROUTE_ADMIN, {NULL}},
-    {HTTP_GET, "/metrics", rest_metrics, ROUTE_OPEN, {NULL}},
-    {HTTP_GET, "/live", rest_live, ROUTE_OPEN, {NULL}},
-    {HTTP_GET, "/events", rest_events, ROUTE_OPEN, {NULL}},
-    {HTTP_GET, "/watch", rest_watch, ROUTE_CALLER, {"prefix", "key", "from"}},
-    {HTTP_GET, "/dispatch", rest_dispatch, ROUTE_FREE | ROUTE_OPEN, {NULL}},
-    {HTTP_GET, "/dispatch/", rest_dispatch, ROUTE_PREFIX | ROUTE_FREE | ROUTE_OPEN, {NULL}},
-    {HTTP_POST, "/v3/", etcd_gateway, ROUTE_PREFIX | ROUTE_ADMIN | ROUTE_FREE | ROUTE_OPEN, {NULL}},
+    {HTTP_POST, PATH("/txn"), rest_txn, ROUTE_ADMIN | ROUTE_CALLER, {"ack"}},
+    {HTTP_GET, PATH("/status"), rest_status, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, PATH("/cluster"), rest_cluster, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, PATH("/leader"), rest_leader, ROUTE_OPEN, {NULL}},
+    {HTTP_POST, PATH("/step-down"), rest_step_down, ROUTE_ADMIN, {NULL}},
+    {HTTP_POST, PATH("/election"), rest_election, ROUTE_ADMIN, {NULL}},
+    {HTTP_GET, PATH("/members"), rest_members_get, ROUTE_ADMIN, {NULL}},
+    {HTTP_POST, PATH("/members"), rest_members_add, ROUTE_ADMIN, {NULL}},
+    {HTTP_POST, PATH("/members/"), rest_member_change, ROUTE_PREFIX | ROUTE_ADMIN, {NULL}},
+    {HTTP_DELETE, PATH("/members/"), rest_member_remove, ROUTE_PREFIX | ROUTE_ADMIN, {NULL}},
+    {HTTP_GET, PATH("/snapshot"), rest_snapshot, ROUTE_ADMIN, {NULL}},
+    {HTTP_GET, PATH("/replication"), rest_replication, ROUTE_ADMIN, {NULL}},
+    {HTTP_GET,
+     PATH("/log"),
+     rest_log,
+     ROUTE_ADMIN,
+     {"from", "limit", "consistency", "token", "max-lag"}},
+    {HTTP_GET, PATH("/faults"), rest_faults_get, ROUTE_ADMIN, {NULL}},
+    {HTTP_POST, PATH("/faults"), rest_faults_set, ROUTE_ADMIN, {NULL}},
+    {HTTP_DELETE, PATH("/faults"), rest_faults_clear, ROUTE_ADMIN, {NULL}},
+    {HTTP_GET, PATH("/metrics"), rest_metrics, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, PATH("/live"), rest_live, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, PATH("/events"), rest_events, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, PATH("/watch"), rest_watch, ROUTE_CALLER, {"prefix", "key", "from"}},
+    {HTTP_GET, PATH("/dispatch"), rest_dispatch, ROUTE_FREE | ROUTE_OPEN, {NULL}},
+    {HTTP_GET, PATH("/dispatch/"), rest_dispatch, ROUTE_PREFIX | ROUTE_FREE | ROUTE_OPEN, {NULL}},
     {HTTP_POST,
-     "/v3beta/",
+     PATH("/v3/"),
      etcd_gateway,
      ROUTE_PREFIX | ROUTE_ADMIN | ROUTE_FREE | ROUTE_OPEN,
      {NULL}},
     {HTTP_POST,
-     "/v3alpha/",
+     PATH("/v3beta/"),
      etcd_gateway,
      ROUTE_PREFIX | ROUTE_ADMIN | ROUTE_FREE | ROUTE_OPEN,
      {NULL}},
-    {HTTP_GET, "/livez", probe_livez, ROUTE_OPEN, {NULL}},
-    {HTTP_GET, "/readyz", probe_readyz, ROUTE_OPEN, {"verbose"}},
-    {HTTP_GET, "/health", probe_health, ROUTE_OPEN, {NULL}},
-    {HTTP_GET, "/version", rest_version, ROUTE_OPEN, {NULL}},
-    {HTTP_GET, "/ping", rest_ping, ROUTE_OPEN, {NULL}},
-    {HTTP_GET, "/", rest_root, ROUTE_OPEN, {NULL}},
+    {HTTP_POST,
+     PATH("/v3alpha/"),
+     etcd_gateway,
+     ROUTE_PREFIX | ROUTE_ADMIN | ROUTE_FREE | ROUTE_OPEN,
+     {NULL}},
+    {HTTP_GET, PATH("/livez"), probe_livez, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, PATH("/readyz"), probe_readyz, ROUTE_OPEN, {"verbose"}},
+    {HTTP_GET, PATH("/health"), probe_health, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, PATH("/version"), rest_version, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, PATH("/ping"), rest_ping, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, PATH("/"), rest_root, ROUTE_OPEN, {NULL}},
 };
 #define ROUTE_COUNT (sizeof(routes) / sizeof(routes[0]))
 
 static bool route_has_path(const struct route *route, struct slice path)
 {
-    struct slice pattern = slice_str(route->path);
-    return (route->flags & ROUTE_PREFIX) != 0 ? slice_has_prefix(path, pattern)
-                                              : slice_equal(path, pattern);
+    return (route->flags & ROUTE_PREFIX) != 0 ? slice_has_prefix(path, route->path)
+                                              : slice_equal(path, route->path);
 }
 
 static const struct route *find_route(const struct http_request *r)
@@ -151,9 +164,9 @@ static bool is_listed_origin(const struct api *api, struct slice origin)
            slice_equal(origin, slice_str(api->cors_origin));
 }
 
-/* A web page of another site made the browser send this. Defect 6 of the first systems: such a page
- * could depose the leader. curl and programs send no Origin. */
-static bool is_foreign(const struct api *api, const struct http_request *r)
+/* Defect 6 of the first systems: such a page could depose the leader. curl and programs send no
+ * Origin. */
+bool api_is_foreign(const struct api *api, const struct http_request *r)
 {
     struct slice origin = http_header_find(r, "Origin");
     return origin.data != NULL && !is_own_origin(r, origin) && !is_listed_origin(api, origin);
@@ -200,7 +213,7 @@ static void on_request(void *context, struct http_request *r)
         answer_error(api, r, 404, "Not found");
         return;
     }
-    if ((route->flags & ROUTE_ADMIN) != 0 && is_foreign(api, r)) {
+    if ((route->flags & ROUTE_ADMIN) != 0 && api_is_foreign(api, r)) {
         answer_error_reason(api, r, 403, "Foreign origin",
                             "a web page of another origin may not administer");
         return;
@@ -244,29 +257,62 @@ static void cors_headers(const struct api *api, const struct http_request *r, st
     buf_append_str(headers, asks_who ? ", Authorization\r\n" : "\r\n");
 }
 
+/* What no answer changes: all between the two revisions of the headers below. */
+static struct slice steady_headers(struct api *api)
+{
+    const struct node *node = api->options.node;
+    struct steady_headers *h = &api->steady;
+    uint64_t term = node_term(node);
+    struct uuid cluster = node_cluster(node);
+    if (h->text.size > 0 && h->term == term && uuid_equal(h->cluster, cluster)) {
+        return buf_slice(&h->text);
+    }
+    h->term = term;
+    h->cluster = cluster;
+    buf_clear(&h->text);
+    buf_append_str(&h->text, "\r\nConclave-Term: ");
+    buf_append_u64(&h->text, term);
+    buf_append_str(&h->text, "\r\nConclave-Node: ");
+    buf_append_str(&h->text, node_name(node));
+    buf_append_str(&h->text, "\r\nConclave-Session: ");
+    session_begin(cluster, &h->text);
+    return buf_slice(&h->text);
+}
+
 static void common_headers(void *context, const struct http_request *r, struct buf *headers)
 {
     struct api *api = context;
-    const struct node_status *s = api_status(api);
     uint64_t revision = api_revision(api);
     buf_append_str(headers, "Conclave-Revision: ");
     buf_append_u64(headers, revision);
-    buf_append_str(headers, "\r\nConclave-Term: ");
-    buf_append_u64(headers, s->term);
-    buf_append_str(headers, "\r\nConclave-Node: ");
-    buf_append_str(headers, s->name);
-    buf_append_str(headers, "\r\nConclave-Session: ");
-    session_append(s->cluster, revision > api->told_revision ? revision : api->told_revision,
-                   headers);
+    buf_append_slice(headers, steady_headers(api));
+    buf_append_u64(headers, revision > api->told_revision ? revision : api->told_revision);
     buf_append_str(headers, "\r\n");
     cors_headers(api, r, headers);
 }
 
+/* Certificates of clients are signed by the same CA, and are good for nothing here. */
+static bool is_peer(struct api *api, const struct conn *c)
+{
+    if (!api->options.peers_show_certificates || (c->tls != NULL && c->tls->is_member)) {
+        return true;
+    }
+    api->peers_refused++;
+    uint64_t now_ms = api->options.loop->ops->now_ms(api->options.loop);
+    if (api->peers_refused == 1 || now_ms >= api->peers_refused_ms + PEER_LOG_MS) {
+        const char *name = c->tls != NULL ? c->tls->peer_name : NULL;
+        log_warn("refused as a member: no certificate of one was shown (extended key usage "
+                 "serverAuth), but that of %s remote=%s",
+                 name != NULL ? name : "nobody", c->remote);
+        api->peers_refused_ms = now_ms;
+    }
+    return false;
+}
+
 static bool wants_upgrade(void *context, const struct http_request *r, struct slice protocol)
 {
-    (void)context;
     return r->method == HTTP_GET && slice_equal(r->path, slice_str("/peer")) &&
-           slice_equal(protocol, slice_str(PEER_PROTOCOL));
+           slice_equal(protocol, slice_str(PEER_PROTOCOL)) && is_peer(context, r->conn);
 }
 
 static void on_upgrade(void *context, const struct http_request *r, struct slice protocol,
@@ -425,6 +471,7 @@ void api_destroy(struct api *api)
     api->options.loop->ops->timer_stop(api->options.loop, &api->load_timer);
     api->options.loop->ops->timer_stop(api->options.loop, &api->etcd_reads_timer);
     buf_deinit(&api->out);
+    buf_deinit(&api->steady.text);
     buf_deinit(&api->packed);
     mem_free(api->cors_origin);
     mem_free(api);

@@ -39,6 +39,11 @@ struct api_options {
     uint64_t value_bytes_max;
     /* Share of time that the loop works, for /status; NULL = unknown, shown as 0. */
     double (*loop_utilisation)(const struct loop *loop);
+    /* Members prove by certificates who they are: one that shows none is refused at /peer. */
+    bool peers_show_certificates;
+    /* Further figures for /metrics, appended; NULL = none. */
+    void (*more_metrics)(const void *context, struct buf *out);
+    const void *more_context;
 };
 
 struct api *api_create(const struct api_options *options);

@@ -86,7 +86,7 @@ enum auth_verdict auth_of_token(struct api *api, struct slice text, struct auth_
     if (key == NULL || text.size == 0) {
         return AUTH_ALLOWED;
     }
-    if (!token_read(key, api_status(api)->cluster, text, loop->ops->wall_ms(loop), &token)) {
+    if (!token_read(key, node_cluster(api->options.node), text, loop->ops->wall_ms(loop), &token)) {
         return AUTH_BAD_TOKEN;
     }
     struct slice name = slice_of(token.user, token.user_size);
@@ -97,12 +97,23 @@ enum auth_verdict auth_of_token(struct api *api, struct slice text, struct auth_
     return AUTH_ALLOWED;
 }
 
+enum auth_verdict auth_of_request(struct api *api, struct slice token, const struct conn *conn,
+                                  struct auth_caller *caller)
+{
+    enum auth_verdict v = auth_of_token(api, token, caller);
+    bool has_name = conn != NULL && conn->tls != NULL && conn->tls->peer_name != NULL;
+    if (has_name && token.size == 0 && kv_auth_is_enabled(store_of(api))) {
+        set_caller(caller, slice_str(conn->tls->peer_name));
+    }
+    return v;
+}
+
 void auth_token_append(struct api *api, struct slice user, struct buf *out)
 {
     const struct kv *kv = store_of(api);
     struct loop *loop = api->options.loop;
     CHECK(kv_auth_is_enabled(kv));
-    token_append(kv_auth_token_key(kv), api_status(api)->cluster, user, kv_auth_revision(kv),
+    token_append(kv_auth_token_key(kv), node_cluster(api->options.node), user, kv_auth_revision(kv),
                  loop->ops->wall_ms(loop), out);
 }
 

@@ -12,6 +12,7 @@
 #include "base/slice.h"
 #include "base/status.h"
 #include "kv/kv_auth.h"
+#include "net/loop.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -42,6 +43,11 @@ enum auth_verdict {
 /* Whose token this is. An empty one is nobody's, which is ALLOWED here: it depends on what he
  * wants. While auth is off any token is nobody's. Else BAD_TOKEN. */
 enum auth_verdict auth_of_token(struct api *api, struct slice token, struct auth_caller *caller);
+
+/* The same for a request that came by `conn` (NULL: it is gone, or does not count): without a token
+ * the name in the certificate that was shown there asks, whether there is such a user or not. */
+enum auth_verdict auth_of_request(struct api *api, struct slice token, const struct conn *conn,
+                                  struct auth_caller *caller);
 
 /* The token in what a header says: `Bearer TOKEN`, or the token alone. */
 struct slice auth_bearer(struct slice header);

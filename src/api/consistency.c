@@ -28,7 +28,8 @@ static bool parse_mode(struct query *q, enum node_consistency *mode)
 static bool parse_token(struct api *api, struct http_request *r, struct query *q,
                         uint64_t *min_revision)
 {
-    enum status s = session_parse(query_value(q, "token"), api_status(api)->cluster, min_revision);
+    enum status s =
+        session_parse(query_value(q, "token"), node_cluster(api->options.node), min_revision);
     if (s == STATUS_CONFLICT) {
         answer_error_reason(api, r, 409, "Foreign session token",
                             "the token is of another cluster");

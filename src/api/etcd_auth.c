@@ -383,7 +383,8 @@ static void tell_status(struct auth_call *a)
 static bool may_look(struct auth_call *a, bool (*is_own)(struct auth_call *a, struct slice user))
 {
     struct auth_caller caller;
-    enum auth_verdict v = auth_of_token(a->call.api, auth_bearer(etcd_token(&a->call)), &caller);
+    enum auth_verdict v = auth_of_request(a->call.api, auth_bearer(etcd_token(&a->call)),
+                                          etcd_conn(&a->call), &caller);
     if (v == AUTH_ALLOWED && caller.name_size > 0 &&
         is_own(a, slice_of(caller.name, caller.name_size))) {
         return true;
@@ -596,6 +597,7 @@ static void start_authenticate(struct etcd_call *call)
 
 /* All ask by themselves: what changes something right before, what tells something right after a
  * majority has confirmed the leader. Who wants a token has none. */
+/* NOLINTBEGIN(bugprone-macro-parentheses): texts that are put together */
 #define AUTH_METHOD(name, route, lower_request, lower_response, handler)                           \
     {                                                                                              \
         .path = "/etcdserverpb.Auth/" name, .routes = {"/auth/" route},                            \
@@ -603,6 +605,7 @@ static void start_authenticate(struct etcd_call *call)
         .response = &etcdserverpb__##lower_response##__descriptor, .access = ETCD_FOR_PERMITTED,   \
         .call_size = sizeof(struct auth_call), .start = handler                                    \
     }
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 static const struct etcd_method methods[] = {
     AUTH_METHOD("AuthEnable", "enable", auth_enable_request, auth_enable_response, start_enable),

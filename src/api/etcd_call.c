@@ -78,7 +78,7 @@ void etcd_call_end(struct etcd_call *call)
 
 void etcd_call_start(struct etcd_call *call)
 {
-    if (etcd_requires_leader(call) && api_status(call->api)->leader[0] == '\0') {
+    if (etcd_requires_leader(call) && !node_knows_leader(call->api->options.node)) {
         etcd_fail(call, ETCD_NO_LEADER);
         return;
     }
@@ -213,6 +213,11 @@ struct slice etcd_token(const struct etcd_call *call)
                               : http_header_find(call->http, "Authorization");
 }
 
+const struct conn *etcd_conn(const struct etcd_call *call)
+{
+    return call->grpc != NULL ? call->grpc->conn : call->http->conn;
+}
+
 bool etcd_requires_leader(const struct etcd_call *call)
 {
     return slice_equal(etcd_metadata(call, "hasleader"), slice_str("true"));
@@ -227,12 +232,13 @@ size_t etcd_request_size(const struct etcd_call *call)
 
 void etcd_header_at(struct api *api, uint64_t revision, Etcdserverpb__ResponseHeader *header)
 {
-    const struct node_status *s = api_status(api);
+    const struct node *node = api->options.node;
+    struct uuid cluster = node_cluster(node);
     etcdserverpb__response_header__init(header);
-    header->cluster_id = uuid_is_zero(s->cluster) ? 0 : uuid_short(s->cluster);
-    header->member_id = s->id;
+    header->cluster_id = uuid_is_zero(cluster) ? 0 : uuid_short(cluster);
+    header->member_id = node_own_id(node);
     header->revision = (int64_t)revision;
-    header->raft_term = s->term;
+    header->raft_term = node_term(node);
 }
 
 void etcd_header(struct api *api, Etcdserverpb__ResponseHeader *header)

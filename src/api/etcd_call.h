@@ -137,6 +137,8 @@ void etcd_reply(struct etcd_call *call, const ProtobufCMessage *message);
  * and events that were encoded once for many watches. gRPC copies `head` and refers to `shared` as
  * long as it needs it; the gateway makes JSON of both. */
 void etcd_reply_shared(struct etcd_call *call, struct slice head, struct blob *shared);
+/* An answer as protobuf. Borrowed until the next answer is packed. */
+struct slice etcd_pack(struct api *api, const ProtobufCMessage *message);
 /* The stream ends well. */
 void etcd_finish(struct etcd_call *call);
 void etcd_fail(struct etcd_call *call, enum etcd_error error);
@@ -159,6 +161,8 @@ void etcd_hold_messages(struct etcd_call *call, bool held);
 struct slice etcd_metadata(const struct etcd_call *call, const char *name);
 /* Of Authenticate: metadata `token`, or `authorization`; the gateway's header `Authorization`. */
 struct slice etcd_token(const struct etcd_call *call);
+/* How it came; NULL: the client is gone. */
+const struct conn *etcd_conn(const struct etcd_call *call);
 /* What the request takes as protobuf, whichever way it came. */
 size_t etcd_request_size(const struct etcd_call *call);
 /* `hasleader: true`: the call is to end with NO_LEADER when this member has none. */

@@ -3,10 +3,14 @@
 
 #include "api/protobuf_wire.h"
 #include "api/rest.h"
+#include "base/check.h"
 #include "net/grpc.h"
 
 /* A larger message's memory is given back. */
 #define PACKED_KEPT_BYTES (64u * KIB)
+#define HEADER_TAG        0x0a /* field 1, a message */
+/* The struct of an answer, without what it points to. */
+#define MESSAGE_BYTES_MAX 256
 
 /* --- requests --------------------------------------------------------------------------------- */
 
@@ -72,7 +76,11 @@ static void on_stream(void *context, struct grpc_stream *s)
 {
     struct api *api = context;
     bool is_service_known = false;
-    const struct etcd_method *method = etcd_method_of_path(s->path, &is_service_known);
+    const struct etcd_method *method = *s->path_note;
+    if (method == NULL) {
+        method = etcd_method_of_path(s->path, &is_service_known);
+        *s->path_note = method;
+    }
     if (method == NULL) {
         grpc_finish_unknown(s, is_service_known);
         return;
@@ -97,16 +105,65 @@ const struct grpc_handler *api_grpc_handler(struct api *api)
 
 /* --- answers ---------------------------------------------------------------------------------- */
 
-void etcd_grpc_reply(struct etcd_call *call, const ProtobufCMessage *message)
+/* With its tag and its length, as the field 1 of an answer. */
+static struct slice pack_header(struct api *api, const Etcdserverpb__ResponseHeader *header)
 {
-    struct buf *packed = &call->api->packed;
+    struct packed_header *p = &api->packed_header;
+    bool is_same = p->size > 0 && p->revision == (uint64_t)header->revision &&
+                   p->term == header->raft_term && p->member == header->member_id &&
+                   p->cluster == header->cluster_id;
+    if (!is_same) {
+        size_t size = etcdserverpb__response_header__get_packed_size(header);
+        CHECK_CMP(size, <, sizeof(p->bytes) - 2);
+        p->bytes[0] = HEADER_TAG;
+        p->bytes[1] = (uint8_t)size;
+        p->size = 2 + etcdserverpb__response_header__pack(header, p->bytes + 2);
+        p->cluster = header->cluster_id;
+        p->member = header->member_id;
+        p->revision = (uint64_t)header->revision;
+        p->term = header->raft_term;
+    }
+    return slice_of(p->bytes, p->size);
+}
+
+/* Where an answer that begins with a header has it; NULL: it does not. */
+static Etcdserverpb__ResponseHeader **header_of(ProtobufCMessage *message)
+{
+    const ProtobufCFieldDescriptor *first = message->descriptor->fields;
+    if (message->descriptor->n_fields == 0 || first->id != 1 ||
+        first->descriptor != &etcdserverpb__response_header__descriptor) {
+        return NULL;
+    }
+    return (void *)((uint8_t *)message + first->offset);
+}
+
+struct slice etcd_pack(struct api *api, const ProtobufCMessage *message)
+{
+    union {
+        ProtobufCMessage base;
+        uint64_t room[MESSAGE_BYTES_MAX / sizeof(uint64_t)];
+    } rest; /* the message without its header */
+    CHECK_CMP(message->descriptor->sizeof_message, <=, sizeof(rest));
+    memcpy(&rest, message, message->descriptor->sizeof_message);
+    struct buf *packed = &api->packed;
     if (packed->capacity > PACKED_KEPT_BYTES) {
         buf_deinit(packed);
     }
     buf_clear(packed);
-    size_t size = protobuf_c_message_get_packed_size(message);
-    protobuf_c_message_pack(message, buf_reserve(packed, size));
-    grpc_send(call->grpc, slice_of(packed->data, size));
+    Etcdserverpb__ResponseHeader **header = header_of(&rest.base);
+    if (header != NULL && *header != NULL) {
+        buf_append_slice(packed, pack_header(api, *header));
+        *header = NULL;
+    }
+    size_t size = protobuf_c_message_get_packed_size(&rest.base);
+    protobuf_c_message_pack(&rest.base, buf_reserve(packed, size));
+    packed->size += size;
+    return buf_slice(packed);
+}
+
+void etcd_grpc_reply(struct etcd_call *call, const ProtobufCMessage *message)
+{
+    grpc_send(call->grpc, etcd_pack(call->api, message));
 }
 
 void etcd_grpc_reply_shared(struct etcd_call *call, struct slice head, struct blob *shared)

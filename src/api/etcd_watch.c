@@ -149,15 +149,11 @@ static void reply_events(struct stream_watch *w, struct kv_event *const *events,
     struct watch_stream *s = w->stream;
     Etcdserverpb__ResponseHeader header;
     Etcdserverpb__WatchResponse response = ETCDSERVERPB__WATCH_RESPONSE__INIT;
-    uint8_t head[128];
     struct buf joined = {0};
     etcd_header_at(s->call.api, revision, &header);
     response.header = &header;
     response.watch_id = w->id;
     response.fragment = is_part;
-    size_t head_size = etcdserverpb__watch_response__get_packed_size(&response);
-    CHECK_CMP(head_size, <=, sizeof(head));
-    etcdserverpb__watch_response__pack(&response, head);
     struct blob *shared = blob_ref(encoded_event(w, events[0]));
     if (count > 1) {
         for (uint32_t i = 0; i < count; i++) {
@@ -167,7 +163,7 @@ static void reply_events(struct stream_watch *w, struct kv_event *const *events,
         shared = blob_copy(buf_slice(&joined));
         buf_deinit(&joined);
     }
-    etcd_reply_shared(&s->call, slice_of(head, head_size), shared);
+    etcd_reply_shared(&s->call, etcd_pack(s->call.api, &response.base), shared);
     blob_unref(shared);
 }
 

@@ -84,11 +84,28 @@ static bool take_escape(struct scan *s)
            low <= 0xdfff;
 }
 
+/* Are none of eight bytes what ends a run: a control character, '"', '\\', or beyond ASCII? What
+ * borrows from the byte before it shows only beside one that does. */
+static bool are_plain(const uint8_t *bytes)
+{
+    const uint64_t each = 0x0101010101010101;
+    uint64_t v;
+    memcpy(&v, bytes, sizeof(v));
+    uint64_t quotes = v ^ each * '"';
+    uint64_t slashes = v ^ each * '\\';
+    uint64_t found =
+        ((v - each * 0x20) & ~v) | ((quotes - each) & ~quotes) | ((slashes - each) & ~slashes) | v;
+    return (found & each * 0x80) == 0;
+}
+
 /* Most of most values is this loop: its pointers are its own, so that they stay in registers. */
 static void skip_plain(struct scan *s)
 {
     const uint8_t *at = s->at;
     const uint8_t *end = s->end;
+    while (end - at >= 8 && are_plain(at)) {
+        at += 8;
+    }
     while (at < end && *at >= 0x20 && *at < 0x80 && *at != '"' && *at != '\\') {
         at++;
     }

@@ -168,6 +168,12 @@ void rest_metrics(struct api *api, struct http_request *r, struct query *q)
     print_histogram(&out, "conclave_commit_seconds", "From a proposal to its application.",
                     &m->commit);
     mem_free(m);
+    print_head(&out, "conclave_peers_refused_total",
+               "Connections at /peer whose certificate was none of a member's.", "counter");
+    print_value(&out, "conclave_peers_refused_total", api->peers_refused);
+    if (api->options.more_metrics != NULL) {
+        api->options.more_metrics(api->options.more_context, &out);
+    }
     answer_bytes(r, 200, "text/plain; version=0.0.4; charset=utf-8", NULL, buf_slice(&out));
     buf_deinit(&out);
 }

@@ -123,7 +123,7 @@ enum status query_number(struct query *q, const char *name, uint64_t min, uint64
 enum status query_seconds(struct query *q, const char *name, uint64_t max, uint64_t *seconds)
 {
     static const struct {
-        char name;
+        uint8_t name;
         uint32_t seconds;
     } units[] = {{'s', 1}, {'m', 60}, {'h', 60 * 60}, {'d', 24 * 60 * 60}};
     if (!query_has(q, name)) {

@@ -27,6 +27,24 @@
 struct feed;
 struct watchers;
 
+/* Headers of every answer that stay the same for long, and what they were made of. */
+struct steady_headers {
+    struct buf text;
+    uint64_t term;
+    struct uuid cluster;
+};
+
+/* The header that etcd's answers begin with, as protobuf, and what it says: the same until the
+ * store's next revision (etcd_grpc.c). */
+struct packed_header {
+    uint64_t cluster;
+    uint64_t member;
+    uint64_t revision;
+    uint64_t term;
+    size_t size; /* 0 = none was packed yet */
+    uint8_t bytes[64];
+};
+
 struct api {
     struct api_options options;
     char *cors_origin; /* owned; NULL = no CORS headers */
@@ -34,6 +52,8 @@ struct api {
     const struct http_server *http; /* borrowed, may be NULL */
     const struct grpc_server *grpc; /* the same */
     struct auth_door *auth;         /* owned */
+    uint64_t peers_refused;         /* for want of a member's certificate */
+    uint64_t peers_refused_ms;      /* when that was logged */
     struct auth_caller caller;      /* of the request being handed to its handler */
     struct list calls;              /* requests that wait */
     struct list etcd_calls;         /* of the etcd v3 API (etcd_call.h) */
@@ -42,7 +62,9 @@ struct api {
     bool etcd_reads_wait;           /* a long answer was made in this one */
     struct grpc_handler grpc_handler;
     struct buf packed; /* the protobuf answer in the making */
-    struct buf out;    /* the answer in the making */
+    struct packed_header packed_header;
+    struct buf out; /* the answer in the making */
+    struct steady_headers steady;
     /* What the answer in the making tells of, when that may be more than this member has. */
     uint64_t told_revision;
     struct node_status status; /* scratch of api_status */
@@ -83,6 +105,9 @@ void call_end(struct call *c);
 
 /* --- who asks, while auth is on (rest_auth.c) ------------------------------------------------- */
 
+/* A web page of another site made the browser send this. */
+bool api_is_foreign(const struct api *api, const struct http_request *r);
+
 typedef void rest_go_on(struct api *api, struct http_request *r, const void *route);
 /* Find out by its headers who sends the request, and go on with api->caller being that, or nobody;
  * perhaps later. If he is not who he says, answers 401 (429 when too many passwords wait). */
@@ -112,6 +137,9 @@ void answer_error_reason(struct api *api, struct http_request *r, int http_statu
 void answer_later(struct api *api, struct http_request *r, const char *error, const char *reason,
                   uint32_t seconds);
 /* 404 of rows A8 and A10. */
+/* The header of an answer that tells of a key at `revision`: "ETag: \"12\"\r\n". */
+#define ETAG_HEADER_BYTES 40
+void etag_header(uint64_t revision, char header[ETAG_HEADER_BYTES]);
 void answer_key_not_found(struct api *api, struct http_request *r, struct slice key);
 /* 400 for what query_* refused. */
 void answer_bad_query(struct api *api, struct http_request *r, const struct query *q);

@@ -136,8 +136,13 @@ void rest_identify(struct api *api, struct http_request *r, rest_go_on *go_on, c
         identify_basic(api, r, slice_of(header.data + size, header.size - size), go_on, route);
         return;
     }
+    /* A browser shows the certificate for pages of other sites, too. */
+    const struct conn *conn = r->conn;
+    if (conn != NULL && conn->tls != NULL && api_is_foreign(api, r)) {
+        conn = NULL;
+    }
     struct auth_caller caller;
-    if (rest_allows(api, r, auth_of_token(api, auth_bearer(header), &caller))) {
+    if (rest_allows(api, r, auth_of_request(api, auth_bearer(header), conn, &caller))) {
         go_on_as(api, r, &caller, go_on, route);
     }
 }

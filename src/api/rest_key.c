@@ -5,8 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-#include <inttypes.h>
-#include <stdio.h>
+#include <string.h>
 
 struct key_get {
     struct call call;
@@ -31,8 +30,17 @@ static bool is_space(uint8_t c)
     return c == ' ' || c == '\t' || c == ',';
 }
 
-/* Does If-None-Match hold `etag` or `*`? Weak comparison, as RFC 9110 asks for. */
-static bool is_known_to_client(const struct http_request *r, const char *etag)
+static bool is_tag_of(struct slice tag, uint64_t revision)
+{
+    char header[ETAG_HEADER_BYTES];
+    struct slice name = slice_str("ETag: ");
+    struct slice end = slice_str("\r\n");
+    etag_header(revision, header);
+    return slice_equal(tag, slice_of(header + name.size, strlen(header) - name.size - end.size));
+}
+
+/* Does If-None-Match hold the tag of `revision` or `*`? Weak comparison, as RFC 9110 asks for. */
+static bool is_known_to_client(const struct http_request *r, uint64_t revision)
 {
     struct slice rest = http_header_find(r, "If-None-Match");
     while (rest.size > 0) {
@@ -44,7 +52,7 @@ static bool is_known_to_client(const struct http_request *r, const char *etag)
         if (slice_has_prefix(one, slice_str("W/"))) {
             one = slice_of(one.data + 2, one.size - 2);
         }
-        if (slice_equal(one, slice_str(etag)) || slice_equal(one, slice_str("*"))) {
+        if (is_tag_of(one, revision) || slice_equal(one, slice_str("*"))) {
             return true;
         }
         size += size < rest.size ? 1 : 0;
@@ -65,18 +73,16 @@ static void answer_item(struct key_get *g, const struct kv_item *item)
 {
     struct api *api = g->call.api;
     struct http_request *r = g->call.http;
-    char etag[32];
-    char headers[64];
-    snprintf(etag, sizeof(etag), "\"%" PRIu64 "\"", item->revision);
-    snprintf(headers, sizeof(headers), "ETag: %s\r\n", etag);
-    if (is_known_to_client(r, etag)) {
+    char headers[ETAG_HEADER_BYTES];
+    etag_header(item->revision, headers);
+    if (is_known_to_client(r, item->revision)) {
         answer_bytes(r, 304, TYPE_JSON, headers, slice_of(NULL, 0));
         return;
     }
     struct json_writer w = answer_begin(api, r);
     json_field_string(&w, "key", buf_slice(&g->key));
     json_field_value(&w, item->value);
-    json_field_text_or_null(&w, "nodeRole", api_status(api)->role);
+    json_field_text_or_null(&w, "nodeRole", node_role(api->options.node));
     json_field_u64(&w, "revision", item->revision);
     answer_send(r, 200, headers, &w);
 }

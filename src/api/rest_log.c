@@ -35,7 +35,7 @@ void rest_replication(struct api *api, struct http_request *r, struct query *q)
         return;
     }
     struct json_writer w = answer_begin(api, r);
-    json_field_text(&w, "leaderId", api_status(api)->name);
+    json_field_text(&w, "leaderId", node_name(api->options.node));
     json_field_u64(&w, "term", view.term);
     json_field_u64(&w, "commitIndex", view.commit_index);
     json_field_u64(&w, "lastIndex", view.last_index);

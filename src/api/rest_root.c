@@ -67,7 +67,7 @@ static void print_html(struct buf *out, const char *name)
 void rest_root(struct api *api, struct http_request *r, struct query *q)
 {
     (void)q;
-    const char *name = api_status(api)->name;
+    const char *name = node_name(api->options.node);
     struct slice accept = http_header_find(r, "Accept");
     bool is_browser = accept.size > 0 && memmem(accept.data, accept.size, "text/html", 9) != NULL;
     struct buf body = {0};

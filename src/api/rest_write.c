@@ -209,7 +209,7 @@ static const char *name_leader(const struct client_write *k)
     if (k->write.result.replayed) {
         return api_member_name(api, k->write.result.retry_origin);
     }
-    return k->write.leader[0] != '\0' ? k->write.leader : api_status(api)->name;
+    return k->write.leader[0] != '\0' ? k->write.leader : node_name(api->options.node);
 }
 
 /* Of a document that is not applied yet, nobody knows what its id will be. */
@@ -237,7 +237,7 @@ static void print_subject(const struct client_write *k, struct json_writer *w)
 static void answer_success(struct client_write *k)
 {
     struct api *api = k->call.api;
-    char etag[64];
+    char etag[ETAG_HEADER_BYTES];
     const char *headers = NULL;
     const char *leader = name_leader(k);
     struct json_writer w = answer_begin(api, k->call.http);
@@ -251,7 +251,7 @@ static void answer_success(struct client_write *k)
     } else {
         json_field_u64(&w, "revision", k->write.result.revision);
         if (is_put(k)) {
-            snprintf(etag, sizeof(etag), "ETag: \"%" PRIu64 "\"\r\n", k->write.result.revision);
+            etag_header(k->write.result.revision, etag);
             headers = etag;
         }
     }

@@ -6,13 +6,12 @@
 
 #define UUID_CHARS (UUID_TEXT_SIZE - 1)
 
-void session_append(struct uuid cluster, uint64_t revision, struct buf *out)
+void session_begin(struct uuid cluster, struct buf *out)
 {
     char name[UUID_TEXT_SIZE];
     uuid_format(cluster, name);
     buf_append_str(out, name);
     buf_append_byte(out, '.');
-    buf_append_u64(out, revision);
 }
 
 enum status session_parse(struct slice text, struct uuid cluster, uint64_t *revision)

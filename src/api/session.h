@@ -12,6 +12,7 @@
 
 #include <stdint.h>
 
-void session_append(struct uuid cluster, uint64_t revision, struct buf *out);
+/* The beginning of a token; the revision follows it in decimal. */
+void session_begin(struct uuid cluster, struct buf *out);
 /* INVALID: not a token. CONFLICT: a token of another cluster. */
 enum status MUST_CHECK session_parse(struct slice text, struct uuid cluster, uint64_t *revision);

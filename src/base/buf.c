@@ -20,7 +20,7 @@ void buf_clear(struct buf *b)
     b->size = 0;
 }
 
-uint8_t *buf_reserve(struct buf *b, size_t extra)
+uint8_t *buf_grow(struct buf *b, size_t extra)
 {
     size_t needed = b->size + extra;
     CHECK(needed >= extra);
@@ -47,16 +47,6 @@ void buf_append(struct buf *b, const void *data, size_t size)
 void buf_append_slice(struct buf *b, struct slice s)
 {
     buf_append(b, s.data, s.size);
-}
-
-void buf_append_str(struct buf *b, const char *text)
-{
-    buf_append(b, text, strlen(text));
-}
-
-void buf_append_byte(struct buf *b, uint8_t byte)
-{
-    buf_append(b, &byte, 1);
 }
 
 void buf_append_u64(struct buf *b, uint64_t v)

@@ -6,6 +6,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 struct buf {
     uint8_t *data; /* owned */
@@ -16,12 +17,30 @@ struct buf {
 void buf_deinit(struct buf *b);
 /* Empty it and keep the memory. */
 void buf_clear(struct buf *b);
+/* buf_reserve, when it takes more memory. */
+uint8_t *buf_grow(struct buf *b, size_t extra);
+
 /* Make room for `extra` more bytes and return where they go; b->size is unchanged. */
-uint8_t *buf_reserve(struct buf *b, size_t extra);
+static inline uint8_t *buf_reserve(struct buf *b, size_t extra)
+{
+    /* More room than needed, so that an empty one without memory grows too. */
+    return extra < b->capacity - b->size ? b->data + b->size : buf_grow(b, extra);
+}
+
 void buf_append(struct buf *b, const void *data, size_t size);
 void buf_append_slice(struct buf *b, struct slice s);
-void buf_append_str(struct buf *b, const char *text);
-void buf_append_byte(struct buf *b, uint8_t byte);
+/* Inline, since the length of most texts is known when they are compiled. */
+static inline void buf_append_str(struct buf *b, const char *text)
+{
+    buf_append(b, text, strlen(text));
+}
+
+static inline void buf_append_byte(struct buf *b, uint8_t byte)
+{
+    *buf_reserve(b, 1) = byte;
+    b->size++;
+}
+
 /* In decimal. */
 void buf_append_u64(struct buf *b, uint64_t v);
 void buf_printf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));

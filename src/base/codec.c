@@ -1,47 +1,5 @@
 #include "base/codec.h"
 
-#include <string.h>
-
-#define VARINT_BYTES_MAX 10
-
-void store_u16(uint8_t *at, uint16_t v)
-{
-    at[0] = (uint8_t)v;
-    at[1] = (uint8_t)(v >> 8);
-}
-
-void store_u32(uint8_t *at, uint32_t v)
-{
-    store_u16(at, (uint16_t)v);
-    store_u16(at + 2, (uint16_t)(v >> 16));
-}
-
-void store_u64(uint8_t *at, uint64_t v)
-{
-    store_u32(at, (uint32_t)v);
-    store_u32(at + 4, (uint32_t)(v >> 32));
-}
-
-uint16_t load_u16(const uint8_t *at)
-{
-    return (uint16_t)(at[0] | (at[1] << 8));
-}
-
-uint32_t load_u32(const uint8_t *at)
-{
-    return (uint32_t)load_u16(at) | ((uint32_t)load_u16(at + 2) << 16);
-}
-
-uint64_t load_u64(const uint8_t *at)
-{
-    return (uint64_t)load_u32(at) | ((uint64_t)load_u32(at + 4) << 32);
-}
-
-void put_u8(struct buf *b, uint8_t v)
-{
-    buf_append_byte(b, v);
-}
-
 void put_u16(struct buf *b, uint16_t v)
 {
     store_u16(buf_reserve(b, 2), v);
@@ -63,29 +21,13 @@ void put_u64(struct buf *b, uint64_t v)
 void put_varint(struct buf *b, uint64_t v)
 {
     uint8_t *at = buf_reserve(b, VARINT_BYTES_MAX);
-    size_t n = 0;
-    while (v >= 0x80) {
-        at[n++] = (uint8_t)(v | 0x80);
-        v >>= 7;
-    }
-    at[n++] = (uint8_t)v;
-    b->size += n;
+    b->size += (size_t)(store_varint(at, v) - at);
 }
 
 void put_bytes(struct buf *b, struct slice bytes)
 {
     put_varint(b, bytes.size);
     buf_append_slice(b, bytes);
-}
-
-size_t varint_size(uint64_t v)
-{
-    size_t n = 1;
-    while (v >= 0x80) {
-        v >>= 7;
-        n++;
-    }
-    return n;
 }
 
 struct reader reader_of(struct slice bytes)
@@ -133,20 +75,18 @@ uint64_t get_u64(struct reader *r)
     return at != NULL ? load_u64(at) : 0;
 }
 
-uint64_t get_varint(struct reader *r)
+uint64_t get_long_varint(struct reader *r)
 {
+    const uint8_t *at = r->at;
+    const uint8_t *end = reader_left(r) > VARINT_BYTES_MAX ? at + VARINT_BYTES_MAX : r->end;
     uint64_t v = 0;
-    for (unsigned i = 0; i < VARINT_BYTES_MAX; i++) {
-        uint8_t byte = get_u8(r);
-        if (r->bad) {
-            return 0;
-        }
-        if (i == VARINT_BYTES_MAX - 1 && byte > 1) {
-            break;
-        }
-        v |= (uint64_t)(byte & 0x7f) << (7 * i);
-        if ((byte & 0x80) == 0) {
-            return v;
+    for (unsigned shift = 0; at != end && !r->bad; shift += 7) {
+        uint8_t byte = *at++;
+        v |= (uint64_t)(byte & 0x7f) << shift;
+        if (byte < 0x80) {
+            r->bad = shift == 63 && byte > 1; /* the tenth has one bit */
+            r->at = at;
+            return r->bad ? 0 : v;
         }
     }
     r->bad = true;

@@ -46,10 +46,17 @@ __attribute__((target("sse4.2"))) static uint32_t crc32c_sse42(uint32_t crc, con
                                                                size_t size)
 {
     uint64_t state = ~crc;
-    for (; size >= 8; at += 8, size -= 8) {
-        uint64_t word;
-        memcpy(&word, at, 8);
-        state = _mm_crc32_u64(state, word);
+    uint64_t words[4];
+    for (; size >= sizeof(words); at += sizeof(words), size -= sizeof(words)) {
+        memcpy(words, at, sizeof(words));
+        state = _mm_crc32_u64(state, words[0]);
+        state = _mm_crc32_u64(state, words[1]);
+        state = _mm_crc32_u64(state, words[2]);
+        state = _mm_crc32_u64(state, words[3]);
+    }
+    for (; size >= sizeof(words[0]); at += sizeof(words[0]), size -= sizeof(words[0])) {
+        memcpy(words, at, sizeof(words[0]));
+        state = _mm_crc32_u64(state, words[0]);
     }
     uint32_t narrow = (uint32_t)state;
     for (; size > 0; at++, size--) {

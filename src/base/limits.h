@@ -96,6 +96,23 @@
 /* Of a server's text for the end of a call, or of a connection: the rest is left out. */
 #define LIMIT_GRPC_CLIENT_TEXT_BYTES    1024
 
+/* TLS. A handshake that is not done in that time is reset. Accepted ones under way: beyond, the one
+ * that has been at it for longest is reset. So many take the processor in one turn, the others wait
+ * for the next (one costs up to a millisecond). What one may send before it is done: then reset. */
+#define LIMIT_TLS_HANDSHAKE_MS    10000
+#define LIMIT_TLS_HANDSHAKES      1024
+#define LIMIT_TLS_HANDSHAKES_TURN 8
+#define LIMIT_TLS_HANDSHAKE_BYTES (64u * KIB)
+/* What was written in one turn and is not encrypted yet: beyond, it is at once. */
+#define LIMIT_TLS_PLAIN_BYTES     (64u * KIB)
+/* Of what the other side makes us send by protocol alone (new keys) while it takes nothing: then
+ * reset. */
+#define LIMIT_TLS_PROTOCOL_BYTES  (16u * KIB)
+/* Of a file with certificates or a key: refused. */
+#define LIMIT_TLS_FILE_BYTES      (1u * MIB)
+/* How often the files are looked at. */
+#define LIMIT_TLS_REFRESH_MS      3000
+
 /* TCP. After the last byte of ours was sent, the other side may take so long, and send so much,
  * until its FIN: an answer that a reset overtakes is lost. Beyond: reset. */
 #define LIMIT_CONN_LINGER_MS    3000
@@ -274,6 +291,8 @@
 /* Rule S0: a snapshot is due when the log since the last one is this long, unless set otherwise. */
 #define LIMIT_SNAPSHOT_LOG_BYTES    (64u * MIB)
 #define LIMIT_SNAPSHOT_LOG_ENTRIES  1000000u
+/* Or when it takes so many times that on the disk: small batches, each in blocks of its own. */
+#define LIMIT_SNAPSHOT_LOG_TIMES    4
 /* Rule S2: a member that lags holds back the log to so many times that; beyond, it gets a
  * snapshot. */
 #define LIMIT_LOG_KEPT_TIMES        4

@@ -1,7 +1,5 @@
 #include "base/uuid.h"
 
-#include "base/codec.h"
-
 #include <string.h>
 
 struct uuid uuid_from_random(const uint8_t random[16])
@@ -64,23 +62,7 @@ bool uuid_parse(const char *text, struct uuid *id)
     return true;
 }
 
-bool uuid_equal(struct uuid a, struct uuid b)
-{
-    return uuid_compare(a, b) == 0;
-}
-
-bool uuid_is_zero(struct uuid id)
-{
-    return uuid_equal(id, (struct uuid){0});
-}
-
 int uuid_compare(struct uuid a, struct uuid b)
 {
     return memcmp(a.bytes, b.bytes, 16);
-}
-
-uint64_t uuid_short(struct uuid id)
-{
-    uint64_t v = load_u64(id.bytes);
-    return v != 0 ? v : 1;
 }

@@ -416,6 +416,9 @@ static enum status exchange(const struct url *server, const struct client_reques
     } else if (status != STATUS_UNREACHABLE && status != STATUS_TIMEOUT && status != STATUS_IO) {
         status = STATUS_CLOSED; /* sent, and no answer that can be understood */
     }
+    if (status != STATUS_OK) {
+        snprintf(a->error, sizeof(a->error), "%s", http_client_trouble(connection));
+    }
     http_client_destroy(connection);
     mem_free(headers);
     return status;

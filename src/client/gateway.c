@@ -49,9 +49,9 @@ static enum status call_as(struct client *c, const char *target, const char *tok
     return status == STATUS_INVALID && client_is_unidentified(a) ? STATUS_DENIED : status;
 }
 
-/* OK with *token NULL: the cluster does not ask who it is. */
-static enum status log_in(struct client *c, int cancel_fd, char **token, struct client_answer *a)
+enum status gateway_log_in(struct client *c, int cancel_fd, char **token, struct client_answer *a)
 {
+    *token = NULL;
     json_t *body = json_pack("{s:s,s:s}", "name", identity_name(), "password", identity_password());
     CHECK(body != NULL); /* both are UTF-8 */
     char *text = json_dumps(body, JSON_COMPACT);
@@ -78,7 +78,7 @@ static enum status call_identified(struct client *c, const char *target, struct 
 {
     char *token = copy_token();
     bool is_old = token != NULL;
-    enum status status = is_old ? STATUS_OK : log_in(c, cancel_fd, &token, a);
+    enum status status = is_old ? STATUS_OK : gateway_log_in(c, cancel_fd, &token, a);
     if (status == STATUS_OK) {
         status = call_as(c, target, token, body, cancel_fd, a);
     }

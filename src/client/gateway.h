@@ -13,6 +13,11 @@
 enum status MUST_CHECK gateway_call(struct client *c, const char *target, json_t *body,
                                     int cancel_fd, struct client_answer *a);
 
+/* A new token for the user of this process (identity.h), as a new string; NULL: the cluster does
+ * not ask who it is. Statuses of gateway_call. */
+enum status MUST_CHECK gateway_log_in(struct client *c, int cancel_fd, char **token,
+                                      struct client_answer *a);
+
 /* A JSON string of the bytes in base64, and of a number. New references. */
 json_t *gateway_bytes(struct slice bytes);
 json_t *gateway_number(uint64_t number);

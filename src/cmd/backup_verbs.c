@@ -1,5 +1,6 @@
 /* cmd/backup_verbs.c - `snapshot save`: a backup from a running cluster; `snapshot restore`: a new
  * cluster from a backup. */
+#include "base/check.h"
 #include "base/mem.h"
 #include "client/json_text.h"
 #include "cmd/client_verb.h"
@@ -107,6 +108,7 @@ static int complain_of_file(const struct options *o, const struct place *p, enum
 static int download_to(const struct options *o, struct place *p, const char *temporary)
 {
     struct saved saved = {0};
+    CHECK(p->disk != NULL);
     const struct disk_ops *ops = p->disk->ops;
     enum status s = ops->open(p->disk, temporary, true, &saved.file);
     if (s != STATUS_OK) {

@@ -2,12 +2,15 @@
  * and `--check`: is this machine a good home for a member. */
 #include "base/mem.h"
 #include "cmd/bench_check.h"
+#include "cmd/bench_user.h"
 #include "cmd/client_verb.h"
 #include "cmd/verbs.h"
 #include "load/load_keys.h"
 #include "load/load_plan.h"
 #include "load/load_report.h"
 #include "load/load_run.h"
+#include "net/tls_client.h"
+#include "net/tls_loop.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -17,7 +20,7 @@
 #include <unistd.h>
 
 enum {
-    BENCH_PROTOCOL = CLIENT_USER,
+    BENCH_PROTOCOL = CLIENT_OUTPUT,
     BENCH_CONNECTIONS,
     BENCH_STREAMS,
     BENCH_SECONDS,
@@ -43,7 +46,7 @@ enum {
 };
 
 static const struct option rows[] = {
-    CLIENT_ADDRESS_ROWS("a request without an answer for so long is an error", "5s"),
+    CLIENT_CALL_ROWS("a request without an answer for so long is an error", "5s"),
     [BENCH_PROTOCOL] = {.name = "protocol",
                         .type = OPTION_CHOICE,
                         .unit = "P",
@@ -198,7 +201,7 @@ static int take_seconds(const struct options *o, size_t row, double least_s, uin
 static int run_check(const struct options *o)
 {
     const struct option_value *endpoints = &o->values[CLIENT_ENDPOINTS];
-    uint64_t run_us;
+    uint64_t run_us = 0;
     int code = take_seconds(o, BENCH_SECONDS, 0.1, &run_us);
     if (code != EXIT_DONE) {
         return code;
@@ -367,12 +370,14 @@ struct bench {
     struct load_result result;
     struct loop *loop;
     struct load_run *run;
+    struct bench_user user;
     bool has_progress; /* a line on stderr that is written over */
 };
 
 static void on_tick(void *context, const struct load_progress *p)
 {
     struct bench *b = context;
+    bench_user_tick(&b->user, b->loop, p->errors);
     if (!b->has_progress) {
         return;
     }
@@ -410,19 +415,32 @@ static void on_turn(void *context)
     load_run_turn(b->run);
 }
 
+static bool plan_is_encrypted(const struct load_plan *plan)
+{
+    bool is_encrypted = false;
+    for (uint32_t i = 0; i < plan->endpoint_count; i++) {
+        is_encrypted = is_encrypted || plan->endpoints[i].is_tls;
+    }
+    return is_encrypted;
+}
+
 static void put_load(struct bench *b)
 {
     const struct load_run_events events = {.on_tick = on_tick, .on_done = on_done, .context = b};
     b->has_progress = isatty(STDERR_FILENO) && !options_is_on(b->options, BENCH_QUIET);
-    b->loop = uv_loop_create();
+    struct loop *real = uv_loop_create();
+    b->loop = plan_is_encrypted(&b->plan) ? tls_loop_create(real, tls_client()) : real;
     b->run = load_run_create(b->loop, &b->plan, &events, &b->result);
     b->loop->ops->on_turn(b->loop, on_turn, b);
-    uv_loop_on_signal(b->loop, SIGINT, on_signal, b);
-    uv_loop_on_signal(b->loop, SIGTERM, on_signal, b);
+    uv_loop_on_signal(real, SIGINT, on_signal, b);
+    uv_loop_on_signal(real, SIGTERM, on_signal, b);
     load_run_begin(b->run);
-    uv_loop_run(b->loop);
+    uv_loop_run(real);
     load_run_destroy(b->run);
-    uv_loop_destroy(b->loop);
+    uv_loop_destroy(real);
+    if (b->loop != real) {
+        tls_loop_destroy(b->loop);
+    }
     if (b->has_progress) {
         fputs("\r\033[K", stderr);
     }
@@ -434,6 +452,7 @@ static int run_load(const struct options *o)
     b->options = o;
     int code = take_plan(o, &b->plan);
     code = code == EXIT_DONE ? take_endpoints(o, &b->plan) : code;
+    code = code == EXIT_DONE ? bench_user_begin(&b->user, o, &b->plan) : code;
     if (code == EXIT_DONE) {
         put_load(b);
         if (options_is_on(o, BENCH_JSON)) {
@@ -443,6 +462,7 @@ static int run_load(const struct options *o)
         }
         code = load_report_is_sound(&b->result) ? EXIT_DONE : EXIT_VERDICT;
     }
+    bench_user_end(&b->user);
     mem_free(b);
     return code;
 }
@@ -471,7 +491,7 @@ const struct verb verb_bench = {
         "--rate each of connections x streams clients asks again when it has its answer (a closed\n"
         "loop); with it, requests have times of their own, and latency counts from those.\n"
         "Every answer is checked. Servers may be ours or etcd's. Keys below --prefix are written,\n"
-        "and stay. Ctrl-C ends it early, with what was seen.\n"
+        "and stay. A user (--user) logs in first. Ctrl-C ends it early, with what was seen.\n"
         "Exit code 0: measured; 1: more than 1 % errors or of the time without a connection, or\n"
         "nothing was measured.\n\n"
         "--check measures what a member would meet here: the disk of --data (64 MiB are\n"
@@ -486,5 +506,6 @@ const struct verb verb_bench = {
     .options = rows,
     .option_count = sizeof(rows) / sizeof(rows[0]),
     .arguments_max = 1,
+    .prepare = client_verb_prepare,
     .run = run_bench,
 };

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "client/identity.h"
 #include "client/json_text.h"
+#include "net/tls_client.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -10,52 +11,76 @@
 
 /* --- who asks --------------------------------------------------------------------------------- */
 
-/* The password without the line end that editors leave. */
-static int read_password_file(const struct options *o, struct buf *password)
+/* Of what an editor left behind the text: one line end, as a password may have further ones. */
+static void drop_line_end(struct buf *text)
 {
-    const char *path = options_text(o, CLIENT_PASSWORD_FILE);
+    if (text->size > 0 && text->data[text->size - 1] == '\n') {
+        text->size--;
+        text->size -= text->size > 0 && text->data[text->size - 1] == '\r' ? 1 : 0;
+    }
+}
+
+static int read_password_file(const struct options *o, const char *path, struct buf *password)
+{
     FILE *file = fopen(path, "re");
     if (file == NULL) {
         return verb_refuse(o, "--password-file: %s cannot be read: %s", path, strerror(errno));
     }
-    size_t room = LIMIT_PASSWORD_BYTES + 2; /* and its line end */
+    size_t room = LIMIT_PASSWORD_BYTES + 3; /* its line end, and a byte that is too many */
     password->size = fread(buf_reserve(password, room), 1, room, file);
     bool has_failed = ferror(file) != 0;
     fclose(file);
     if (has_failed) {
         return verb_refuse(o, "--password-file: %s cannot be read", path);
     }
-    while (password->size > 0 && (password->data[password->size - 1] == '\n' ||
-                                  password->data[password->size - 1] == '\r')) {
-        password->size--;
-    }
+    drop_line_end(password);
     if (password->size == 0) {
         return verb_refuse(o, "--password-file: %s is empty", path);
     }
     return EXIT_DONE;
 }
 
-static int read_password(const struct options *o, struct buf *password)
+static int read_password(const struct options *o, size_t user_row, struct buf *password)
 {
-    const struct option_value *v = &o->values[CLIENT_PASSWORD_FILE];
+    const struct option_value *v = &o->values[user_row + 1];
     if (v->text == NULL) {
         return verb_refuse(o,
                            "the password of %s is missing: put it into CONCLAVE_PASSWORD, or into "
                            "a file that --password-file names",
-                           options_text(o, CLIENT_USER));
+                           options_text(o, user_row));
     }
     if (v->origin == OPTION_FROM_FLAG) {
-        return read_password_file(o, password);
+        return read_password_file(o, v->text, password);
     }
     buf_append_str(password, v->text); /* the variable holds the password itself */
     return EXIT_DONE;
 }
 
-int client_verb_prepare(struct options *o)
+int client_verb_prepare_tls(struct options *o, size_t row)
 {
-    const char *user = options_text(o, CLIENT_USER);
+    const struct tls_options t = {.ca = options_text(o, row),
+                                  .cert = options_text(o, row + 1),
+                                  .key = options_text(o, row + 2)};
+    if (t.ca == NULL && t.cert == NULL && t.key == NULL) {
+        return EXIT_DONE;
+    }
+    if ((t.cert == NULL) != (t.key == NULL)) {
+        return verb_refuse(o, "--cert and --key belong together");
+    }
+    char *detail = NULL;
+    if (tls_client_set(&t, &detail) == STATUS_OK) {
+        return EXIT_DONE;
+    }
+    int code = verb_refuse(o, "%s", detail);
+    mem_free(detail);
+    return code;
+}
+
+int client_verb_identify(struct options *o, size_t user_row)
+{
+    const char *user = options_text(o, user_row);
     if (user == NULL) {
-        bool is_asked = o->values[CLIENT_PASSWORD_FILE].origin == OPTION_FROM_FLAG;
+        bool is_asked = o->values[user_row + 1].origin == OPTION_FROM_FLAG;
         return is_asked ? verb_refuse(o, "--password-file: whose? --user NAME says it") : EXIT_DONE;
     }
     if (strchr(user, ':') != NULL) { /* as other clients have it; not repeated here */
@@ -64,7 +89,7 @@ int client_verb_prepare(struct options *o)
                               "shows it");
     }
     struct buf password = {0};
-    int code = read_password(o, &password);
+    int code = read_password(o, user_row, &password);
     if (code == EXIT_DONE && identity_set(slice_str(user), buf_slice(&password)) != STATUS_OK) {
         code = verb_refuse(o,
                            "a user's name is 1 to %d bytes of UTF-8, and a password at most %d; "
@@ -73,6 +98,12 @@ int client_verb_prepare(struct options *o)
     }
     buf_deinit(&password);
     return code;
+}
+
+int client_verb_prepare(struct options *o)
+{
+    int prepared = client_verb_prepare_tls(o, CLIENT_CACERT);
+    return prepared == EXIT_DONE ? client_verb_identify(o, CLIENT_USER) : prepared;
 }
 
 /* --- whom to ask ------------------------------------------------------------------------------ */
@@ -124,8 +155,12 @@ int client_verb_judge(const struct options *o, enum status status, const struct 
     if (status == STATUS_OK) {
         return EXIT_DONE;
     }
-    if (status == STATUS_UNREACHABLE) {
+    if (status == STATUS_UNREACHABLE && a->error[0] == '\0') {
         return client_verb_unreachable(o);
+    }
+    if (status == STATUS_UNREACHABLE) {
+        verb_complain(o, "cannot connect to %s: %s", a->url, a->error);
+        return status_exit_code(status);
     }
     char *why = client_explain(status, r, a);
     verb_complain(o, "%s", why);

@@ -11,12 +11,32 @@
 enum {
     CLIENT_ENDPOINTS,
     CLIENT_TIMEOUT,
+    CLIENT_CACERT,
+    CLIENT_CERT,
+    CLIENT_KEY,
     CLIENT_USER,
     CLIENT_PASSWORD_FILE,
     CLIENT_OUTPUT,
     CLIENT_ROWS,
 };
 
+/* Three rows, for https:// addresses. */
+#define CLIENT_TLS_ROWS(row)                                                                       \
+    [row] = {.name = "cacert",                                                                     \
+             .type = OPTION_TEXT,                                                                  \
+             .unit = "FILE",                                                                       \
+             .meaning = "whose certificates are believed; if not given, as this machine does",     \
+             .env = "CONCLAVE_CACERT"},                                                            \
+    [(row) + 1] = {.name = "cert",                                                                 \
+                   .type = OPTION_TEXT,                                                            \
+                   .unit = "FILE",                                                                 \
+                   .meaning = "the certificate to show",                                           \
+                   .env = "CONCLAVE_CERT"},                                                        \
+    [(row) + 2] = {.name = "key",                                                                  \
+                   .type = OPTION_TEXT,                                                            \
+                   .unit = "FILE",                                                                 \
+                   .meaning = "the private key of --cert",                                         \
+                   .env = "CONCLAVE_KEY"}
 /* Without a user and --output. */
 #define CLIENT_ADDRESS_ROWS(timeout_meaning, timeout_fallback)                                     \
     [CLIENT_ENDPOINTS] = {.name = "endpoints",                                                     \
@@ -31,21 +51,23 @@ enum {
                         .meaning = timeout_meaning,                                                \
                         .fallback = timeout_fallback,                                              \
                         .min = 1,                                                                  \
-                        .max = 3600000}
+                        .max = 3600000},                                                           \
+    CLIENT_TLS_ROWS(CLIENT_CACERT)
+/* Two rows: the user at `row`, the password's file behind it. */
+#define CLIENT_USER_ROWS(row)                                                                      \
+    [row] = {.name = "user",                                                                       \
+             .type = OPTION_TEXT,                                                                  \
+             .unit = "NAME",                                                                       \
+             .meaning = "who asks, where the cluster wants to know",                               \
+             .env = "CONCLAVE_USER"},                                                              \
+    [(row) + 1] = {.name = "password-file",                                                        \
+                   .type = OPTION_TEXT,                                                            \
+                   .unit = "FILE",                                                                 \
+                   .meaning = "has the user's password; the variable holds the password itself",   \
+                   .env = "CONCLAVE_PASSWORD"}
 /* Without --output. */
 #define CLIENT_CALL_ROWS(timeout_meaning, timeout_fallback)                                        \
-    CLIENT_ADDRESS_ROWS(timeout_meaning, timeout_fallback),                                        \
-        [CLIENT_USER] = {.name = "user",                                                           \
-                         .type = OPTION_TEXT,                                                      \
-                         .unit = "NAME",                                                           \
-                         .meaning = "who asks, where the cluster wants to know",                   \
-                         .env = "CONCLAVE_USER"},                                                  \
-        [CLIENT_PASSWORD_FILE] = {.name = "password-file",                                         \
-                                  .type = OPTION_TEXT,                                             \
-                                  .unit = "FILE",                                                  \
-                                  .meaning = "has the user's password; the variable holds the "    \
-                                             "password itself",                                    \
-                                  .env = "CONCLAVE_PASSWORD"}
+    CLIENT_ADDRESS_ROWS(timeout_meaning, timeout_fallback), CLIENT_USER_ROWS(CLIENT_USER)
 /* With another `fallback` for --timeout and other words for what it means. */
 #define CLIENT_OPTION_ROWS_WITH(timeout_meaning, timeout_fallback)                                 \
     CLIENT_CALL_ROWS(timeout_meaning, timeout_fallback),                                           \
@@ -58,8 +80,13 @@ enum {
                            .fallback = "table"}
 #define CLIENT_OPTION_ROWS CLIENT_OPTION_ROWS_WITH("give up after this time", "5s")
 
-/* Every client verb's `prepare`: from now on the user of the flags asks. */
+/* Every client verb's `prepare`: from now on the user of the flags asks, and https:// is dialled
+ * with the files of the flags. */
 int client_verb_prepare(struct options *o);
+/* Its halves, for tables that have these rows elsewhere: CLIENT_USER_ROWS(user_row), and
+ * CLIENT_TLS_ROWS(row). */
+int client_verb_identify(struct options *o, size_t user_row);
+int client_verb_prepare_tls(struct options *o, size_t row);
 /* Whom to ask, as the flags say: an array of *count, borrowed. */
 const char *const *client_verb_endpoints(const struct options *o, uint32_t *count);
 /* A client for the verb's flags; freed by client_destroy. */

@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "client/client.h"
 #include "cluster/log_tail.h"
+#include "cmd/client_verb.h"
 #include "cmd/cluster_verb.h"
 #include "cmd/member_table.h"
 #include "cmd/verbs.h"
@@ -421,6 +422,10 @@ static const struct option start_rows[] = {
                                    "--simulate`",
                         .fallback = "false"},
 };
+static const struct option change_rows[] = {
+    CLUSTER_ROWS_TABLE,
+    CLIENT_USER_ROWS(CLUSTER_USER),
+};
 static const struct option logs_rows[] = {
     CLUSTER_ROWS_TABLE,
     [LOGS_FOLLOW] = {.name = "follow",
@@ -432,7 +437,14 @@ static const struct option logs_rows[] = {
 
 #define CLUSTER_OPTIONS .options = cluster_rows, .option_count = CLUSTER_ROWS
 #define START_OPTIONS   .options = start_rows, .option_count = CLUSTER_START_ROWS
-#define NODE_ARGUMENT   .arguments = "NODE", .arguments_min = 1, .arguments_max = 1
+#define CHANGE_OPTIONS                                                                             \
+    .options = change_rows, .option_count = CLUSTER_CHANGE_ROWS, .prepare = prepare_change
+#define NODE_ARGUMENT .arguments = "NODE", .arguments_min = 1, .arguments_max = 1
+
+static int prepare_change(struct options *o)
+{
+    return client_verb_identify(o, CLUSTER_USER);
+}
 
 static const struct verb verbs[] = {
     {.name = "run",
@@ -494,13 +506,13 @@ static const struct verb verbs[] = {
      .summary = "one more member, which joins while the others work",
      .details = "Returns once it has received everything and votes.\n",
      .examples = "  conclave cluster add\n",
-     CLUSTER_OPTIONS,
+     CHANGE_OPTIONS,
      .run = cluster_add},
     {.name = "remove",
      NODE_ARGUMENT,
      .summary = "take a member out for good",
      .examples = "  conclave cluster remove node-4\n",
-     CLUSTER_OPTIONS,
+     CHANGE_OPTIONS,
      .run = cluster_remove},
     {.name = "logs",
      NODE_ARGUMENT,

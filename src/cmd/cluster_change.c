@@ -2,6 +2,7 @@
  * grows and shrinks while it runs. */
 #include "base/mem.h"
 #include "client/client.h"
+#include "cmd/client_verb.h"
 #include "cmd/cluster_verb.h"
 
 #include <jansson.h>
@@ -72,6 +73,22 @@ static int await_vote(const struct options *o, struct manager *m, uint32_t i)
     return EXIT_VERDICT;
 }
 
+/* Who is not told whether the new member votes adds none. */
+static int check_user(const struct options *o, const struct manager *m)
+{
+    struct client *c = client_of(m, 2000);
+    if (c == NULL) {
+        return EXIT_DONE;
+    }
+    const struct client_request request = {.method = "GET", .target = "/members"};
+    struct client_answer a = {0};
+    enum status status = client_call(c, &request, &a);
+    int code = status == STATUS_DENIED ? client_verb_judge(o, status, &request, &a) : EXIT_DONE;
+    client_answer_deinit(&a);
+    client_destroy(c);
+    return code;
+}
+
 static int add_locked(struct options *o, struct manager *m)
 {
     char *detail = NULL;
@@ -79,6 +96,10 @@ static int add_locked(struct options *o, struct manager *m)
     if (manager_refresh(m) == 0) {
         verb_complain(o, "no member of the cluster in %s runs: there is nobody to join", m->dir);
         return EXIT_VERDICT;
+    }
+    int code = check_user(o, m);
+    if (code != EXIT_DONE) {
+        return code;
     }
     enum status status = manager_add(m, &i, &detail);
     if (status == STATUS_OK) {

@@ -29,8 +29,9 @@ enum { CLUSTER_DIR, CLUSTER_NODES, CLUSTER_BASE_PORT, CLUSTER_ROWS };
                            .min = 1,                                                               \
                            .max = 65535}
 
-/* `run` and `start` have one more. */
+/* `run` and `start` have one more; `add` and `remove`, which ask for a user, two. */
 enum { CLUSTER_FAULTS = CLUSTER_ROWS, CLUSTER_START_ROWS };
+enum { CLUSTER_USER = CLUSTER_ROWS, CLUSTER_CHANGE_ROWS = CLUSTER_USER + 2 };
 
 /* The cluster of --dir, made if it need be or not. An
  * exit code; what is wrong was said. */

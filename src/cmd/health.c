@@ -1,12 +1,11 @@
 /* cmd/health.c - whether one member is alive, for the health check of a container. */
-#include "client/client.h"
-#include "cmd/verb.h"
+#include "cmd/client_verb.h"
 #include "cmd/verbs.h"
 #include "net/url.h"
 
 #include <stdio.h>
 
-enum { HEALTH_READY, HEALTH_TIMEOUT, HEALTH_ROWS };
+enum { HEALTH_READY, HEALTH_TIMEOUT, HEALTH_CACERT };
 
 #define DEFAULT_URL "http://127.0.0.1:4000"
 
@@ -22,7 +21,13 @@ static const struct option rows[] = {
                         .fallback = "2s",
                         .min = 1,
                         .max = 3600000},
+    CLIENT_TLS_ROWS(HEALTH_CACERT),
 };
+
+static int prepare(struct options *o)
+{
+    return client_verb_prepare_tls(o, HEALTH_CACERT);
+}
 
 static int run_health(struct options *o)
 {
@@ -41,7 +46,8 @@ static int run_health(struct options *o)
         fwrite(a.body.data, 1, a.body.size, stdout);
         putchar('\n');
     } else {
-        verb_complain(o, "%s does not answer: %s", url, status_text(status));
+        verb_complain(o, "%s does not answer: %s", url,
+                      a.error[0] != '\0' ? a.error : status_text(status));
     }
     client_answer_deinit(&a);
     return status == STATUS_OK ? EXIT_DONE : EXIT_VERDICT;
@@ -58,5 +64,6 @@ const struct verb verb_health = {
                 "  conclave health --ready http://127.0.0.1:4002\n",
     .options = rows,
     .option_count = sizeof(rows) / sizeof(rows[0]),
+    .prepare = prepare,
     .run = run_health,
 };

@@ -58,7 +58,8 @@ struct server_registry *server_registry_create(const struct server_settings *s, 
     };
     r->settings = s;
     /* A member that dials itself finds nobody (rule G1), so this is a list of nobody. */
-    snprintf(r->own_url, sizeof(r->own_url), "http://127.0.0.1:%u", s->node.listen_port);
+    snprintf(r->own_url, sizeof(r->own_url), "%s://127.0.0.1:%u",
+             s->node.speaks_tls ? "https" : "http", s->node.listen_port);
     r->join[r->join_count++] = r->own_url;
     r->watch = registry_watch_start(&options);
     return r;

@@ -6,19 +6,26 @@
 #include "base/mem.h"
 #include "cluster/state_file.h"
 #include "cmd/server_registry.h"
+#include "cmd/server_tls.h"
 #include "net/grpc.h"
+#include "net/tls_loop.h"
 #include "wal/disk.h"
 
 #include <pthread.h>
 #include <signal.h>
+#include <unistd.h>
 
 /* From the signal to the end, whatever clients do (contract: 5 s). */
 #define STOP_MS        4500
 #define DRAIN_CHECK_MS 10
+/* From the decision that all ends to the end, whatever the disk does. */
+#define LEAVE_S        5
 
 struct server {
     const struct server_settings *settings;
-    struct loop *loop;
+    struct loop *loop; /* `real`, or around it */
+    struct loop *real;
+    struct server_tls *tls; /* NULL = none */
     struct disk *disk;
     struct node *node;
     struct api *api;
@@ -32,13 +39,38 @@ struct server {
     int exit_code;
 };
 
+/* --- leaving ---------------------------------------------------------------------------------- */
+
+static volatile sig_atomic_t overdue_exit_code;
+
+static void on_overdue(int signal_number)
+{
+    (void)signal_number;
+    static const char words[] = "the disk does not answer; ending without it\n";
+    ssize_t ignored = write(STDERR_FILENO, words, sizeof(words) - 1);
+    (void)ignored;
+    _exit(overdue_exit_code);
+}
+
+/* The loop ends behind all work that is under way, and a disk may never answer (rule P17): what
+ * waits for it was acknowledged to nobody, so that the process can go as if it were killed. */
+static void leave(struct server *s)
+{
+    overdue_exit_code = s->exit_code != 0 ? s->exit_code : 1;
+    (void)signal(SIGALRM, on_overdue);
+    (void)alarm(LEAVE_S);
+    s->loop->ops->stop(s->loop);
+}
+
 static void on_fatal(void *context, int exit_code, const char *why)
 {
     struct server *s = context;
     log_error("%s", why);
     s->exit_code = exit_code;
-    s->loop->ops->stop(s->loop);
+    leave(s);
 }
+
+/* --- requests --------------------------------------------------------------------------------- */
 
 static void on_accept(void *context, struct conn *c)
 {
@@ -78,7 +110,7 @@ static void on_drain_timer(struct timer *t)
 {
     struct server *s = t->context;
     if (count_connections(s) == 0) {
-        s->loop->ops->stop(s->loop);
+        leave(s);
         return;
     }
     s->loop->ops->timer_start(s->loop, t, s->loop->ops->now_ms(s->loop) + DRAIN_CHECK_MS);
@@ -88,7 +120,7 @@ static void on_patience_timer(struct timer *t)
 {
     struct server *s = t->context;
     log_warn("stopping with requests unfinished connections=%u", count_connections(s));
-    s->loop->ops->stop(s->loop);
+    leave(s);
 }
 
 static void on_node_finished(void *context)
@@ -133,6 +165,42 @@ static int refuse_to_start(enum status status, const char *what, char *detail)
     default:
         return 1;
     }
+}
+
+static void on_hangup(void *context, int signal_number)
+{
+    (void)signal_number;
+    struct server *s = context;
+    if (s->tls != NULL) {
+        server_tls_refresh(s->tls);
+    }
+}
+
+/* The loop of one life, encrypted where the settings say so. */
+static void create_loop(struct server *s)
+{
+    s->real = uv_loop_create();
+    s->loop = s->real;
+    if (s->settings->tls != NULL) {
+        s->loop = tls_loop_create(s->real, s->settings->tls);
+        s->tls = server_tls_watch(s->settings->tls, s->loop);
+        uv_loop_on_signal(s->real, SIGHUP, on_hangup, s);
+    }
+}
+
+static void destroy_loop(struct server *s)
+{
+    server_tls_leave(s->tls);
+    s->tls = NULL;
+    uv_loop_destroy(s->real);
+    if (s->loop != s->real) {
+        tls_loop_destroy(s->loop);
+    }
+}
+
+static double utilisation_under_tls(const struct loop *l)
+{
+    return uv_loop_utilisation(tls_loop_inner(l));
 }
 
 static int open_port(struct server *s)
@@ -183,7 +251,10 @@ static int open_member(struct server *s)
         .enable_faults = s->settings->enable_faults,
         .request_timeout_ms = s->settings->node.request_timeout_ms,
         .value_bytes_max = s->settings->node.value_bytes_max,
-        .loop_utilisation = uv_loop_utilisation,
+        .loop_utilisation = s->tls != NULL ? utilisation_under_tls : uv_loop_utilisation,
+        .peers_show_certificates = s->settings->peers_show_certificates,
+        .more_metrics = s->tls != NULL ? server_tls_metrics : NULL,
+        .more_context = s->tls,
     };
     s->api = api_create(&api);
     s->http = http_server_create(s->loop, api_handler(s->api), NULL);
@@ -229,8 +300,8 @@ static void hold_signals(bool held)
 static bool live(struct server *s, void (*on_listening)(const struct server_settings *s))
 {
     /* Before the log is read back, which may take a while; they are delivered when the loop runs */
-    uv_loop_on_signal(s->loop, SIGTERM, on_signal, s);
-    uv_loop_on_signal(s->loop, SIGINT, on_signal, s);
+    uv_loop_on_signal(s->real, SIGTERM, on_signal, s);
+    uv_loop_on_signal(s->real, SIGINT, on_signal, s);
     hold_signals(false);
     s->exit_code = open_port(s);
     if (s->exit_code == 0) {
@@ -242,14 +313,15 @@ static bool live(struct server *s, void (*on_listening)(const struct server_sett
         if (on_listening != NULL) {
             on_listening(s->settings);
         }
-        uv_loop_run(s->loop);
+        uv_loop_run(s->real);
+        (void)alarm(0);
         if (s->stopping && s->exit_code == 0) {
             log_info("stopped");
         }
     }
     hold_signals(true);
     bool lives_again = close_member(s);
-    uv_loop_destroy(s->loop);
+    destroy_loop(s);
     return lives_again;
 }
 
@@ -274,14 +346,13 @@ int server_run(const struct server_settings *settings,
     if (!open_state_file(settings, &state_file)) {
         return 2;
     }
-    struct server s = {.settings = settings, .state_file = state_file, .loop = uv_loop_create()};
+    struct server s = {.settings = settings, .state_file = state_file};
+    create_loop(&s);
     s.registry = server_registry_create(settings, s.loop);
     while (live(&s, on_listening)) {
         on_listening = NULL; /* has been said */
-        s = (struct server){.settings = settings,
-                            .registry = s.registry,
-                            .state_file = state_file,
-                            .loop = uv_loop_create()};
+        s = (struct server){.settings = settings, .registry = s.registry, .state_file = state_file};
+        create_loop(&s);
     }
     server_registry_destroy(s.registry);
     state_file_close(state_file);

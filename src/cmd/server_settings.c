@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "cmd/config_file.h"
 #include "cmd/memory_limit.h"
+#include "net/tls_client.h"
 #include "node/roster.h"
 
 #include <assert.h>
@@ -33,6 +34,10 @@ enum {
     ROW_REGISTRY_ATTEMPTS,
     ROW_STATE_FILE,
     ROW_SECRET_FILE,
+    ROW_TLS_CERT,
+    ROW_TLS_KEY,
+    ROW_TLS_CA,
+    ROW_TLS_CLIENT_AUTH,
     ROW_HEARTBEAT,
     ROW_ELECTION,
     ROW_REQUEST_TIMEOUT,
@@ -112,6 +117,24 @@ const struct option server_option_rows[SERVER_OPTION_COUNT] = {
                          .meaning = "the secret that members prove to each other; the variable "
                                     "holds the secret itself",
                          .env = "CONCLAVE_CLUSTER_SECRET"},
+    [ROW_TLS_CERT] = {.name = "tls-cert",
+                      .type = OPTION_TEXT,
+                      .unit = "FILE",
+                      .meaning = "speak only TLS, with this certificate (PEM) and those behind it"},
+    [ROW_TLS_KEY] = {.name = "tls-key",
+                     .type = OPTION_TEXT,
+                     .unit = "FILE",
+                     .meaning = "the private key of --tls-cert"},
+    [ROW_TLS_CA] = {.name = "tls-ca",
+                    .type = OPTION_TEXT,
+                    .unit = "FILE",
+                    .meaning = "whose certificates of members and clients are believed"},
+    [ROW_TLS_CLIENT_AUTH] = {.name = "tls-client-auth",
+                             .type = OPTION_CHOICE,
+                             .unit = "WHEN",
+                             .meaning = "must who connects show a certificate: none, optional or "
+                                        "require; if not given, optional with --tls-ca",
+                             .choices = "none|optional|require"},
     [ROW_HEARTBEAT] = {.name = "heartbeat-ms",
                        .type = OPTION_INTEGER,
                        .unit = "MS",
@@ -494,17 +517,100 @@ static enum status check_secret(struct options *o, struct server_settings *s)
         status = read_secret_file(o, s);
     }
     s->node.secret = buf_slice(&s->secret);
-    if (status != STATUS_OK || s->secret.size > 0 || is_loopback(s->node.listen_host)) {
+    if (status != STATUS_OK || s->secret.size > 0 || s->peers_show_certificates ||
+        is_loopback(s->node.listen_host)) {
         return status;
     }
     if (!options_is_on(o, ROW_INSECURE)) {
         return options_refuse(
             o, ROW_LISTEN,
-            "opens this member to other machines, and there is no cluster secret. "
-            "Give all members the same --cluster-secret-file FILE, or listen on "
-            "127.0.0.1, or say --insecure to let anyone in");
+            "opens this member to other machines, and there is neither a cluster secret nor TLS "
+            "with --tls-ca. Give all members the same --cluster-secret-file FILE, or certificates "
+            "(`conclave cert` makes them), or listen on 127.0.0.1, or say --insecure to let anyone "
+            "in");
     }
     s->is_insecure = true;
+    return STATUS_OK;
+}
+
+/* --- TLS -------------------------------------------------------------------------------------- */
+
+/* A port speaks TLS or does not, and so do all members of a cluster. */
+static enum status check_scheme(struct options *o, size_t row, const char *text, bool has_tls)
+{
+    struct url u;
+    if (text == NULL || url_parse(text, &u, NULL) != STATUS_OK || u.is_tls == has_tls) {
+        return STATUS_OK;
+    }
+    return options_refuse(o, row,
+                          has_tls
+                              ? "names %s, and this member speaks TLS (--tls-cert): write "
+                                "https://, for all members"
+                              : "names %s, and this member has no certificate: give --tls-cert, "
+                                "--tls-key and --tls-ca",
+                          text);
+}
+
+static enum status check_schemes(struct options *o, bool has_tls)
+{
+    static const size_t rows[] = {ROW_PEERS, ROW_JOIN};
+    enum status status = check_scheme(o, ROW_ADVERTISE, options_text(o, ROW_ADVERTISE), has_tls);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const struct option_value *v = &o->values[rows[i]];
+        for (uint32_t k = 0; k < v->item_count && status == STATUS_OK; k++) {
+            status = check_scheme(o, rows[i], v->items[k], has_tls);
+        }
+    }
+    return status;
+}
+
+static enum status check_tls_files(struct options *o, const struct tls_options *t)
+{
+    if (t->cert != NULL && t->key != NULL) {
+        return t->ca != NULL || t->client_auth == TLS_CLIENT_NONE
+                   ? STATUS_OK
+                   : options_refuse(o, ROW_TLS_CLIENT_AUTH,
+                                    "asks for certificates, and --tls-ca FILE does not say whose");
+    }
+    static const size_t rows[] = {ROW_TLS_CERT, ROW_TLS_KEY, ROW_TLS_CA, ROW_TLS_CLIENT_AUTH};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        if (options_text(o, rows[i]) != NULL) {
+            return options_refuse(o, rows[i],
+                                  "is of no use without %s; `conclave cert` makes certificates",
+                                  t->cert == NULL ? "--tls-cert FILE" : "--tls-key FILE");
+        }
+    }
+    return STATUS_OK;
+}
+
+static enum status check_tls(struct options *o, struct server_settings *s)
+{
+    static const enum tls_client_auth auths[] = {TLS_CLIENT_NONE, TLS_CLIENT_OPTIONAL,
+                                                 TLS_CLIENT_REQUIRE};
+    struct tls_options t = {.cert = options_text(o, ROW_TLS_CERT),
+                            .key = options_text(o, ROW_TLS_KEY),
+                            .ca = options_text(o, ROW_TLS_CA)};
+    t.client_auth = t.ca != NULL ? TLS_CLIENT_OPTIONAL : TLS_CLIENT_NONE;
+    if (options_text(o, ROW_TLS_CLIENT_AUTH) != NULL) {
+        t.client_auth = auths[options_number(o, ROW_TLS_CLIENT_AUTH)];
+    }
+    enum status status = check_tls_files(o, &t);
+    if (status == STATUS_OK) {
+        status = check_schemes(o, t.cert != NULL);
+    }
+    if (status != STATUS_OK || t.cert == NULL) {
+        return status;
+    }
+    char *detail = NULL;
+    /* Who looks for members in a registry asks them as a client does, beside the loop. */
+    bool is_good = s->registry == NULL || tls_client_set(&t, &detail) == STATUS_OK;
+    if (!is_good || tls_create(&t, &s->tls, &detail) != STATUS_OK) {
+        status = options_fail(o, "TLS: %s", detail);
+        mem_free(detail);
+        return status;
+    }
+    s->node.speaks_tls = true;
+    s->peers_show_certificates = t.client_auth != TLS_CLIENT_NONE;
     return STATUS_OK;
 }
 
@@ -564,10 +670,10 @@ static void fill_rest(struct options *o, struct server_settings *s)
 static void warn(const struct server_settings *s)
 {
     if (s->is_insecure) {
-        log_warn(
-            "INSECURE: no cluster secret, and listening beyond this machine; anyone who reaches "
-            "port %u can join, forge and delete",
-            s->node.listen_port);
+        log_warn("INSECURE: neither a cluster secret nor certificates of members, and listening "
+                 "beyond this machine; anyone who reaches "
+                 "port %u can join, forge and delete",
+                 s->node.listen_port);
     }
     if (s->enable_faults) {
         log_warn("/faults is open (--enable-faults): for experiments, not for data that matters");
@@ -591,7 +697,8 @@ enum status server_settings_read(struct options *o, struct server_settings *s)
     log_init(&s->log);
     if ((status = check_listen(o, s)) != STATUS_OK || (status = check_peers(o, s)) != STATUS_OK ||
         (status = check_join(o, s)) != STATUS_OK || (status = check_registry(o, s)) != STATUS_OK ||
-        (status = check_secret(o, s)) != STATUS_OK || (status = check_timings(o, s)) != STATUS_OK) {
+        (status = check_tls(o, s)) != STATUS_OK || (status = check_secret(o, s)) != STATUS_OK ||
+        (status = check_timings(o, s)) != STATUS_OK) {
         return status;
     }
     fill_sizes(o, s);
@@ -601,6 +708,7 @@ enum status server_settings_read(struct options *o, struct server_settings *s)
 
 void server_settings_deinit(struct server_settings *s)
 {
+    tls_destroy(s->tls);
     mem_free(s->data_dir_owned);
     buf_deinit(&s->secret);
     *s = (struct server_settings){0};

@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "cmd/options.h"
+#include "net/tls.h"
 #include "net/url.h"
 #include "node/node.h"
 
@@ -26,7 +27,9 @@ struct server_settings {
     bool json_snake;
     bool enable_faults;
     struct log_options log;
-    bool is_insecure; /* serves others without a secret because --insecure said so */
+    struct tls *tls;              /* NULL = none */
+    bool peers_show_certificates; /* so members prove by these who they are */
+    bool is_insecure;             /* serves others without a secret because --insecure said so */
 
     /* What the above points to. */
     char *data_dir_owned;
@@ -37,7 +40,7 @@ struct server_settings {
 };
 
 /* The table of flags of `conclave server`, for its row among the verbs. */
-enum { SERVER_OPTION_COUNT = 30 };
+enum { SERVER_OPTION_COUNT = 34 };
 extern const struct option server_option_rows[SERVER_OPTION_COUNT];
 
 /* Complete `o`, whose arguments are read already, from environment, file and defaults, and check it

@@ -19,6 +19,7 @@ extern const struct verb verb_monitor;
 extern const struct verb verb_members;
 extern const struct verb verb_member;
 extern const struct verb verb_snapshot;
+extern const struct verb verb_cert;
 extern const struct verb verb_health;
 extern const struct verb verb_step_down;
 extern const struct verb verb_verify;

@@ -2,6 +2,7 @@
  *
  * The id of the last event is all that is carried from one member to the next: the next one goes on
  * behind it, so that nothing is told twice and nothing is left out. */
+#include "base/check.h"
 #include "client/event_stream.h"
 #include "client/json_text.h"
 #include "cmd/client_verb.h"
@@ -190,6 +191,7 @@ static int follow(struct following *f)
 {
     uint32_t count;
     const char *const *urls = client_verb_endpoints(f->options, &count);
+    CHECK(count > 0);
     uint64_t patience_ms = options_number(f->options, CLIENT_TIMEOUT);
     uint64_t heard_ms = client_now_ms();
     uint32_t refused = 0; /* before anybody was heard: when all were, there is nobody */

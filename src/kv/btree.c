@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 
+#include <endian.h>
 #include <string.h>
 
 /* 16 slots to the 12th is far beyond any memory. */
@@ -53,16 +54,20 @@ size_t btree_entry_size(size_t key_size)
 
 static uint64_t head_of(struct slice key, size_t skip)
 {
-    uint8_t bytes[8] = {0};
-    if (key.size >= skip + sizeof(bytes)) {
-        memcpy(bytes, key.data + skip, sizeof(bytes));
-    } else if (key.size > skip) {
-        memcpy(bytes, key.data + skip, key.size - skip);
+    uint64_t head = 0;
+    size_t left = key.size > skip ? key.size - skip : 0;
+    if (left >= sizeof(head)) {
+        memcpy(&head, key.data + skip, sizeof(head));
+        return be64toh(head);
     }
-    /* Written out, because compilers know this form as one load. */
-    return (uint64_t)bytes[0] << 56 | (uint64_t)bytes[1] << 48 | (uint64_t)bytes[2] << 40 |
-           (uint64_t)bytes[3] << 32 | (uint64_t)bytes[4] << 24 | (uint64_t)bytes[5] << 16 |
-           (uint64_t)bytes[6] << 8 | (uint64_t)bytes[7];
+    if (left > 0 && key.size >= sizeof(head)) {
+        memcpy(&head, key.data + key.size - sizeof(head), sizeof(head));
+        return be64toh(head) << (8 * (sizeof(head) - left));
+    }
+    for (size_t i = 0; i < left; i++) {
+        head |= (uint64_t)key.data[skip + i] << (8 * (sizeof(head) - 1 - i));
+    }
+    return head;
 }
 
 static size_t shared_prefix(const struct btree_entry *a, const struct btree_entry *b)

@@ -86,19 +86,20 @@ static size_t bytes_size(struct slice bytes)
 /* What encode would write, so that decode can refuse numbers in a longer form than the shortest. */
 static size_t encoded_size(const struct kv_command *c)
 {
+    unsigned parts = parts_of(c->op);
     size_t size = 2 + varint_size(c->time_ms);
     size += c->auth_revision != 0 ? varint_size(c->auth_revision) : 0;
-    if (has(c, PART_KEY)) {
+    if (parts & PART_KEY) {
         size += 1 + (c->condition == KV_IF_REVISION ? varint_size(c->condition_revision) : 0);
         size += bytes_size(c->key);
     }
-    size += has(c, PART_REVISION) ? varint_size(c->revision) : 0;
-    size += has(c, PART_LEASE) ? varint_size(c->lease) : 0;
-    size += has(c, PART_TTL) ? varint_size(c->ttl_s) : 0;
-    size += has(c, PART_VALUE) ? bytes_size(c->value) : 0;
-    size += has(c, PART_TXN) ? bytes_size(c->txn) : 0;
-    size += has(c, PART_EXPIRY) ? bytes_size(c->expiry) : 0;
-    size += has(c, PART_AUTH) ? bytes_size(c->auth) : 0;
+    size += parts & PART_REVISION ? varint_size(c->revision) : 0;
+    size += parts & PART_LEASE ? varint_size(c->lease) : 0;
+    size += parts & PART_TTL ? varint_size(c->ttl_s) : 0;
+    size += parts & PART_VALUE ? bytes_size(c->value) : 0;
+    size += parts & PART_TXN ? bytes_size(c->txn) : 0;
+    size += parts & PART_EXPIRY ? bytes_size(c->expiry) : 0;
+    size += parts & PART_AUTH ? bytes_size(c->auth) : 0;
     if (c->retry_key.size > 0) {
         size += bytes_size(c->retry_key) + sizeof(c->retry_hash) + varint_size(c->retry_origin);
     }
@@ -149,30 +150,31 @@ static void put_ttl(const struct kv_command *c, struct buf *out)
 
 static void put_parts(const struct kv_command *c, struct buf *out)
 {
-    if (has(c, PART_KEY)) {
+    unsigned parts = parts_of(c->op);
+    if (parts & PART_KEY) {
         put_key(c, out);
     }
-    if (has(c, PART_REVISION)) {
+    if (parts & PART_REVISION) {
         put_varint(out, c->revision);
     }
-    if (has(c, PART_LEASE)) {
+    if (parts & PART_LEASE) {
         put_lease(c, out);
     }
-    if (has(c, PART_TTL)) {
+    if (parts & PART_TTL) {
         put_ttl(c, out);
     }
-    if (has(c, PART_VALUE)) {
+    if (parts & PART_VALUE) {
         CHECK_CMP(c->value.size, <=, LIMIT_VALUE_BYTES_MAX);
         put_bytes(out, c->value);
     }
-    if (has(c, PART_TXN)) {
+    if (parts & PART_TXN) {
         put_bytes(out, c->txn);
     }
-    if (has(c, PART_EXPIRY)) {
+    if (parts & PART_EXPIRY) {
         CHECK(kv_expiry_is_sound(c->expiry));
         put_bytes(out, c->expiry);
     }
-    if (has(c, PART_AUTH)) {
+    if (parts & PART_AUTH) {
         put_bytes(out, c->auth);
     }
 }
@@ -256,18 +258,22 @@ static bool get_auth(struct reader *r, struct kv_command *c)
 
 static bool get_numbers(struct reader *r, struct kv_command *c)
 {
-    c->revision = has(c, PART_REVISION) ? get_varint(r) : 0;
-    c->lease = has(c, PART_LEASE) ? get_varint(r) : 0;
-    c->ttl_s = has(c, PART_TTL) ? get_varint(r) : 0;
-    return (!has(c, PART_LEASE) || is_lease_sound(c)) && (!has(c, PART_TTL) || is_ttl_sound(c));
+    unsigned parts = parts_of(c->op);
+    c->revision = parts & PART_REVISION ? get_varint(r) : 0;
+    c->lease = parts & PART_LEASE ? get_varint(r) : 0;
+    c->ttl_s = parts & PART_TTL ? get_varint(r) : 0;
+    return ((parts & PART_LEASE) == 0 || is_lease_sound(c)) &&
+           ((parts & PART_TTL) == 0 || is_ttl_sound(c));
 }
 
 static bool get_parts(struct reader *r, struct kv_command *c)
 {
-    return parts_of(c->op) != 0 && (!has(c, PART_KEY) || (get_condition(r, c) && get_key(r, c))) &&
-           get_numbers(r, c) && (!has(c, PART_VALUE) || get_value(r, c)) &&
-           (!has(c, PART_TXN) || get_txn(r, c)) && (!has(c, PART_EXPIRY) || get_expiry(r, c)) &&
-           (!has(c, PART_AUTH) || get_auth(r, c));
+    unsigned parts = parts_of(c->op);
+    return parts != 0 && ((parts & PART_KEY) == 0 || (get_condition(r, c) && get_key(r, c))) &&
+           get_numbers(r, c) && ((parts & PART_VALUE) == 0 || get_value(r, c)) &&
+           ((parts & PART_TXN) == 0 || get_txn(r, c)) &&
+           ((parts & PART_EXPIRY) == 0 || get_expiry(r, c)) &&
+           ((parts & PART_AUTH) == 0 || get_auth(r, c));
 }
 
 enum status kv_command_decode(struct slice bytes, struct kv_command *c)

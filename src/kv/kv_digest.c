@@ -25,13 +25,13 @@ enum domain {
 /* A version's hash of so many bytes of value counts as one more step of a scan. */
 #define SCAN_STEP_BYTES 4096u
 
-static struct siphash begin(enum domain domain)
+SIPHASH_INLINE struct siphash begin(enum domain domain)
 {
     const uint64_t key[2] = {KEY_FIRST, domain};
     return siphash_begin(key, ROUNDS, CLOSING_ROUNDS, domain != DOMAIN_VALUE);
 }
 
-static struct kv_digest finish(struct siphash *s, struct slice tail)
+SIPHASH_INLINE struct kv_digest finish(struct siphash *s, struct slice tail)
 {
     struct kv_digest d;
     siphash_finish(s, tail, d.half);

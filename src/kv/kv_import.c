@@ -12,8 +12,6 @@
 #include "kv/kv_image_format.h"
 #include "kv/kv_state.h"
 
-#define VARINT_BYTES_MAX 10u
-
 enum phase {
     IMPORT_HEAD,
     IMPORT_ITEMS,

@@ -37,7 +37,7 @@ bool kv_lease_next(const struct kv *kv, uint64_t after, struct kv_lease *lease)
 
 bool kv_lease_next_grant(const struct kv *kv, uint64_t grant, struct kv_lease *lease)
 {
-    return grant < UINT64_MAX && tell(leases_seek_grant(&kv->leases, grant + 1), lease);
+    return grant < kv->leases.grants && tell(leases_seek_grant(&kv->leases, grant + 1), lease);
 }
 
 /* The smallest key behind one is the same with a zero byte at its end. */

@@ -113,6 +113,7 @@ bool retry_table_free(struct retry_table *t, unsigned budget)
 {
     for (; budget > 0 && t->first != t->head; budget--) {
         struct retry *r = t->first;
+        CHECK(r != NULL);
         t->first = r->next;
         t->last = t->first != NULL ? t->last : NULL;
         if (r->entry->payload == r) {

@@ -9,6 +9,7 @@
  * log. */
 #define OP_OVERHEAD 96u
 #define TOUCHED_MIN 16u
+#define ITEMS_MIN   4u
 
 /* --- the tree --------------------------------------------------------------------------------- */
 
@@ -38,12 +39,12 @@ void kv_txn_destroy(struct kv_txn *txn)
     mem_free(txn);
 }
 
-/* Room for one more behind `count` of them: their number is doubled whenever it is a power of
- * two. */
+/* Room for one more behind `count` of them: there are ITEMS_MIN, and then twice as many each time.
+ */
 static void *grow(void *items, size_t count, size_t size)
 {
-    return (count & (count - 1)) == 0 ? mem_realloc(items, (count > 0 ? 2 * count : 1) * size)
-                                      : items;
+    bool is_full = count == 0 || (count >= ITEMS_MIN && (count & (count - 1)) == 0);
+    return is_full ? mem_realloc(items, (count > 0 ? 2 * count : ITEMS_MIN) * size) : items;
 }
 
 struct kv_compare *kv_txn_add_compare(struct kv_txn *txn)

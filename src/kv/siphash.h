@@ -2,7 +2,8 @@
  *
  * Here because the digest needs fewer rounds than libsodium has, and needs it word by word: most of
  * its inputs are a few numbers, which need not become bytes first. Both together take a third to a
- * half of the time. The test holds it against libsodium's SipHash-2-4. */
+ * half of the time. All of it is inlined with its rounds known, so that the state stays in
+ * registers, which takes a third again. The test holds it against libsodium's SipHash-2-4. */
 #pragma once
 
 #include "base/slice.h"
@@ -12,6 +13,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#define SIPHASH_INLINE static inline __attribute__((always_inline))
+
 struct siphash {
     uint64_t v[4];
     uint64_t size;           /* bytes so far, a multiple of 8 until siphash_finish */
@@ -20,12 +23,12 @@ struct siphash {
     bool is_wide;            /* 128 bits, else 64 */
 };
 
-static inline uint64_t siphash_rotate(uint64_t x, unsigned by)
+SIPHASH_INLINE uint64_t siphash_rotate(uint64_t x, unsigned by)
 {
     return x << by | x >> (64 - by);
 }
 
-static inline void siphash_mix(struct siphash *s, unsigned rounds)
+SIPHASH_INLINE void siphash_mix(struct siphash *s, unsigned rounds)
 {
     uint64_t *v = s->v;
     for (unsigned i = 0; i < rounds; i++) {
@@ -42,8 +45,8 @@ static inline void siphash_mix(struct siphash *s, unsigned rounds)
     }
 }
 
-static inline struct siphash siphash_begin(const uint64_t key[2], unsigned rounds,
-                                           unsigned closing_rounds, bool is_wide)
+SIPHASH_INLINE struct siphash siphash_begin(const uint64_t key[2], unsigned rounds,
+                                            unsigned closing_rounds, bool is_wide)
 {
     return (struct siphash){.v = {key[0] ^ 0x736f6d6570736575u,
                                   key[1] ^ 0x646f72616e646f6du ^ (is_wide ? 0xeeu : 0u),
@@ -54,7 +57,7 @@ static inline struct siphash siphash_begin(const uint64_t key[2], unsigned round
 }
 
 /* Eight bytes, low ones first. */
-static inline void siphash_word(struct siphash *s, uint64_t word)
+SIPHASH_INLINE void siphash_word(struct siphash *s, uint64_t word)
 {
     s->v[3] ^= word;
     siphash_mix(s, s->rounds);
@@ -62,21 +65,31 @@ static inline void siphash_word(struct siphash *s, uint64_t word)
     s->size += sizeof(word);
 }
 
-/* `tail` is what comes last. The second half is 0 if it is not wide. */
-static inline void siphash_finish(struct siphash *s, struct slice tail, uint64_t half[2])
+/* The last size % 8 bytes of `bytes`, low ones first. */
+SIPHASH_INLINE uint64_t siphash_rest(struct slice bytes)
 {
+    size_t count = bytes.size % sizeof(uint64_t);
+    uint64_t word = 0;
+    if (count > 0 && bytes.size >= sizeof(word)) {
+        memcpy(&word, bytes.data + bytes.size - sizeof(word), sizeof(word));
+        return le64toh(word) >> (8 * (sizeof(word) - count));
+    }
+    for (size_t i = 0; i < count; i++) {
+        word |= (uint64_t)bytes.data[i] << (8 * i);
+    }
+    return word;
+}
+
+/* `tail` is what comes last. The second half is 0 if it is not wide. */
+SIPHASH_INLINE void siphash_finish(struct siphash *s, struct slice tail, uint64_t half[2])
+{
+    uint64_t size = s->size + tail.size;
     uint64_t word;
-    size_t at = 0;
-    for (; tail.size - at >= sizeof(word); at += sizeof(word)) {
+    for (size_t at = 0; tail.size - at >= sizeof(word); at += sizeof(word)) {
         memcpy(&word, tail.data + at, sizeof(word));
         siphash_word(s, le64toh(word));
     }
-    uint64_t size = s->size + (tail.size - at);
-    word = 0;
-    for (size_t i = 0; at + i < tail.size; i++) {
-        word |= (uint64_t)tail.data[at + i] << (8 * i);
-    }
-    siphash_word(s, word | size << 56);
+    siphash_word(s, siphash_rest(tail) | size << 56);
     s->v[2] ^= s->is_wide ? 0xeeu : 0xffu;
     siphash_mix(s, s->closing_rounds);
     half[0] = s->v[0] ^ s->v[1] ^ s->v[2] ^ s->v[3];

@@ -155,22 +155,22 @@ static void check_machine(struct run *r)
 
 static void check_endpoint(struct run *r, const char *url)
 {
-    struct load_delays trips;
+    struct load_network network;
     enum status status =
-        load_probe_network(url, part_ms(r, NETWORK_PARTS), r->options->ended, &trips);
+        load_probe_network(url, part_ms(r, NETWORK_PARTS), r->options->ended, &network);
     if (status != STATUS_OK) {
         char why[640];
         snprintf(why, sizeof(why), "%s: %s after %llu round trips", url, status_text(status),
-                 (unsigned long long)trips.count);
+                 (unsigned long long)network.trips.count);
         struct load_finding f = load_judge_failed(
             "network", why, "is the member up, and does nothing filter or cut the way to it?");
         add(r, &f);
         return;
     }
-    struct load_finding f = load_judge_network(url, &trips);
+    struct load_finding f = load_judge_network(url, &network);
     add(r, &f);
-    if (trips.p99_us > r->trips.p99_us) {
-        r->trips = trips;
+    if (network.trips.p99_us > r->trips.p99_us) {
+        r->trips = network.trips;
     }
 }
 

@@ -211,7 +211,7 @@ struct load_finding load_judge_wake_up(const struct load_clock *c)
 
 static bool is_wall_jumping(const struct load_clock *c)
 {
-    return c->is_wall_known && llabs(c->wall_jump_us) > 100 * (int64_t)MS;
+    return llabs(c->wall_jump_us) > 100 * (int64_t)MS;
 }
 
 struct load_finding load_judge_clock(const struct load_clock *c)
@@ -225,17 +225,20 @@ struct load_finding load_judge_clock(const struct load_clock *c)
               "or another host.");
         return f;
     }
-    if (!c->is_wall_known) {
-        measured(&f, "steady; whether the wall clock is synchronised cannot be asked here");
-        judge(&f, VERDICT_GOOD, "");
-        return f;
-    }
-    figure(&f, "wall_synced", c->is_wall_synced);
-    figure(&f, "wall_offset_us", (double)c->wall_offset_us);
     figure(&f, "wall_jump_us", (double)c->wall_jump_us);
-    measured(&f, "steady; the wall clock is %ssynchronised%s", c->is_wall_synced ? "" : "not ",
-             is_wall_jumping(c) ? ", and jumped during the check" : "");
-    judge(&f, c->is_wall_synced && !is_wall_jumping(c) ? VERDICT_GOOD : VERDICT_ACCEPTABLE,
+    if (c->is_wall_known) {
+        figure(&f, "wall_synced", c->is_wall_synced);
+        figure(&f, "wall_offset_us", (double)c->wall_offset_us);
+    }
+    const char *jump = is_wall_jumping(c) ? "; it jumped during the check" : "";
+    if (!c->is_wall_known) {
+        measured(&f, "steady; whether the wall clock is synchronised cannot be asked here%s", jump);
+    } else {
+        measured(&f, "steady; the wall clock is %ssynchronised%s", c->is_wall_synced ? "" : "not ",
+                 jump);
+    }
+    bool is_set = !c->is_wall_known || c->is_wall_synced;
+    judge(&f, is_set && !is_wall_jumping(c) ? VERDICT_GOOD : VERDICT_ACCEPTABLE,
           "no promise depends on it, but times in logs and documents do: run one NTP client "
           "(chrony, systemd-timesyncd), here or on the host.");
     return f;
@@ -278,14 +281,16 @@ struct load_finding load_judge_open_files(uint64_t limit)
 
 /* --- the network ------------------------------------------------------------------------------ */
 
-struct load_finding load_judge_network(const char *url, const struct load_delays *trips)
+struct load_finding load_judge_network(const char *url, const struct load_network *n)
 {
+    const struct load_delays *trips = &n->trips;
     if (trips->count == 0) {
         return unknown("network", "no round trip was made in the time given");
     }
     struct load_finding f = {.what = "network"};
     char what[560];
-    snprintf(what, sizeof(what), "round trips to %s", url);
+    snprintf(what, sizeof(what), "round trips%s to %s",
+             n->is_connecting ? " with connecting, as the server hangs up after each," : "", url);
     delays(&f, trips, what);
     judge(&f,
           worse(by_ceiling(trips->p99_us, 25 * MS, 150 * MS),

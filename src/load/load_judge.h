@@ -57,11 +57,16 @@ struct load_file_system {
 struct load_clock {
     struct load_delays late; /* wake-ups after the time that they were asked for */
     uint64_t backwards;      /* readings of the monotonic clock below the one before */
-    bool is_wall_known;      /* the three below are */
+    bool is_wall_known;      /* the two below are */
     bool is_wall_synced;
     int64_t wall_offset_us; /* the kernel's estimate of what is still to be corrected */
     int64_t wall_jump_us;   /* how far it moved against the monotonic one while looking */
     double stolen;          /* of all CPU time, by other guests of the host; < 0: not known */
+};
+
+struct load_network {
+    struct load_delays trips; /* of one short request */
+    bool is_connecting;       /* the server hangs up after each, and connecting is in the next */
 };
 
 struct load_memory {
@@ -84,8 +89,8 @@ struct load_finding load_judge_clock(const struct load_clock *c);
 struct load_finding load_judge_memory(const struct load_memory *m);
 /* Descriptors that a process may have open. */
 struct load_finding load_judge_open_files(uint64_t limit);
-/* `url`: who answered; round trips of one short request. */
-struct load_finding load_judge_network(const char *url, const struct load_delays *trips);
+/* `url`: who answered. */
+struct load_finding load_judge_network(const char *url, const struct load_network *n);
 /* What could not be measured, and why: poor. */
 struct load_finding load_judge_failed(const char *what, const char *why, const char *advice);
 

@@ -129,6 +129,7 @@ static enum status ask_grpc(struct load_lane *lane)
     struct load_link *link = lane->link;
     struct slice message = buf_slice(&lane->request.body);
     lane->has_message = false;
+    lane->call.token = link->plan->token;
     if (lane->request.ask != LOAD_ASK_KEEPALIVE) {
         return grpc_client_begin(link->conn, &lane->call, lane->request.path, message);
     }
@@ -143,6 +144,7 @@ bool load_lane_watch(struct load_lane *lane, struct slice message)
 {
     enum status status = STATUS_OK;
     if (lane->call.conn == NULL) {
+        lane->call.token = lane->link->plan->token;
         status = grpc_client_begin_stream(lane->link->conn, &lane->call, WATCH_PATH);
     }
     return status == STATUS_OK && grpc_client_send(&lane->call, message) == STATUS_OK;
@@ -188,12 +190,25 @@ static void on_http_close(struct http_exchange *x, enum status why, const char *
 static const struct http_exchange_events http_events = {
     .on_open = on_http_open, .on_reply = on_reply, .on_close = on_http_close};
 
+/* Further header lines, zero-terminated; NULL: none. */
+static const char *http_headers(struct load_link *link)
+{
+    if (link->plan->token == NULL) {
+        return NULL;
+    }
+    buf_clear(&link->headers);
+    buf_printf(&link->headers, "Authorization: Bearer %s\r\n", link->plan->token);
+    buf_append_byte(&link->headers, 0);
+    return (const char *)link->headers.data;
+}
+
 static enum status ask_http(struct load_lane *lane)
 {
     const struct load_request *r = &lane->request;
     const struct http_call call = {
         .method = r->method,
         .target = (const char *)r->target.data,
+        .headers = http_headers(lane->link),
         .body = buf_slice(&r->body),
         .timeout_ms = (uint32_t)(lane->link->plan->timeout_us / US_PER_MS),
         .answer_bytes_max = ANSWER_BYTES_MAX,
@@ -223,6 +238,7 @@ void load_link_deinit(struct load_link *link)
         grpc_client_call_deinit(&link->lanes[i].call);
     }
     mem_free(link->lanes);
+    buf_deinit(&link->headers);
 }
 
 void load_link_dial(struct load_link *link)

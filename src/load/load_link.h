@@ -58,6 +58,7 @@ struct load_link {
     uint64_t revision;     /* the highest that was told on this connection */
     struct grpc_client_conn *conn;
     struct http_exchange *exchange;
+    struct buf headers; /* of HTTP requests */
 };
 
 /* The caller has set the first eight; makes the lanes. */

@@ -69,6 +69,9 @@ struct load_plan {
     uint64_t seed;
     int64_t processes[LOAD_PROCESSES]; /* whose CPU is told */
     uint32_t process_count;
+    /* What each request shows of who asks, NULL: nothing. Borrowed; who made the plan may give
+     * another one between two turns of the loop. */
+    const char *token;
 };
 
 /* "put", "range" ... */

@@ -1,8 +1,9 @@
 /* load/load_probe.h - measures this machine for load_check.c: its disk, clock, network and limits.
  * What the figures mean is load_judge.h's.
  *
- * All calls block. A probe looks at `ended` between its steps, at most a second or two apart, and
- * comes back early, with what it has, when that is set (a signal handler does it). */
+ * All calls block. A probe looks at `ended` between its steps and comes back early, with what it
+ * has, when that is set (a signal handler does it). A step is short, as a rule; a disk that does
+ * not answer, or the resolving of a name, holds it up for as long as the system has it. */
 #pragma once
 
 #include "base/buf.h"
@@ -49,11 +50,12 @@ struct load_file_system load_file_system_of(uint64_t type);
 
 void load_probe_clock(uint32_t run_ms, const volatile sig_atomic_t *ended, struct load_clock *c);
 
-/* GET /ping over and over on one connection to a URL that was checked. UNREACHABLE, or what cut the
- * measurement short: CLOSED, TIMEOUT, CORRUPT; what came before is in *trips. */
+/* GET /ping over and over to a URL that was checked, on one connection if the server keeps it.
+ * UNREACHABLE, or what cut the measurement short: CLOSED, TIMEOUT, CORRUPT; what came before is in
+ * *network. */
 enum status MUST_CHECK load_probe_network(const char *url, uint32_t run_ms,
                                           const volatile sig_atomic_t *ended,
-                                          struct load_delays *trips);
+                                          struct load_network *network);
 
 /* Of the monotonic clock. */
 uint64_t load_probe_now_us(void);

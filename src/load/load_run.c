@@ -7,20 +7,17 @@
 #include "load/load_link.h"
 
 #include <stdio.h>
-#include <time.h>
 
 #define US_PER_MS 1000u
-#define NS_PER_US 1000u
 
 #define TICK_MS       1000
 /* How often is looked for requests that wait too long, and connections that are gone. */
 #define SWEEP_MS      100
 /* Connections that are being made at a time: a server's queue of them is finite. */
 #define DIALS         128
-/* A loop's timers count in milliseconds; arrivals need better ones. Shorter sleeps than the first
- * cost more than they tell, longer ones than the second would hold up the end. */
-#define PACE_MIN_US   50u
-#define PACE_MAX_US   50000u
+/* Arrivals that are closer together leave together: to wake up for each costs more than it
+ * tells. */
+#define PACE_MIN_US   20u
 /* Watches that are being made on a stream at a time. */
 #define WATCHES_ASKED 64
 /* Clients of the connection that puts for watchers, when it has to keep a rate. */
@@ -54,9 +51,8 @@ struct load_run {
     struct timer phase_timer;
     struct timer sweep_timer;
     struct timer tick_timer;
-    struct work pace; /* sleeps until the next arrival */
+    struct fine_timer pace; /* until the next arrival; the other timers count in milliseconds */
     bool is_pacing;
-    uint64_t pace_us;
     struct buf scratch;
 };
 
@@ -244,29 +240,21 @@ static void ask(struct load_run *run, struct load_lane *lane, uint64_t at_us)
     }
 }
 
-static void pace_run(struct work *w)
+static void on_pace(struct fine_timer *t)
 {
-    const struct load_run *run = w->context;
-    struct timespec t = {.tv_sec = 0, .tv_nsec = (long)(run->pace_us * NS_PER_US)};
-    nanosleep(&t, NULL);
-}
-
-static void pace_done(struct work *w)
-{
-    struct load_run *run = w->context;
+    struct load_run *run = t->context;
     run->is_pacing = false;
     pump(run);
 }
 
 static void pace(struct load_run *run, uint64_t next_us, uint64_t at_us)
 {
-    if (run->is_pacing || run->is_done) {
+    if (run->is_pacing) {
         return;
     }
-    uint64_t us = next_us > at_us ? next_us - at_us : 0;
-    run->pace_us = us < PACE_MIN_US ? PACE_MIN_US : us > PACE_MAX_US ? PACE_MAX_US : us;
     run->is_pacing = true;
-    run->loop->ops->submit_slow(run->loop, &run->pace);
+    run->loop->ops->fine_timer_start(run->loop, &run->pace,
+                                     next_us > at_us + PACE_MIN_US ? next_us : at_us + PACE_MIN_US);
 }
 
 static void pump_open(struct load_run *run)
@@ -631,7 +619,7 @@ struct load_run *load_run_create(struct loop *loop, const struct load_plan *plan
     run->phase_timer = (struct timer){.fire = on_phase_timer, .context = run};
     run->sweep_timer = (struct timer){.fire = on_sweep, .context = run};
     run->tick_timer = (struct timer){.fire = on_tick, .context = run};
-    run->pace = (struct work){.run = pace_run, .done = pace_done, .context = run};
+    run->pace = (struct fine_timer){.fire = on_pace, .context = run};
     make_links(run);
     return run;
 }

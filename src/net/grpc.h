@@ -49,6 +49,9 @@ enum grpc_code {
  * everything below may be called, grpc_finish too. */
 struct grpc_stream {
     struct slice path; /* "/etcdserverpb.KV/Range" */
+    /* For what the handler finds under the path: NULL at first, and kept with the headers, which
+     * many calls of a connection share. */
+    const void **path_note;
     /* The request's metadata in order, names in lower case, with ":authority" and without the other
      * pseudo-headers. Valid as long as the stream. A "-bin" value is base64 as sent. */
     const struct http_header *headers;

@@ -82,9 +82,16 @@ static void answer_only_status(struct grpc_call *call)
 
 void grpc_answer_http(struct grpc_call *call, const char *http_status)
 {
-    const nghttp2_nv headers[] = {http2_nv(":status", slice_str(http_status), 0)};
     call->is_answered = true;
-    call->is_foreign = true;
+    call->http_status = http_status;
+}
+
+void grpc_answer_http_now(struct grpc_call *call)
+{
+    if (call->http_status == NULL) {
+        return;
+    }
+    const nghttp2_nv headers[] = {http2_nv(":status", slice_str(call->http_status), 0)};
     CHECK(nghttp2_submit_response(call->connection->session, call->id, headers, 1, NULL) !=
           NGHTTP2_ERR_NOMEM);
     http2_connection_touch(call->connection);

@@ -6,6 +6,8 @@
 #include "net/grpc_inflate.h"
 #include "net/grpc_text.h"
 
+#include <string.h>
+
 #define SPARE_CALLS_MAX 256 /* kept for the next requests; beyond: freed */
 #define KEPT_BYTES      (4u * KIB)
 
@@ -45,12 +47,10 @@ void grpc_call_free(struct grpc_call *call)
 {
     grpc_answer_drop(call);
     list_remove(&call->link);
-    buf_deinit(&call->path);
-    buf_deinit(&call->text);
+    grpc_head_unref(call->head);
     buf_deinit(&call->in);
     buf_deinit(&call->own);
     buf_deinit(&call->message);
-    mem_free(call->headers);
     mem_free(call->shared);
     mem_free(call);
 }
@@ -71,31 +71,13 @@ void grpc_call_release(struct grpc_call *call)
         return;
     }
     grpc_answer_drop(call);
+    grpc_head_unref(call->head);
     list_remove(&call->link);
-    struct grpc_call kept = {
-        .link = call->link,
-        .waiting = call->waiting,
-        .starving = call->starving,
-        .server = g,
-        .deadline = call->deadline,
-        .path = call->path,
-        .text = call->text,
-        .headers = call->headers,
-        .header_capacity = call->header_capacity,
-        .in = call->in,
-        .own = call->own,
-        .shared = call->shared,
-        .shared_capacity = call->shared_capacity,
-        .message = call->message,
-    };
-    empty(&kept.path);
-    empty(&kept.text);
-    empty(&kept.in);
-    empty(&kept.message);
-    *call = kept;
-    list_init(&call->link);
-    list_init(&call->waiting);
-    list_init(&call->starving);
+    list_remove(&call->waiting);
+    list_remove(&call->starving);
+    empty(&call->in);
+    empty(&call->message);
+    memset(call, 0, offsetof(struct grpc_call, link));
     list_push_front(&g->spare, &call->link);
     g->spare_count++;
 }
@@ -123,6 +105,7 @@ void grpc_call_lost(struct grpc_call *call)
     list_remove(&call->link);
     list_remove(&call->starving);
     c->call_count--;
+    c->recent = c->recent == call ? NULL : c->recent;
     c->idle_from_ms = grpc_now(g);
     call->connection = NULL;
     call->stream.conn = NULL;
@@ -149,57 +132,6 @@ static bool text_is(struct slice s, const char *text)
     return slice_equal(s, slice_str(text));
 }
 
-/* True: it is one of the request's own, which are no metadata. */
-static bool take_pseudo_header(struct grpc_call *call, struct slice name, struct slice value)
-{
-    if (name.size == 0 || name.data[0] != ':' || text_is(name, ":authority")) {
-        return false;
-    }
-    if (text_is(name, ":path")) {
-        buf_append_slice(&call->path, value);
-    } else if (text_is(name, ":method")) {
-        call->is_post = text_is(value, "POST");
-    }
-    return true;
-}
-
-void grpc_call_header(struct grpc_call *call, struct slice name, struct slice value)
-{
-    size_t bytes = call->path.size + call->text.size + name.size + value.size;
-    if (call->is_too_long || bytes > LIMIT_HEADERS_BYTES ||
-        call->header_count == LIMIT_HEADERS_COUNT) {
-        call->is_too_long = true;
-        return;
-    }
-    if (take_pseudo_header(call, name, value)) {
-        return;
-    }
-    if (call->header_count == call->header_capacity) {
-        call->header_capacity = call->header_capacity > 0 ? 2 * call->header_capacity : 8;
-        call->headers =
-            mem_realloc(call->headers, call->header_capacity * sizeof(struct http_header));
-    }
-    call->headers[call->header_count++] =
-        (struct http_header){.name = {.size = name.size}, .value = {.size = value.size}};
-    buf_append_slice(&call->text, name);
-    buf_append_slice(&call->text, value);
-}
-
-/* The bytes move no longer. */
-static void place_headers(struct grpc_call *call)
-{
-    const uint8_t *at = call->text.data;
-    for (uint32_t i = 0; i < call->header_count; i++) {
-        struct http_header *h = &call->headers[i];
-        h->name.data = at;
-        h->value.data = at + h->name.size;
-        at = h->value.data + h->value.size;
-    }
-    call->stream.path = buf_slice(&call->path);
-    call->stream.headers = call->headers;
-    call->stream.header_count = call->header_count;
-}
-
 struct slice grpc_header_find(const struct grpc_stream *s, const char *name)
 {
     struct slice wanted = slice_str(name);
@@ -211,19 +143,11 @@ struct slice grpc_header_find(const struct grpc_stream *s, const char *name)
     return slice_of(NULL, 0);
 }
 
-static bool is_grpc(const struct grpc_call *call)
-{
-    struct slice type = grpc_header_find(&call->stream, "content-type");
-    struct slice own = slice_str("application/grpc");
-    return slice_has_prefix(type, own) &&
-           (type.size == own.size || type.data[own.size] == '+' || type.data[own.size] == ';');
-}
-
 /* False: there is one that makes no sense. */
 static bool set_deadline(struct grpc_call *call)
 {
     struct grpc_server *g = call->server;
-    struct slice timeout = grpc_header_find(&call->stream, "grpc-timeout");
+    struct slice timeout = call->head->timeout;
     uint64_t ms;
     if (timeout.data == NULL) {
         return true;
@@ -239,11 +163,12 @@ static bool set_deadline(struct grpc_call *call)
 /* True: it was answered, and no handler gets it. */
 static bool refuse(struct grpc_call *call)
 {
-    if (call->is_too_long) {
+    const struct grpc_head *head = call->head;
+    if (head->is_too_long) {
         grpc_answer_end(call, GRPC_RESOURCE_EXHAUSTED, slice_str("grpc: metadata is too large"));
-    } else if (!call->is_post) {
+    } else if (!head->is_post) {
         grpc_answer_http(call, "405");
-    } else if (!is_grpc(call)) {
+    } else if (!head->is_grpc) {
         grpc_answer_http(call, "415");
     } else if (!set_deadline(call)) {
         grpc_answer_end(call, GRPC_INTERNAL, slice_str("malformed grpc-timeout"));
@@ -251,11 +176,15 @@ static bool refuse(struct grpc_call *call)
     return call->is_answered;
 }
 
-void grpc_call_open(struct grpc_call *call)
+void grpc_call_open(struct grpc_call *call, struct grpc_head *head)
 {
     struct grpc_server *g = call->server;
     const struct grpc_handler *h = &g->handler;
-    place_headers(call);
+    call->head = head;
+    call->stream.path = head->path;
+    call->stream.path_note = &head->path_note;
+    call->stream.headers = head->headers;
+    call->stream.header_count = head->header_count;
     if (refuse(call)) {
         return;
     }
@@ -448,10 +377,10 @@ void grpc_call_drop_input(struct grpc_call *call)
     give_back(call);
 }
 
-void grpc_call_data(struct grpc_call *call, struct slice data)
+void grpc_call_data(struct grpc_call *call, struct slice data, bool is_last)
 {
     struct http2_connection *c = call->connection;
-    call->withheld += (uint32_t)data.size;
+    call->withheld += is_last ? 0 : (uint32_t)data.size; /* nothing is sent any more */
     if (!is_alive(call)) {
         give_back(call); /* nobody's: the end of the call is on its way */
         return;

@@ -287,11 +287,11 @@ struct grpc_client_conn *grpc_client_connect(struct grpc_client *g, const struct
     g->connection_count++;
     char text[URL_TEXT_BYTES];
     url_format(server, text, sizeof(text));
-    buf_append_str(&c->authority, text + strlen("http://"));
+    buf_append_str(&c->authority, text + (server->is_tls ? strlen("https://") : strlen("http://")));
     CHECK(nghttp2_session_client_new2(&c->session, g->callbacks, c, g->option) == 0);
     submit_settings(c);
     grpc_client_touch(c);
-    c->conn = g->loop->ops->dial(g->loop, server->host, server->port, &events, c);
+    c->conn = url_dial(g->loop, server, "h2", &events, c);
     return c;
 }
 

@@ -39,14 +39,15 @@ struct grpc_client_end {
                             call may or may not have been carried out */
 };
 
-/* One call at a time. Zero-initialised, then the first three are set; they may change between
- * calls. */
+/* One call at a time. Zero-initialised, then the first three are set, and the fourth where it is
+ * wanted; they may change between calls. */
 struct grpc_client_call {
     /* A whole message of the server; borrowed during the call. NULL: messages are dropped. */
     void (*on_message)(struct grpc_client_call *call, struct slice message);
     /* Last call: the struct is the caller's again, who may begin anew right here. */
     void (*on_end)(struct grpc_client_call *call, const struct grpc_client_end *end);
     void *context;
+    const char *token; /* metadata `authorization`, copied when the call begins; NULL: none */
     /* The rest is written by grpc_client.c only. */
     struct grpc_client_conn *conn; /* while it is under way; NULL: it is not */
     struct list link;              /* conn->calls */

@@ -310,15 +310,17 @@ static void submit(struct grpc_client_conn *c, struct grpc_client_call *call, co
 {
     const nghttp2_nv headers[] = {
         HTTP2_NV(":method", "POST"),
-        HTTP2_NV(":scheme", "http"),
+        http2_nv(":scheme", slice_str(c->conn->tls != NULL ? "https" : "http"),
+                 NGHTTP2_NV_FLAG_NONE),
         http2_nv(":path", slice_str(path), NGHTTP2_NV_FLAG_NO_COPY_VALUE),
         http2_nv(":authority", buf_slice(&c->authority), NGHTTP2_NV_FLAG_NO_COPY_VALUE),
         HTTP2_NV("te", "trailers"),
         HTTP2_NV("content-type", "application/grpc"),
+        http2_nv("authorization", slice_str(call->token != NULL ? call->token : ""), 0),
     };
+    const size_t count = sizeof(headers) / sizeof(headers[0]) - (call->token == NULL);
     const nghttp2_data_provider source = {.read_callback = read_out};
-    call->id = nghttp2_submit_request(c->session, NULL, headers,
-                                      sizeof(headers) / sizeof(headers[0]), &source, call);
+    call->id = nghttp2_submit_request(c->session, NULL, headers, count, &source, call);
     CHECK(call->id > 0); /* it was asked whether there is a number left */
     grpc_client_touch(c);
 }

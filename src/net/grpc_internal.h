@@ -13,7 +13,7 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "net/grpc.h"
-#include "net/http2_head.h"
+#include "net/grpc_head.h"
 #include "net/unsent.h"
 
 #include <nghttp2/nghttp2.h>
@@ -31,18 +31,12 @@ struct shared_piece {
 };
 
 struct grpc_call {
-    struct grpc_stream stream; /* first: handlers see only this */
-    struct list link;          /* connection->calls, server->orphans or server->spare */
-    struct list waiting;       /* connection->partial or ->held, or alone */
-    struct list starving;      /* connection->starved, or alone */
-    struct grpc_server *server;
+    /* Of one call; zeroed when it is released, down to what is kept. */
+    struct grpc_stream stream;           /* first: handlers see only this */
     struct http2_connection *connection; /* NULL: has ended on the wire */
     int32_t id;
     enum call_stage stage;
     bool is_leaving;     /* in its on_gone */
-    bool is_post;        /* the method is POST */
-    bool is_foreign;     /* no gRPC: was refused as HTTP */
-    bool is_too_long;    /* headers beyond the limits: not kept */
     bool has_ended;      /* the client sends no more messages */
     bool has_told_end;   /* ... and the handler knows */
     bool is_paused;      /* by the handler */
@@ -53,29 +47,32 @@ struct grpc_call {
     bool is_answered;    /* nothing can be added to the answer */
     uint64_t started_ms; /* when the first byte of the message in `in` came */
     uint32_t message_max;
-    struct timer deadline;
     /* The request. */
-    struct buf path;
-    struct buf text; /* of the headers: name, value, name, value, ... */
-    struct http_header *headers;
-    uint32_t header_count;
-    uint32_t header_capacity;
-    size_t in_at;      /* bytes of `in` that were told */
-    struct buf in;     /* messages not told, the last of them maybe in part */
-    uint32_t withheld; /* bytes whose window was not given back */
+    struct grpc_head *head; /* NULL while it is being read */
+    size_t in_at;           /* bytes of `in` that were told */
+    uint32_t withheld;      /* bytes whose window was not given back */
     /* The answer. */
-    struct buf own;      /* bytes to send, in which blobs are inserted */
-    size_t own_taken;    /* of them, handed to the connection */
+    size_t own_taken;    /* bytes of `own`, handed to the connection */
     uint64_t own_before; /* bytes that were in `own` once, before those that are */
-    struct shared_piece *shared;
     uint32_t shared_first;
     uint32_t shared_count;
+    size_t shared_taken;     /* of the first one */
+    size_t unsent;           /* bytes of `own` and `shared` that are left */
+    uint64_t moved_ms;       /* when bytes were last taken, or first waited */
+    const char *http_status; /* no gRPC: refused as HTTP; NULL otherwise */
+    enum grpc_code code;     /* of the end, once is_answered */
+
+    /* Kept from call to call. */
+    struct list link;     /* connection->calls, server->orphans or server->spare */
+    struct list waiting;  /* connection->partial or ->held, or alone */
+    struct list starving; /* connection->starved, or alone */
+    struct grpc_server *server;
+    struct timer deadline;
+    struct buf in;  /* messages not told, the last of them maybe in part */
+    struct buf own; /* bytes to send, in which blobs are inserted */
+    struct shared_piece *shared;
     uint32_t shared_capacity;
-    size_t shared_taken; /* of the first one */
-    size_t unsent;       /* bytes of `own` and `shared` that are left */
-    uint64_t moved_ms;   /* when bytes were last taken, or first waited */
-    enum grpc_code code; /* of the end, once is_answered */
-    struct buf message;  /* escaped */
+    struct buf message; /* that ends the answer, escaped */
 };
 
 struct http2_connection {
@@ -86,10 +83,12 @@ struct http2_connection {
     struct conn *conn;
     nghttp2_session *session;
     struct list calls;
+    struct grpc_call *recent; /* of them: whom something came for last; or NULL */
     struct list partial;
     struct list held;
     struct list starved;
     uint32_t call_count;
+    size_t told;     /* bytes of messages in what was just read: all but their streams take */
     uint64_t untold; /* bytes in the `in` of its calls */
     uint64_t unsent; /* of its calls */
     struct unsent flow;
@@ -102,12 +101,12 @@ struct http2_connection {
     uint32_t empty_frames; /* since empty_from_ms, and since our last answer */
     uint64_t reset_ms;     /* when `resets` was counted down last */
     uint32_t resets;
-    struct http2_head head; /* of the block that is being read */
-    bool has_settings;      /* the client's first frame is here */
-    bool is_sending;        /* in nghttp2's mem_send */
-    bool is_ending;         /* what is said goes out, then it is closed */
-    bool is_last_call;      /* no further calls are taken */
-    bool is_closed;         /* conn_close was called */
+    struct grpc_head_reader head;
+    bool has_settings; /* the client's first frame is here */
+    bool is_sending;   /* in nghttp2's mem_send */
+    bool is_ending;    /* what is said goes out, then it is closed */
+    bool is_last_call; /* no further calls are taken */
+    bool is_closed;    /* conn_close was called */
 };
 
 struct grpc_server {
@@ -165,10 +164,10 @@ void http2_connection_forget(struct http2_connection *c);
 /* --- grpc_call.c ------------------------------------------------------------------------------ */
 
 struct grpc_call *grpc_call_begin(struct http2_connection *c, int32_t id);
-void grpc_call_header(struct grpc_call *call, struct slice name, struct slice value);
-/* The headers are whole: the handler gets the call, or it is refused. */
-void grpc_call_open(struct grpc_call *call);
-void grpc_call_data(struct grpc_call *call, struct slice data);
+/* The headers are whole, and the call's to unref: the handler gets it, or it is refused. */
+void grpc_call_open(struct grpc_call *call, struct grpc_head *head);
+/* `is_last`: of a frame that ends the stream. */
+void grpc_call_data(struct grpc_call *call, struct slice data, bool is_last);
 /* The client sends no more. */
 void grpc_call_half_close(struct grpc_call *call);
 /* Go on with what was held, if it need not be any longer. */
@@ -186,8 +185,11 @@ void grpc_call_free(struct grpc_call *call);
 
 /* Room for more of the answer, in the call and in its connection. */
 bool grpc_call_has_room(const struct grpc_call *call);
-/* No gRPC request: only an HTTP status. */
+/* No gRPC request: only an HTTP status (borrowed for ever), once the request has ended; clients of
+ * HTTP may wait for ever for the rest of an answer that comes before. */
 void grpc_answer_http(struct grpc_call *call, const char *http_status);
+/* The request has ended: an answer that waited for that goes. */
+void grpc_answer_http_now(struct grpc_call *call);
 void grpc_answer_end(struct grpc_call *call, enum grpc_code code, struct slice message);
 /* The next `size` <= unsent bytes go to the connection. */
 void grpc_answer_take(struct grpc_call *call, size_t size);

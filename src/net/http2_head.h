@@ -1,5 +1,5 @@
 /* net/http2_head.h - whether a block of headers is sound, as a server of HTTP/2 sees it (RFC 9113,
- * 8.2 and 8.3). For http2_session.c.
+ * 8.2 and 8.3). For grpc_head.c.
  *
  * It stands in for nghttp2's own check, which is all or nothing, and wants an ":authority" to look
  * like one: what clients in Go say who were given an endpoint as "http://host:port" is just that.

@@ -125,6 +125,7 @@ void http2_connection_forget(struct http2_connection *c)
     while (!list_is_empty(&c->calls)) {
         grpc_call_lost(grpc_call_of(c->calls.next));
     }
+    grpc_head_reader_deinit(&c->head);
     nghttp2_session_del(c->session);
     list_remove(&c->link);
     list_remove(&c->dirty);
@@ -162,9 +163,13 @@ static void count_reset(struct http2_connection *c)
 
 /* --- what nghttp2 tells ----------------------------------------------------------------------- */
 
+/* What comes is of one call for a while. */
 static struct grpc_call *find_call(struct http2_connection *c, int32_t id)
 {
-    return nghttp2_session_get_stream_user_data(c->session, id);
+    if (c->recent == NULL || c->recent->id != id) {
+        c->recent = nghttp2_session_get_stream_user_data(c->session, id);
+    }
+    return c->recent;
 }
 
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *context)
@@ -172,7 +177,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     struct http2_connection *c = context;
     c->head_from_ms = grpc_now(c->server);
     grpc_sweep_by(c->server, c->head_from_ms + c->server->options.request_ms);
-    http2_head_begin(&c->head, frame->headers.cat != NGHTTP2_HCAT_REQUEST);
+    grpc_head_reader_begin(&c->head, frame->headers.cat != NGHTTP2_HCAT_REQUEST);
     if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
         struct grpc_call *call = grpc_call_begin(c, frame->hd.stream_id);
         CHECK(nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, call) == 0);
@@ -188,21 +193,15 @@ static void refuse_head(struct http2_connection *c, int32_t id)
           NGHTTP2_ERR_NOMEM);
 }
 
-static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
-                     size_t name_size, const uint8_t *value, size_t value_size, uint8_t flags,
-                     void *context)
+static int on_header(nghttp2_session *session, const nghttp2_frame *frame, nghttp2_rcbuf *name,
+                     nghttp2_rcbuf *value, uint8_t flags, void *context)
 {
     (void)session;
     (void)flags;
     struct http2_connection *c = context;
-    struct slice n = slice_of(name, name_size);
-    struct slice v = slice_of(value, value_size);
-    if (!http2_head_take(&c->head, n, v)) {
+    if (!grpc_head_reader_take(&c->head, name, value)) {
         refuse_head(c, frame->hd.stream_id);
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* the rest of the block is not told */
-    }
-    if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
-        grpc_call_header(find_call(c, frame->hd.stream_id), n, v);
     }
     return 0;
 }
@@ -210,12 +209,12 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 static int on_chunk(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data,
                     size_t size, void *context)
 {
-    (void)flags;
+    (void)session;
     struct http2_connection *c = context;
     struct grpc_call *call = find_call(c, id);
-    CHECK(nghttp2_session_consume_connection(session, size) != NGHTTP2_ERR_NOMEM);
+    c->told += size;
     if (call != NULL) {
-        grpc_call_data(call, slice_of(data, size));
+        grpc_call_data(call, slice_of(data, size), (flags & NGHTTP2_FLAG_END_STREAM) != 0);
     }
     return 0;
 }
@@ -225,6 +224,7 @@ static void maybe_half_close(struct http2_connection *c, const nghttp2_frame *fr
     struct grpc_call *call = find_call(c, frame->hd.stream_id);
     if (call != NULL && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0) {
         grpc_call_half_close(call);
+        grpc_answer_http_now(call);
     }
 }
 
@@ -232,13 +232,13 @@ static void on_headers(struct http2_connection *c, const nghttp2_frame *frame)
 {
     struct grpc_call *call = find_call(c, frame->hd.stream_id);
     bool ends_stream = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
-    if (!http2_head_is_whole(&c->head, ends_stream)) {
+    if (!http2_head_is_whole(&c->head.check, ends_stream)) {
         refuse_head(c, frame->hd.stream_id);
         return;
     }
     c->head_from_ms = 0;
-    if (call != NULL && !c->head.is_trailer) {
-        grpc_call_open(call);
+    if (call != NULL && !c->head.check.is_trailer) {
+        grpc_call_open(call, grpc_head_reader_end(&c->head));
     }
     maybe_half_close(c, frame);
 }
@@ -298,13 +298,13 @@ static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame
 }
 
 /* A call that has its whole answer while its client still sends: the client is told to stop, as
- * clients of gRPC expect. Others may take that for an error, and are heard to their end. */
+ * clients of gRPC expect. */
 static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *context)
 {
     struct http2_connection *c = context;
     if (frame->hd.type == NGHTTP2_HEADERS && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0) {
         const struct grpc_call *call = find_call(c, frame->hd.stream_id);
-        if (call != NULL && !call->is_foreign &&
+        if (call != NULL &&
             nghttp2_session_get_stream_remote_close(session, frame->hd.stream_id) == 0) {
             CHECK(nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
                                             NGHTTP2_NO_ERROR) != NGHTTP2_ERR_NOMEM);
@@ -337,7 +337,7 @@ void http2_configure(struct grpc_server *g)
     CHECK(nghttp2_session_callbacks_new(&g->callbacks) == 0);
     nghttp2_session_callbacks *cb = g->callbacks;
     nghttp2_session_callbacks_set_on_begin_headers_callback(cb, on_begin_headers);
-    nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
+    nghttp2_session_callbacks_set_on_header_callback2(cb, on_header);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_chunk);
     nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame);
     nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(cb, on_invalid_frame);
@@ -367,7 +367,9 @@ void http2_connection_read(struct http2_connection *c, struct slice data)
         return;
     }
     c->came_ms = grpc_now(c->server);
+    c->told = 0;
     ssize_t used = nghttp2_session_mem_recv(c->session, data.data, data.size);
+    CHECK(nghttp2_session_consume_connection(c->session, c->told) != NGHTTP2_ERR_NOMEM);
     http2_connection_touch(c);
     if (used == NGHTTP2_ERR_FLOODED) {
         http2_connection_abort(c); /* it does not read what it asks for */

@@ -82,5 +82,6 @@ struct http_reply http_ask_reply(const struct http_parser *parser)
     return (struct http_reply){.http_status = head->http_status,
                                .headers = head->headers,
                                .header_count = head->header_count,
-                               .body = http_parser_body(parser)};
+                               .body = http_parser_body(parser),
+                               .is_last = !head->keep_alive};
 }

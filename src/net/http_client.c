@@ -6,6 +6,8 @@
 #include "base/mem.h"
 #include "net/http_ask.h"
 #include "net/http_parser.h"
+#include "net/tls_client.h"
+#include "net/tls_session.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,6 +26,11 @@ struct http_client {
     int cancel_fd; /* of the call that runs; -1 = none */
     struct http_parser *parser;
     struct buf out;
+    struct tls_session *tls; /* of this connection; NULL: it is not encrypted */
+    struct buf sealed;       /* encrypted, to be sent */
+    struct buf cipher;       /* the same, that came and was not looked at */
+    char trouble[256];
+    bool has_heard; /* something of an answer */
     uint8_t in[LIMIT_READ_BYTES];
 };
 
@@ -42,6 +49,10 @@ static void disconnect(struct http_client *c)
         close(c->fd);
         c->fd = -1;
     }
+    tls_session_destroy(c->tls);
+    c->tls = NULL;
+    buf_clear(&c->cipher);
+    buf_clear(&c->sealed);
 }
 
 void http_client_destroy(struct http_client *c)
@@ -49,7 +60,14 @@ void http_client_destroy(struct http_client *c)
     disconnect(c);
     http_parser_destroy(c->parser);
     buf_deinit(&c->out);
+    buf_deinit(&c->sealed);
+    buf_deinit(&c->cipher);
     mem_free(c);
+}
+
+const char *http_client_trouble(const struct http_client *c)
+{
+    return c->trouble;
 }
 
 /* --- waiting ---------------------------------------------------------------------------------- */
@@ -130,15 +148,15 @@ static void drop_if_stale(struct http_client *c)
     }
 }
 
-/* --- one call --------------------------------------------------------------------------------- */
+/* --- bytes ------------------------------------------------------------------------------------ */
 
 /* CLOSED is not the end: a server that refuses a long body may have answered before it cut us
  * off. */
-static enum status send_request(struct http_client *c, uint64_t deadline_ms)
+static enum status send_bytes(struct http_client *c, const struct buf *out, uint64_t deadline_ms)
 {
     size_t sent = 0;
-    while (sent < c->out.size) {
-        ssize_t n = send(c->fd, c->out.data + sent, c->out.size - sent, MSG_NOSIGNAL);
+    while (sent < out->size) {
+        ssize_t n = send(c->fd, out->data + sent, out->size - sent, MSG_NOSIGNAL);
         if (n >= 0) {
             sent += (size_t)n;
         } else if (errno == EAGAIN) {
@@ -155,21 +173,16 @@ static enum status send_request(struct http_client *c, uint64_t deadline_ms)
     return STATUS_OK;
 }
 
-static enum status receive_reply(struct http_client *c, const struct http_call *call,
-                                 uint64_t deadline_ms)
+/* What comes next, into c->in. OK: *size > 0, or 0 for the other side's FIN. */
+static enum status receive_bytes(struct http_client *c, uint64_t deadline_ms, size_t *size)
 {
     for (;;) {
         ssize_t n = recv(c->fd, c->in, sizeof(c->in), 0);
-        if (n > 0) {
-            struct slice rest;
-            enum status status = http_ask_read(call, c->parser, slice_of(c->in, (size_t)n), &rest);
-            if (status != STATUS_BUSY) {
-                return status;
-            }
-            deadline_ms = call->sink != NULL ? now_ms() + call->timeout_ms : deadline_ms;
-        } else if (n == 0) {
-            return http_ask_end(c->parser);
-        } else if (errno == EAGAIN) {
+        if (n >= 0) {
+            *size = (size_t)n;
+            return STATUS_OK;
+        }
+        if (errno == EAGAIN) {
             enum status status = wait_for(c, c->fd, POLLIN, deadline_ms);
             if (status != STATUS_OK) {
                 return status;
@@ -180,16 +193,133 @@ static enum status receive_reply(struct http_client *c, const struct http_call *
     }
 }
 
+/* --- TLS -------------------------------------------------------------------------------------- */
+
+static void note_trouble(struct http_client *c, const char *text)
+{
+    snprintf(c->trouble, sizeof(c->trouble), "%s", text);
+}
+
+static enum status send_sealed(struct http_client *c, uint64_t deadline_ms)
+{
+    enum status status = send_bytes(c, &c->sealed, deadline_ms);
+    buf_clear(&c->sealed);
+    return status;
+}
+
+/* More encrypted bytes. CLOSED: none follow. */
+static enum status receive_cipher(struct http_client *c, uint64_t deadline_ms)
+{
+    size_t size = 0;
+    enum status status = receive_bytes(c, deadline_ms, &size);
+    buf_append(&c->cipher, c->in, size);
+    return status == STATUS_OK && size == 0 ? STATUS_CLOSED : status;
+}
+
+static enum status shake_hands(struct http_client *c, uint64_t deadline_ms)
+{
+    c->tls = tls_session_dial(tls_client(), c->server.host, "http/1.1");
+    for (;;) {
+        struct slice in = buf_slice(&c->cipher);
+        enum status status = tls_session_handshake(c->tls, &in, &c->sealed);
+        buf_consume(&c->cipher, c->cipher.size - in.size);
+        enum status sent = send_sealed(c, deadline_ms);
+        if (status == STATUS_OK) {
+            return sent;
+        }
+        if (status != STATUS_BUSY) {
+            note_trouble(c, tls_session_trouble(c->tls));
+            return STATUS_UNREACHABLE;
+        }
+        if (receive_cipher(c, deadline_ms) != STATUS_OK) {
+            note_trouble(c, "the other side breaks the TLS handshake off, or does not go on");
+            return STATUS_UNREACHABLE;
+        }
+    }
+}
+
+/* Like receive_bytes, decrypted. A FIN without the word for it is a cut: CLOSED. UNREACHABLE: this
+ * side's certificate was refused, which the server may say only now. */
+static enum status receive_plain(struct http_client *c, uint64_t deadline_ms, size_t *size)
+{
+    for (;;) {
+        struct slice in = buf_slice(&c->cipher);
+        enum status status = tls_session_read(c->tls, &in, c->in, sizeof(c->in), size, &c->sealed);
+        buf_consume(&c->cipher, c->cipher.size - in.size);
+        if (status == STATUS_BUSY) {
+            status = send_sealed(c, deadline_ms);
+            status = status == STATUS_OK ? receive_cipher(c, deadline_ms) : status;
+            if (status != STATUS_OK) {
+                return status;
+            }
+        } else if (status == STATUS_OK || status == STATUS_CLOSED) {
+            return STATUS_OK;
+        } else {
+            note_trouble(c, tls_session_trouble(c->tls));
+            return status == STATUS_DENIED && !c->has_heard ? STATUS_UNREACHABLE : STATUS_CLOSED;
+        }
+    }
+}
+
+/* --- one call --------------------------------------------------------------------------------- */
+
+static enum status send_request(struct http_client *c, uint64_t deadline_ms)
+{
+    if (c->tls == NULL) {
+        return send_bytes(c, &c->out, deadline_ms);
+    }
+    return tls_session_write(c->tls, buf_slice(&c->out), &c->sealed) == STATUS_OK
+               ? send_sealed(c, deadline_ms)
+               : STATUS_CLOSED;
+}
+
+static enum status receive_reply(struct http_client *c, const struct http_call *call,
+                                 uint64_t deadline_ms)
+{
+    for (;;) {
+        size_t size = 0;
+        enum status status = c->tls == NULL ? receive_bytes(c, deadline_ms, &size)
+                                            : receive_plain(c, deadline_ms, &size);
+        if (status != STATUS_OK) {
+            return status;
+        }
+        if (size == 0) {
+            return http_ask_end(c->parser);
+        }
+        c->has_heard = true;
+        struct slice rest;
+        status = http_ask_read(call, c->parser, slice_of(c->in, size), &rest);
+        if (status != STATUS_BUSY) {
+            return status;
+        }
+        deadline_ms = call->sink != NULL ? now_ms() + call->timeout_ms : deadline_ms;
+    }
+}
+
+static enum status open_connection(struct http_client *c, uint64_t deadline_ms)
+{
+    enum status status = connect_to_server(c, deadline_ms);
+    if (status == STATUS_OK && c->server.is_tls) {
+        status = shake_hands(c, deadline_ms);
+    }
+    if (status != STATUS_OK) {
+        disconnect(c);
+    }
+    return status == STATUS_OK ? STATUS_OK : STATUS_UNREACHABLE;
+}
+
 enum status http_client_call(struct http_client *c, const struct http_call *call,
                              struct http_reply *reply)
 {
     CHECK(call->timeout_ms > 0);
     uint64_t deadline_ms = now_ms() + call->timeout_ms;
     *reply = (struct http_reply){0};
+    c->trouble[0] = '\0';
+    c->has_heard = false;
     c->cancel_fd = call->cancel_fd > 0 ? call->cancel_fd : -1;
     drop_if_stale(c);
     if (c->fd < 0) {
-        enum status connected = connect_to_server(c, deadline_ms);
+        enum status connected = open_connection(c, deadline_ms);
         if (connected != STATUS_OK) {
             return connected;
         }

@@ -41,12 +41,16 @@ struct http_reply {
     const struct http_header *headers;
     uint32_t header_count;
     struct slice body;
+    bool is_last; /* the server keeps the connection for no other request */
 };
 
 struct http_client *http_client_create(const struct url *server);
 void http_client_destroy(struct http_client *c);
+/* Why the last call found no TLS there (certificates, above all), for a person; empty = for no such
+ * reason. Until the next call. */
+const char *http_client_trouble(const struct http_client *c);
 /* OK: there is an answer, whatever its code says.
- * UNREACHABLE: no connection within the time; nothing was sent.
+ * UNREACHABLE: no connection within the time, or no TLS on it; nothing was done.
  * TIMEOUT, CLOSED: it may have been sent and even been carried out; no answer in time, or cut off.
  * TOO_LARGE, CORRUPT: there was an answer, but a longer one than asked for, or not HTTP.
  * IO: the sink or the caller wanted no more. */

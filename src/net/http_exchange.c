@@ -150,7 +150,7 @@ struct http_exchange *http_exchange_open(struct loop *loop, const struct url *se
     x->server = *server;
     x->parser = http_parser_create(HTTP_KIND_RESPONSE);
     x->deadline = (struct timer){.fire = on_deadline, .context = x};
-    x->conn = loop->ops->dial(loop, server->host, server->port, &conn_events, x);
+    x->conn = url_dial(loop, server, "http/1.1", &conn_events, x);
     return x;
 }
 

@@ -341,10 +341,28 @@ static struct slice trim_end(struct slice s)
     return s;
 }
 
+static bool is_host_byte(uint8_t c)
+{
+    switch (c) {
+    case ',':
+    case '/':
+    case '?':
+    case '#':
+    case '@':
+    case '\\':
+    case '"':
+    case '<':
+    case '>':
+        return false;
+    default:
+        return c > ' ' && c < 0x7f;
+    }
+}
+
 static bool is_host(struct slice s)
 {
     for (size_t i = 0; i < s.size; i++) {
-        if (s.data[i] <= ' ' || s.data[i] >= 0x7f || strchr(",/?#@\\\"<>", s.data[i]) != NULL) {
+        if (!is_host_byte(s.data[i])) {
             return false;
         }
     }

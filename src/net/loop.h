@@ -32,6 +32,13 @@ struct timer {
     uint32_t slot; /* place in the heap + 1; 0 = stopped */
 };
 
+/* One in microseconds, for who puts load on servers at a rate; members have none. Embedded in its
+ * owner. */
+struct fine_timer {
+    void (*fire)(struct fine_timer *t);
+    void *context;
+};
+
 /* --- connections ------------------------------------------------------------------------------ */
 
 /* What the owner of a connection hears. `data` is borrowed during the call. */
@@ -49,13 +56,23 @@ struct conn_events {
     void (*on_close)(struct conn *c, enum status why);
 };
 
+/* What is known of an encrypted connection (net/tls_loop.h). */
+struct conn_tls {
+    const char *peer_name; /* CN of the certificate that was shown and is good; NULL = none was */
+    bool is_member;        /* and it is one for members: good on the accepting side, too */
+    /* For on_close: why the handshake failed, in words for logs; NULL = it did not, or the other
+     * side only broke it off. */
+    const char *trouble;
+};
+
 /* Implementations embed this as their first member. */
 struct conn {
     struct loop *loop;
     const struct conn_events *events;
-    void *context;       /* the owner's */
-    char remote[64];     /* "127.0.0.1:4001", for logs */
-    char local_host[48]; /* the local address, without port */
+    void *context;              /* the owner's */
+    const struct conn_tls *tls; /* NULL: it is not encrypted. The loop's own, as long as the conn */
+    char remote[64];            /* "127.0.0.1:4001", for logs */
+    char local_host[48];        /* the local address, without port */
 };
 
 /* --- work beside the loop --------------------------------------------------------------------- */
@@ -65,6 +82,11 @@ struct conn {
 struct work {
     void (*run)(struct work *w);
     void (*done)(struct work *w);
+    /* Not NULL: it may be expected to take no longer than to wake a thread and be woken by it. Then
+     * the loop may run it itself, at the end of a turn, when nothing else is under way beside it.
+     * Should it keep the loop for longer all the same, `late` is called each second, from another
+     * thread, until it is back or just after; it may end the process. */
+    void (*late)(struct work *w, uint64_t age_ms);
     void *context;
     struct list link; /* the loop's own */
 };
@@ -81,6 +103,9 @@ struct loop_ops {
     /* Moves a running one. A time that has passed means the next turn. */
     void (*timer_start)(struct loop *l, struct timer *t, uint64_t at_ms);
     void (*timer_stop)(struct loop *l, struct timer *t);
+    /* Fires once, not before `at_us` of now_us. One at a time: it takes the place of whichever
+     * runs. Each costs system calls. In production only. */
+    void (*fine_timer_start)(struct loop *l, struct fine_timer *t, uint64_t at_us);
     /* To the log thread, which must never wait for anything but a disk. */
     void (*submit)(struct loop *l, struct work *w);
     /* To another one, for what takes a processor long (a password's hash); one at a time, so that
@@ -89,6 +114,10 @@ struct loop_ops {
     /* Host name or address; resolved anew. The conn exists at once; on_open or on_close follows. */
     struct conn *(*dial)(struct loop *l, const char *host, uint16_t port,
                          const struct conn_events *events, void *context);
+    /* The same, encrypted: the other side must show that it is `host`. `protocol` (ALPN) is
+     * "http/1.1" or "h2", static. NULL: this loop cannot; url_dial (net/url.h) knows. */
+    struct conn *(*dial_tls)(struct loop *l, const char *host, uint16_t port, const char *protocol,
+                             const struct conn_events *events, void *context);
     /* `on_accept` sets events and context of the new conn. BUSY: the port is taken. Port 0: any;
      * the one that was got is *bound_port. */
     enum status (*listen)(struct loop *l, const char *host, uint16_t port, uint16_t *bound_port,

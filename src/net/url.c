@@ -72,17 +72,18 @@ static const char *find_colon(const char *text, size_t size, bool in_brackets)
 enum status url_parse(const char *text, struct url *u, const char **why)
 {
     memset(u, 0, sizeof(*u));
-    if (strncasecmp(text, "https://", 8) == 0) {
-        return refuse(why, "https is not spoken here; write http://");
+    u->is_tls = strncasecmp(text, "https://", 8) == 0;
+    bool has_scheme = u->is_tls || strncasecmp(text, "http://", 7) == 0;
+    if (has_scheme) {
+        text += u->is_tls ? 8 : 7;
     }
-    bool has_scheme = strncasecmp(text, "http://", 7) == 0;
-    text += has_scheme ? 7 : 0;
     size_t size = strlen(text);
     if (size > 0 && text[size - 1] == '/') {
         size--;
     }
     if (memchr(text, '/', size) != NULL || memchr(text, '?', size) != NULL) {
-        return refuse(why, "only http://host:port is expected, without a path");
+        return refuse(why,
+                      "only http://host:port or https://host:port is expected, without a path");
     }
     if (memchr(text, '@', size) != NULL) {
         return refuse(why, "a user in the address is not supported");
@@ -93,7 +94,7 @@ enum status url_parse(const char *text, struct url *u, const char **why)
     if (colon == NULL && !has_scheme) {
         return refuse(why, "the port is missing; write host:port");
     }
-    u->port = 80;
+    u->port = u->is_tls ? 443 : 80;
     if (colon != NULL) {
         enum status status = parse_port(colon + 1, size - host_size - 1, &u->port, why);
         if (status != STATUS_OK) {
@@ -115,5 +116,19 @@ enum status url_parse(const char *text, struct url *u, const char **why)
 void url_format(const struct url *u, char *text, size_t size)
 {
     bool is_ipv6 = strchr(u->host, ':') != NULL;
-    snprintf(text, size, is_ipv6 ? "http://[%s]:%u" : "http://%s:%u", u->host, (unsigned)u->port);
+    snprintf(text, size, is_ipv6 ? "%s://[%s]:%u" : "%s://%s:%u", u->is_tls ? "https" : "http",
+             u->host, (unsigned)u->port);
+}
+
+struct conn *url_dial(struct loop *l, const struct url *u, const char *protocol,
+                      const struct conn_events *events, void *context)
+{
+    if (u->is_tls && l->ops->dial_tls != NULL) {
+        return l->ops->dial_tls(l, u->host, u->port, protocol, events, context);
+    }
+    struct conn *c = l->ops->dial(l, u->host, u->port, events, context);
+    if (u->is_tls) {
+        l->ops->conn_close(c, false);
+    }
+    return c;
 }

@@ -1,6 +1,6 @@
 /* net/uv_internal.h - the production loop from inside: what uv_loop.c (turns, timers, signals,
- * listeners), uv_conn.c (connections), uv_dial.c (dialling) and uv_work.c (the threads beside it)
- * share.
+ * listeners), uv_conn.c (connections), uv_dial.c (dialling), uv_work.c (the threads beside it) and
+ * uv_short.c (work that needs none) share.
  *
  * One iteration of libuv: due timers, poll and its callbacks, then uv_prepare just before it polls
  * again. Whatever ran since the last prepare is a turn; prepare ends it. */
@@ -12,7 +12,15 @@
 #include "net/loop.h"
 #include "net/timer_heap.h"
 
+#include <time.h>
 #include <uv.h>
+
+/* The clock of loop->ops->now_us: counts suspended time where the system has one that does. */
+#ifdef CLOCK_BOOTTIME
+#define MONOTONIC_CLOCK CLOCK_BOOTTIME
+#else
+#define MONOTONIC_CLOCK CLOCK_MONOTONIC
+#endif
 
 /* --- the threads beside the loop -------------------------------------------------------------- */
 
@@ -20,13 +28,41 @@ struct work_thread {
     struct real_loop *loop;
     uv_thread_t thread;
     uv_mutex_t mutex;
-    uv_cond_t wake;
-    struct list queued;   /* under the mutex */
-    struct list finished; /* under the mutex */
-    bool quit;            /* under the mutex */
+    uv_sem_t wake;         /* something was queued, or `quit` */
+    struct list submitted; /* in this turn; the loop's own */
+    struct list queued;    /* under the mutex */
+    struct list finished;  /* under the mutex */
+    bool quit;             /* under the mutex */
     bool is_started;
     uint32_t outstanding; /* submitted, and `done` not called yet; the loop's own */
-    uv_async_t has_finished;
+    int finished_fd;      /* of eventfd: something has finished */
+    uv_poll_t has_finished;
+};
+
+/* --- work on the loop (uv_short.c) ------------------------------------------------------------ */
+
+struct short_work {
+    struct real_loop *loop;
+    uv_thread_t thread; /* watches */
+    uv_mutex_t mutex;
+    uv_cond_t wake;
+    struct work *running; /* under the mutex, as is all up to `quit` */
+    uint64_t since_ms;
+    uint64_t runs;
+    bool is_watched; /* the thread looks every now and then */
+    bool quit;
+    bool is_started;
+    struct work *ran; /* its `done` is owed */
+};
+
+/* --- the fine timer --------------------------------------------------------------------------- */
+
+struct fine_alarm {
+    struct fine_timer *timer; /* NULL: none runs */
+    uint64_t at_us;
+    bool is_made;
+    int fd;
+    uv_poll_t poll;
 };
 
 /* --- the loop --------------------------------------------------------------------------------- */
@@ -61,6 +97,8 @@ struct real_loop {
     bool is_full; /* and that was logged */
     struct work_thread log_thread;
     struct work_thread slow_thread;
+    struct fine_alarm fine;
+    struct short_work short_work;
     /* Utilisation: a window of at least a second, and how much of it was spent in poll. */
     uint64_t poll_from_ns;
     uint64_t window_from_ns;
@@ -191,9 +229,26 @@ void uv_dial_cancel_all(struct real_loop *l);
 void uv_work_init(struct real_loop *l);
 void uv_work_submit(struct loop *loop, struct work *w);
 void uv_work_submit_slow(struct loop *loop, struct work *w);
+/* At the end of a turn: what it submitted goes to the threads. What is returned, unless it is NULL,
+ * does not: it is for uv_short_run. */
+struct work *uv_work_hand_over(struct real_loop *l);
+/* The `done` of what was run here, in the turn after. */
+void uv_work_done_here(struct real_loop *l);
+void uv_short_init(struct real_loop *l);
+/* Run it; another turn follows without waiting, in which uv_short_take gives it back. */
+void uv_short_run(struct real_loop *l, struct work *w);
+/* What was run, or NULL. */
+struct work *uv_short_take(struct real_loop *l);
+void uv_short_end(struct real_loop *l);
 /* Is anything submitted whose `done` was not called yet? */
 bool uv_work_is_pending(const struct real_loop *l);
-/* The loop is about to end: nothing is submitted any more. */
+/* After the last `done`: nothing is submitted any more, and the threads end. */
 void uv_work_close(struct real_loop *l);
-/* After the last `done`: join the threads. */
+/* After the loop has ended. */
 void uv_work_deinit(struct real_loop *l);
+
+/* --- microseconds (uv_fine_timer.c) ----------------------------------------------------------- */
+
+void uv_fine_timer_start(struct loop *loop, struct fine_timer *t, uint64_t at_us);
+/* The loop is about to end. */
+void uv_fine_timer_close(struct real_loop *l);

@@ -17,12 +17,6 @@
 #define UTILISATION_NS  NS_PER_S
 #define IPV6_TEXT_BYTES 46
 
-#ifdef CLOCK_BOOTTIME
-#define MONOTONIC_CLOCK CLOCK_BOOTTIME
-#else
-#define MONOTONIC_CLOCK CLOCK_MONOTONIC
-#endif
-
 struct real_listener {
     uv_tcp_t tcp;
     struct list link;
@@ -111,6 +105,7 @@ static void on_again(uv_idle_t *handle)
     struct real_loop *l = handle->data;
     uv_idle_stop(handle);
     uv_turn_begin(l);
+    uv_work_done_here(l);
     uv_conn_drain_all(l);
 }
 
@@ -148,7 +143,8 @@ static void empty_loop(struct real_loop *l);
 static void maybe_close_loop(struct real_loop *l);
 
 /* Everything that one wake-up delivered has been handled. The order matters: the hook sees the
- * whole turn, and what it writes leaves together with what was written before. */
+ * whole turn, and what it writes leaves together with what was written before, while the threads
+ * begin with their work; but work that keeps the loop comes after it. */
 static void on_end_of_turn(uv_prepare_t *handle)
 {
     struct real_loop *l = handle->data;
@@ -159,7 +155,11 @@ static void on_end_of_turn(uv_prepare_t *handle)
     if (l->hook != NULL) {
         l->hook(l->hook_context);
     }
+    struct work *here = uv_work_hand_over(l);
     uv_conn_flush_all(l);
+    if (here != NULL) {
+        uv_short_run(l, here);
+    }
     if (l->is_stopping) {
         empty_loop(l);
         maybe_close_loop(l);
@@ -448,6 +448,7 @@ static void maybe_close_loop(struct real_loop *l)
     l->is_gone = true;
     close_signals(l);
     uv_work_close(l);
+    uv_fine_timer_close(l);
     uv_close((uv_handle_t *)&l->again, NULL);
     uv_close((uv_handle_t *)&l->alarm, NULL);
     uv_close((uv_handle_t *)&l->end_of_turn, NULL);
@@ -468,6 +469,7 @@ static const struct loop_ops ops = {
     .random = fill_random,
     .timer_start = timer_start,
     .timer_stop = timer_stop,
+    .fine_timer_start = uv_fine_timer_start,
     .submit = uv_work_submit,
     .submit_slow = uv_work_submit_slow,
     .dial = uv_dial,

@@ -372,10 +372,12 @@ static void promote_who_is_ready(struct node *n)
 
 void node_promote_on_turn(struct node *n)
 {
-    uint64_t now_ms = node_now(n);
     if (!node_is_leader(n) || n->shutting_down || n->config.learner_count == 0 ||
-        !n->config_is_committed || membership_is_joint(&n->config) ||
-        now_ms < n->promote_again_ms) {
+        !n->config_is_committed || membership_is_joint(&n->config)) {
+        return;
+    }
+    uint64_t now_ms = node_now(n);
+    if (now_ms < n->promote_again_ms) {
         return;
     }
     n->promote_again_ms = now_ms + n->options.election_timeout_ms / PROMOTIONS_PER_ELECTION_TIMEOUT;

@@ -13,6 +13,9 @@
 
 enum { OPENING_KEYED = 1, OPENING_DIALLER = 2, OPENING_FLAGS = 3 };
 
+/* Of the header, before the check itself. */
+#define HEADER_CHECKED_BYTES (FRAME_HEADER_BYTES - 2)
+
 /* A message's memory is kept for the next one up to this size. */
 #define KEEP_BYTES (1u * MIB)
 
@@ -106,29 +109,39 @@ static size_t tag_bytes(const struct frame_seal *s)
     return s->keyed ? FRAME_MAC_BYTES : FRAME_CRC_BYTES;
 }
 
-/* The tag of header and payload, which lie together, as frame number s->counter. */
-static void make_tag(const struct frame_seal *s, const uint8_t *frame, size_t size, uint8_t *tag)
+/* The checksum of the counter and of the header without its own check, from which both that check
+ * and the tag of a frame without a key follow. */
+static uint32_t header_sum(const struct frame_seal *s, const uint8_t *header)
 {
-    uint8_t counter[8];
-    store_u64(counter, s->counter);
-    if (!s->keyed) {
-        store_u32(tag, crc32c(crc32c(0, counter, sizeof(counter)), frame, size));
-        return;
-    }
-    crypto_generichash_state state;
-    CHECK(crypto_generichash_init(&state, s->key, FRAME_KEY_BYTES, FRAME_MAC_BYTES) == 0);
-    crypto_generichash_update(&state, counter, sizeof(counter));
-    crypto_generichash_update(&state, frame, size);
-    CHECK(crypto_generichash_final(&state, tag, FRAME_MAC_BYTES) == 0);
+    uint8_t bytes[sizeof(s->counter) + HEADER_CHECKED_BYTES];
+    store_u64(bytes, s->counter);
+    memcpy(bytes + sizeof(s->counter), header, HEADER_CHECKED_BYTES);
+    return crc32c(0, bytes, sizeof(bytes));
 }
 
 /* Two bytes that catch a damaged length at once, rather than after a wait for bytes that never
  * come. Against chance, not against an adversary: the tag covers the header too. */
-static uint16_t header_check(const struct frame_seal *s, const uint8_t *header)
+static uint16_t header_check(uint32_t sum)
 {
-    uint8_t counter[8];
+    return (uint16_t)sum;
+}
+
+/* The tag of header and payload, which lie together, as frame number s->counter; `sum` is the
+ * header's. */
+static void make_tag(const struct frame_seal *s, uint32_t sum, struct slice frame, uint8_t *tag)
+{
+    if (!s->keyed) {
+        store_u32(
+            tag, crc32c(sum, frame.data + HEADER_CHECKED_BYTES, frame.size - HEADER_CHECKED_BYTES));
+        return;
+    }
+    uint8_t counter[sizeof(s->counter)];
     store_u64(counter, s->counter);
-    return (uint16_t)crc32c(crc32c(0, counter, sizeof(counter)), header, FRAME_HEADER_BYTES - 2);
+    crypto_generichash_state state;
+    CHECK(crypto_generichash_init(&state, s->key, FRAME_KEY_BYTES, FRAME_MAC_BYTES) == 0);
+    crypto_generichash_update(&state, counter, sizeof(counter));
+    crypto_generichash_update(&state, frame.data, frame.size);
+    CHECK(crypto_generichash_final(&state, tag, FRAME_MAC_BYTES) == 0);
 }
 
 void frame_write(struct frame_seal *s, const struct frame *f, struct buf *out)
@@ -139,12 +152,13 @@ void frame_write(struct frame_seal *s, const struct frame *f, struct buf *out)
     at[2] = f->type;
     at[3] = f->flags;
     store_u16(at + 4, f->stream);
-    store_u16(at + 6, header_check(s, at));
+    uint32_t sum = header_sum(s, at);
+    store_u16(at + HEADER_CHECKED_BYTES, header_check(sum));
     if (f->payload.size > 0) {
         memcpy(at + FRAME_HEADER_BYTES, f->payload.data, f->payload.size);
     }
     size_t covered = FRAME_HEADER_BYTES + f->payload.size;
-    make_tag(s, at, covered, at + covered);
+    make_tag(s, sum, slice_of(at, covered), at + covered);
     s->counter++;
     out->size += covered + tag_bytes(s);
 }
@@ -156,7 +170,9 @@ enum status frame_read(struct frame_seal *s, struct slice bytes, struct frame *f
         return STATUS_OK;
     }
     size_t size = load_u16(bytes.data);
-    if (load_u16(bytes.data + 6) != header_check(s, bytes.data) || size > FRAME_PAYLOAD_MAX) {
+    uint32_t sum = header_sum(s, bytes.data);
+    if (load_u16(bytes.data + HEADER_CHECKED_BYTES) != header_check(sum) ||
+        size > FRAME_PAYLOAD_MAX) {
         return STATUS_CORRUPT;
     }
     size_t covered = FRAME_HEADER_BYTES + size;
@@ -164,7 +180,7 @@ enum status frame_read(struct frame_seal *s, struct slice bytes, struct frame *f
         return STATUS_OK;
     }
     uint8_t tag[FRAME_MAC_BYTES];
-    make_tag(s, bytes.data, covered, tag);
+    make_tag(s, sum, slice_of(bytes.data, covered), tag);
     if (sodium_memcmp(tag, bytes.data + covered, tag_bytes(s)) != 0) {
         return STATUS_DENIED;
     }

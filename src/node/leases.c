@@ -318,7 +318,8 @@ void node_leases_on_turn(struct node *n)
     if (l->expiry_index != 0 && n->applied >= l->expiry_index) {
         decide(n);
     }
-    if (may_expire(n)) {
+    const struct timer *first = timer_heap_first(&l->deadlines);
+    if (first != NULL && first->at_ms <= now_ms && may_expire(n)) {
         propose_expiry(n, now_ms);
     }
     set_timer(n, now_ms);

@@ -85,10 +85,16 @@ static void on_close(struct conn *c, enum status why)
 {
     struct link *l = c->context;
     if (l->state != LINK_ENDED) {
-        bool dialling = l->state == LINK_DIALLING;
+        enum link_end end = l->state == LINK_DIALLING ? LINK_UNREACHABLE : LINK_CLOSED;
+        const char *text = status_text(why);
+        /* The other side may refuse our certificate only after it has taken our request. */
+        if (c->tls != NULL && c->tls->trouble != NULL && l->state <= LINK_UPGRADING) {
+            end = LINK_BAD_TLS;
+            text = c->tls->trouble;
+        }
         finish(l);
-        snprintf(l->detail, sizeof(l->detail), "%s", status_text(why));
-        l->events->on_end(l, dialling ? LINK_UNREACHABLE : LINK_CLOSED);
+        snprintf(l->detail, sizeof(l->detail), "%s", text);
+        l->events->on_end(l, end);
     }
     destroy(l);
 }
@@ -462,7 +468,7 @@ struct link *link_dial(const struct link_setup *setup, const char *url, enum lin
     l->lane = lane;
     l->number = number;
     l->state = LINK_DIALLING;
-    l->conn = l->loop->ops->dial(l->loop, l->address.host, l->address.port, &conn_table, l);
+    l->conn = url_dial(l->loop, &l->address, "http/1.1", &conn_table, l);
     return l;
 }
 
@@ -481,6 +487,8 @@ const char *link_end_text(enum link_end why)
     switch (why) {
     case LINK_UNREACHABLE:
         return "cannot connect";
+    case LINK_BAD_TLS:
+        return "no TLS with it";
     case LINK_CLOSED:
         return "it closed the connection";
     case LINK_SILENT:

@@ -28,6 +28,7 @@ enum link_state { LINK_DIALLING, LINK_UPGRADING, LINK_OPENING, LINK_GREETING, LI
 /* Why it ended, as the other side or the network had it. */
 enum link_end {
     LINK_UNREACHABLE, /* the dial failed */
+    LINK_BAD_TLS,     /* one side does not believe the other's certificate, or no TLS is spoken */
     LINK_CLOSED,      /* FIN, RST */
     LINK_SILENT,      /* the handshake took too long */
     LINK_NOT_MEMBER,  /* what answers is not a member */
@@ -86,7 +87,7 @@ struct link {
     uint64_t spoke_ms; /* when a frame was last sent */
     char url[LIMIT_URL_BYTES];
     /* A few words on the end, more than link_end says; may be empty. */
-    char detail[64];
+    char detail[256];
 
     /* The link's own. */
     const uint8_t *secret_key;

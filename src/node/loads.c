@@ -25,19 +25,26 @@ static const struct load_heard *heard_of(const struct node *n, struct uuid membe
     return NULL;
 }
 
-/* Its place, or that of somebody who is no member any more. */
-static struct load_heard *place_of(struct node *n, struct uuid member)
+/* A place of nobody, or of somebody who is no member any more. */
+static struct load_heard *free_place(struct node *n)
 {
-    struct load_heard *free_one = NULL;
-    for (uint32_t i = 0; i < LIMIT_MEMBERS; i++) {
-        struct load_heard *h = &n->loads.heard[i];
-        if (uuid_equal(h->member, member)) {
-            return h;
-        }
-        if (roster_find(&n->members, h->member) == NULL) {
-            free_one = h;
+    for (uint32_t i = LIMIT_MEMBERS; i-- > 0;) {
+        if (roster_find(&n->members, n->loads.heard[i].member) == NULL) {
+            return &n->loads.heard[i];
         }
     }
+    return NULL;
+}
+
+/* Its own, or a free one; every beat asks, so that the search for that is not a part of it. */
+static struct load_heard *place_of(struct node *n, struct uuid member)
+{
+    for (uint32_t i = 0; i < LIMIT_MEMBERS; i++) {
+        if (uuid_equal(n->loads.heard[i].member, member)) {
+            return &n->loads.heard[i];
+        }
+    }
+    struct load_heard *free_one = free_place(n);
     if (free_one != NULL) {
         *free_one = (struct load_heard){.member = member};
     }

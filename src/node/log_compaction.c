@@ -43,6 +43,7 @@ void node_log_account(struct node *n, raft_index index, uint64_t bytes)
 void node_log_account_reset(struct node *n, raft_index index)
 {
     n->snapshots.account = (struct log_account){
+        .snapshot_written = n->write.written_bytes, /* 0 at a start */
         .mark_count = 1,
         .marks = {{.index = index}},
     };

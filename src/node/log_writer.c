@@ -1,6 +1,7 @@
 /* node/log_writer.c - hands the log thread its work: one write at a time, reads of old entries, and
- * the next segment made ready. The loop never waits for a disk. */
+ * the next segment made ready. The loop never waits for a disk, but for a lone small write. */
 #include "base/check.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "node/node_internal.h"
@@ -8,11 +9,20 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* The core must stay able to lead when one write is slow; past this age it is told (rule E8), past
  * the hard limit the process ends (rule P17). */
 #define STALL_ELECTION_TIMEOUTS 2
 #define STALL_HARD_LIMIT_MS     60000
+
+/* After so many writes in a row that were alone, small and fast, the next such one need not go to
+ * the log thread (net/loop.h, struct work). A write was alone when the disk had rested before it
+ * for a quarter of what the last one took: with company, one follows the other. */
+#define LONE_WRITES      16
+#define LONE_REST_PART   4
+#define LONE_BYTES_MAX   (16u * KIB)
+#define LONE_SYNC_US_MAX 1000
 
 /* A log that rests for so long is sealed. */
 #define SEAL_IDLE_MS 2000
@@ -31,12 +41,49 @@ static void run_write(struct work *w)
     write->wants_prepare = write->status == STATUS_OK && wal_wants_prepare(write->wal);
     write->room_bytes = wal_room_bytes(write->wal);
     write->disk_bytes = wal_disk_bytes(write->wal);
+    write->written_bytes = wal_written_bytes(write->wal);
+}
+
+/* The loop itself hangs in this write. Others see a leader that is silent, and elect another one;
+ * what is left to do here is to say so, at 1, 2, 4 ... seconds, and to end (rule P17). */
+static void late_write(struct work *w, uint64_t age_ms)
+{
+    (void)w;
+    uint64_t age_s = age_ms / 1000;
+    if (age_ms > STALL_HARD_LIMIT_MS) {
+        log_error("the disk has not answered for %d s", STALL_HARD_LIMIT_MS / 1000);
+        _exit(1);
+    }
+    if ((age_s & (age_s - 1)) == 0) {
+        log_warn("the disk does not answer, nor does this member age_ms=%" PRIu64, age_ms);
+    }
+}
+
+/* May the loop do this write itself? */
+static bool is_lone(struct node *n, const struct raft_persist *p)
+{
+    struct log_write *write = &n->write;
+    uint64_t rested_us = n->loop->ops->now_us(n->loop) - write->done_us;
+    bool is_small = p->count == 1 && blob_slice(p->entries[0].payload).size <= LONE_BYTES_MAX;
+    bool is_alone = is_small && write->sync_us <= LONE_SYNC_US_MAX &&
+                    rested_us >= write->sync_us / LONE_REST_PART;
+    write->lone = !is_alone ? 0 : write->lone < LONE_WRITES ? write->lone + 1 : LONE_WRITES;
+    bool is_plain = !p->hard_state && p->install.index == 0 && !p->recovered;
+    return write->lone == LONE_WRITES && is_plain && !n->prepare_wanted && !n->is_short_of_space &&
+           n->faults == NULL;
 }
 
 static void done_write(struct work *w)
 {
     struct node *n = CONTAINER_OF(w, struct node, write.work);
     struct log_write *write = &n->write;
+    if (write->work.late != NULL) {
+        node_check_stall(n); /* no turn had a chance to see it */
+        if (n->dead) {
+            return;
+        }
+    }
+    write->done_us = n->loop->ops->now_us(n->loop);
     if (write->status == STATUS_NO_SPACE) {
         write->waits_for_space = true;
         node_space_on_full(n);
@@ -51,7 +98,8 @@ static void done_write(struct work *w)
         return;
     }
     node_histogram_add(&n->figures.log_sync, write->sync_us + write->held_ms * UINT64_C(1000));
-    uint64_t took_ms = node_now(n) - write->started_ms;
+    uint64_t now_ms = node_now(n);
+    uint64_t took_ms = now_ms - write->started_ms;
     write->sync_ms = (uint32_t)((write->sync_ms * 7 + took_ms) / 8);
     if (write->sync_ms == 0) {
         write->sync_ms = 1;
@@ -59,10 +107,10 @@ static void done_write(struct work *w)
     if (write->stall_told) {
         log_warn("the disk answered again took_ms=%" PRIu64, took_ms);
     }
-    node_step(n, &(struct raft_input){.now_ms = node_now(n), .kind = RAFT_INPUT_PERSISTED});
+    node_step(n, &(struct raft_input){.now_ms = now_ms, .kind = RAFT_INPUT_PERSISTED});
     n->prepare_wanted = write->wants_prepare && !n->is_short_of_space;
     node_space_on_written(n);
-    n->written_ms = node_now(n);
+    n->written_ms = now_ms;
     if (n->seal_timer.slot == 0) {
         n->loop->ops->timer_start(n->loop, &n->seal_timer, n->written_ms + SEAL_IDLE_MS);
     }
@@ -129,7 +177,10 @@ void node_write_log(struct node *n, const struct raft_persist *p)
     write->in_flight = true;
     write->stall_told = false;
     write->started_ms = node_now(n);
-    write->work = (struct work){.run = run_write, .done = done_write, .context = write};
+    write->work = (struct work){.run = run_write,
+                                .done = done_write,
+                                .late = is_lone(n, p) ? late_write : NULL,
+                                .context = write};
     submit_write(n);
 }
 
@@ -137,6 +188,7 @@ void node_write_log_again(struct node *n)
 {
     if (n->write.waits_for_space) {
         n->write.waits_for_space = false;
+        n->write.work.late = NULL;
         n->write.started_ms = node_now(n); /* how long there was no room says nothing of the disk */
         n->loop->ops->submit(n->loop, &n->write.work);
     }

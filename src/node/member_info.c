@@ -12,7 +12,37 @@ const struct kv *node_kv(const struct node *n)
     return n->kv;
 }
 
-const char *node_role_name(const struct node *n)
+const char *node_name(const struct node *n)
+{
+    return n->name;
+}
+
+uint64_t node_own_id(const struct node *n)
+{
+    return n->self;
+}
+
+struct uuid node_cluster(const struct node *n)
+{
+    return n->raft != NULL ? n->identity.roster.cluster : (struct uuid){0};
+}
+
+uint64_t node_term(const struct node *n)
+{
+    return n->raft != NULL ? raft_term_now(n->raft) : 0;
+}
+
+static const struct roster_member *find_leader(const struct node *n)
+{
+    return n->raft != NULL ? node_member_by_id(n, raft_leader(n->raft)) : NULL;
+}
+
+bool node_knows_leader(const struct node *n)
+{
+    return find_leader(n) != NULL;
+}
+
+const char *node_role(const struct node *n)
 {
     if (n->raft == NULL) {
         return NULL;
@@ -46,7 +76,8 @@ void node_own_url(const struct node *n, char url[LIMIT_URL_BYTES])
         snprintf(host, sizeof(host), "localhost");
     }
     host[sizeof(host) - 1] = '\0';
-    snprintf(url, LIMIT_URL_BYTES, "http://%s:%u", host, n->options.listen_port);
+    snprintf(url, LIMIT_URL_BYTES, "%s://%s:%u", n->options.speaks_tls ? "https" : "http", host,
+             n->options.listen_port);
 }
 
 static void add_member(struct node_status *status, const char *name, const char *url,
@@ -87,13 +118,12 @@ static void list_members(const struct node *n, struct node_status *status)
 
 static void describe_leader(const struct node *n, struct node_status *status)
 {
-    node_id leader = raft_leader(n->raft);
-    const struct roster_member *m = node_member_by_id(n, leader);
+    const struct roster_member *m = find_leader(n);
     if (m == NULL) {
         return;
     }
     snprintf(status->leader, sizeof(status->leader), "%s", m->name);
-    if (leader == n->self) {
+    if (raft_leader(n->raft) == n->self) {
         snprintf(status->leader_url, sizeof(status->leader_url), "%s", status->url);
     } else {
         snprintf(status->leader_url, sizeof(status->leader_url), "%s", m->url);
@@ -108,7 +138,7 @@ void node_status_get(const struct node *n, struct node_status *status)
     status->founding = n->founding != NULL;
     status->joining = n->joining.active;
     status->faults = n->faults != NULL;
-    status->role = node_role_name(n);
+    status->role = node_role(n);
     status->uptime_ms = node_now(n) - n->started_ms;
     status->shutting_down = n->shutting_down;
     status->leader_contact_ms = UINT64_MAX;
@@ -118,8 +148,8 @@ void node_status_get(const struct node *n, struct node_status *status)
     if (n->raft == NULL) {
         return;
     }
-    status->cluster = n->identity.roster.cluster;
-    status->term = raft_term_now(n->raft);
+    status->cluster = node_cluster(n);
+    status->term = node_term(n);
     status->commit_index = raft_commit(n->raft);
     status->applied_index = n->applied;
     status->last_index = raft_last(n->raft).index;

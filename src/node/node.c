@@ -56,23 +56,46 @@ bool node_is_leader(const struct node *n)
     return n->raft != NULL && raft_role(n->raft) == RAFT_LEADER;
 }
 
+/* Those of `voters` that are linked and could answer: founded (rule G5). */
 static bool half_lacks_quorum(const struct node *n, const node_id *voters, uint32_t count)
 {
     uint32_t reachable = 0;
     for (uint32_t i = 0; i < count; i++) {
         const struct roster_member *m = node_member_by_id(n, voters[i]);
-        reachable += voters[i] == n->self || (m != NULL && peers_is_up(n->peers, m->incarnation));
+        const struct peer_hello *hello = m != NULL ? peers_hello(n->peers, m->incarnation) : NULL;
+        reachable += voters[i] == n->self || (hello != NULL && hello->phase == FOUNDING_FOUNDED);
     }
     return count > 0 && reachable < count / 2 + 1;
 }
 
-bool node_lacks_quorum(const struct node *n)
+static bool is_without_quorum(const struct node *n)
 {
-    if (!node_is_leader(n)) {
-        return false;
-    }
     return half_lacks_quorum(n, n->config.voters, n->config.voter_count) ||
            half_lacks_quorum(n, n->config.outgoing, n->config.outgoing_count);
+}
+
+bool node_lacks_quorum(const struct node *n)
+{
+    return node_is_leader(n) && is_without_quorum(n);
+}
+
+static bool somebody_leads(const struct node *n)
+{
+    for (uint32_t i = 0; i < n->members.count; i++) {
+        const struct peer_hello *hello = peers_hello(n->peers, n->members.members[i].incarnation);
+        if (hello != NULL && hello->leads) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* After founding, or when all were started anew: to wait for a leader would be in vain. */
+static void tell_gathered(struct node *n)
+{
+    if (raft_leader(n->raft) == 0 && !is_without_quorum(n) && !somebody_leads(n)) {
+        node_step(n, &(struct raft_input){.now_ms = node_now(n), .kind = RAFT_INPUT_GATHERED});
+    }
 }
 
 /* --- the links -------------------------------------------------------------------------------- */
@@ -114,8 +137,8 @@ static void tell_leader_lost(struct node *n, node_id leader)
 static void set_own_url(struct node *n, const char *host)
 {
     bool is_ipv6 = strchr(host, ':') != NULL;
-    snprintf(n->own_url, sizeof(n->own_url), is_ipv6 ? "http://[%s]:%u" : "http://%s:%u", host,
-             n->options.listen_port);
+    snprintf(n->own_url, sizeof(n->own_url), is_ipv6 ? "%s://[%s]:%u" : "%s://%s:%u",
+             n->options.speaks_tls ? "https" : "http", host, n->options.listen_port);
 }
 
 /* Contract, --advertise: what the others dialled goes before an address of ours. */
@@ -357,6 +380,7 @@ static void apply_committed(struct node *n, raft_index to)
     if (n->applied >= to) {
         return;
     }
+    n->applying_us = n->loop->ops->now_us(n->loop);
     while (n->applied < to && !n->dead) {
         const struct raft_entry *entry = raft_entry_at(n->raft, n->applied + 1);
         CHECK(entry != NULL);
@@ -394,6 +418,7 @@ static void set_request_timer(struct node *n)
  * (R8). */
 static void turn_raft(struct node *n)
 {
+    tell_gathered(n);
     node_reads_ask(n);
     node_check_stall(n);
     node_promote_on_turn(n);

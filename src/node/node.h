@@ -44,6 +44,7 @@ struct node_options {
     const char *data_dir;
     const char *listen_host;
     uint16_t listen_port;
+    bool speaks_tls; /* where it listens: URLs made from that are https */
     /* NULL = from listen; for 0.0.0.0 what the others dialled, else the first local address, else
      * the host's name. */
     const char *advertise;
@@ -69,7 +70,7 @@ struct node_options {
     uint32_t priority;
     bool lease_reads; /* rule Q6; as leader */
     /* Rule S0: take a snapshot when the log since the last one is this long; 0 = 64 MiB and
-     * 1,000,000 entries. */
+     * 1,000,000 entries. Or when the log takes LIMIT_SNAPSHOT_LOG_TIMES of it on the disk. */
     uint64_t snapshot_log_bytes;
     uint64_t snapshot_log_entries;
     /* Sizes of log segments, for tests; 0 = those of wal.h */
@@ -286,6 +287,13 @@ struct node_status {
     uint64_t leader_contact_ms;
 };
 void node_status_get(const struct node *n, struct node_status *status);
+/* The fields of node_status that answers carry, one by one: asked with every request. */
+const char *node_name(const struct node *n); /* borrowed from the node */
+uint64_t node_own_id(const struct node *n);
+struct uuid node_cluster(const struct node *n); /* zero while founding */
+const char *node_role(const struct node *n);    /* static; NULL while founding or joining */
+uint64_t node_term(const struct node *n);       /* 0 while founding */
+bool node_knows_leader(const struct node *n);   /* status.leader is not empty */
 /* While founding: who is missing and what is done, one line for a person; empty otherwise. */
 void node_founding_text(const struct node *n, char *text, size_t size);
 

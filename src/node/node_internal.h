@@ -40,12 +40,15 @@ struct log_write {
     bool wants_prepare; /* the next segment is due, as the log thread saw it */
     uint64_t room_bytes;
     uint64_t disk_bytes;
+    uint64_t written_bytes;
     bool in_flight;
     bool waits_for_space; /* in flight, and handed to the log again when there may be room */
     bool recovered;       /* rule P4: with it, what the log had lost is here again */
     uint64_t started_ms;
     uint64_t sync_us; /* of the last one, by the log thread's clock */
     bool stall_told;  /* rule E8: the core knows */
+    uint32_t lone;    /* small ones in a row that had the disk for themselves, and were fast */
+    uint64_t done_us; /* when the last one was done */
     uint32_t held_ms; /* by a fault, before the log thread got it */
     struct timer hold_timer;
     uint32_t sync_ms; /* smoothed duration, for rule E6b's slot; at least 1 */
@@ -237,6 +240,7 @@ struct node {
     struct timer founding_timer;
     struct timer seal_timer; /* runs from a write until the log is sealed */
 
+    uint64_t applying_us;       /* when the application that is under way began */
     struct buf scratch;         /* command encoding */
     struct list writes;         /* node_write, by index: not yet applied */
     struct list writes_durable; /* node_write with NODE_ACK_LEADER, by index */
@@ -530,4 +534,3 @@ void node_count_message(struct node *n, const struct raft_message *m);
 
 /* --- member_info.c */
 void node_own_url(const struct node *n, char url[LIMIT_URL_BYTES]);
-const char *node_role_name(const struct node *n); /* NULL while founding */

@@ -194,7 +194,7 @@ void dial_again(struct peer *peer)
 }
 
 /* Silence proves nothing: the process may be stopped and go on later (rule E6b). A refusal that it
- * spoke itself proves that it lives. */
+ * spoke itself proves that it lives, and so does what it says of certificates. */
 static void judge(struct peer_dial *d, enum link_end why)
 {
     struct peer *peer = peers_find(d->peers, d->incarnation);
@@ -202,7 +202,7 @@ static void judge(struct peer_dial *d, enum link_end why)
         return;
     }
     peer->lost_pending = false;
-    if (why != LINK_SILENT && why != LINK_REFUSED) {
+    if (why != LINK_SILENT && why != LINK_REFUSED && why != LINK_BAD_TLS) {
         peers_report_lost(peer);
     }
 }

@@ -693,10 +693,15 @@ void peers_destroy(struct peers *p)
     mem_free(p);
 }
 
-bool peers_is_up(const struct peers *p, struct uuid id)
+const struct peer_hello *peers_hello(const struct peers *p, struct uuid id)
 {
     const struct peer *peer = peers_find(p, id);
-    return peer != NULL && peer->announced && peer_is_up(peer);
+    return peer != NULL && peer->announced && peer_is_up(peer) ? &peer->hello : NULL;
+}
+
+bool peers_is_up(const struct peers *p, struct uuid id)
+{
+    return peers_hello(p, id) != NULL;
 }
 
 uint64_t peers_unsent_bytes(const struct peers *p)

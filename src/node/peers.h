@@ -118,6 +118,8 @@ bool peers_send_snapshot(struct peers *p, struct uuid to, uint8_t type, struct s
 void peers_set_faults(struct peers *p, const struct fault_set *faults);
 
 bool peers_is_up(const struct peers *p, struct uuid peer);
+/* What it said of itself last, borrowed until the next event; NULL: it is not linked. */
+const struct peer_hello *peers_hello(const struct peers *p, struct uuid peer);
 /* The linked member with that raft id. False: there is none. */
 bool peers_find_id(const struct peers *p, node_id id, struct uuid *incarnation);
 /* End its links, and tell it that it is not wanted. Not from inside the events. */
@@ -130,7 +132,7 @@ struct peer_trouble {
     /* Without a link: dials of it that failed since it was linked. With one: messages to it that
      * were dropped since something came from it. */
     uint64_t attempts;
-    char text[160]; /* of the last of them; empty = none */
+    char text[288]; /* of the last of them; empty = none */
 };
 /* `url` finds one that was never linked. */
 void peers_trouble(const struct peers *p, struct uuid peer, const char *url,
@@ -144,7 +146,7 @@ struct peer_view {
     char url[LIMIT_URL_BYTES];
     bool up;
     struct peer_hello hello; /* name empty = never reached */
-    char trouble[160]; /* why there is no link: "connection refused", "wrong secret" ...; empty */
+    char trouble[288]; /* why there is no link: "connection refused", "wrong secret" ...; empty */
 };
 uint32_t peers_view(const struct peers *p, struct peer_view *views, uint32_t max);
 

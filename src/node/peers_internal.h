@@ -20,7 +20,7 @@ struct peer_dial {
     struct timer timer;
     struct link *attempt;    /* on its way up, or NULL */
     struct uuid incarnation; /* who answered last; zero = nobody yet */
-    char trouble[160];
+    char trouble[288];
 };
 
 /* A member that said hello. Two raft links may be up for a moment: both sides dialled. */

@@ -20,6 +20,7 @@ static void note_log_file(void *context, const char *name)
     }
 }
 
+/* In memory only: it is written with the count of this start, before anything else is done. */
 static enum status make_identity(struct node *n, char **detail)
 {
     bool log_found = false;
@@ -39,10 +40,7 @@ static enum status make_identity(struct node *n, char **detail)
     n->identity.log_id = uuid_from_random(random);
     n->identity.phase = FOUNDING_FRESH;
     snprintf(n->identity.name, sizeof(n->identity.name), "%s", n->name);
-    identity_encode(&n->identity, &n->scratch);
-    s = record_save(n->disk, IDENTITY_RECORD, buf_slice(&n->scratch));
-    buf_clear(&n->scratch);
-    return s;
+    return STATUS_OK;
 }
 
 enum status node_load_identity(struct node *n, char **detail)
@@ -56,7 +54,8 @@ enum status node_load_identity(struct node *n, char **detail)
     }
     struct blob *content = NULL;
     s = record_load(n->disk, IDENTITY_RECORD, &content, detail);
-    if (s == STATUS_NOT_FOUND) {
+    bool is_new = s == STATUS_NOT_FOUND;
+    if (is_new) {
         s = make_identity(n, detail);
     } else if (s == STATUS_OK) {
         s = identity_decode(blob_slice(content), &n->identity);
@@ -74,7 +73,9 @@ enum status node_load_identity(struct node *n, char **detail)
     }
     blob_unref(content);
     n->self = uuid_short(n->identity.incarnation);
-    return s == STATUS_OK ? node_count_boot(n, detail) : s;
+    s = s == STATUS_OK ? node_count_boot(n, detail) : s;
+    bool was_written = n->identity.boots > 0;
+    return s == STATUS_OK && is_new && !was_written ? STATUS_NO_SPACE : s;
 }
 
 /* --- the snapshot ----------------------------------------------------------------------------- */

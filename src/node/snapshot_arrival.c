@@ -369,6 +369,9 @@ void node_arrival_on_piece(struct node *n, struct uuid from, const struct snapsh
 void node_arrival_on_turn(struct node *n)
 {
     struct snapshot_arrival *a = &n->snapshots.arrival;
+    if (a->state == ARRIVAL_NONE) {
+        return;
+    }
     uint64_t now_ms = node_now(n);
     if (a->state == ARRIVAL_RECEIVING && !a->aborted && now_ms - a->heard_ms > SILENCE_MS) {
         abort_arrival(n);

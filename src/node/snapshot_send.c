@@ -47,7 +47,9 @@ static void release(struct snapshot_transfer *t)
 /* The slot is free once its work is back. */
 static void forget(struct snapshot_transfer *t)
 {
+    CHECK(t->state != TRANSFER_NONE);
     t->state = TRANSFER_NONE;
+    t->node->snapshots.transfer_count--;
     if (!t->in_flight) {
         release(t);
     }
@@ -100,6 +102,7 @@ void node_transfer_start(struct node *n, node_id member)
         .term = raft_term_now(n->raft),
         .again_ms = again_ms,
     };
+    n->snapshots.transfer_count++;
     n->turn_wanted = true;
 }
 
@@ -344,7 +347,7 @@ static void look_at(struct node *n, struct snapshot_transfer *t)
 
 void node_transfers_on_turn(struct node *n)
 {
-    for (size_t i = 0; i < TRANSFERS_MAX; i++) {
+    for (size_t i = 0; i < TRANSFERS_MAX && n->snapshots.transfer_count > 0; i++) {
         if (n->snapshots.transfers[i].state != TRANSFER_NONE) {
             look_at(n, &n->snapshots.transfers[i]);
         }

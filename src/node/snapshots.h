@@ -43,6 +43,8 @@ struct log_mark {
 struct log_account {
     uint64_t bytes;          /* of the entries applied, and of those replayed at the start */
     uint64_t snapshot_bytes; /* `bytes` as it was at the newest snapshot */
+    /* What was written to the log then, since this member started: a batch takes whole blocks. */
+    uint64_t snapshot_written;
     uint32_t mark_count;
     struct log_mark marks[LOG_MARKS]; /* oldest first */
 };
@@ -57,6 +59,7 @@ struct snapshot_take {
     struct snapshot_id id;
     uint64_t revision;
     uint64_t log_bytes; /* of the account, at id */
+    uint64_t log_written;
     uint64_t begun_ms;
     uint64_t again_ms; /* not before; after a failure */
     raft_index asked;  /* a backup wants one of at least this index */
@@ -204,6 +207,7 @@ struct snapshots {
     struct snapshot_take take;
     struct log_compaction compaction;
     struct snapshot_transfer transfers[TRANSFERS_MAX];
+    uint32_t transfer_count; /* of those whose state is not NONE */
     struct snapshot_arrival arrival;
     struct backup backup;
     struct timer timer; /* what depends on time is looked at this often */

@@ -19,19 +19,36 @@ enum {
 #define ENTRY_TYPE_MASK 3u
 
 /* Numbers that are mostly zero. A bit mask says which follow; order as here, for ever. */
-#define FIELD_COUNT 10
-static void list_fields(struct raft_message *m, uint64_t *lease_ms, uint64_t *fields[FIELD_COUNT])
+#define FIELD_COUNT      10
+/* Before them: type, flags, mask, from, to, term. */
+#define HEAD_FIXED_BYTES 20
+#define HEAD_BYTES_MAX   (HEAD_FIXED_BYTES + (1 + FIELD_COUNT) * VARINT_BYTES_MAX)
+static void list_numbers(const struct raft_message *m, uint64_t numbers[FIELD_COUNT])
 {
-    fields[0] = &m->last.term;
-    fields[1] = &m->last.index;
-    fields[2] = &m->commit;
-    fields[3] = &m->match;
-    fields[4] = &m->hint.term;
-    fields[5] = &m->hint.index;
-    fields[6] = &m->probe;
-    fields[7] = &m->round;
-    fields[8] = &m->sent_ms;
-    fields[9] = lease_ms;
+    numbers[0] = m->last.term;
+    numbers[1] = m->last.index;
+    numbers[2] = m->commit;
+    numbers[3] = m->match;
+    numbers[4] = m->hint.term;
+    numbers[5] = m->hint.index;
+    numbers[6] = m->probe;
+    numbers[7] = m->round;
+    numbers[8] = m->sent_ms;
+    numbers[9] = m->lease_ms;
+}
+
+/* False: one is too large. */
+static bool take_numbers(const uint64_t numbers[FIELD_COUNT], struct raft_message *m)
+{
+    m->last = (struct entry_id){.term = numbers[0], .index = numbers[1]};
+    m->commit = numbers[2];
+    m->match = numbers[3];
+    m->hint = (struct entry_id){.term = numbers[4], .index = numbers[5]};
+    m->probe = numbers[6];
+    m->round = numbers[7];
+    m->sent_ms = numbers[8];
+    m->lease_ms = (uint32_t)numbers[9];
+    return numbers[9] <= UINT32_MAX;
 }
 
 static void encode_entries(const struct raft_message *m, struct buf *out)
@@ -51,26 +68,25 @@ static void encode_entries(const struct raft_message *m, struct buf *out)
 
 void wire_encode_message(const struct raft_message *m, struct buf *out)
 {
-    struct raft_message copy = *m;
-    uint64_t lease_ms = m->lease_ms;
-    uint64_t *fields[FIELD_COUNT];
-    list_fields(&copy, &lease_ms, fields);
+    uint64_t numbers[FIELD_COUNT];
+    list_numbers(m, numbers);
+    uint8_t *begin = buf_reserve(out, HEAD_BYTES_MAX);
+    uint8_t *at = begin + HEAD_FIXED_BYTES;
     uint16_t mask = 0;
+    begin[0] = (uint8_t)m->type;
+    begin[1] = (uint8_t)((m->reject ? FLAG_REJECT : 0) | (m->transfer ? FLAG_TRANSFER : 0) |
+                         (m->bulk ? FLAG_BULK : 0) | (m->recovering ? FLAG_RECOVERING : 0));
+    store_u64(begin + 4, m->from);
+    store_u64(begin + 12, m->to);
+    at = store_varint(at, m->term);
     for (unsigned i = 0; i < FIELD_COUNT; i++) {
-        mask = (uint16_t)(mask | (*fields[i] != 0 ? 1u << i : 0u));
-    }
-    put_u8(out, (uint8_t)m->type);
-    put_u8(out, (uint8_t)((m->reject ? FLAG_REJECT : 0) | (m->transfer ? FLAG_TRANSFER : 0) |
-                          (m->bulk ? FLAG_BULK : 0) | (m->recovering ? FLAG_RECOVERING : 0)));
-    put_u16(out, mask);
-    put_u64(out, m->from);
-    put_u64(out, m->to);
-    put_varint(out, m->term);
-    for (unsigned i = 0; i < FIELD_COUNT; i++) {
-        if (mask & (1u << i)) {
-            put_varint(out, *fields[i]);
+        if (numbers[i] != 0) {
+            mask = (uint16_t)(mask | 1u << i);
+            at = store_varint(at, numbers[i]);
         }
     }
+    store_u16(begin + 2, mask);
+    out->size += (size_t)(at - begin);
     if (m->type == RAFT_MSG_APPEND) {
         encode_entries(m, out);
     } else {
@@ -135,21 +151,18 @@ static void decode_entries(struct wire_decoder *d, struct reader *in)
 
 static void decode_numbers(struct reader *in, struct raft_message *m)
 {
-    uint64_t lease_ms = 0;
-    uint64_t *fields[FIELD_COUNT];
-    list_fields(m, &lease_ms, fields);
+    uint64_t numbers[FIELD_COUNT] = {0};
     uint16_t mask = get_u16(in);
     m->from = get_u64(in);
     m->to = get_u64(in);
     m->term = get_varint(in);
     for (unsigned i = 0; i < FIELD_COUNT; i++) {
         if (mask & (1u << i)) {
-            *fields[i] = get_varint(in);
-            in->bad |= *fields[i] == 0;
+            numbers[i] = get_varint(in);
+            in->bad |= numbers[i] == 0;
         }
     }
-    in->bad |= mask >> FIELD_COUNT != 0 || m->from == 0 || m->to == 0 || lease_ms > UINT32_MAX;
-    m->lease_ms = (uint32_t)lease_ms;
+    in->bad |= mask >> FIELD_COUNT != 0 || m->from == 0 || m->to == 0 || !take_numbers(numbers, m);
 }
 
 enum status wire_decode_message(struct wire_decoder *d, struct slice bytes)

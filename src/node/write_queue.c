@@ -143,13 +143,14 @@ static enum status refuse(const struct node *n, const struct kv_command *c)
     return lacks_room(n, c) && takes_room(c) ? STATUS_NO_SPACE : STATUS_OK;
 }
 
-enum status node_propose(struct node *n, const struct kv_command *command, struct entry_id *id)
+static enum status append_at(struct node *n, uint64_t now_ms, const struct kv_command *command,
+                             struct entry_id *id)
 {
     buf_clear(&n->scratch);
     kv_command_encode(command, &n->scratch);
     struct raft_entry entry = {.type = RAFT_ENTRY_COMMAND,
                                .payload = blob_copy(buf_slice(&n->scratch))};
-    struct raft_input input = {.now_ms = node_now(n), .kind = RAFT_INPUT_PROPOSE};
+    struct raft_input input = {.now_ms = now_ms, .kind = RAFT_INPUT_PROPOSE};
     input.propose.entries = &entry;
     input.propose.count = 1;
     enum status s = raft_step(n->raft, &input);
@@ -161,21 +162,27 @@ enum status node_propose(struct node *n, const struct kv_command *command, struc
     return s;
 }
 
+enum status node_propose(struct node *n, const struct kv_command *command, struct entry_id *id)
+{
+    return append_at(n, node_now(n), command, id);
+}
+
 static enum status propose(struct node *n, struct node_write *w, const struct kv_command *command)
 {
     struct kv_command timed = *command;
     timed.time_ms = n->loop->ops->wall_ms(n->loop);
     timed.retry_origin = n->self;
+    uint64_t now_us = n->loop->ops->now_us(n->loop);
     struct entry_id id;
-    enum status s = node_propose(n, &timed, &id);
+    enum status s = append_at(n, now_us / 1000, &timed, &id);
     if (s != STATUS_OK) {
         return s;
     }
     w->index = id.index;
     w->term = id.term;
     w->node = n;
-    w->started_us = n->loop->ops->now_us(n->loop);
-    w->deadline_ms = node_now(n) + n->options.request_timeout_ms;
+    w->started_us = now_us;
+    w->deadline_ms = now_us / 1000 + n->options.request_timeout_ms;
     n->write_count++;
     bool goes_early = w->ack == NODE_ACK_LEADER && w->answer == NULL; /* before it is applied */
     insert_by_index(goes_early ? &n->writes_durable : &n->writes, w);
@@ -240,7 +247,7 @@ void node_writes_on_applied(struct node *n, raft_index index, raft_term term,
             continue;
         }
         w->result = *result;
-        node_histogram_add(&n->figures.commit, n->loop->ops->now_us(n->loop) - w->started_us);
+        node_histogram_add(&n->figures.commit, n->applying_us - w->started_us);
         if (w->ack == NODE_ACK_ALL && result->status == STATUS_OK) {
             list_remove(&w->link);
             list_push_back(&n->writes_all, &w->link);

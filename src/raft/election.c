@@ -12,6 +12,8 @@
 #define LOST_ROUNDS_MAX      3
 #define LOST_SLOT_MIN_MS     5
 #define LOST_INTERVAL_MIN_MS 10
+/* Longer than a pre-vote and the write of a vote should take. */
+#define GATHERED_SLOT_MS     20
 
 static void draw_timeout_since(struct raft *r, uint64_t started_ms)
 {
@@ -20,6 +22,7 @@ static void draw_timeout_since(struct raft *r, uint64_t started_ms)
     uint64_t width = slot.count > 1 && base >= slot.count ? base / slot.count : base;
     uint64_t from = width < base ? slot.rank * width : 0;
     r->election.slot = slot;
+    r->election.early = false;
     r->election.timeout_ms = base + from + rng_below(&r->rng, width);
     r->election.started_ms = started_ms;
     r->election.deadline_ms = started_ms + r->election.timeout_ms;
@@ -42,7 +45,8 @@ void election_ranks_changed(struct raft *r)
 {
     struct preference_slot slot = preference_slot(r);
     const struct preference_slot *drawn = &r->election.slot;
-    if (r->role == RAFT_FOLLOWER && r->election.lost_leader == 0 && !raft_is_lone_voter(r) &&
+    bool is_drawn = r->election.lost_leader == 0 && !r->election.early;
+    if (r->role == RAFT_FOLLOWER && is_drawn && !raft_is_lone_voter(r) &&
         (slot.rank != drawn->rank || slot.count != drawn->count)) {
         draw_timeout_since(r, r->election.started_ms);
     }
@@ -297,6 +301,7 @@ void election_on_vote(struct raft *r, const struct raft_message *m)
         become_follower(r, r->term, 0);
     }
     r->election.lost_leader = 0;
+    r->election.gathered = true;
     r->vote = m->from;
     draw_timeout(r);
     struct raft_message reply = message_to(r, RAFT_MSG_VOTE_REPLY, m->from);
@@ -334,6 +339,8 @@ bool election_on_contact(struct raft *r, node_id leader)
     }
     CHECK(r->role == RAFT_FOLLOWER);
     r->election.wanted = false;
+    r->election.gathered = true;
+    r->election.early = false;
     r->election.contact_ms = r->now_ms;
     r->election.started_ms = r->now_ms;
     r->election.deadline_ms = r->now_ms + r->election.timeout_ms;
@@ -368,6 +375,25 @@ void election_on_lost(struct raft *r, const struct raft_input *input)
     uint32_t rank = rank_without(r, lost);
     uint64_t from_ms = index_max(r->now_ms, r->lease.until_ms);
     e->deadline_ms = index_min(election_deadline(r), from_ms + (uint64_t)rank * e->slot_ms);
+}
+
+/* Safe at any time, since it only asks. Where nobody can ever have led, it asks at once; else a
+ * leader that lives has a heartbeat's time to say so. */
+void election_on_gathered(struct raft *r)
+{
+    struct election *e = &r->election;
+    if (e->gathered || r->role != RAFT_FOLLOWER || r->leader != 0 || !election_may_campaign(r)) {
+        return;
+    }
+    e->gathered = true;
+    bool is_new = r->term == 0 && raft_log_last(&r->log).index == 0;
+    uint64_t from_ms =
+        index_max(r->now_ms + (is_new ? 0 : r->options.heartbeat_ms), r->lease.until_ms);
+    uint64_t at_ms = from_ms + (uint64_t)rank_without(r, 0) * GATHERED_SLOT_MS;
+    if (at_ms < election_deadline(r)) {
+        e->deadline_ms = at_ms;
+        e->early = true;
+    }
 }
 
 void election_on_time(struct raft *r)

@@ -76,6 +76,15 @@ static void check_role(const struct raft *r)
     }
 }
 
+static bool configs_are_equal(const struct raft_config *a, const struct raft_config *b)
+{
+    return a->voter_count == b->voter_count && a->outgoing_count == b->outgoing_count &&
+           a->learner_count == b->learner_count &&
+           memcmp(a->voters, b->voters, sizeof(a->voters)) == 0 &&
+           memcmp(a->outgoing, b->outgoing, sizeof(a->outgoing)) == 0 &&
+           memcmp(a->learners, b->learners, sizeof(a->learners)) == 0;
+}
+
 /* Rules C2 and C3: the newest configuration of the log decides, and every one from the applied
  * state on is known. */
 static void check_membership(const struct raft *r)
@@ -95,7 +104,7 @@ static void check_membership(const struct raft *r)
     }
     CHECK_CMP(known, ==, 0);
     const struct raft_config *newest = &log->items[log->count - 1].config;
-    CHECK(memcmp(newest, &r->config, sizeof(*newest)) == 0);
+    CHECK(configs_are_equal(newest, &r->config));
     for (uint32_t i = 0; i < r->member_count; i++) {
         node_id id = r->members[i].id;
         CHECK(config_has_voter(newest, id) || config_has_learner(newest, id));

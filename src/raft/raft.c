@@ -369,6 +369,9 @@ enum status raft_step(struct raft *r, const struct raft_input *input)
     case RAFT_INPUT_LEADER_LOST:
         election_on_lost(r, input);
         break;
+    case RAFT_INPUT_GATHERED:
+        election_on_gathered(r);
+        break;
     case RAFT_INPUT_UNREACHABLE:
         leader_on_unreachable(r, input->target);
         reads_on_unreachable(r, input->target);

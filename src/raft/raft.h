@@ -153,6 +153,10 @@ enum raft_input_kind {
     RAFT_INPUT_CAMPAIGN,
     /* .lost: the stream with the leader ended and a reconnect failed (E6b) */
     RAFT_INPUT_LEADER_LOST,
+    /* A majority of the voters is there, and none of them says that it leads. The first time that
+     * this is told, a member that has not heard of a leader since it was started does not wait for
+     * its timeout: the most preferred one campaigns first (E10) */
+    RAFT_INPUT_GATHERED,
     /* .target: messages to it were dropped. It gets heartbeats only until it answers one, then a
      * probe; reads that were asked of it fail */
     RAFT_INPUT_UNREACHABLE,

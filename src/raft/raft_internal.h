@@ -50,6 +50,8 @@ struct election {
     bool asked;          /* a candidate: the votes are asked for, the own one counts */
     bool by_transfer;    /* a candidate: the leader told it to (rule E9) */
     bool wanted;         /* a candidate needs this vote, and the log here is newer (rule E14) */
+    bool gathered;       /* told so, or somebody campaigned before: once in a boot (rule E10) */
+    bool early;          /* the deadline is of that, and not of the timeout that was drawn */
     /* Rule E6b. `lost_leader` != 0 while quick rounds run. */
     node_id lost_leader;
     uint32_t lost_rounds;
@@ -275,6 +277,7 @@ void election_on_vote(struct raft *r, const struct raft_message *m);
 void election_on_vote_reply(struct raft *r, const struct raft_message *m);
 void election_on_timeout_now(struct raft *r, const struct raft_message *m);
 void election_on_lost(struct raft *r, const struct raft_input *input);
+void election_on_gathered(struct raft *r);
 void election_on_durable(struct raft *r);
 void election_on_time(struct raft *r);
 /* Pre-vote at once; alone, or told by the leader: campaign at once. */

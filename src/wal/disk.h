@@ -20,6 +20,9 @@ struct disk_file;
 /* What `lock` leaves in the directory. */
 #define DISK_LOCK_FILE "LOCK"
 
+/* What `write_durably` is quick for. */
+#define DISK_BLOCK_BYTES 4096u
+
 struct disk_ops {
     /* Open, and create when `create`; an existing file keeps its content. What is read from then on
      * is what the medium has: what a process before us wrote is synced first, and what it wrote in
@@ -34,6 +37,10 @@ struct disk_ops {
                          size_t count);
     /* Data (and the size) of this file are durable afterwards: fdatasync. */
     enum status (*sync)(struct disk_file *f);
+    /* The parts are durable afterwards, as by `write` and `sync`, in one call where the system has
+     * one for whole blocks at a multiple of DISK_BLOCK_BYTES. NULL: it is these two. */
+    enum status (*write_durably)(struct disk_file *f, uint64_t offset, const struct slice *parts,
+                                 size_t count);
     enum status (*truncate)(struct disk_file *f, uint64_t size);
     enum status (*rename)(struct disk *d, const char *from, const char *to);
     enum status (*unlink)(struct disk *d, const char *name);

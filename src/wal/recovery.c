@@ -149,6 +149,10 @@ static char *why_not_next(const struct recovery *r, const struct wal_record *rec
     if ((rec->type == WAL_RECORD_SEAL || rec->type == WAL_RECORD_END) && rec->count > 0) {
         return mem_strdup("entries in a record that has none");
     }
+    if (r->hard->file != NULL && rec->previous_term > r->hard->term) {
+        return mem_printf("impossible term %" PRIu64 " before entry %" PRIu64, rec->previous_term,
+                          rec->first);
+    }
     if (!place_is_right(r, rec)) {
         return mem_printf("entries from %" PRIu64 " cannot follow entry %" PRIu64
                           " with commit index %" PRIu64,

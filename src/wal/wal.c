@@ -12,8 +12,8 @@
 #include <string.h>
 
 #define FIRST_SEGMENT_BYTES   MIB
-#define SEGMENT_BYTES         (64u * MIB)
-#define RECYCLED_SEGMENTS_MAX 2u
+#define SEGMENT_BYTES         (16u * MIB)
+#define RECYCLED_SEGMENTS_MAX 16u
 /* Cutting damage off may lay open more of it, in term and vote for example. */
 #define SALVAGE_ROUNDS_MAX    4
 

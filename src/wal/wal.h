@@ -2,7 +2,7 @@
  *
  * Opaque entries in, the same entries out, or a clear word that some are damaged. Rules P1 to P14
  * of consensus.md, of P4 and P12 what a disk can tell; docs/DATA_DIR.md has the bytes.
- * Blocking: calls come from one thread at a time, the log thread; the getters (wal_state,
+ * Blocking: calls come from one thread at a time, mostly the log thread; the getters (wal_state,
  * wal_wants_prepare) from any, while no other call runs. Snapshots are files of their own
  * (snapshot_file.h); the newest sound one and the log after it are one state, which wal_open
  * derives (rule S4).
@@ -52,14 +52,14 @@ struct wal_options {
     struct disk *disk;            /* borrowed for the life of the log */
     struct uuid log_id;           /* of this log: records of another are never taken for ours */
     uint64_t first_segment_bytes; /* 0 = 1 MiB */
-    uint64_t segment_bytes;       /* each is twice the one before, up to this; 0 = 64 MiB */
+    uint64_t segment_bytes;       /* each is twice the one before, up to this; 0 = 16 MiB */
     bool must_exist; /* this log was opened before: an empty directory is CORRUPT, not new */
     /* Rule P4: a damaged log is not refused, but kept up to the damage (or to the newest snapshot);
      * what came after is set aside (renamed to *.damaged, at most LIMIT_DAMAGED_FILES), and the
      * directory remembers that it is recovering until wal_recovered. The hard state is never
      * salvaged (rule P6): its loss stays CORRUPT. */
     bool salvage;
-    uint32_t recycled_segments_max; /* rule P3b: so many are kept to be used again; 0 = 2 */
+    uint32_t recycled_segments_max; /* rule P3b: so many are kept to be used again; 0 = 16 */
 };
 
 struct wal_run {
@@ -134,6 +134,8 @@ enum status MUST_CHECK wal_scrub(struct wal *w, bool *done, char **detail);
 /* Rule P12. The room that is left without new space: bytes of records that still fit. When the next
  * segment cannot be made, wal_prepare returns NO_SPACE, which poisons nothing: try again later. */
 uint64_t wal_room_bytes(const struct wal *w);
+/* Bytes of the records written since wal_open, padding included. */
+uint64_t wal_written_bytes(const struct wal *w);
 /* What the log takes on disk, recycled segments and those made ahead included. */
 uint64_t wal_disk_bytes(const struct wal *w);
 

@@ -40,6 +40,17 @@ static size_t gather_parts(struct wal *w, struct wal_record *rec, const struct w
     return count;
 }
 
+static enum status write_durably(struct disk_file *file, uint64_t offset, const struct slice *parts,
+                                 size_t count)
+{
+    const struct disk_ops *ops = file->disk->ops;
+    if (ops->write_durably != NULL) {
+        return ops->write_durably(file, offset, parts, count);
+    }
+    enum status status = ops->write(file, offset, parts, count);
+    return status == STATUS_OK ? ops->sync(file) : status;
+}
+
 /* Write and sync the record whose parts were gathered, at the end of the log. */
 static enum status write_record(struct wal *w, struct wal_record *rec,
                                 const struct wal_entry *entries, size_t part_count)
@@ -55,13 +66,11 @@ static enum status write_record(struct wal *w, struct wal_record *rec,
     uint8_t header[WAL_RECORD_HEADER_BYTES];
     record_encode_header(rec, w->log_id, buf_slice(&w->heads), entries, header);
     w->parts[0] = slice_of(header, sizeof header);
-    enum status status = w->disk->ops->write(w->tail, rec->offset, w->parts, part_count);
-    if (status == STATUS_OK) {
-        status = w->disk->ops->sync(w->tail);
-    }
+    enum status status = write_durably(w->tail, rec->offset, w->parts, part_count);
     if (status != STATUS_OK) {
         return status;
     }
+    w->written_bytes += record_bytes(rec->length);
     w->end = (struct log_end){
         .number = rec->number,
         .crc = rec->crc,

@@ -38,6 +38,7 @@ struct wal {
     struct segment_builder next;
     struct free_segments free; /* each of segment_bytes */
     uint64_t torn_bytes;
+    uint64_t written_bytes;      /* of records, since it was opened */
     struct snapshot_id snapshot; /* the newest sound one that is known */
     /* The log on disk is void, by the snapshot: the next record says so (rules S3, S4). */
     bool is_void;

@@ -179,6 +179,11 @@ uint64_t wal_room_bytes(const struct wal *w)
     return room + w->free.count * (w->segment_bytes - 2 * WAL_BLOCK_BYTES);
 }
 
+uint64_t wal_written_bytes(const struct wal *w)
+{
+    return w->written_bytes;
+}
+
 uint64_t wal_disk_bytes(const struct wal *w)
 {
     uint64_t bytes = w->tail_header.size_bytes + w->free.count * w->segment_bytes;

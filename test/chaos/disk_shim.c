@@ -94,6 +94,7 @@ static struct {
     ssize_t (*pwrite)(int, const void *, size_t, off_t);
     ssize_t (*write)(int, const void *, size_t);
     ssize_t (*pwritev)(int, const struct iovec *, int, off_t);
+    ssize_t (*pwritev2)(int, const struct iovec *, int, off_t, int);
     int (*fsync)(int);
     int (*fdatasync)(int);
     int (*ftruncate)(int, off_t);
@@ -142,6 +143,7 @@ static void find_real(void)
     real.pwrite = (ssize_t(*)(int, const void *, size_t, off_t))find("pwrite");
     real.write = (ssize_t(*)(int, const void *, size_t))find("write");
     real.pwritev = (ssize_t(*)(int, const struct iovec *, int, off_t))find("pwritev");
+    real.pwritev2 = (ssize_t(*)(int, const struct iovec *, int, off_t, int))find("pwritev2");
     real.fsync = (int (*)(int))find("fsync");
     real.fdatasync = (int (*)(int))find("fdatasync");
     real.ftruncate = (int (*)(int, off_t))find("ftruncate");
@@ -454,6 +456,9 @@ static int do_open(int dir_fd, const char *path, int flags, mode_t mode)
         note((struct journal_head){.kind = JOURNAL_CREATE}, name, NULL, NULL);
         mark_dirty(0, false);
     }
+    if ((flags & O_DIRECT) != 0) { /* what is overwritten is read through it, at any offset */
+        flags = (flags & ~(O_DIRECT | O_ACCMODE)) | O_RDWR;
+    }
     int fd = real.openat(dir_fd, path, flags, mode);
     if (fd >= 0) {
         track(fd);
@@ -524,6 +529,18 @@ static ssize_t do_pwritev(int fd, const struct iovec *vectors, int count, off_t 
     }
     (void)pthread_mutex_unlock(&lock);
     return written;
+}
+
+/* Durable when it returns: a write, and a sync that may hang or fail as any other. */
+static ssize_t do_pwritev2(int fd, const struct iovec *vectors, int count, off_t offset, int flags)
+{
+    if (kind_of(fd) != FD_FILE) {
+        return real.pwritev2(fd, vectors, count, offset, flags);
+    }
+    ssize_t written = do_pwritev(fd, vectors, count, offset);
+    bool is_durable =
+        written < 0 || (flags & RWF_DSYNC) == 0 || sync_file(fd, FD_FILE, real.fdatasync) == 0;
+    return is_durable ? written : -1;
 }
 
 static ssize_t do_pwrite(int fd, const void *data, size_t size, off_t offset)
@@ -670,32 +687,36 @@ int close(int fd)
     return do_close(fd);
 }
 
-#define DEFINE_PREAD(NAME)                                                                         \
-    ssize_t NAME(int fd, void *data, size_t size, off_t offset)                                    \
-    {                                                                                              \
-        (void)is_on();                                                                             \
-        return do_pread(fd, data, size, offset);                                                   \
-    }
-DEFINE_PREAD(pread)
-DEFINE_PREAD(pread64)
+/* Where both names take the same types. */
+#define ALSO_AS(NAME, OF) extern __typeof__(OF) NAME __attribute__((alias(#OF)))
 
-#define DEFINE_PWRITE(NAME)                                                                        \
-    ssize_t NAME(int fd, const void *data, size_t size, off_t offset)                              \
-    {                                                                                              \
-        (void)is_on();                                                                             \
-        return do_pwrite(fd, data, size, offset);                                                  \
-    }
-DEFINE_PWRITE(pwrite)
-DEFINE_PWRITE(pwrite64)
+ssize_t pread(int fd, void *data, size_t size, off_t offset)
+{
+    (void)is_on();
+    return do_pread(fd, data, size, offset);
+}
+ALSO_AS(pread64, pread);
 
-#define DEFINE_PWRITEV(NAME)                                                                       \
-    ssize_t NAME(int fd, const struct iovec *vectors, int count, off_t offset)                     \
-    {                                                                                              \
-        (void)is_on();                                                                             \
-        return do_pwritev(fd, vectors, count, offset);                                             \
-    }
-DEFINE_PWRITEV(pwritev)
-DEFINE_PWRITEV(pwritev64)
+ssize_t pwrite(int fd, const void *data, size_t size, off_t offset)
+{
+    (void)is_on();
+    return do_pwrite(fd, data, size, offset);
+}
+ALSO_AS(pwrite64, pwrite);
+
+ssize_t pwritev(int fd, const struct iovec *vectors, int count, off_t offset)
+{
+    (void)is_on();
+    return do_pwritev(fd, vectors, count, offset);
+}
+ALSO_AS(pwritev64, pwritev);
+
+ssize_t pwritev2(int fd, const struct iovec *vectors, int count, off_t offset, int flags)
+{
+    (void)is_on();
+    return do_pwritev2(fd, vectors, count, offset, flags);
+}
+ALSO_AS(pwritev64v2, pwritev2);
 
 ssize_t write(int fd, const void *data, size_t size)
 {
@@ -726,35 +747,21 @@ int ftruncate(int fd, off_t size)
     (void)is_on();
     return do_ftruncate(fd, size);
 }
-
-int ftruncate64(int fd, off_t size)
-{
-    (void)is_on();
-    return do_ftruncate(fd, size);
-}
+ALSO_AS(ftruncate64, ftruncate);
 
 int fallocate(int fd, int mode, off_t offset, off_t size)
 {
     (void)is_on();
     return do_fallocate(fd, mode, offset, size);
 }
-
-int fallocate64(int fd, int mode, off_t offset, off_t size)
-{
-    (void)is_on();
-    return do_fallocate(fd, mode, offset, size);
-}
+ALSO_AS(fallocate64, fallocate);
 
 int posix_fallocate(int fd, off_t offset, off_t size)
 {
     (void)is_on();
     return do_fallocate(fd, 0, offset, size) == 0 ? 0 : errno;
 }
-
-int posix_fallocate64(int fd, off_t offset, off_t size)
-{
-    return posix_fallocate(fd, offset, size);
-}
+ALSO_AS(posix_fallocate64, posix_fallocate);
 
 int rename(const char *from, const char *to)
 {

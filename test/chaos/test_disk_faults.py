@@ -91,6 +91,38 @@ other = open_("other"); os.pwrite(other, b"x", 0); os.fdatasync(other); sync_dir
     assert names(disk) == ["log", "other"]
 
 
+# Writes of the log: around the page cache, and durable when they return.
+DIRECT = """
+import mmap
+blocks = mmap.mmap(-1, 8192); blocks.write(b"b" * 8192)
+direct = os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_DIRECT)
+def write_direct(flags): return os.pwritev(direct, [blocks], 4096, flags)
+"""
+
+
+def test_a_write_that_is_durable_when_it_returns_outlives_the_power(disk):
+    run(disk, SOUND + DIRECT + "write_direct(os.RWF_DSYNC); os.pwrite(fd, b'c', 0); end()")
+    disk.lose_power()
+    assert content(disk, "log") == b"a" * 4096 + b"b" * 8192
+
+
+def test_without_that_flag_it_does_not(disk):
+    run(disk, SOUND + DIRECT + "write_direct(0); end()")
+    assert content(disk, "log") == b"a" * 4096 + b"b" * 8192
+    disk.lose_power()
+    assert content(disk, "log") == b"a" * 5000
+
+
+def test_a_write_that_is_durable_fails_as_a_sync_does(disk):
+    run(disk, SOUND + "os.close(fd)")
+    disk.set("sync_errors", 1)
+    said = run(disk, "fd = open_('log')" + DIRECT +
+               "print(code(write_direct, os.RWF_DSYNC)); end()")
+    assert said.split() == ["EIO"]
+    disk.lose_power()
+    assert content(disk, "log") == b"a" * 5000
+
+
 def test_power_loss_after_a_kill_and_a_start_takes_what_the_first_left(disk):
     run(disk, SOUND + "os.pwrite(fd, b'b' * 10, 0); end()")
     run(disk, "fd = open_('log'); os.pwrite(fd, b'c' * 10, 20); end()")

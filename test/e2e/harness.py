@@ -109,8 +109,10 @@ def key_path(key):
 class Client:
     """One keep-alive connection to one member; not shared between threads."""
 
-    def __init__(self, port, timeout=5.0):
-        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    def __init__(self, port, timeout=5.0, tls=None):
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout) \
+            if tls is None else http.client.HTTPSConnection("127.0.0.1", port, timeout=timeout,
+                                                            context=tls)
 
     def request(self, method, path, body=None, headers=None):
         if isinstance(body, str):
@@ -123,8 +125,8 @@ class Client:
         self.connection.close()
 
 
-def request(port, method, path, body=None, headers=None, timeout=5.0):
-    client = Client(port, timeout)
+def request(port, method, path, body=None, headers=None, timeout=5.0, tls=None):
+    client = Client(port, timeout, tls)
     try:
         return client.request(method, path, body, headers)
     finally:
@@ -224,6 +226,7 @@ class Member:
         self.env = env
         self.file_size_max = file_size_max
         self.open_files_max = None
+        self.tls = None  # an ssl.SSLContext to ask it with
         self.binary = BINARY
         self.process = None
 
@@ -250,7 +253,8 @@ class Member:
             assert self.is_running(), \
                 f"{self.name} ended with {self.process.returncode}:\n{self.log_tail()}"
             with contextlib.suppress(OSError, http.client.HTTPException):
-                return request(self.port, "GET", self.ready_path, timeout=1).status == 200
+                return request(self.port, "GET", self.ready_path, timeout=1,
+                               tls=self.tls).status == 200
         wait_for(answers, f"{self.name} answers {self.ready_path}", timeout)
 
     def signal(self, number):
@@ -294,7 +298,7 @@ class Member:
         shutil.rmtree(self.data, ignore_errors=True)
 
     def request(self, method, path, body=None, headers=None, timeout=5.0):
-        return request(self.port, method, path, body, headers, timeout)
+        return request(self.port, method, path, body, headers, timeout, self.tls)
 
     def get(self, path, **kw):
         return self.request("GET", path, **kw)

@@ -1,9 +1,11 @@
 """`conclave bench --check`: a verdict on a machine as a member's home."""
+import http.server
 import json
 import os
 import resource
 import signal
 import subprocess
+import threading
 
 import pytest
 
@@ -35,8 +37,35 @@ def test_every_thing_has_a_verdict_and_the_worst_is_the_exit_code(single, tmp_pa
     assert findings["disk-sync"]["figures"]["count"] > 0
     assert findings["network"]["figures"]["count"] > 0
     assert single.url in findings["network"]["measured"]
+    assert "connecting" not in findings["network"]["measured"]
     assert f"Writing 64 MiB to {tmp_path}/.conclave-check." in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+class HangingUp(http.server.BaseHTTPRequestHandler):
+    """HTTP/1.0: a connection is good for one request."""
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "4")
+        self.end_headers()
+        self.wfile.write(b"pong")
+
+    def log_message(self, *_):
+        pass
+
+
+def test_round_trips_with_connecting_are_told_as_such(tmp_path):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), HangingUp)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        done = check("--data", str(tmp_path), "--json", "--endpoints",
+                     f"http://127.0.0.1:{server.server_port}")
+    finally:
+        server.shutdown()
+        server.server_close()
+    findings = {f["what"]: f for f in json.loads(done.stdout)["findings"]}
+    assert findings["network"]["figures"]["count"] > 0
+    assert "with connecting" in findings["network"]["measured"]
 
 
 def test_the_table_says_why_and_what_to_do(tmp_path):

@@ -28,15 +28,19 @@ def call(member, route, token=None, **body):
     return answer.json()
 
 
+def add_root(one):
+    call(one, "/user/add", name="root", password="pw")
+    call(one, "/role/add", name="root")
+    call(one, "/user/grant", user="root", role="root")
+
+
 @pytest.fixture(name="members", scope="module")
 def members_with_auth():
     """Three members; root may do everything, alice read and write what begins with foo."""
     with harness.Cluster(3) as cluster:
         cluster.start()
         leader = cluster.wait_leader()
-        call(leader, "/user/add", name="root", password="pw")
-        call(leader, "/role/add", name="root")
-        call(leader, "/user/grant", user="root", role="root")
+        add_root(leader)
         call(leader, "/role/add", name="r")
         call(leader, "/role/grant", name="r", perm={
             "permType": "READWRITE", "key": text64("foo"), "range_end": text64("fop")})
@@ -106,6 +110,14 @@ def test_the_password_comes_from_a_file_or_the_environment_and_never_from_the_fl
     assert do(members, ("put", "foo/c", "3"), tmp_path, ALICE).returncode == 0
     flags = ["--user", "alice", "--password-file", file]
     assert do(members, get, tmp_path, None, flags).stdout == "3\n"
+    for line_end in ("", "\r\n"):
+        file.write_bytes(b"wonder: land" + line_end.encode())
+        assert do(members, get, tmp_path, None, flags).stdout == "3\n"
+    for more in ("\n\n", "\r\n\r\n", "\r"):  # one line end is the editor's, another is meant
+        file.write_bytes(b"wonder: land" + more.encode())
+        done = do(members, get, tmp_path, None, flags)
+        assert done.returncode == 7 and WRONG in done.stderr, (more, done)
+    file.write_text("wonder: land\n")
     # The flag wins over the variable.
     assert do(members, get, tmp_path, {"CONCLAVE_PASSWORD": "x"}, flags).stdout == "3\n"
     file.write_text("")
@@ -180,6 +192,71 @@ def test_a_user_where_nobody_asks_does_not_matter(single, tmp_path):
     for verb in (("put", "foo/a", "1"), ("get", "foo/a"), *TURNS):
         done = do([single], verb, tmp_path, {"CONCLAVE_USER": "x", "CONCLAVE_PASSWORD": "y"})
         assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_a_load_is_a_users(members, protocol):
+    load = ("bench", "put", "--protocol", protocol, "--seconds", "0.3", "--warmup", "0.1", "--keys",
+            "9", "--timeout", "20s", "--json", "--endpoints", ",".join(m.url for m in members))
+
+    def put(env, prefix="foo/"):
+        return conclave(*load, "--prefix", prefix, env=env, timeout=60)
+    told = json.loads(put(ALICE).stdout)
+    assert (told["errors_by_kind"], told["requests"] > 0) == ({}, True)
+    nobody = put(None)
+    assert nobody.returncode == 1 and json.loads(nobody.stdout)["requests"] == 0
+    wrong = put(dict(ALICE, CONCLAVE_PASSWORD="wonder"))
+    assert wrong.returncode == 7 and WRONG in wrong.stderr
+    assert put(ALICE, "bar/").returncode == 1
+
+
+def test_a_load_logs_in_again_when_its_token_is_no_good(members):
+    urls = ",".join(m.url for m in members)
+    process = subprocess.Popen(
+        [BINARY, "bench", "put", "--endpoints", urls, "--prefix", "foo/renew/", "--warmup", "0",
+         "--json", "--seconds", "6", "--rate", "50", "--timeout", "20s"],
+        env=clean_environment(ALICE), stdout=subprocess.PIPE, text=True,
+        preexec_fn=harness._die_with_parent(None))
+    try:
+        leader = members.wait_leader()
+        root = {"Authorization": "Basic " + text64("root:pw")}
+
+        def is_loading():
+            return leader.request("GET", "/keys?prefix=foo/renew/", headers=root).json()["keys"]
+        wait_for(is_loading, "the load has begun", 30)
+        token = call(leader, "/authenticate", name="root", password="pw")["token"]
+        call(leader, "/disable", token)
+        call(leader, "/enable")
+        told = json.loads(process.communicate(timeout=60)[0])
+    finally:
+        process.kill()
+        process.wait()
+    assert told["errors"] > 0 and all("token" in kind for kind in told["errors_by_kind"]), told
+    assert told["requests"] > told["errors"]
+
+
+def test_a_cluster_on_this_machine_grows_and_shrinks_by_a_user(tmp_path):
+    base = harness.free_port_row(4)
+
+    def cluster(*words, env=None):
+        return conclave("cluster", *words, "--dir", tmp_path / "c", env=env, timeout=60)
+    started = cluster("start", "--base-port", base, "--nodes", "3")
+    assert started.returncode == 0, started.stderr
+    try:
+        one = harness.Client(base)
+        add_root(one)
+        call(one, "/enable")
+        for words in (["add"], ["remove", "node-3"]):
+            refused = cluster(*words)
+            assert refused.returncode == 7 and ASKS in refused.stderr, refused
+        assert len(cluster("status").stdout.splitlines()) == 4  # a heading, and three of them
+        for words in (["add"], ["remove", "node-4"]):
+            done = cluster(*words, env=ROOT)
+            assert done.returncode == 0, done.stderr
+        unknown = cluster("add", env={"CONCLAVE_USER": "root"})
+        assert unknown.returncode == 2 and "the password of root is missing" in unknown.stderr
+    finally:
+        assert cluster("stop").returncode == 0
 
 
 class Smuggler(http.server.BaseHTTPRequestHandler):

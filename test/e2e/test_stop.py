@@ -1,14 +1,19 @@
 """SIGTERM of a member with clients: rows F8 and F17."""
 import contextlib
 import http.client
+import os
 import signal
 import socket
+import sys
 import threading
 import time
 
 import pytest
 
-from harness import Client, wait_for
+from harness import BINARY, Client, key_path, wait_for
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "chaos"))
+import disk_faults  # noqa: E402
 
 CUT = (http.client.HTTPException, OSError)
 
@@ -128,3 +133,31 @@ def test_row_f8_a_client_that_reads_nothing_does_not_hold_a_member_that_stops(ma
     assert m.wait_exit(5.0) == 0
     assert time.monotonic() - started < 5
     s.close()
+
+
+def hang_in_a_write(member):
+    with contextlib.suppress(*CUT):
+        member.put("lost", "1", timeout=60)
+
+
+def test_rule_p17_a_disk_that_never_answers_does_not_keep_a_member_from_its_end(make_cluster):
+    shim = disk_faults.find_shim(BINARY)
+    if shim is None:
+        pytest.skip("libdisk_shim.so is not built: ninja -C build")
+    c = make_cluster(1, start=False)
+    m = c[0]
+    with contextlib.closing(disk_faults.Disk(shim, m.data)) as disk:
+        m.env = disk.environment()
+        c.start()
+        assert m.put("before", "1").status == 200
+        disk.set("stall_sync", 1)
+        hanging = threading.Thread(target=hang_in_a_write, args=(m,), daemon=True)
+        hanging.start()
+        time.sleep(0.3)  # the write is on its way to the disk, or this proves less
+        m.signal(signal.SIGTERM)
+        assert m.wait_exit(60.0) == 1
+        hanging.join()
+        disk.set("stall_sync", 0)
+        m.start()
+        c.wait_leader()
+        assert m.get(key_path("before")).status == 200

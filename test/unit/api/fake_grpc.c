@@ -76,6 +76,7 @@ struct called *call_begin_rpc(const char *path, const char *name, const char *va
 {
     struct called *c = mem_calloc(1, sizeof(*c));
     c->stream.path = slice_str(path);
+    c->stream.path_note = &c->path_note;
     c->stream.headers = c->headers;
     c->stream.deadline_ms = UINT64_MAX;
     if (name != NULL) {

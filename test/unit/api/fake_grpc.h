@@ -14,6 +14,7 @@
 /* One call and what came back. */
 struct called {
     struct grpc_stream stream;
+    const void *path_note;
     struct http_header headers[2];
     struct buf messages[FAKE_MESSAGES_MAX];
     uint32_t message_count;

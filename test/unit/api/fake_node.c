@@ -162,6 +162,36 @@ void node_status_get(const struct node *n, struct node_status *status)
     *status = n->status;
 }
 
+const char *node_name(const struct node *n)
+{
+    return n->status.name;
+}
+
+uint64_t node_own_id(const struct node *n)
+{
+    return n->status.id;
+}
+
+struct uuid node_cluster(const struct node *n)
+{
+    return n->status.cluster;
+}
+
+const char *node_role(const struct node *n)
+{
+    return n->status.role;
+}
+
+uint64_t node_term(const struct node *n)
+{
+    return n->status.term;
+}
+
+bool node_knows_leader(const struct node *n)
+{
+    return n->status.leader[0] != '\0';
+}
+
 void node_founding_text(const struct node *n, char *text, size_t size)
 {
     snprintf(text, size, "%s", n->status.founding ? "waiting for node-3" : "");

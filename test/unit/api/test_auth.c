@@ -165,6 +165,36 @@ static void nobody_is_asked_while_it_is_off(void **state)
     expect("GET", "/members", NULL, NULL, 200);
 }
 
+static void a_certificate_asks_where_no_token_does(void **state)
+{
+    (void)state;
+    struct auth_caller caller;
+    struct conn_tls tls = {.peer_name = "alice"};
+    struct conn conn = {.tls = &tls};
+    struct slice none = slice_of(NULL, 0);
+    assert_int_equal(auth_of_request(fake_api, none, &conn, &caller), AUTH_ALLOWED);
+    assert_int_equal(caller.name_size, 0); /* auth is off */
+    switch_on();
+    assert_int_equal(auth_of_request(fake_api, none, &conn, &caller), AUTH_ALLOWED);
+    assert_memory_equal(caller.name, "alice", 5);
+    struct buf token = {0};
+    auth_token_append(fake_api, slice_str("root"), &token); /* goes before it */
+    assert_int_equal(auth_of_request(fake_api, buf_slice(&token), &conn, &caller), AUTH_ALLOWED);
+    assert_memory_equal(caller.name, "root", 4);
+    buf_deinit(&token);
+    assert_int_equal(auth_of_request(fake_api, slice_str("bad"), &conn, &caller), AUTH_BAD_TOKEN);
+    assert_int_equal(caller.name_size, 0);
+    tls.peer_name = "nobody of ours";
+    assert_int_equal(auth_of_request(fake_api, none, &conn, &caller), AUTH_ALLOWED);
+    assert_int_equal(auth_may_administer(fake_api, &caller), AUTH_DENIED);
+    tls.peer_name = NULL;
+    assert_int_equal(auth_of_request(fake_api, none, &conn, &caller), AUTH_ALLOWED);
+    assert_int_equal(caller.name_size, 0);
+    conn.tls = NULL;
+    assert_int_equal(auth_of_request(fake_api, none, &conn, &caller), AUTH_ALLOWED);
+    assert_int_equal(caller.name_size, 0);
+}
+
 static void a_token_ends_with_the_password_the_user_or_auth(void **state)
 {
     (void)state;
@@ -497,6 +527,7 @@ int main(void)
         cmocka_unit_test(a_token_says_whose_it_is_until_its_time_is_over),
         cmocka_unit_test(a_token_that_was_not_made_so_is_none),
         REST_TEST(nobody_is_asked_while_it_is_off),
+        REST_TEST(a_certificate_asks_where_no_token_does),
         REST_TEST(a_token_ends_with_the_password_the_user_or_auth),
         REST_TEST(only_the_right_password_logs_in),
         REST_TEST(a_password_that_changes_while_it_is_checked_is_wrong),

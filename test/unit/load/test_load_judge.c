@@ -139,6 +139,10 @@ static void a_clock_must_not_go_back_and_should_be_set(void **state)
     assert_verdict(load_judge_clock(&c), VERDICT_ACCEPTABLE);
     c.is_wall_known = false;
     assert_verdict(load_judge_clock(&c), VERDICT_GOOD);
+    c.wall_jump_us = 100001; /* was measured, whoever may be asked */
+    struct load_finding f = load_judge_clock(&c);
+    assert_verdict(f, VERDICT_ACCEPTABLE);
+    assert_non_null(strstr(f.measured, "jumped"));
     c.backwards = 1;
     assert_verdict(load_judge_clock(&c), VERDICT_POOR);
 }
@@ -167,8 +171,8 @@ static void limits_of_a_process_are_judged(void **state)
 
 static struct load_finding network_of(uint64_t p99_us, uint64_t max_us)
 {
-    const struct load_delays d = delays(200, p99_us, max_us);
-    return load_judge_network("http://10.0.0.2:4000", &d);
+    const struct load_network n = {.trips = delays(200, p99_us, max_us)};
+    return load_judge_network("http://10.0.0.2:4000", &n);
 }
 
 static void a_far_member_is_said_to_be_far(void **state)
@@ -180,7 +184,12 @@ static void a_far_member_is_said_to_be_far(void **state)
     assert_verdict(network_of(150001, 160000), VERDICT_POOR);
     assert_verdict(network_of(25000, 500001), VERDICT_POOR);
     assert_non_null(strstr(network_of(1, 1).measured, "http://10.0.0.2:4000"));
-    assert_verdict(load_judge_network("http://10.0.0.2:4000", &none), VERDICT_UNKNOWN);
+    assert_null(strstr(network_of(1, 1).measured, "connecting"));
+    struct load_network n = {.trips = delays(200, 1, 1), .is_connecting = true};
+    assert_non_null(strstr(load_judge_network("http://10.0.0.2:4000", &n).measured,
+                           " round trips with connecting"));
+    n.trips.count = 0;
+    assert_verdict(load_judge_network("http://10.0.0.2:4000", &n), VERDICT_UNKNOWN);
     assert_verdict(load_judge_failed("network", "cannot connect", "is it up?"), VERDICT_POOR);
 }
 

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/rng.h"
 
 static struct fake_loop *loop_of(struct loop *l)
 {
@@ -86,11 +87,30 @@ static struct conn *dial(struct loop *l, const char *host, uint16_t port,
     return &c->base;
 }
 
+static enum status listen_here(struct loop *l, const char *host, uint16_t port,
+                               uint16_t *bound_port,
+                               void (*on_accept)(void *context, struct conn *c), void *context)
+{
+    (void)host;
+    *bound_port = port;
+    loop_of(l)->on_accept = on_accept;
+    loop_of(l)->accept_context = context;
+    return STATUS_OK;
+}
+
+static void on_turn(struct loop *l, void (*hook)(void *context), void *context)
+{
+    loop_of(l)->hook = hook;
+    loop_of(l)->hook_context = context;
+}
+
 static const struct loop_ops ops = {
     .now_ms = now_ms,
     .timer_start = timer_start,
     .timer_stop = timer_stop,
     .dial = dial,
+    .listen = listen_here,
+    .on_turn = on_turn,
     .conn_write = conn_write,
     .conn_write_owned = conn_write_owned,
     .conn_unsent = conn_unsent,
@@ -122,6 +142,13 @@ struct fake_conn *fake_loop_connect(struct fake_loop *l)
     struct fake_conn *c = mem_calloc(1, sizeof(*c));
     c->base.loop = &l->base;
     list_push_back(&l->conns, &c->link);
+    return c;
+}
+
+struct fake_conn *fake_loop_accept(struct fake_loop *l)
+{
+    struct fake_conn *c = fake_loop_connect(l);
+    l->on_accept(l->accept_context, &c->base);
     return c;
 }
 
@@ -166,6 +193,9 @@ void fake_loop_turn(struct fake_loop *l)
             go_gone(c);
         }
     }
+    if (l->hook != NULL) {
+        l->hook(l->hook_context);
+    }
 }
 
 void fake_loop_pass(struct fake_loop *l, uint64_t ms, uint64_t step_ms)
@@ -186,6 +216,23 @@ void fake_conn_feed(struct fake_conn *c, struct slice bytes)
         return;
     }
     c->base.events->on_data(&c->base, bytes);
+}
+
+void fake_conn_feed_pieces(struct fake_conn *c, struct slice bytes, size_t piece,
+                           const struct fake_feed *feed)
+{
+    for (size_t at = 0; at < bytes.size && !c->is_gone; at += piece) {
+        size_t left = bytes.size - at;
+        fake_conn_feed(c, slice_of(bytes.data + at, left < piece ? left : piece));
+        uint64_t choice = rng_next(feed->rng) % 8;
+        if (choice == 0) {
+            feed->act(feed->context);
+        } else if (choice == 1) {
+            c->is_stuck = !c->is_stuck;
+        } else if (choice <= 4) {
+            feed->turn(feed->context);
+        }
+    }
 }
 
 void fake_conn_end(struct fake_conn *c)

@@ -8,6 +8,8 @@
 #include "net/loop.h"
 #include "net/timer_heap.h"
 
+struct rng;
+
 #define FAKE_OWNED_MAX 64
 
 struct fake_loop {
@@ -15,6 +17,10 @@ struct fake_loop {
     struct timer_heap timers;
     uint64_t now_ms;
     struct list conns;
+    void (*hook)(void *context); /* on_turn */
+    void *hook_context;
+    void (*on_accept)(void *context, struct conn *c); /* listen */
+    void *accept_context;
 };
 
 struct fake_conn {
@@ -42,12 +48,23 @@ void fake_loop_init(struct fake_loop *l);
 void fake_loop_deinit(struct fake_loop *l);
 /* A conn that was just accepted; its events are the test's to set. */
 struct fake_conn *fake_loop_connect(struct fake_loop *l);
-/* One turn: due timers, what was held back, drains, and on_close of what was closed. */
+/* The same, handed to who listens. */
+struct fake_conn *fake_loop_accept(struct fake_loop *l);
+/* One turn: due timers, what was held back, drains, on_close of what was closed, and the hook. */
 void fake_loop_turn(struct fake_loop *l);
 /* Let time pass, a turn every `step_ms`. */
 void fake_loop_pass(struct fake_loop *l, uint64_t ms, uint64_t step_ms);
 /* Bytes arrive; no turn of their own is needed. */
 void fake_conn_feed(struct fake_conn *c, struct slice bytes);
+/* Bytes arrive `piece` at a time. After each, by chance: `act`, a change of is_stuck, or `turn`. */
+struct fake_feed {
+    struct rng *rng;
+    void (*act)(void *context);
+    void (*turn)(void *context);
+    void *context;
+};
+void fake_conn_feed_pieces(struct fake_conn *c, struct slice bytes, size_t piece,
+                           const struct fake_feed *feed);
 void fake_conn_end(struct fake_conn *c);
 /* The other side resets the connection. */
 void fake_conn_reset(struct fake_conn *c);

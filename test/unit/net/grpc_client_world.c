@@ -36,6 +36,13 @@ static void finish_early(struct grpc_stream *s, struct slice message)
     grpc_finish(s, GRPC_OK, NULL);
 }
 
+static void echo_token(struct grpc_stream *s, struct slice message)
+{
+    (void)message;
+    grpc_send(s, http_headers_find(s->headers, s->header_count, "authorization"));
+    grpc_finish(s, GRPC_OK, NULL);
+}
+
 static void on_stream(void *context, struct grpc_stream *s)
 {
     (void)context;
@@ -44,6 +51,8 @@ static void on_stream(void *context, struct grpc_stream *s)
         s->on_half_close = finish_well;
     } else if (slice_has_prefix(s->path, slice_str("/early/"))) {
         s->on_message = finish_early;
+    } else if (slice_has_prefix(s->path, slice_str("/token/"))) {
+        s->on_message = echo_token;
     } else if (slice_has_prefix(s->path, slice_str("/refuse/"))) {
         grpc_finish(s, GRPC_NOT_FOUND, REFUSAL_TEXT);
     } else if (!slice_has_prefix(s->path, slice_str("/wait/"))) {

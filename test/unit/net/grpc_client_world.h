@@ -50,7 +50,8 @@ struct client_story {
 };
 
 /* The paths of our own server: /echo/x sends each message back and finishes when the client has
- * ended; /early/x finishes with the first message; /refuse/x at once, NOT_FOUND REFUSAL_TEXT;
+ * ended; /early/x finishes with the first message; /token/x answers with the metadata
+ * `authorization`; /refuse/x ends at once, NOT_FOUND REFUSAL_TEXT;
  * /wait/x never. */
 #define REFUSAL_TEXT "no such thing: 100% \xc3\xa9\n"
 

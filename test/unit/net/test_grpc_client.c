@@ -80,6 +80,39 @@ static void a_call_begins_anew_out_of_its_own_end(void **state)
     client_story_free(&s);
 }
 
+static void ask_for_token(struct client_story *s)
+{
+    char token[] = "one";
+    s->calls[0].call.token = token;
+    client_story_call(s, "/token/x", "");
+    token[0] = '\0'; /* it was copied */
+}
+
+static void ask_as_another(struct told_call *t)
+{
+    static const char *const tokens[] = {"two", NULL};
+    static const char *const told[] = {"one", "two", ""};
+    expect_last(t, told[t->end_count - 1]);
+    if (t->end_count <= 2) {
+        t->call.token = tokens[t->end_count - 1];
+        assert_int_equal(grpc_client_begin(t->story->conn, &t->call, "/token/x", slice_str("")),
+                         STATUS_OK);
+    }
+}
+
+static void a_call_shows_the_token_that_it_began_with(void **state)
+{
+    (void)state;
+    static struct client_story s;
+    client_story_begin(&s);
+    s.on_open = ask_for_token;
+    s.on_end = ask_as_another;
+    s.stop_after = 3;
+    client_story_run(&s);
+    assert_int_equal(s.calls[0].end_count, 3);
+    client_story_free(&s);
+}
+
 static void ask_many(struct client_story *s)
 {
     for (uint32_t i = 0; i < s->stop_after; i++) {
@@ -718,6 +751,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_unary_call_gets_its_message_and_its_code),
         cmocka_unit_test(a_call_begins_anew_out_of_its_own_end),
+        cmocka_unit_test(a_call_shows_the_token_that_it_began_with),
         cmocka_unit_test(a_hundred_calls_at_a_time_each_get_their_own_answer),
         cmocka_unit_test(calls_beyond_what_the_server_takes_wait_for_their_turn),
         cmocka_unit_test(what_is_begun_in_a_turn_leaves_in_one_write),

@@ -173,6 +173,97 @@ static void malformed_trailers_end_the_call(void **state)
     }
 }
 
+/* --- requests of one connection that are alike ------------------------------------------------ */
+
+/* ":path", ":authority", "content-type" and "token: one", as entries of the table. */
+#define KNOWN_PATH      "\xc1"
+#define KNOWN_AUTHORITY "\xc0"
+#define KNOWN_TYPE      "\xbf"
+#define KNOWN_TOKEN     "\xbe"
+#define KNOWN_REQUEST   "\x83\x86" KNOWN_PATH KNOWN_AUTHORITY
+#define OTHER_TOKEN     "\x10\x05token\x03two"
+
+/* A block as bytes of HPACK. */
+#define SAY(r, id, bytes) say_bytes(r, id, slice_of(bytes, sizeof(bytes) - 1))
+
+static void say_bytes(struct raw *r, uint32_t id, struct slice bytes)
+{
+    frame_append(&r->out, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, id, bytes);
+    raw_say(r);
+}
+
+/* Stream 1 is in waiting[0], and what it said is in the table. */
+static void say_first(struct raw *r)
+{
+    SAY(r, 1,
+        "\x83\x86\x44\x07/wait/x\x41\x01"
+        "a\x5f\x10"
+        "application/grpc\x40\x05token\x03one");
+    assert_int_equal(r->world.waiting_count, 1);
+}
+
+static void expect_token(struct raw *r, uint32_t nth, const char *token)
+{
+    struct grpc_stream *s = r->world.waiting[nth];
+    struct slice seen = grpc_header_find(s, "token");
+    assert_true(slice_equal(s->path, slice_str("/wait/x")));
+    assert_true(slice_equal(grpc_header_find(s, ":authority"), slice_str("a")));
+    if (token == NULL) {
+        assert_null(seen.data);
+    } else {
+        assert_true(slice_equal(seen, slice_str(token)));
+    }
+}
+
+static void the_same_headers_are_kept_once(void **state)
+{
+    struct raw *r = *state;
+    say_first(r);
+    SAY(r, 3, KNOWN_REQUEST KNOWN_TYPE KNOWN_TOKEN);
+    assert_int_equal(r->world.waiting_count, 2);
+    assert_ptr_equal(r->world.waiting[1]->headers, r->world.waiting[0]->headers);
+    SAY(r, 5, "\x83\x86\x04\x07/wait/x" KNOWN_AUTHORITY KNOWN_TYPE "\x10\x05token\x03one");
+    assert_int_equal(r->world.waiting_count, 3); /* word for word */
+    assert_ptr_equal(r->world.waiting[2]->headers, r->world.waiting[0]->headers);
+    grpc_finish(r->world.waiting[0], GRPC_OK, NULL);
+    frame_append(&r->out, NGHTTP2_RST_STREAM, 0, 1, slice_of("\0\0\0\x8", 4));
+    raw_say(r);
+    expect_token(r, 1, "one"); /* it lives as long as any of them */
+}
+
+static void headers_that_differ_are_those_of_their_call(void **state)
+{
+    struct raw *r = *state;
+    say_first(r);
+    SAY(r, 3, KNOWN_REQUEST KNOWN_TYPE OTHER_TOKEN);
+    SAY(r, 5, KNOWN_REQUEST KNOWN_TYPE);             /* the beginning of those before */
+    SAY(r, 7, KNOWN_REQUEST KNOWN_TYPE KNOWN_TOKEN); /* and more */
+    SAY(r, 9, KNOWN_REQUEST KNOWN_TOKEN KNOWN_TYPE); /* in another order */
+    assert_int_equal(r->world.waiting_count, 5);
+    expect_token(r, 0, "one");
+    expect_token(r, 1, "two");
+    expect_token(r, 2, NULL);
+    expect_token(r, 3, "one");
+    expect_token(r, 4, "one");
+}
+
+/* What is known to be sound is so in its place only. */
+static void known_headers_in_the_wrong_place_are_malformed(void **state)
+{
+    struct raw *r = *state;
+    say_first(r);
+    SAY(r, 3, OTHER_TOKEN "\x86" KNOWN_PATH "\x83" KNOWN_AUTHORITY KNOWN_TYPE);
+    expect_reset(r, 0);
+    SAY(r, 5, "\x86\x86" KNOWN_PATH KNOWN_AUTHORITY KNOWN_TYPE "\x83");
+    expect_reset(r, 1);
+    SAY(r, 7, "\x83" KNOWN_PATH KNOWN_AUTHORITY KNOWN_TYPE); /* no scheme */
+    expect_reset(r, 2);
+    assert_int_equal(r->world.waiting_count, 1);
+    SAY(r, 9, KNOWN_REQUEST KNOWN_TYPE KNOWN_TOKEN);
+    assert_int_equal(r->world.waiting_count, 2);
+    expect_token(r, 1, "one");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, raw_setup, raw_teardown)
@@ -181,6 +272,9 @@ int main(void)
         TEST(malformed_requests_are_reset),
         TEST(messages_of_a_malformed_request_are_dropped),
         TEST(trailers_end_what_a_client_sends),
+        TEST(the_same_headers_are_kept_once),
+        TEST(headers_that_differ_are_those_of_their_call),
+        TEST(known_headers_in_the_wrong_place_are_malformed),
         TEST(malformed_trailers_end_the_call),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -394,7 +394,9 @@ static void addresses_are_read_as_people_write_them(void **state)
         {"http://a:1/path", NULL},
         {"http://a:1?q", NULL},
         {"http://u@a:1", NULL},
-        {"https://a:1", NULL},
+        {"https://a:1", "https://a:1"},
+        {"HTTPS://[::1]/", "https://[::1]:443"},
+        {"https://", NULL},
         {"a b:1", NULL},
         {"http://a:1//", NULL},
     };

@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <dlfcn.h>
 #include <netdb.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -90,6 +91,81 @@ static void a_timer_that_restarts_itself_for_the_past_fires_once_a_turn(void **s
     story_run(&s);
     assert_int_equal(r.fired, 100);
     assert_true(s.turns >= 100);
+}
+
+struct fine_story {
+    struct fine_timer first, second; /* the second takes the place of the first */
+    struct timer late;
+    struct story *story;
+    uint64_t at_us;
+    uint32_t fired;
+};
+
+static void never_fires(struct fine_timer *t)
+{
+    (void)t;
+    fail_msg("it was replaced");
+}
+
+static void fire_fine(struct fine_timer *t)
+{
+    struct fine_story *f = t->context;
+    struct loop *l = f->story->loop;
+    assert_true(l->ops->now_us(l) >= f->at_us);
+    if (++f->fired == 20) {
+        return; /* and no turn comes of it any more */
+    }
+    f->at_us = f->fired % 4 == 0 ? 0 : l->ops->now_us(l) + 100u * f->fired;
+    l->ops->fine_timer_start(l, t, f->at_us);
+}
+
+static void a_fine_timer_fires_once_and_not_too_early(void **state)
+{
+    (void)state;
+    struct story s;
+    story_begin(&s);
+    struct loop *l = s.loop;
+    struct fine_story f = {.first = {.fire = never_fires}, .story = &s};
+    f.second = (struct fine_timer){.fire = fire_fine, .context = &f};
+    f.late = (struct timer){.fire = stop_story, .context = &s};
+    uint64_t now_us = l->ops->now_us(l);
+    l->ops->fine_timer_start(l, &f.first, now_us + 500);
+    f.at_us = now_us + 3000;
+    l->ops->fine_timer_start(l, &f.second, f.at_us);
+    l->ops->timer_start(l, &f.late, l->ops->now_ms(l) + 300);
+    story_run(&s);
+    assert_int_equal(f.fired, 20);
+    assert_true(s.turns <= 30);
+}
+
+/* A due one that is moved in the turn that would have told of it: both were ready at a time. */
+static void move_fine(struct timer *t)
+{
+    struct fine_story *f = CONTAINER_OF(t, struct fine_story, late);
+    struct loop *l = f->story->loop;
+    uint64_t begun_us = l->ops->now_us(l);
+    while (l->ops->now_us(l) < begun_us + 5000) {
+    }
+    f->at_us = l->ops->now_us(l) + 20000;
+    f->fired = 19;
+    l->ops->fine_timer_start(l, &f->second, f->at_us);
+}
+
+static void a_fine_timer_that_is_moved_when_due_waits_for_its_new_time(void **state)
+{
+    (void)state;
+    struct story s;
+    story_begin(&s);
+    struct loop *l = s.loop;
+    struct fine_story f = {.story = &s, .late = {.fire = move_fine}};
+    f.second = (struct fine_timer){.fire = fire_fine, .context = &f};
+    struct timer end = {.fire = stop_story, .context = &s};
+    uint64_t now_ms = l->ops->now_ms(l);
+    l->ops->timer_start(l, &f.late, now_ms + 5);
+    l->ops->fine_timer_start(l, &f.second, (now_ms + 6) * 1000);
+    l->ops->timer_start(l, &end, now_ms + 200);
+    story_run(&s);
+    assert_int_equal(f.fired, 20);
 }
 
 static void an_idle_loop_sleeps(void **state)
@@ -193,6 +269,94 @@ static void slow_work_does_not_keep_the_log_thread(void **state)
     s.loop->ops->submit(s.loop, &quick);
     story_run(&s);
     assert_int_equal(slow_done, 2);
+}
+
+struct short_story {
+    struct work alone;
+    struct work first;  /* with company: */
+    struct work second; /* may not overtake the first */
+    uint32_t run;
+    uint32_t lates;
+    bool is_quick; /* late() is not waited for */
+    pthread_t loop_thread;
+    pthread_t ran_on[3];
+};
+
+static void run_short(struct work *w)
+{
+    struct short_story *s = w->context;
+    CHECK(s->run < 3);
+    s->ran_on[s->run++] = pthread_self();
+    while (!s->is_quick && __atomic_load_n(&s->lates, __ATOMIC_SEQ_CST) < 2) {
+        usleep(1000);
+    }
+}
+
+static void note_late(struct work *w, uint64_t age_ms)
+{
+    struct short_story *s = w->context;
+    CHECK(!pthread_equal(pthread_self(), s->loop_thread));
+    CHECK(age_ms >= 1000 * (s->lates + UINT64_C(1)) && age_ms < 10000);
+    __atomic_fetch_add(&s->lates, 1, __ATOMIC_SEQ_CST);
+}
+
+static void note_second_done(struct work *w)
+{
+    struct short_story *s = w->context;
+    assert_int_equal(s->run, 3);
+    story_stop(works_story);
+}
+
+static void note_alone_done(struct work *w)
+{
+    struct short_story *s = w->context;
+    story_tell(works_story, 'd');
+    works_story->loop->ops->submit(works_story->loop, &s->first);
+    works_story->loop->ops->submit(works_story->loop, &s->second);
+}
+
+static void submit_alone(struct timer *t)
+{
+    struct short_story *s = t->context;
+    works_story->loop->ops->submit(works_story->loop, &s->alone);
+    story_tell(works_story, 's'); /* it is not done inside the call */
+}
+
+static void tell_short_story(struct short_story *s)
+{
+    struct story story;
+    story_begin(&story);
+    works_story = &story;
+    s->loop_thread = pthread_self();
+    s->alone =
+        (struct work){.run = run_short, .done = note_alone_done, .late = note_late, .context = s};
+    s->first = (struct work){.run = run_short, .done = run_nothing, .context = s};
+    s->second =
+        (struct work){.run = run_short, .done = note_second_done, .late = note_late, .context = s};
+    struct timer begin = {.fire = submit_alone, .context = s};
+    story.loop->ops->timer_start(story.loop, &begin, story.loop->ops->now_ms(story.loop));
+    story_run(&story);
+    assert_int_equal(story.size, 2);
+    assert_memory_equal(story.log, "sd", 2);
+    assert_true(pthread_equal(s->ran_on[0], s->loop_thread));
+    assert_false(pthread_equal(s->ran_on[1], s->loop_thread));
+    assert_false(pthread_equal(s->ran_on[2], s->loop_thread));
+}
+
+static void short_work_runs_on_the_loop_when_there_is_no_other(void **state)
+{
+    (void)state;
+    struct short_story s = {.is_quick = true};
+    tell_short_story(&s);
+    assert_int_equal(s.lates, 0);
+}
+
+static void rule_p17_another_thread_tells_of_a_loop_that_hangs_in_short_work(void **state)
+{
+    (void)state;
+    struct short_story s = {.is_quick = false};
+    tell_short_story(&s);
+    assert_true(s.lates >= 2);
 }
 
 /* --- signals ---------------------------------------------------------------------------------- */
@@ -597,9 +761,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(timers_fire_by_time_and_then_in_the_order_of_their_start),
         cmocka_unit_test(a_timer_that_restarts_itself_for_the_past_fires_once_a_turn),
+        cmocka_unit_test(a_fine_timer_fires_once_and_not_too_early),
+        cmocka_unit_test(a_fine_timer_that_is_moved_when_due_waits_for_its_new_time),
         cmocka_unit_test(an_idle_loop_sleeps),
         cmocka_unit_test(work_runs_in_order_and_all_of_it_is_done_before_the_loop_ends),
         cmocka_unit_test(slow_work_does_not_keep_the_log_thread),
+        cmocka_unit_test(short_work_runs_on_the_loop_when_there_is_no_other),
+        cmocka_unit_test(rule_p17_another_thread_tells_of_a_loop_that_hangs_in_short_work),
         cmocka_unit_test(row_f8_a_signal_is_a_call_and_a_second_one_changes_nothing),
         cmocka_unit_test(a_dial_that_fails_says_so_later_and_not_inside_the_call),
         cmocka_unit_test(a_dial_can_be_given_up),

@@ -29,6 +29,7 @@ struct fake_process {
     struct rng disk;   /* how long its work takes */
     uint64_t last_work_ms;
     uint64_t work_delay_ms; /* on top */
+    uint32_t short_works;   /* what it was allowed to run on its loop; none does here */
     /* Its clock: local_ms at world_ms, and from there by `permille` of true time. */
     uint64_t clock_world_ms;
     uint64_t clock_local_ms;

@@ -170,6 +170,7 @@ static void op_submit(struct loop *base, struct work *work)
     struct fake_process *l = fake_of_loop(base);
     uint64_t max = l->world->options.delay_ms_max;
     uint64_t at_ms = l->world->now_ms + l->work_delay_ms;
+    l->short_works += work->late != NULL;
     at_ms += max > 0 ? rng_below(&l->disk, max + 1) : 0;
     l->last_work_ms = at_ms > l->last_work_ms ? at_ms : l->last_work_ms;
     struct event *e = fake_schedule(l->world, EVENT_WORK, NULL, l->last_work_ms);
@@ -506,6 +507,11 @@ void fake_process_stall(struct loop *base, bool stalled)
 void fake_process_slow_disk(struct loop *base, uint64_t ms)
 {
     fake_of_loop(base)->work_delay_ms = ms;
+}
+
+uint32_t fake_process_short_works(struct loop *base)
+{
+    return fake_of_loop(base)->short_works;
 }
 
 void fake_process_clock(struct loop *base, uint32_t permille, uint64_t jump_ms)

@@ -46,6 +46,8 @@ void fake_process_freeze(struct loop *l, bool frozen);
 void fake_process_stall(struct loop *l, bool stalled);
 /* From now on, work takes so much longer. */
 void fake_process_slow_disk(struct loop *l, uint64_t ms);
+/* Works so far that a real loop might have run itself. */
+uint32_t fake_process_short_works(struct loop *base);
 /* Its clock jumps forward, and from now on runs at so many thousandths of true time. */
 void fake_process_clock(struct loop *l, uint32_t permille, uint64_t jump_ms);
 /* Its wall clock jumps, forward or back. */

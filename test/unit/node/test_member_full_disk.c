@@ -284,6 +284,21 @@ static void rule_p12_alone_with_a_full_disk(void **state)
     cluster_destroy(c);
 }
 
+/* Its identity must be durable before anybody hears of it; a later start is only counted. */
+static void rule_g0_a_new_member_does_not_start_with_a_full_disk(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_create(1, 3);
+    struct fake_disk *disk = c->members[0].disk;
+    fake_disk_set_capacity(disk, 1);
+    assert_int_equal(member_try_open(c, 0, member_names[0]), STATUS_NO_SPACE);
+    assert_false(fake_disk_has_file(disk, "identity"));
+    fake_disk_set_capacity(disk, 0);
+    assert_int_equal(member_try_open(c, 0, member_names[0]), STATUS_OK);
+    assert_true(fake_disk_has_file(disk, "identity"));
+    cluster_destroy(c);
+}
+
 int main(void)
 {
     log_init(&(struct log_options){.level = getenv("MEMBER_LOG") != NULL ? LOG_DEBUG : LOG_ERROR,
@@ -298,6 +313,7 @@ int main(void)
         cmocka_unit_test(rule_p12_members_start_with_full_disks),
         cmocka_unit_test(rule_o1_writes_are_refused_while_the_reserve_is_still_there),
         cmocka_unit_test(rule_p12_alone_with_a_full_disk),
+        cmocka_unit_test(rule_g0_a_new_member_does_not_start_with_a_full_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -248,6 +248,51 @@ static void a_member_is_told_to_campaign_at_most_once_per_ten_timeouts(void **st
     cluster_destroy(c);
 }
 
+/* --- the first leader ------------------------------------------------------------------------- */
+
+static void start_all(struct cluster *c)
+{
+    for (int i = 0; i < c->count; i++) {
+        member_start(c, i);
+    }
+}
+
+static void rule_e10_members_that_start_together_lead_before_a_timeout_is_over(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct cluster *c = cluster_create(seed, 3);
+        for (int boot = 0; boot < 2; boot++) {
+            start_all(c);
+            fake_world_run(c->world, ELECTION_MS - 1);
+            int leader = cluster_find_leader(c);
+            assert_int_not_equal(leader, -1);
+            put_and_wait(c, leader, "key");
+            for (int i = 0; i < c->count; i++) {
+                member_stop(c, i, true);
+            }
+        }
+        cluster_destroy(c);
+    }
+}
+
+static void a_founder_that_dies_when_all_have_met_costs_a_timeout_and_no_more(void **state)
+{
+    (void)state;
+    for (int dies = 0; dies < 3; dies++) {
+        struct cluster *c = cluster_create(7, 3);
+        start_all(c);
+        while (status_of(c, 0).term == 0) {
+            fake_world_run(c->world, 1);
+        }
+        member_stop(c, dies, true);
+        fake_world_run(c->world, 4 * ELECTION_MS);
+        assert_int_not_equal(cluster_find_leader(c), -1);
+        put_and_wait(c, cluster_find_leader(c), "key");
+        cluster_destroy(c);
+    }
+}
+
 int main(void)
 {
     log_init(&(struct log_options){.level = getenv("MEMBER_LOG") != NULL ? LOG_DEBUG : LOG_ERROR,
@@ -262,6 +307,8 @@ int main(void)
         cmocka_unit_test(rule_p18_history_is_compacted_by_the_leader_on_all_alike),
         cmocka_unit_test(what_a_compaction_condemned_is_freed_also_when_nothing_is_written),
         cmocka_unit_test(a_member_is_told_to_campaign_at_most_once_per_ten_timeouts),
+        cmocka_unit_test(rule_e10_members_that_start_together_lead_before_a_timeout_is_over),
+        cmocka_unit_test(a_founder_that_dies_when_all_have_met_costs_a_timeout_and_no_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,6 +2,7 @@
  * out (rules S0 to S8). Thresholds and segments are tiny. */
 #include "member_snapshots.h"
 
+#include "base/limits.h"
 #include "base/log.h"
 
 #include <inttypes.h>
@@ -34,6 +35,26 @@ static void rule_s0_a_long_log_is_cut_behind_a_snapshot(void **state)
     member_start(c, 0);
     cluster_settle(c);
     snapshots_expect_stored(c, 0, "key-9", "value-399");
+    cluster_destroy(c);
+}
+
+/* Each batch takes blocks of its own: sixteen bytes are 4096 in the log. */
+static void rule_s0_a_log_of_small_batches_is_cut_by_what_it_takes_on_the_disk(void **state)
+{
+    (void)state;
+    struct cluster *c = snapshots_create(1, 1, UINT32_MAX);
+    c->snapshot_log_bytes = 256u * 1024u;
+    member_start(c, 0);
+    cluster_settle(c);
+    uint64_t batches = c->snapshot_log_bytes * LIMIT_SNAPSHOT_LOG_TIMES / 4096;
+    for (uint64_t i = 0; i < 3 * batches; i++) {
+        snapshots_put(c, "key", slice_str("a value"));
+        if (i == batches / 2) {
+            assert_int_equal(trouble_metrics(c, 0).snapshots_taken, 0);
+        }
+    }
+    fake_world_run(c->world, 2000);
+    assert_int_equal(trouble_metrics(c, 0).snapshots_taken, 2);
     cluster_destroy(c);
 }
 
@@ -519,6 +540,7 @@ int main(void)
                                    .name = "test"});
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rule_s0_a_long_log_is_cut_behind_a_snapshot),
+        cmocka_unit_test(rule_s0_a_log_of_small_batches_is_cut_by_what_it_takes_on_the_disk),
         cmocka_unit_test(rule_s0_the_disk_stays_bounded_under_endless_overwrites),
         cmocka_unit_test(rule_s0_writes_go_on_while_a_snapshot_is_taken),
         cmocka_unit_test(rule_s1_a_member_restarts_from_its_snapshot_and_the_log_behind_it),

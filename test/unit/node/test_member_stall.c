@@ -83,6 +83,50 @@ static void rule_p17_a_disk_that_hangs_for_ever_ends_the_process(void **state)
     cluster_destroy(c);
 }
 
+static void note_written(struct node_write *w)
+{
+    (*(uint32_t *)w->context)++;
+}
+
+/* Two entries in one batch: there is company. */
+static void put_two(struct cluster *c)
+{
+    uint32_t answers = 0;
+    struct node_write writes[2];
+    const struct kv_command command = {
+        .op = KV_PUT, .key = slice_str("k"), .value = slice_str("v")};
+    for (int i = 0; i < 2; i++) {
+        writes[i] =
+            (struct node_write){.ack = NODE_ACK_QUORUM, .done = note_written, .context = &answers};
+        assert_int_equal(node_write_start(c->members[0].node, &writes[i], &command), STATUS_OK);
+    }
+    while (answers < 2) {
+        fake_world_run(c->world, 1);
+    }
+}
+
+/* How many of so many writes, one after the other, the loop might have done itself. */
+static uint32_t count_short(struct cluster *c, int writes, size_t value_bytes)
+{
+    uint32_t before = fake_process_short_works(c->members[0].loop);
+    for (int i = 0; i < writes; i++) {
+        assert_int_equal(trouble_put(c, 0, "k", value_bytes), STATUS_OK);
+    }
+    return fake_process_short_works(c->members[0].loop) - before;
+}
+
+static void only_lone_small_writes_may_keep_the_loop(void **state)
+{
+    (void)state;
+    struct cluster *c = trouble_cluster(6, 1);
+    assert_true(count_short(c, 40, 10) > 0);
+    put_two(c);
+    assert_int_equal(count_short(c, 15, 10), 0);
+    assert_true(count_short(c, 20, 10) > 0);
+    assert_int_equal(count_short(c, 5, 20000), 0);
+    cluster_destroy(c);
+}
+
 int main(void)
 {
     log_init(&(struct log_options){.level = getenv("MEMBER_LOG") != NULL ? LOG_DEBUG : LOG_ERROR,
@@ -91,6 +135,7 @@ int main(void)
         cmocka_unit_test(fault_f9_a_leader_whose_disk_hangs_hands_over),
         cmocka_unit_test(fault_f9_a_follower_whose_disk_hangs_harms_nobody),
         cmocka_unit_test(rule_p17_a_disk_that_hangs_for_ever_ends_the_process),
+        cmocka_unit_test(only_lone_small_writes_may_keep_the_loop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -59,6 +59,76 @@ static void rule_e10_who_learns_its_rank_late_times_out_in_its_part_of_the_inter
     }
 }
 
+static void gather(struct one_core *c)
+{
+    assert_int_equal(core_step(c, &(struct raft_input){.kind = RAFT_INPUT_GATHERED}), STATUS_OK);
+}
+
+static void rule_e10_founders_that_have_gathered_campaign_in_the_order_of_their_ranks(void **state)
+{
+    (void)state;
+    for (node_id self = 1; self <= 3; self++) {
+        struct one_core c;
+        core_start(&c, &(struct core_setup){.self = self, .voters = 3});
+        raft_set_preference(c.raft, &(struct raft_preference){.count = 3, .order = {2, 3, 1}});
+        gather(&c);
+        uint64_t rank = (self + 1) % 3;
+        if (rank > 0) {
+            assert_int_equal(raft_role(c.raft), RAFT_FOLLOWER);
+            assert_int_equal(c.out.deadline_ms - c.now_ms, rank * 20);
+            core_wait(&c, rank * 20);
+        }
+        assert_int_equal(raft_role(c.raft), RAFT_PRECANDIDATE);
+        assert_in_range(c.out.deadline_ms - c.now_ms, CORE_ELECTION_MS, 2 * CORE_ELECTION_MS);
+        core_stop(&c);
+    }
+}
+
+/* It might be asleep; and votes that were promised to it stay so (rule Q6b). */
+static void rule_e10_a_former_leader_may_speak_before_those_who_gathered_again(void **state)
+{
+    (void)state;
+    for (uint32_t promise_ms = 0; promise_ms <= 60; promise_ms += 60) {
+        struct one_core c;
+        core_start(&c, &(struct core_setup){
+                           .voters = 3, .term = 4, .terms = {4}, .lease_promise_ms = promise_ms});
+        gather(&c);
+        assert_int_equal(raft_role(c.raft), RAFT_FOLLOWER);
+        uint64_t wait_ms = promise_ms > 0 ? promise_ms : CORE_HEARTBEAT_MS;
+        assert_int_equal(c.out.deadline_ms - c.now_ms, wait_ms);
+        struct raft_message beat = core_message(&c, RAFT_MSG_HEARTBEAT, 2, 4);
+        core_deliver(&c, &beat);
+        assert_in_range(c.out.deadline_ms - c.now_ms, CORE_ELECTION_MS, 2 * CORE_ELECTION_MS);
+        core_stop(&c);
+    }
+}
+
+static void rule_e10_members_gather_once_and_not_after_a_vote_or_a_leader(void **state)
+{
+    (void)state;
+    const enum raft_message_type heard[] = {RAFT_MSG_VOTE, RAFT_MSG_HEARTBEAT};
+    for (size_t i = 0; i < sizeof(heard) / sizeof(heard[0]); i++) {
+        struct one_core c;
+        core_start(&c, &(struct core_setup){.voters = 3});
+        struct raft_message m = core_message(&c, heard[i], 2, 1);
+        core_deliver(&c, &m);
+        core_settle(&c);
+        gather(&c);
+        assert_true(c.out.deadline_ms - c.now_ms >= CORE_ELECTION_MS);
+        core_stop(&c);
+    }
+    struct one_core c;
+    core_start(&c, &(struct core_setup){.voters = 3});
+    gather(&c);
+    struct raft_message refusal = core_message(&c, RAFT_MSG_PREVOTE_REPLY, 2, 1);
+    refusal.reject = true; /* its term is higher */
+    core_deliver(&c, &refusal);
+    assert_int_equal(raft_role(c.raft), RAFT_FOLLOWER);
+    gather(&c);
+    assert_true(c.out.deadline_ms - c.now_ms >= CORE_ELECTION_MS);
+    core_stop(&c);
+}
+
 static void rule_e10_no_vote_is_refused_for_preference(void **state)
 {
     (void)state;
@@ -247,6 +317,9 @@ int main(void)
         cmocka_unit_test(rule_e10_who_learns_its_rank_late_times_out_in_its_part_of_the_interval),
         cmocka_unit_test(rule_e10_a_lesser_favourite_is_not_offered_what_a_better_one_soon_gets),
         cmocka_unit_test(rule_e10_a_favourite_that_did_not_take_it_holds_no_lesser_one_up),
+        cmocka_unit_test(rule_e10_founders_that_have_gathered_campaign_in_the_order_of_their_ranks),
+        cmocka_unit_test(rule_e10_a_former_leader_may_speak_before_those_who_gathered_again),
+        cmocka_unit_test(rule_e10_members_gather_once_and_not_after_a_vote_or_a_leader),
         cmocka_unit_test(rule_e10_no_vote_is_refused_for_preference),
         cmocka_unit_test(rule_e10_leadership_goes_to_a_favourite_that_was_there_for_ten_timeouts),
         cmocka_unit_test(rule_e10_a_favourite_with_gaps_is_not_offered_leadership),

@@ -1,5 +1,6 @@
 /* The real disk, in a temporary directory; and small named records, on both disks. */
 #include "base/buf.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "fake_disk.h"
 #include "wal/disk.h"
@@ -145,6 +146,52 @@ static void a_write_of_many_parts_is_one_range(void **state)
     for (unsigned i = 0; i < MANY_PARTS / 5 * 4; i++) {
         assert_int_equal(found[i], i / 4 * 5 + i % 4 + 1);
     }
+    assert_int_equal(ops->close(file), STATUS_OK);
+}
+
+static void expect_bytes(struct disk_file *file, uint64_t offset, uint8_t byte, size_t size)
+{
+    uint8_t *found = mem_alloc(size);
+    size_t got = 0;
+    assert_int_equal(file->disk->ops->read(file, offset, found, size, &got), STATUS_OK);
+    assert_int_equal(got, size);
+    for (size_t i = 0; i < size; i++) {
+        assert_int_equal(found[i], byte);
+    }
+    mem_free(found);
+}
+
+/* Whole blocks go around the page cache, and what it had of them is not shown again; anything else
+ * goes through it. In whatever order, what is read is what was written last. */
+static void a_durable_write_is_seen_by_reads_whichever_way_it_took(void **state)
+{
+    struct fixture *x = *state;
+    const struct disk_ops *ops = x->disk->ops;
+    static uint8_t bytes[4][3 * MIB / 4];
+    struct disk_file *file = NULL;
+    for (unsigned i = 0; i < 4; i++) {
+        memset(bytes[i], 'a' + (int)i, sizeof bytes[i]);
+    }
+    const struct slice ground = slice_of(bytes[0], sizeof bytes[0]);
+    const struct slice odd = slice_of(bytes[2], 100);
+    const struct slice large = slice_of(bytes[3], sizeof bytes[3]);
+    const struct slice blocks[] = {slice_of(bytes[1], 5000), slice_of(NULL, 0),
+                                   slice_of(bytes[1], 2 * DISK_BLOCK_BYTES - 5000)};
+    assert_int_equal(ops->open(x->disk, "f.tmp", true, &file), STATUS_OK);
+    assert_int_equal(ops->write(file, 0, &ground, 1), STATUS_OK);
+    assert_int_equal(ops->rename(x->disk, "f.tmp", "f"), STATUS_OK);
+    expect_bytes(file, 0, 'a', sizeof bytes[0]); /* the page cache has them all */
+    assert_int_equal(ops->write_durably(file, DISK_BLOCK_BYTES, blocks, 3), STATUS_OK);
+    expect_bytes(file, 0, 'a', DISK_BLOCK_BYTES);
+    expect_bytes(file, DISK_BLOCK_BYTES, 'b', 2 * (size_t)DISK_BLOCK_BYTES);
+    expect_bytes(file, 3 * (uint64_t)DISK_BLOCK_BYTES, 'a', DISK_BLOCK_BYTES);
+    assert_int_equal(ops->write_durably(file, DISK_BLOCK_BYTES, &odd, 1), STATUS_OK);
+    expect_bytes(file, DISK_BLOCK_BYTES, 'c', 100);
+    expect_bytes(file, DISK_BLOCK_BYTES + 100, 'b', 100);
+    assert_int_equal(ops->write_durably(file, 0, &large, 1), STATUS_OK);
+    expect_bytes(file, 0, 'd', sizeof bytes[3]);
+    assert_int_equal(ops->write_durably(file, 0, blocks, 3), STATUS_OK);
+    expect_bytes(file, 0, 'b', 2 * (size_t)DISK_BLOCK_BYTES);
     assert_int_equal(ops->close(file), STATUS_OK);
 }
 
@@ -336,6 +383,7 @@ int main(void)
         TEST(a_directory_that_cannot_be_made_is_named),
         TEST(a_file_gives_back_what_was_written),
         TEST(a_write_of_many_parts_is_one_range),
+        TEST(a_durable_write_is_seen_by_reads_whichever_way_it_took),
         TEST(a_short_write_goes_on_and_ends_in_an_error_when_it_cannot),
         TEST(names_are_listed_in_byte_order),
         TEST(a_second_process_finds_the_directory_in_use),

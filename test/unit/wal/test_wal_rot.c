@@ -497,7 +497,7 @@ static void rule_p13_a_record_that_does_not_follow_is_corrupt(void **state)
     assert_int_equal(open_log(x->disk, &w, &detail), STATUS_OK);
     wal_close(w);
 
-    struct wal_record bad[12];
+    struct wal_record bad[13];
     for (unsigned i = 0; i < COUNT_OF(bad); i++) {
         bad[i] = good;
     }
@@ -517,6 +517,9 @@ static void rule_p13_a_record_that_does_not_follow_is_corrupt(void **state)
     bad[11].type = WAL_RECORD_SNAPSHOT;
     bad[11].first = UINT64_MAX;
     bad[11].commit = 0;
+    bad[12].type = WAL_RECORD_SNAPSHOT;
+    bad[12].count = 0;
+    bad[12].previous_term = 3;
     for (unsigned i = 0; i < COUNT_OF(bad); i++) {
         forge(x, bad[i], 6);
         expect_corrupt(x->disk, SEGMENT_1, "offset 24576: ");

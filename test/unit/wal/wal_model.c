@@ -14,8 +14,10 @@ static char message[256];
 
 struct wal_options wal_model_options(struct fake_disk *f)
 {
-    struct wal_options options = {
-        .disk = fake_disk_as_disk(f), .first_segment_bytes = 32768, .segment_bytes = 40960};
+    struct wal_options options = {.disk = fake_disk_as_disk(f),
+                                  .first_segment_bytes = 32768,
+                                  .segment_bytes = 40960,
+                                  .recycled_segments_max = 2};
     memset(options.log_id.bytes, 0x5a, sizeof options.log_id.bytes);
     return options;
 }

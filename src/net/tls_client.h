@@ -1,0 +1,12 @@
+/* net/tls_client.h - with what this process dials https://, as a client: one for all its requests.
+ *
+ * Set before the first request and the first thread; read from any thread then. Not set: nothing is
+ * shown, and whom this machine believes is believed. */
+#pragma once
+
+#include "net/tls.h"
+
+/* client_auth is of no meaning here. INVALID: *detail (the caller's to free) says why. */
+enum status MUST_CHECK tls_client_set(const struct tls_options *options, char **detail);
+/* Borrowed, for the process's life. */
+struct tls *tls_client(void);
