@@ -455,7 +455,9 @@ static void forge_of(struct fixture *x, struct uuid log_id, struct wal_record re
     record_encode_header(&rec, log_id, buf_slice(&heads), &entry, header);
     uint64_t offset = block * WAL_BLOCK_BYTES;
     fake_disk_overwrite(x->disk, SEGMENT_1, offset, slice_of(header, sizeof header));
-    fake_disk_overwrite(x->disk, SEGMENT_1, offset + sizeof header, buf_slice(&heads));
+    if (heads.size > 0) {
+        fake_disk_overwrite(x->disk, SEGMENT_1, offset + sizeof header, buf_slice(&heads));
+    }
     buf_deinit(&heads);
 }
 
