@@ -82,6 +82,7 @@ static void reply(struct watch_stream *s, uint64_t revision, Etcdserverpb__Watch
     etcd_header_at(s->call.api, revision, &header);
     response->header = &header;
     etcd_reply(&s->call, &response->base);
+    response->header = NULL;
 }
 
 static void reply_progress(struct watch_stream *s, int64_t id)
