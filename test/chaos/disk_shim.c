@@ -687,7 +687,7 @@ int close(int fd)
     return do_close(fd);
 }
 
-/* Where both names take the same types. */
+/* Where both names take the same types. NOLINTNEXTLINE(bugprone-macro-parentheses) */
 #define ALSO_AS(NAME, OF) extern __typeof__(OF) NAME __attribute__((alias(#OF)))
 
 ssize_t pread(int fd, void *data, size_t size, off_t offset)
