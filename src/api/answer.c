@@ -117,15 +117,8 @@ void answer_later(struct api *api, struct http_request *r, const char *error, co
 
 void etag_header(uint64_t revision, char header[ETAG_HEADER_BYTES])
 {
-    char digits[20];
-    size_t at = sizeof(digits);
-    do {
-        digits[--at] = (char)('0' + revision % 10);
-        revision /= 10;
-    } while (revision > 0);
-    char *to = stpcpy(header, "ETag: \"");
-    to = mempcpy(to, digits + at, sizeof(digits) - at);
-    memcpy(to, "\"\r\n", 4);
+    char *end = store_decimal(stpcpy(header, "ETag: \""), revision);
+    memcpy(end, "\"\r\n", sizeof("\"\r\n"));
 }
 
 void answer_key_not_found(struct api *api, struct http_request *r, struct slice key)

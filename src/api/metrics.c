@@ -1,4 +1,5 @@
 /* metrics.c - GET /metrics: the figures of this member as Prometheus text. */
+#include "api/metric_text.h"
 #include "api/rest.h"
 
 #include "base/mem.h"
@@ -57,7 +58,7 @@ static const struct figure figures[] = {
     COUNTER(digest_mismatches, "digest_mismatches", "Times that members' states differed."),
 };
 
-static void print_head(struct buf *out, const char *name, const char *help, const char *type)
+void metric_head(struct buf *out, const char *name, const char *help, const char *type)
 {
     buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
@@ -69,14 +70,14 @@ static void print_value(struct buf *out, const char *name, uint64_t value)
 
 static void print_gauge(struct buf *out, const char *name, const char *help, uint64_t value)
 {
-    print_head(out, name, help, "gauge");
+    metric_head(out, name, help, "gauge");
     print_value(out, name, value);
 }
 
 static void print_histogram(struct buf *out, const char *name, const char *help,
                             const struct node_histogram *h)
 {
-    print_head(out, name, help, "histogram");
+    metric_head(out, name, help, "histogram");
     uint64_t below = 0;
     for (uint32_t i = 0; i + 1 < NODE_HISTOGRAM_BUCKETS; i++) {
         below += h->counts[i];
@@ -90,7 +91,7 @@ static void print_histogram(struct buf *out, const char *name, const char *help,
 static void print_elections(struct buf *out, const struct node_metrics *m)
 {
     static const char name[] = "conclave_elections_total";
-    print_head(out, name, "Elections that this member began, by cause.", "counter");
+    metric_head(out, name, "Elections that this member began, by cause.", "counter");
     buf_printf(out, "%s{cause=\"timeout\"} %" PRIu64 "\n", name, m->elections_timeout);
     buf_printf(out, "%s{cause=\"leader_lost\"} %" PRIu64 "\n", name, m->elections_lost_leader);
     buf_printf(out, "%s{cause=\"transfer\"} %" PRIu64 "\n", name, m->elections_transfer);
@@ -101,8 +102,8 @@ static void print_servers(struct buf *out, const struct api *api)
     if (api->http != NULL) {
         print_gauge(out, "conclave_http_connections", "Open connections of clients of HTTP/1.",
                     http_server_connections(api->http));
-        print_head(out, "conclave_http_requests_total", "Requests of HTTP/1 since the start.",
-                   "counter");
+        metric_head(out, "conclave_http_requests_total", "Requests of HTTP/1 since the start.",
+                    "counter");
         print_value(out, "conclave_http_requests_total", http_server_requests(api->http));
     }
     if (api->grpc != NULL) {
@@ -110,8 +111,8 @@ static void print_servers(struct buf *out, const struct api *api)
                     grpc_server_connections(api->grpc));
         print_gauge(out, "conclave_grpc_streams", "Calls of gRPC that are not finished.",
                     grpc_server_streams(api->grpc));
-        print_head(out, "conclave_grpc_requests_total",
-                   "Messages of clients in calls of gRPC since the start.", "counter");
+        metric_head(out, "conclave_grpc_requests_total",
+                    "Messages of clients in calls of gRPC since the start.", "counter");
         print_value(out, "conclave_grpc_requests_total", grpc_server_requests(api->grpc));
     }
 }
@@ -157,7 +158,7 @@ void rest_metrics(struct api *api, struct http_request *r, struct query *q)
     print_state(&out, api);
     for (size_t i = 0; i < sizeof(figures) / sizeof(figures[0]); i++) {
         const struct figure *f = &figures[i];
-        print_head(&out, f->name, f->help, f->is_counter ? "counter" : "gauge");
+        metric_head(&out, f->name, f->help, f->is_counter ? "counter" : "gauge");
         print_value(&out, f->name, *(const uint64_t *)(const void *)((const char *)m + f->offset));
     }
     print_elections(&out, m);
@@ -168,8 +169,8 @@ void rest_metrics(struct api *api, struct http_request *r, struct query *q)
     print_histogram(&out, "conclave_commit_seconds", "From a proposal to its application.",
                     &m->commit);
     mem_free(m);
-    print_head(&out, "conclave_peers_refused_total",
-               "Connections at /peer whose certificate was none of a member's.", "counter");
+    metric_head(&out, "conclave_peers_refused_total",
+                "Connections at /peer whose certificate was none of a member's.", "counter");
     print_value(&out, "conclave_peers_refused_total", api->peers_refused);
     if (api->options.more_metrics != NULL) {
         api->options.more_metrics(api->options.more_context, &out);

@@ -136,10 +136,10 @@ void answer_error_reason(struct api *api, struct http_request *r, int http_statu
 /* 503 for what will pass: a client is told when to ask again. */
 void answer_later(struct api *api, struct http_request *r, const char *error, const char *reason,
                   uint32_t seconds);
-/* 404 of rows A8 and A10. */
 /* The header of an answer that tells of a key at `revision`: "ETag: \"12\"\r\n". */
 #define ETAG_HEADER_BYTES 40
 void etag_header(uint64_t revision, char header[ETAG_HEADER_BYTES]);
+/* 404 of rows A8 and A10. */
 void answer_key_not_found(struct api *api, struct http_request *r, struct slice key);
 /* 400 for what query_* refused. */
 void answer_bad_query(struct api *api, struct http_request *r, const struct query *q);

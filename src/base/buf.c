@@ -49,15 +49,22 @@ void buf_append_slice(struct buf *b, struct slice s)
     buf_append(b, s.data, s.size);
 }
 
-void buf_append_u64(struct buf *b, uint64_t v)
+char *store_decimal(char *at, uint64_t v)
 {
-    char digits[20];
-    size_t at = sizeof(digits);
+    char digits[DECIMAL_CHARS_MAX];
+    size_t first = sizeof(digits);
     do {
-        digits[--at] = (char)('0' + v % 10);
+        digits[--first] = (char)('0' + v % 10);
         v /= 10;
     } while (v > 0);
-    buf_append(b, digits + at, sizeof(digits) - at);
+    memcpy(at, digits + first, sizeof(digits) - first);
+    return at + sizeof(digits) - first;
+}
+
+void buf_append_u64(struct buf *b, uint64_t v)
+{
+    char *at = (char *)buf_reserve(b, DECIMAL_CHARS_MAX);
+    b->size += (size_t)(store_decimal(at, v) - at);
 }
 
 void buf_printf(struct buf *b, const char *format, ...)

@@ -41,7 +41,9 @@ static inline void buf_append_byte(struct buf *b, uint8_t byte)
     b->size++;
 }
 
-/* In decimal. */
+/* In decimal, at most DECIMAL_CHARS_MAX; returns the place behind it. */
+#define DECIMAL_CHARS_MAX 20
+char *store_decimal(char *at, uint64_t v);
 void buf_append_u64(struct buf *b, uint64_t v);
 void buf_printf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Drop the first `count` <= size bytes. */

@@ -18,7 +18,7 @@
 /* From the signal to the end, whatever clients do (contract: 5 s). */
 #define STOP_MS        4500
 #define DRAIN_CHECK_MS 10
-/* From the decision that all ends to the end, whatever the disk does. */
+/* The same, and from what is fatal to the end, whatever the disk does. */
 #define LEAVE_S        5
 
 struct server {
@@ -54,12 +54,11 @@ static void on_overdue(int signal_number)
 
 /* The loop ends behind all work that is under way, and a disk may never answer (rule P17): what
  * waits for it was acknowledged to nobody, so that the process can go as if it were killed. */
-static void leave(struct server *s)
+static void end_in_time(int overdue_code)
 {
-    overdue_exit_code = s->exit_code != 0 ? s->exit_code : 1;
+    overdue_exit_code = overdue_code;
     (void)signal(SIGALRM, on_overdue);
     (void)alarm(LEAVE_S);
-    s->loop->ops->stop(s->loop);
 }
 
 static void on_fatal(void *context, int exit_code, const char *why)
@@ -67,7 +66,8 @@ static void on_fatal(void *context, int exit_code, const char *why)
     struct server *s = context;
     log_error("%s", why);
     s->exit_code = exit_code;
-    leave(s);
+    end_in_time(exit_code);
+    s->loop->ops->stop(s->loop);
 }
 
 /* --- requests --------------------------------------------------------------------------------- */
@@ -110,7 +110,7 @@ static void on_drain_timer(struct timer *t)
 {
     struct server *s = t->context;
     if (count_connections(s) == 0) {
-        leave(s);
+        s->loop->ops->stop(s->loop);
         return;
     }
     s->loop->ops->timer_start(s->loop, t, s->loop->ops->now_ms(s->loop) + DRAIN_CHECK_MS);
@@ -120,7 +120,7 @@ static void on_patience_timer(struct timer *t)
 {
     struct server *s = t->context;
     log_warn("stopping with requests unfinished connections=%u", count_connections(s));
-    leave(s);
+    s->loop->ops->stop(s->loop);
 }
 
 static void on_node_finished(void *context)
@@ -140,6 +140,7 @@ static void on_signal(void *context, int signal_number)
         return; /* a second signal changes nothing */
     }
     s->stopping = true;
+    end_in_time(1);
     log_info("stopping signal=%s", signal_number == SIGINT ? "SIGINT" : "SIGTERM");
     s->patience_timer = (struct timer){.fire = on_patience_timer, .context = s};
     s->loop->ops->timer_start(s->loop, &s->patience_timer, s->loop->ops->now_ms(s->loop) + STOP_MS);

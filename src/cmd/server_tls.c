@@ -1,5 +1,6 @@
 #include "cmd/server_tls.h"
 
+#include "api/metric_text.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -114,11 +115,6 @@ void server_tls_leave(struct server_tls *s)
 
 /* --- figures ---------------------------------------------------------------------------------- */
 
-static void print_head(struct buf *out, const char *name, const char *help, const char *type)
-{
-    buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
-}
-
 static void print_quoted(struct buf *out, const char *text)
 {
     for (; *text != '\0'; text++) {
@@ -134,8 +130,8 @@ static void print_certificates(struct buf *out, const struct server_tls *s)
     static const char name[] = "conclave_tls_certificate_seconds_left";
     struct tls_certificate list[2];
     uint32_t count = tls_certificates(s->tls, list);
-    print_head(out, name, "Until the first certificate of a file runs out; negative afterwards.",
-               "gauge");
+    metric_head(out, name, "Until the first certificate of a file runs out; negative afterwards.",
+                "gauge");
     for (uint32_t i = 0; i < count; i++) {
         buf_printf(out, "%s{file=\"", name);
         print_quoted(out, list[i].file);
@@ -159,24 +155,24 @@ void server_tls_metrics(const void *context, struct buf *out)
     static const char dials[] = "conclave_tls_dials_failed_total";
     static const char reloads[] = "conclave_tls_reloads_total";
     print_certificates(out, s);
-    print_head(out, handshakes, "Connections that were accepted, by how their handshake ended.",
-               "counter");
+    metric_head(out, handshakes, "Connections that were accepted, by how their handshake ended.",
+                "counter");
     print_count(out, handshakes, "result", "done", n.accepted);
     print_count(out, handshakes, "result", "denied", n.denied);
     print_count(out, handshakes, "result", "broken", n.broken);
     print_count(out, handshakes, "result", "plain", n.plain);
     print_count(out, handshakes, "result", "late", n.late);
     print_count(out, handshakes, "result", "crowded_out", n.crowded_out);
-    print_head(out, dials, "Dials of other members that failed in TLS, by reason.", "counter");
+    metric_head(out, dials, "Dials of other members that failed in TLS, by reason.", "counter");
     print_count(out, dials, "reason", "denied", n.dials_denied);
     print_count(out, dials, "reason", "broken", n.dials_broken);
-    print_head(out, "conclave_tls_cut_total",
-               "Open connections that ended without the word for it.", "counter");
+    metric_head(out, "conclave_tls_cut_total",
+                "Open connections that ended without the word for it.", "counter");
     buf_printf(out, "conclave_tls_cut_total %" PRIu64 "\n", n.cut);
-    print_head(out, "conclave_tls_handshakes_under_way", "Handshakes of accepted connections.",
-               "gauge");
+    metric_head(out, "conclave_tls_handshakes_under_way", "Handshakes of accepted connections.",
+                "gauge");
     buf_printf(out, "conclave_tls_handshakes_under_way %u\n", n.under_way);
-    print_head(out, reloads, "Times that changed files were read.", "counter");
+    metric_head(out, reloads, "Times that changed files were read.", "counter");
     print_count(out, reloads, "result", "used", tls_reloads(s->tls));
     print_count(out, reloads, "result", "refused", tls_reload_failures(s->tls));
 }
