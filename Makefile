@@ -94,7 +94,7 @@ fuzz: build-fuzz/build.ninja
 tidy:
 	@tools/run-tests $(BUILD) tidy format
 
-analyze: $(BUILD)/build.ninja
+analyze: build
 	@tools/run-analyzers $(BUILD)
 
 format:

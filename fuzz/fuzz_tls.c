@@ -156,6 +156,12 @@ static void begin(struct world *w, struct fake_conn *c, uint8_t way)
     }
 }
 
+static void turn(void *context)
+{
+    struct world *w = context;
+    fake_loop_turn(&w->fake);
+}
+
 static void feed(struct world *w, struct fake_conn *c, struct slice piece, bool is_inside)
 {
     if (is_inside) {
@@ -164,14 +170,8 @@ static void feed(struct world *w, struct fake_conn *c, struct slice piece, bool 
     } else {
         fake_conn_feed(c, piece);
     }
-    uint64_t choice = rng_next(&w->rng) % 8;
-    if (choice == 0) {
-        act(w);
-    } else if (choice == 1) {
-        c->is_stuck = !c->is_stuck;
-    } else if (choice < 5) {
-        fake_loop_turn(&w->fake);
-    }
+    const struct fake_feed by_chance = {.rng = &w->rng, .act = act, .turn = turn, .context = w};
+    fake_conn_by_chance(c, &by_chance);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -218,20 +218,25 @@ void fake_conn_feed(struct fake_conn *c, struct slice bytes)
     c->base.events->on_data(&c->base, bytes);
 }
 
+void fake_conn_by_chance(struct fake_conn *c, const struct fake_feed *feed)
+{
+    uint64_t choice = rng_next(feed->rng) % 8;
+    if (choice == 0) {
+        feed->act(feed->context);
+    } else if (choice == 1) {
+        c->is_stuck = !c->is_stuck;
+    } else if (choice <= 4) {
+        feed->turn(feed->context);
+    }
+}
+
 void fake_conn_feed_pieces(struct fake_conn *c, struct slice bytes, size_t piece,
                            const struct fake_feed *feed)
 {
     for (size_t at = 0; at < bytes.size && !c->is_gone; at += piece) {
         size_t left = bytes.size - at;
         fake_conn_feed(c, slice_of(bytes.data + at, left < piece ? left : piece));
-        uint64_t choice = rng_next(feed->rng) % 8;
-        if (choice == 0) {
-            feed->act(feed->context);
-        } else if (choice == 1) {
-            c->is_stuck = !c->is_stuck;
-        } else if (choice <= 4) {
-            feed->turn(feed->context);
-        }
+        fake_conn_by_chance(c, feed);
     }
 }
 

@@ -56,13 +56,16 @@ void fake_loop_turn(struct fake_loop *l);
 void fake_loop_pass(struct fake_loop *l, uint64_t ms, uint64_t step_ms);
 /* Bytes arrive; no turn of their own is needed. */
 void fake_conn_feed(struct fake_conn *c, struct slice bytes);
-/* Bytes arrive `piece` at a time. After each, by chance: `act`, a change of is_stuck, or `turn`. */
+/* What happens between two pieces of what arrives. */
 struct fake_feed {
     struct rng *rng;
     void (*act)(void *context);
     void (*turn)(void *context);
     void *context;
 };
+/* By chance: `act`, a change of is_stuck, `turn`, or nothing. */
+void fake_conn_by_chance(struct fake_conn *c, const struct fake_feed *feed);
+/* Bytes arrive `piece` at a time, with something by chance after each. */
 void fake_conn_feed_pieces(struct fake_conn *c, struct slice bytes, size_t piece,
                            const struct fake_feed *feed);
 void fake_conn_end(struct fake_conn *c);
