@@ -50,6 +50,11 @@ struct conn *fake_op_dial(struct loop *base, const char *host, uint16_t port,
     return &c->base;
 }
 
+static size_t unsent(const struct fake_conn *c)
+{
+    return c->out.size - c->out_taken;
+}
+
 void fake_op_write(struct conn *base, struct slice bytes)
 {
     struct fake_conn *c = fake_of_conn(base);
@@ -68,8 +73,8 @@ void fake_op_write_owned(struct conn *base, struct slice bytes, void (*release)(
 size_t fake_op_unsent(const struct conn *base)
 {
     struct fake_conn *c = fake_of_conn(base);
-    c->told_unsent |= c->out.size > 0;
-    return c->out.size;
+    c->told_unsent |= unsent(c) > 0;
+    return unsent(c);
 }
 
 void fake_op_pause(struct conn *base, bool paused)
@@ -97,6 +102,7 @@ void fake_op_close(struct conn *base, bool flush)
     c->flushing = flush && c->other != NULL;
     if (!c->flushing) {
         buf_clear(&c->out);
+        c->out_taken = 0;
         fin_other(c, STATUS_IO);
         fake_schedule(c->loop->world, EVENT_CLOSE, c, c->loop->world->now_ms)->why = STATUS_CLOSED;
     }
@@ -107,13 +113,17 @@ void fake_op_close(struct conn *base, bool flush)
 static void send_piece(struct fake_conn *c, size_t room)
 {
     struct fake_world *w = c->loop->world;
-    size_t size = c->out.size < room ? c->out.size : room;
+    size_t size = unsent(c) < room ? unsent(c) : room;
     if (w->options.piece_bytes_max > 0 && size > w->options.piece_bytes_max) {
         size = (size_t)rng_between(&c->loop->net, 1, w->options.piece_bytes_max);
     }
     struct event *e = fake_schedule(w, EVENT_DATA, c->other, arrival(c));
-    buf_append(&e->data, c->out.data, size);
-    buf_consume(&c->out, size);
+    buf_append(&e->data, c->out.data + c->out_taken, size);
+    c->out_taken += size;
+    if (c->out_taken * 2 >= c->out.size) { /* so that what is moved is little */
+        buf_consume(&c->out, c->out_taken);
+        c->out_taken = 0;
+    }
     c->under_way += size;
 }
 
@@ -121,10 +131,10 @@ static void hand_to_kernel(struct fake_conn *c)
 {
     struct fake_world *w = c->loop->world;
     size_t kernel = w->options.kernel_bytes > 0 ? w->options.kernel_bytes : FAKE_KERNEL_BYTES;
-    while (c->other != NULL && c->out.size > 0 && c->under_way < kernel) {
+    while (c->other != NULL && unsent(c) > 0 && c->under_way < kernel) {
         send_piece(c, kernel - c->under_way);
     }
-    if (c->out.size > 0) {
+    if (unsent(c) > 0) {
         return;
     }
     if (c->told_unsent && !c->closing) {

@@ -49,7 +49,8 @@ struct fake_conn {
     struct fake_conn *other; /* NULL until it is connected */
     char host[64];
     uint16_t port;
-    struct buf out;           /* not taken by the kernel */
+    struct buf out;           /* what was written */
+    size_t out_taken;         /* ... from its start, by the kernel */
     size_t under_way;         /* taken, and not arrived */
     uint64_t last_arrival_ms; /* of what this end sent */
     bool told_unsent;

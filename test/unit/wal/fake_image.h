@@ -7,6 +7,7 @@
 
 struct image_bytes {
     size_t owners; /* images */
+    size_t capacity;
     uint8_t data[];
 };
 
