@@ -111,10 +111,10 @@ $(BUILD)/build.ninja:
 	@meson setup $(BUILD) --buildtype=debugoptimized >/dev/null
 
 # gcc's warnings are not to be trusted under sanitizers (null formats that are none), so there they are
-# no errors.
+# no errors. With -O1 and lines alone in the debug information it is built in half the time.
 build-asan/build.ninja:
 	@./setup --if-needed
-	@meson setup build-asan --buildtype=debugoptimized -Db_sanitize=address,undefined \
+	@meson setup build-asan -Doptimization=1 -Ddebug=true -Dc_args=-g1 -Db_sanitize=address,undefined \
 		-Db_lundef=false -Dwerror=false -Ddchecks=true >/dev/null
 
 build-tsan/build.ninja:
