@@ -485,6 +485,7 @@ void node_turn(struct node *n)
     if (n->dead) {
         return;
     }
+    peers_on_turn(n->peers);
     if (n->founding != NULL && !n->stopped) {
         node_forming_turn(n);
     }
