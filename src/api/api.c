@@ -343,7 +343,7 @@ static uint64_t body_bytes_max(void *context, const struct http_request *r)
 static void start_load_timer(struct api *api)
 {
     struct loop *loop = api->options.loop;
-    loop->ops->timer_start(loop, &api->load_timer, loop->ops->now_ms(loop) + LOAD_INTERVAL_MS);
+    loop->ops->timer_start(loop, &api->load_timer, loop_about(loop, LOAD_INTERVAL_MS));
 }
 
 /* Since the start; a message of a gRPC stream is one. */

@@ -150,6 +150,14 @@ struct loop {
     const struct loop_ops *ops;
 };
 
+/* About `ms` from now, a quarter of a second more or less, for timers that need not be exact: they
+ * share their wake-ups, since all such times are multiples of the same half second. */
+static inline uint64_t loop_about(struct loop *l, uint64_t ms)
+{
+    const uint64_t grid_ms = 500;
+    return (l->ops->now_ms(l) + ms + grid_ms / 2) / grid_ms * grid_ms;
+}
+
 /* The production loop. Ignores SIGPIPE and raises the limit of open files to what the process
  * may. */
 struct loop *uv_loop_create(void);

@@ -398,10 +398,11 @@ static void apply_committed(struct node *n, raft_index to)
 static void set_request_timer(struct node *n)
 {
     n->turn_wanted = n->turn_wanted && !n->stopped; /* it takes no more turns */
-    const uint64_t deadlines[] = {
-        node_writes_deadline(n),     node_reads_deadline(n),      node_surveys_deadline(n),
-        node_leadership_deadline(n), node_changes_deadline(n),    node_forwards_deadline(n),
-        node_log_reads_deadline(n),  node_lease_asks_deadline(n), node_leader_guards_deadline(n)};
+    const uint64_t deadlines[] = {node_writes_deadline(n),        node_reads_deadline(n),
+                                  node_surveys_deadline(n),       node_leadership_deadline(n),
+                                  node_changes_deadline(n),       node_forwards_deadline(n),
+                                  node_log_reads_deadline(n),     node_lease_asks_deadline(n),
+                                  node_leader_guards_deadline(n), node_loads_deadline(n)};
     uint64_t earliest = n->turn_wanted ? node_now(n) : UINT64_MAX;
     for (size_t i = 0; i < sizeof(deadlines) / sizeof(deadlines[0]); i++) {
         earliest = deadlines[i] < earliest ? deadlines[i] : earliest;
@@ -422,6 +423,7 @@ static void turn_raft(struct node *n)
     node_reads_ask(n);
     node_check_stall(n);
     node_promote_on_turn(n);
+    node_tell_wish(n);
     struct raft_output out;
     raft_turn(n->raft, node_now(n), &out);
     n->turn_wanted = false;
@@ -483,6 +485,7 @@ void node_turn(struct node *n)
     if (n->dead) {
         return;
     }
+    peers_on_turn(n->peers);
     if (n->founding != NULL && !n->stopped) {
         node_forming_turn(n);
     }

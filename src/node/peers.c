@@ -299,7 +299,7 @@ static struct peer *find_bulk_attempt(const struct peers *p, const struct link *
     return NULL;
 }
 
-static void on_link_end(struct link *l, enum link_end why)
+void peers_on_link_end(struct link *l, enum link_end why)
 {
     struct peers *p = l->context;
     struct peer *peer = l->peer;
@@ -594,42 +594,6 @@ void peers_accept(struct peers *p, struct conn *c, struct slice rest)
     link_feed(l, rest);
 }
 
-/* --- silence ---------------------------------------------------------------------------------- */
-
-static struct link *find_silent(const struct peers *p)
-{
-    for (struct list *at = p->links.next; at != &p->links; at = at->next) {
-        struct link *l = CONTAINER_OF(at, struct link, node);
-        if (l->state == LINK_UP && now_ms(p) - l->heard_ms > LIMIT_PEER_SILENCE_MS) {
-            return l;
-        }
-    }
-    return NULL;
-}
-
-/* A link that hears nothing for long is dead without having ended: dial anew. When this process
- * itself was stopped, its clock jumped and what came meanwhile was not read yet: no judgement then.
- *  */
-static void on_tick(struct timer *t)
-{
-    struct peers *p = t->context;
-    uint64_t now = now_ms(p);
-    bool late = now - p->ticked_ms > 2 * LIMIT_PEER_PING_MS;
-    p->ticked_ms = now;
-    p->loop->ops->timer_start(p->loop, &p->tick, now + LIMIT_PEER_PING_MS);
-    struct link *silent;
-    while (!late && (silent = find_silent(p)) != NULL) {
-        link_close(silent, 0);
-        on_link_end(silent, LINK_SILENT);
-    }
-    for (struct list *at = p->links.next; at != &p->links; at = at->next) {
-        struct link *l = CONTAINER_OF(at, struct link, node);
-        if (l->state == LINK_UP && now - l->spoke_ms >= LIMIT_PEER_PING_MS) {
-            link_send(l, &(struct frame){.type = FRAME_PING, .flags = FRAME_FIRST | FRAME_LAST});
-        }
-    }
-}
-
 /* --- the outside ------------------------------------------------------------------------------ */
 
 static const struct link_events link_table = {
@@ -637,7 +601,7 @@ static const struct link_events link_table = {
     .on_hello = on_link_hello,
     .on_message = on_link_message,
     .on_drain = peers_on_drain,
-    .on_end = on_link_end,
+    .on_end = peers_on_link_end,
 };
 
 struct peers *peers_create(const struct peers_options *options)
@@ -652,10 +616,8 @@ struct peers *peers_create(const struct peers_options *options)
         frame_secret_key(options->secret, p->secret_key);
     }
     list_init(&p->links);
-    p->tick = (struct timer){.fire = on_tick, .context = p};
     p->later = (struct timer){.fire = peers_on_later, .context = p};
-    p->ticked_ms = now_ms(p);
-    p->loop->ops->timer_start(p->loop, &p->tick, p->ticked_ms + LIMIT_PEER_PING_MS);
+    peers_watch_silence(p);
     return p;
 }
 

@@ -88,6 +88,12 @@ void peers_report_lost(struct peer *peer);
 /* What either side said of itself meanwhile is said, and heard, now. */
 void peers_greet_again(struct peer *peer);
 
+/* It ended, and not by peers_drop_link (struct link_events). */
+void peers_on_link_end(struct link *l, enum link_end why);
+
+/* peer_silence.c */
+void peers_watch_silence(struct peers *p);
+
 /* peer_send.c */
 /* Hand over as much as the connection should hold; the rest follows when it has drained. */
 void peer_flush(struct peer *peer, enum link_lane lane);

@@ -184,6 +184,7 @@ static enum status propose(struct node *n, struct node_write *w, const struct kv
     w->started_us = now_us;
     w->deadline_ms = now_us / 1000 + n->options.request_timeout_ms;
     n->write_count++;
+    n->ack_all_index = w->ack == NODE_ACK_ALL ? w->index : n->ack_all_index;
     bool goes_early = w->ack == NODE_ACK_LEADER && w->answer == NULL; /* before it is applied */
     insert_by_index(goes_early ? &n->writes_durable : &n->writes, w);
     return STATUS_OK;
