@@ -43,8 +43,8 @@ static enum status check_snapshot(struct disk *disk, struct snapshot_id id, char
 {
     struct snapshot_reader *r = NULL;
     enum status status = snapshot_reader_open(disk, (struct uuid){{0}}, id, &r, detail);
-    for (bool done = false; status == STATUS_OK && !done;) {
-        status = snapshot_reader_check(r, &done, detail);
+    if (status == STATUS_OK) {
+        status = snapshot_reader_check_stored(r, detail);
     }
     snapshot_reader_destroy(r);
     return status;
