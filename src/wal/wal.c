@@ -13,7 +13,9 @@
 
 #define FIRST_SEGMENT_BYTES   MIB
 #define SEGMENT_BYTES         (16u * MIB)
-#define RECYCLED_SEGMENTS_MAX 16u
+/* As many as a log of small batches fills between two snapshots (LIMIT_SNAPSHOT_LOG_TIMES, and what
+ * a leader waits longer): with fewer, the last of them would be filled with zeros each time. */
+#define RECYCLED_SEGMENTS_MAX 24u
 /* Cutting damage off may lay open more of it, in term and vote for example. */
 #define SALVAGE_ROUNDS_MAX    4
 
