@@ -34,6 +34,7 @@ static const struct figure figures[] = {
     GAUGE(apply_backlog, "apply_backlog_entries", "Entries committed and not applied."),
     GAUGE(peer_unsent_bytes, "peer_unsent_bytes", "Bytes that wait to be sent to other members."),
     GAUGE(log_disk_bytes, "log_disk_bytes", "Bytes that the log takes on disk."),
+    COUNTER(log_written_bytes, "log_written_bytes", "Bytes of records written to the log."),
     GAUGE(log_room_bytes, "log_room_bytes", "Bytes that the log can take without new space."),
     GAUGE(snapshot_index, "snapshot_index", "Log index of the newest snapshot."),
     GAUGE(watches.watches, "watches", "Watches of clients."),

@@ -66,6 +66,7 @@ void node_metrics_get(const struct node *n, struct node_metrics *m)
     m->lease_asks_waiting = n->leases.ask_count;
     m->log_room_bytes = n->write.room_bytes;
     m->log_disk_bytes = n->write.disk_bytes;
+    m->log_written_bytes = n->write.written_bytes;
     m->peer_unsent_bytes = peers_unsent_bytes(n->peers);
     m->fault_drops = peers_counters(n->peers).fault_drops;
     m->snapshots_taken = n->snapshots.taken;

@@ -536,6 +536,7 @@ struct node_metrics {
     uint64_t digest_mismatches;
     uint64_t fault_drops; /* messages that node_faults_set lost, both ways */
     uint64_t log_disk_bytes;
+    uint64_t log_written_bytes; /* whole records with their padding, since the start */
     uint64_t log_room_bytes;
     uint64_t snapshot_index;
     struct kv_watch_stats watches;
