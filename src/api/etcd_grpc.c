@@ -47,7 +47,7 @@ static void on_no_message(struct grpc_stream *s)
 static void on_next_message(struct grpc_stream *s, struct slice bytes)
 {
     struct etcd_call *call = s->user;
-    struct arena scratch = {0};
+    struct arena scratch = {.pool = &call->api->etcd_memory};
     ProtobufCMessage *message = NULL;
     if (take_message(call, bytes, &scratch, &message) == STATUS_OK) {
         etcd_call_message(call, message);
