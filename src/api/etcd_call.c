@@ -223,9 +223,10 @@ bool etcd_requires_leader(const struct etcd_call *call)
     return slice_equal(etcd_metadata(call, "hasleader"), slice_str("true"));
 }
 
-size_t etcd_request_size(const struct etcd_call *call)
+bool etcd_request_exceeds(const struct etcd_call *call, size_t size)
 {
-    return protobuf_c_message_get_packed_size(call->request);
+    bool is_surely_less = call->grpc != NULL && call->request_bytes <= size;
+    return !is_surely_less && protobuf_c_message_get_packed_size(call->request) > size;
 }
 
 /* --- what answers carry ----------------------------------------------------------------------- */

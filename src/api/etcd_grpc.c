@@ -35,6 +35,7 @@ static void on_only_message(struct grpc_stream *s, struct slice bytes)
     s->on_half_close = NULL;
     if (take_message(call, bytes, &call->arena, &request) == STATUS_OK) {
         call->request = request;
+        call->request_bytes = bytes.size;
         etcd_call_start(call);
     }
 }
