@@ -9,7 +9,7 @@ SIM_SEEDS ?= 3000
 SIM_GATE_SEEDS = 30000
 SIM_LONG_SEEDS = 1000000
 
-.PHONY: build run test unit e2e chaos asan tsan sim sim-gate sim-long crash-points sim-build sim-hash mutants gate bench bench-baseline fuzz tidy analyze format install clean setup
+.PHONY: build run test unit e2e chaos asan tsan sim sim-gate sim-long crash-points sim-build sim-hash mutants gate bench bench-baseline bench-floor fuzz tidy analyze format install clean setup
 
 # Progress on a terminal, silence elsewhere. Only the program: the tests are built when they are run.
 build: $(BUILD)/build.ninja
@@ -86,6 +86,12 @@ bench-baseline: build
 bench: build
 	@./setup --if-needed --bench
 	@python3 bench/side.py --binary $(BUILD)/conclave $(if $(QUICK),--quick) $(BENCH_FLAGS)
+
+# What of a request's CPU is the kernel's, and that of HTTP/2, whoever answers it: some minutes
+# (FLOOR_FLAGS: bench/floor.py --help).
+bench-floor: build
+	@ninja -C $(BUILD) --quiet bench/floor/floor
+	@python3 bench/floor.py --build $(BUILD) $(FLOOR_FLAGS)
 
 fuzz: build-fuzz/build.ninja
 	@ninja -C build-fuzz --quiet

@@ -473,6 +473,7 @@ void api_destroy(struct api *api)
     buf_deinit(&api->out);
     buf_deinit(&api->steady.text);
     buf_deinit(&api->packed);
+    pool_deinit(&api->etcd_memory);
     mem_free(api->cors_origin);
     mem_free(api);
 }

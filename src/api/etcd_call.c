@@ -3,7 +3,6 @@
 #include "api/etcd_access.h"
 #include "api/rest.h"
 #include "base/check.h"
-#include "base/mem.h"
 #include "net/grpc.h"
 
 #include <stdio.h>
@@ -13,8 +12,9 @@
 struct etcd_call *etcd_call_create(struct api *api, const struct etcd_method *method)
 {
     CHECK(method->call_size >= sizeof(struct etcd_call));
-    struct etcd_call *call = mem_calloc(1, method->call_size);
+    struct etcd_call *call = pool_calloc(&api->etcd_memory, 1, method->call_size);
     call->api = api;
+    call->arena.pool = &api->etcd_memory;
     call->method = method;
     list_push_back(&api->etcd_calls, &call->link);
     return call;
@@ -28,7 +28,7 @@ void etcd_call_enter(struct etcd_call *call)
 static void free_call(struct etcd_call *call)
 {
     arena_deinit(&call->arena);
-    mem_free(call);
+    pool_free(&call->api->etcd_memory, call);
 }
 
 bool etcd_call_leave(struct etcd_call *call)
@@ -223,9 +223,10 @@ bool etcd_requires_leader(const struct etcd_call *call)
     return slice_equal(etcd_metadata(call, "hasleader"), slice_str("true"));
 }
 
-size_t etcd_request_size(const struct etcd_call *call)
+bool etcd_request_exceeds(const struct etcd_call *call, size_t size)
 {
-    return protobuf_c_message_get_packed_size(call->request);
+    bool is_surely_less = call->grpc != NULL && call->request_bytes <= size;
+    return !is_surely_less && protobuf_c_message_get_packed_size(call->request) > size;
 }
 
 /* --- what answers carry ----------------------------------------------------------------------- */

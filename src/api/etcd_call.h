@@ -114,6 +114,7 @@ struct etcd_call {
 
     /* The frame's own. */
     struct list link;          /* of api->etcd_calls */
+    size_t request_bytes;      /* gRPC: as they came; packed anew they are no more */
     struct grpc_stream *grpc;  /* one of these two is there */
     struct http_request *http; /* of the gateway */
     struct slice rest;         /* gateway, client_streams: what was not read yet of the body */
@@ -163,8 +164,8 @@ struct slice etcd_metadata(const struct etcd_call *call, const char *name);
 struct slice etcd_token(const struct etcd_call *call);
 /* How it came; NULL: the client is gone. */
 const struct conn *etcd_conn(const struct etcd_call *call);
-/* What the request takes as protobuf, whichever way it came. */
-size_t etcd_request_size(const struct etcd_call *call);
+/* Does the request take more than `size` bytes as protobuf, whichever way it came? */
+bool etcd_request_exceeds(const struct etcd_call *call, size_t size);
 /* `hasleader: true`: the call is to end with NO_LEADER when this member has none. */
 bool etcd_requires_leader(const struct etcd_call *call);
 

@@ -337,7 +337,7 @@ static void begin_write(struct write_call *w, const struct kv_command *command,
 /* True: it has failed. */
 static bool is_too_large(struct etcd_call *call)
 {
-    bool is_so = etcd_request_size(call) > LIMIT_ETCD_REQUEST_BYTES;
+    bool is_so = etcd_request_exceeds(call, LIMIT_ETCD_REQUEST_BYTES);
     if (is_so) {
         etcd_fail(call, ETCD_REQUEST_TOO_LARGE);
     }

@@ -12,6 +12,7 @@
 #include "api/query.h"
 #include "base/buf.h"
 #include "base/list.h"
+#include "base/pool.h"
 #include "net/grpc.h"
 
 #include <stdbool.h>
@@ -57,6 +58,7 @@ struct api {
     struct auth_caller caller;      /* of the request being handed to its handler */
     struct list calls;              /* requests that wait */
     struct list etcd_calls;         /* of the etcd v3 API (etcd_call.h) */
+    struct pool etcd_memory;        /* of their structs and arenas */
     struct list etcd_reads;         /* that wait for the next turn (etcd_kv.c) */
     struct timer etcd_reads_timer;  /* the next turn, while etcd_reads_wait */
     bool etcd_reads_wait;           /* a long answer was made in this one */

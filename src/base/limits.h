@@ -14,6 +14,9 @@
 #define LIMIT_REGISTRY_ENTRIES 64
 #define LIMIT_REGISTRY_BYTES   (256u * KIB)
 
+/* Kept by each struct pool for what comes next. Beyond: given back to the system's allocator. */
+#define LIMIT_POOL_SPARE_BYTES (256u * KIB)
+
 /* Keys and values (contract: "A key", "A value"). Beyond: 400 and 413. */
 #define LIMIT_KEY_BYTES           4096
 #define LIMIT_VALUE_BYTES_DEFAULT (1536u * KIB)

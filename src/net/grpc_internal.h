@@ -12,6 +12,7 @@
 
 #include "base/buf.h"
 #include "base/list.h"
+#include "base/pool.h"
 #include "net/grpc.h"
 #include "net/grpc_head.h"
 #include "net/unsent.h"
@@ -115,6 +116,8 @@ struct grpc_server {
     struct grpc_options options;
     nghttp2_session_callbacks *callbacks;
     nghttp2_option *option;
+    nghttp2_mem memory; /* of `pool` */
+    struct pool pool;   /* what nghttp2 keeps of sessions, streams, frames and headers */
     struct list connections;
     struct list dirty;
     struct list ready; /* connections with calls to go on with, in the next turn */

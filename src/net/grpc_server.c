@@ -155,6 +155,7 @@ void grpc_server_destroy(struct grpc_server *g)
     free_all(&g->spare);
     nghttp2_session_callbacks_del(g->callbacks);
     nghttp2_option_del(g->option);
+    pool_deinit(&g->pool);
     mem_free(g);
 }
 

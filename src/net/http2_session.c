@@ -332,6 +332,26 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error_
     return 0;
 }
 
+static void *take_memory(size_t size, void *pool)
+{
+    return pool_alloc(pool, size);
+}
+
+static void give_memory_back(void *memory, void *pool)
+{
+    pool_free(pool, memory);
+}
+
+static void *take_zeroed_memory(size_t count, size_t size, void *pool)
+{
+    return pool_calloc(pool, count, size);
+}
+
+static void *resize_memory(void *old, size_t size, void *pool)
+{
+    return pool_realloc(pool, old, size);
+}
+
 void http2_configure(struct grpc_server *g)
 {
     CHECK(nghttp2_session_callbacks_new(&g->callbacks) == 0);
@@ -344,6 +364,11 @@ void http2_configure(struct grpc_server *g)
     nghttp2_session_callbacks_set_on_frame_send_callback(cb, on_sent);
     nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_stream_close);
     nghttp2_session_callbacks_set_send_data_callback(cb, send_data);
+    g->memory = (nghttp2_mem){.mem_user_data = &g->pool,
+                              .malloc = take_memory,
+                              .free = give_memory_back,
+                              .calloc = take_zeroed_memory,
+                              .realloc = resize_memory};
     CHECK(nghttp2_option_new(&g->option) == 0);
     nghttp2_option_set_no_auto_window_update(g->option, 1);
     nghttp2_option_set_no_closed_streams(g->option, 1);
@@ -442,7 +467,7 @@ struct http2_connection *http2_connection_begin(struct grpc_server *g, struct co
     g->connection_count++;
     conn->events = &events;
     conn->context = c;
-    CHECK(nghttp2_session_server_new2(&c->session, g->callbacks, c, g->option) == 0);
+    CHECK(nghttp2_session_server_new3(&c->session, g->callbacks, c, g->option, &g->memory) == 0);
     submit_settings(c);
     grpc_sweep_by(g, c->began_ms + g->options.request_ms);
     return c;
