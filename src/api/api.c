@@ -21,10 +21,11 @@ enum route_flags {
     ROUTE_PREFIX = 1, /* the path goes on behind it */
     ROUTE_ADMIN = 2,  /* closed to web pages of other origins */
     ROUTE_FREE = 4,   /* whatever parameters: they are another's */
-    /* Who may while auth is on: everybody; whom the handler finds permitted; without either, the
-     * role root alone. */
+    /* Who may while auth is on: everybody; whom the handler finds permitted; whose role is for
+     * backups; without these, whose role is for administering (ROUTE_ADMIN), or root alone. */
     ROUTE_OPEN = 8,
     ROUTE_CALLER = 16,
+    ROUTE_BACKUP = 32,
 };
 
 struct route {
@@ -71,12 +72,12 @@ static const struct route routes[] = {
     {HTTP_POST, PATH("/members"), rest_members_add, ROUTE_ADMIN, {NULL}},
     {HTTP_POST, PATH("/members/"), rest_member_change, ROUTE_PREFIX | ROUTE_ADMIN, {NULL}},
     {HTTP_DELETE, PATH("/members/"), rest_member_remove, ROUTE_PREFIX | ROUTE_ADMIN, {NULL}},
-    {HTTP_GET, PATH("/snapshot"), rest_snapshot, ROUTE_ADMIN, {NULL}},
+    {HTTP_GET, PATH("/snapshot"), rest_snapshot, ROUTE_ADMIN | ROUTE_BACKUP, {NULL}},
     {HTTP_GET, PATH("/replication"), rest_replication, ROUTE_ADMIN, {NULL}},
     {HTTP_GET,
      PATH("/log"),
      rest_log,
-     ROUTE_ADMIN,
+     ROUTE_ADMIN | ROUTE_BACKUP,
      {"from", "limit", "consistency", "token", "max-lag"}},
     {HTTP_GET, PATH("/faults"), rest_faults_get, ROUTE_ADMIN, {NULL}},
     {HTTP_POST, PATH("/faults"), rest_faults_set, ROUTE_ADMIN, {NULL}},
@@ -183,12 +184,25 @@ static bool is_overdue(const struct api *api, const struct http_request *r)
 
 /* --- what the HTTP server calls --------------------------------------------------------------- */
 
+static enum auth_verdict may_route(struct api *api, const struct route *route)
+{
+    enum auth_office office = AUTH_ROOT;
+    if ((route->flags & (ROUTE_OPEN | ROUTE_CALLER)) != 0) {
+        return AUTH_ALLOWED;
+    }
+    if ((route->flags & ROUTE_BACKUP) != 0) {
+        office = AUTH_BACKUP;
+    } else if ((route->flags & ROUTE_ADMIN) != 0) {
+        office = AUTH_ADMIN;
+    }
+    return auth_may_act(api, &api->caller, office);
+}
+
 /* `r` has its route, and api->caller is who sent it. */
 static void hand_over(struct api *api, struct http_request *r, const void *found)
 {
     const struct route *route = found;
-    bool is_for_root = (route->flags & (ROUTE_OPEN | ROUTE_CALLER)) == 0;
-    if (is_for_root && !rest_allows(api, r, auth_may_administer(api, &api->caller))) {
+    if (!rest_allows(api, r, may_route(api, route))) {
         return;
     }
     struct query q;

@@ -136,11 +136,20 @@ static enum auth_verdict verdict_of(bool may)
     return may ? AUTH_ALLOWED : AUTH_DENIED;
 }
 
-enum auth_verdict auth_may_administer(struct api *api, const struct auth_caller *caller)
+enum auth_verdict auth_may_act(struct api *api, const struct auth_caller *caller,
+                               enum auth_office office)
 {
+    static const char *const roles[] = {[AUTH_ROOT] = KV_AUTH_ROOT,
+                                        [AUTH_ADMIN] = AUTH_ROLE_ADMIN,
+                                        [AUTH_BACKUP] = AUTH_ROLE_BACKUP};
     enum auth_verdict v;
-    return must_ask(api, caller, &v) ? verdict_of(kv_auth_is_root(store_of(api), name_of(caller)))
-                                     : v;
+    if (!must_ask(api, caller, &v)) {
+        return v;
+    }
+    const struct kv *kv = store_of(api);
+    struct slice name = name_of(caller);
+    return verdict_of(kv_auth_is_root(kv, name) ||
+                      kv_auth_user_has_role(kv, name, slice_str(roles[office])));
 }
 
 enum auth_verdict auth_may(struct api *api, const struct auth_caller *caller,

@@ -52,8 +52,20 @@ enum auth_verdict auth_of_request(struct api *api, struct slice token, const str
 /* The token in what a header says: `Bearer TOKEN`, or the token alone. */
 struct slice auth_bearer(struct slice header);
 
+/* Who runs a cluster need not be root, who alone makes users and roles: these are roles by name,
+ * made and granted like others, that permit no keys (docs/decisions/0019-roles-by-name.md). */
+#define AUTH_ROLE_ADMIN  "conclave:admin"
+#define AUTH_ROLE_BACKUP "conclave:backup"
+
+enum auth_office {
+    AUTH_ROOT,   /* the role root; it has the others, too */
+    AUTH_ADMIN,  /* members, leadership, compaction, faults: AUTH_ROLE_ADMIN */
+    AUTH_BACKUP, /* what shows all that is stored: AUTH_ROLE_BACKUP */
+};
+
 /* Each is ALLOWED while auth is off, and else NOBODY, DENIED or ALLOWED. */
-enum auth_verdict auth_may_administer(struct api *api, const struct auth_caller *caller);
+enum auth_verdict auth_may_act(struct api *api, const struct auth_caller *caller,
+                               enum auth_office office);
 enum auth_verdict auth_may(struct api *api, const struct auth_caller *caller,
                            enum kv_permission permission, const struct kv_span *span);
 enum auth_verdict auth_may_lease(struct api *api, const struct auth_caller *caller,

@@ -1,6 +1,6 @@
 /* etcd_auth.c - the service Auth: users, roles, permissions, and tokens for passwords.
  *
- * Changes are commands (kv/kv_auth.h), of an administrator while auth is on; what is read is read
+ * Changes are commands (kv/kv_auth.h), of root while auth is on; what is read is read
  * after a majority has confirmed the leader. Passwords are hashed and checked beside the loop. */
 #include "api/auth_password.h"
 #include "api/etcd_access.h"
@@ -158,7 +158,7 @@ static void propose(struct auth_call *a, const struct kv_auth_change *change)
 
 static void change(struct auth_call *a, const struct kv_auth_change *change)
 {
-    if (etcd_may_administer(&a->call)) {
+    if (etcd_may_act(&a->call, AUTH_ROOT)) {
         propose(a, change);
     }
 }
@@ -267,7 +267,7 @@ static void start_role_withdraw(struct etcd_call *call)
     }
     if (kv_auth_span_is_sound(c.key, c.range_end)) {
         change(a, &c);
-    } else if (etcd_may_administer(call)) { /* none can be for that */
+    } else if (etcd_may_act(call, AUTH_ROOT)) { /* none can be for that */
         bool is_there = kv_auth_role_get(store_of(a), c.role, &role);
         etcd_fail(call, is_there ? ETCD_PERMISSION_NOT_GRANTED : ETCD_ROLE_NOT_FOUND);
     }
@@ -306,10 +306,10 @@ static void on_hashed(void *context, bool is_right, struct slice hash)
     change(a, &c);
 }
 
-/* Of an administrator: nobody else may keep a processor busy. */
+/* Of root: nobody else may keep a processor busy. */
 static void hash(struct auth_call *a, const char *password)
 {
-    if (!is_password(a, password) || !etcd_may_administer(&a->call)) {
+    if (!is_password(a, password) || !etcd_may_act(&a->call, AUTH_ROOT)) {
         return;
     }
     a->hashing =
@@ -367,7 +367,7 @@ static void read_first(struct etcd_call *call, void (*tell)(struct auth_call *a)
 
 static void tell_status(struct auth_call *a)
 {
-    if (!etcd_may_administer(&a->call)) {
+    if (!etcd_may_act(&a->call, AUTH_ROOT)) {
         return;
     }
     Etcdserverpb__ResponseHeader header;
@@ -379,7 +379,7 @@ static void tell_status(struct auth_call *a)
     etcd_answer(&a->call, &answer.base);
 }
 
-/* An administrator may, and for `own` everybody who has shown who he is. */
+/* Root may, and for `own` everybody who has shown who he is. */
 static bool may_look(struct auth_call *a, bool (*is_own)(struct auth_call *a, struct slice user))
 {
     struct auth_caller caller;
@@ -389,7 +389,7 @@ static bool may_look(struct auth_call *a, bool (*is_own)(struct auth_call *a, st
         is_own(a, slice_of(caller.name, caller.name_size))) {
         return true;
     }
-    return etcd_may_administer(&a->call);
+    return etcd_may_act(&a->call, AUTH_ROOT);
 }
 
 static bool is_own_name(struct auth_call *a, struct slice user)
@@ -434,7 +434,7 @@ static void tell_user(struct auth_call *a)
 
 static void tell_users(struct auth_call *a)
 {
-    if (!etcd_may_administer(&a->call)) {
+    if (!etcd_may_act(&a->call, AUTH_ROOT)) {
         return;
     }
     struct kv_auth_user user = {0};
@@ -456,7 +456,7 @@ static void tell_users(struct auth_call *a)
 
 static void tell_roles(struct auth_call *a)
 {
-    if (!etcd_may_administer(&a->call)) {
+    if (!etcd_may_act(&a->call, AUTH_ROOT)) {
         return;
     }
     struct kv_auth_role role = {0};

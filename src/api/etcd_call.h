@@ -49,9 +49,11 @@ struct http_request;
 
 #define ETCD_ROUTES_MAX 3
 
-/* Who may call it while auth is on (etcd_access.h). What says nothing is for administrators. */
+/* Who may call it while auth is on (etcd_access.h). What says nothing is for root. */
 enum etcd_access {
     ETCD_FOR_ROOT,
+    ETCD_FOR_ADMIN, /* auth.h has these two offices */
+    ETCD_FOR_BACKUP,
     ETCD_FOR_PERMITTED, /* the handler asks whether he is */
     ETCD_FOR_USERS,     /* whoever has said who he is */
     ETCD_FOR_ALL,

@@ -597,6 +597,7 @@ static const struct etcd_method methods[] = {
      .routes = {"/kv/compaction"},
      .request = &etcdserverpb__compaction_request__descriptor,
      .response = &etcdserverpb__compaction_response__descriptor,
+     .access = ETCD_FOR_ADMIN,
      .call_size = sizeof(struct write_call),
      .start = start_compact},
 };

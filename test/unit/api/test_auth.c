@@ -159,7 +159,7 @@ static void nobody_is_asked_while_it_is_off(void **state)
     struct auth_caller caller;
     assert_int_equal(auth_of_token(fake_api, slice_str("anything"), &caller), AUTH_ALLOWED);
     assert_int_equal(caller.name_size, 0);
-    assert_int_equal(auth_may_administer(fake_api, &caller), AUTH_ALLOWED);
+    assert_int_equal(auth_may_act(fake_api, &caller, AUTH_ADMIN), AUTH_ALLOWED);
     expect("PUT", "/key/k", "Authorization: Basic nonsense\n", "1", 200);
     expect("GET", "/key/k", NULL, NULL, 200);
     expect("GET", "/members", NULL, NULL, 200);
@@ -186,7 +186,7 @@ static void a_certificate_asks_where_no_token_does(void **state)
     assert_int_equal(caller.name_size, 0);
     tls.peer_name = "nobody of ours";
     assert_int_equal(auth_of_request(fake_api, none, &conn, &caller), AUTH_ALLOWED);
-    assert_int_equal(auth_may_administer(fake_api, &caller), AUTH_DENIED);
+    assert_int_equal(auth_may_act(fake_api, &caller, AUTH_ADMIN), AUTH_DENIED);
     tls.peer_name = NULL;
     assert_int_equal(auth_of_request(fake_api, none, &conn, &caller), AUTH_ALLOWED);
     assert_int_equal(caller.name_size, 0);
