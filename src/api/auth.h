@@ -7,6 +7,7 @@
  * done, not when it is asked for. */
 #pragma once
 
+#include "api/auth_guesses.h"
 #include "base/buf.h"
 #include "base/limits.h"
 #include "base/slice.h"
@@ -88,20 +89,32 @@ struct auth_login {
      * that is not there take the same time. */
     bool is_right;
     struct auth_caller caller;
+    uint32_t wait_ms; /* BUSY: how long to wait */
 
     /* Its own. */
     struct api *api;
     struct password_job *job;
+    struct guess_address from;
     uint8_t known_as[32]; /* its place among those that are believed */
     uint64_t since;
 };
 
-/* OK: `done` will be called. OVERLOADED: too many wait. INVALID: no such name or password can
- * be. */
-enum status MUST_CHECK auth_login_start(struct api *api, struct auth_login *l, struct slice name,
+/* `conn`: how it came, or NULL. OK: `done` will be called. OVERLOADED: too many wait. INVALID: no
+ * such name or password can be. BUSY: too many were wrong (auth_guesses.h). */
+enum status MUST_CHECK auth_login_start(struct api *api, struct auth_login *l,
+                                        const struct conn *conn, struct slice name,
                                         struct slice password);
+/* Counts as a wrong one: who goes before he hears guesses no faster. */
 void auth_login_cancel(struct auth_login *l);
 /* Were they right within the last minute, and is nothing different since? Then *caller is set, and
- * no hash needs to be made: for clients that send their password with every request. */
-bool auth_is_known(struct api *api, struct slice name, struct slice password,
-                   struct auth_caller *caller);
+ * no hash needs to be made: for clients that send their password with every request. False, too,
+ * for who must wait. */
+bool auth_is_known(struct api *api, const struct conn *conn, struct slice name,
+                   struct slice password, struct auth_caller *caller);
+
+/* --- what was refused ------------------------------------------------------------------------- */
+
+/* Counts a verdict that is not ALLOWED. */
+void auth_count_refused(struct api *api, enum auth_verdict verdict);
+/* For /metrics. */
+void auth_print_metrics(const struct api *api, struct buf *out);

@@ -39,6 +39,7 @@ static enum auth_verdict identify(const struct etcd_call *call, struct auth_call
 static bool conclude(struct etcd_call *call, enum auth_verdict verdict)
 {
     if (verdict != AUTH_ALLOWED) {
+        auth_count_refused(call->api, verdict);
         etcd_fail(call, etcd_error_of_verdict(verdict));
     }
     return verdict == AUTH_ALLOWED;

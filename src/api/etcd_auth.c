@@ -8,6 +8,8 @@
 #include "base/buf.h"
 #include "base/check.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 struct auth_call {
@@ -579,10 +581,16 @@ static void log_in(struct auth_call *a)
     }
     a->login.done = on_logged_in;
     a->login.context = a;
-    enum status s =
-        auth_login_start(a->call.api, &a->login, slice_str(r->name), slice_str(r->password));
+    enum status s = auth_login_start(a->call.api, &a->login, etcd_conn(&a->call),
+                                     slice_str(r->name), slice_str(r->password));
     a->logs_in = s == STATUS_OK;
-    if (s != STATUS_OK) {
+    if (s == STATUS_BUSY) {
+        char text[80];
+        snprintf(text, sizeof(text),
+                 "etcdserver: too many requests: wrong passwords, try again in %" PRIu32 " ms",
+                 a->login.wait_ms);
+        etcd_fail_text(&a->call, GRPC_RESOURCE_EXHAUSTED, text);
+    } else if (s != STATUS_OK) {
         etcd_fail(&a->call, s == STATUS_INVALID ? ETCD_AUTH_FAILED : ETCD_TOO_MANY_REQUESTS);
     }
 }

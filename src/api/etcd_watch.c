@@ -376,6 +376,7 @@ static void create_watch(struct watch_stream *s, const Etcdserverpb__WatchCreate
     }
     enum auth_verdict verdict = etcd_verdict(&s->call, KV_PERMIT_READ, &span);
     if (verdict != AUTH_ALLOWED) {
+        auth_count_refused(s->call.api, verdict);
         reply_refused(s, etcd_reason_of_verdict(verdict));
         return;
     }

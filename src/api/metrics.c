@@ -172,6 +172,7 @@ void rest_metrics(struct api *api, struct http_request *r, struct query *q)
     metric_head(&out, "conclave_peers_refused_total",
                 "Connections at /peer whose certificate was none of a member's.", "counter");
     print_value(&out, "conclave_peers_refused_total", api->peers_refused);
+    auth_print_metrics(api, &out);
     if (api->options.more_metrics != NULL) {
         api->options.more_metrics(api->options.more_context, &out);
     }

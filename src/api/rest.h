@@ -110,7 +110,8 @@ bool api_is_foreign(const struct api *api, const struct http_request *r);
 
 typedef void rest_go_on(struct api *api, struct http_request *r, const void *route);
 /* Find out by its headers who sends the request, and go on with api->caller being that, or nobody;
- * perhaps later. If he is not who he says, answers 401 (429 when too many passwords wait). */
+ * perhaps later. If he is not who he says, answers 401 (429 when too many passwords wait,
+ * or too many were wrong). */
 void rest_identify(struct api *api, struct http_request *r, rest_go_on *go_on, const void *route);
 /* True when it is ALLOWED; else answers 401 or 403. */
 bool rest_allows(struct api *api, struct http_request *r, enum auth_verdict verdict);

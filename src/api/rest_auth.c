@@ -4,7 +4,9 @@
 #include "api/rest.h"
 #include "base/mem.h"
 
+#include <inttypes.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -34,9 +36,13 @@ static void answer_unauthorized(struct api *api, struct http_request *r, const c
 
 bool rest_allows(struct api *api, struct http_request *r, enum auth_verdict verdict)
 {
+    if (verdict == AUTH_ALLOWED) {
+        return true;
+    }
+    auth_count_refused(api, verdict);
     switch (verdict) {
     case AUTH_ALLOWED:
-        return true;
+        break;
     case AUTH_NOBODY:
         answer_unauthorized(api, r, "say who you are: Authorization: Basic or Bearer");
         break;
@@ -84,11 +90,21 @@ static void on_checked(struct auth_login *l)
     go_on_as(api, r, &caller, go_on, route);
 }
 
+static void answer_wait(struct api *api, struct http_request *r, uint32_t wait_ms)
+{
+    char headers[40];
+    snprintf(headers, sizeof(headers), "Retry-After: %" PRIu32 "\r\n", (wait_ms + 999) / 1000);
+    struct json_writer w = answer_begin(api, r);
+    json_field_text(&w, "error", "Too many wrong passwords");
+    json_field_u64(&w, "retryAfterMs", wait_ms);
+    answer_send(r, 429, headers, &w);
+}
+
 static void check_password(struct api *api, struct http_request *r, struct slice name,
                            struct slice password, rest_go_on *go_on, const void *route)
 {
     struct auth_caller caller;
-    if (auth_is_known(api, name, password, &caller)) {
+    if (auth_is_known(api, r->conn, name, password, &caller)) {
         go_on_as(api, r, &caller, go_on, route);
         return;
     }
@@ -98,10 +114,12 @@ static void check_password(struct api *api, struct http_request *r, struct slice
     i->route = route;
     i->login.done = on_checked;
     i->login.context = i;
-    enum status s = auth_login_start(api, &i->login, name, password);
+    enum status s = auth_login_start(api, &i->login, r->conn, name, password);
     i->waits = s == STATUS_OK;
     if (s == STATUS_INVALID) {
         answer_unauthorized(api, r, "no such user, or another password");
+    } else if (s == STATUS_BUSY) {
+        answer_wait(api, r, i->login.wait_ms);
     } else if (s != STATUS_OK) {
         answer_status(api, r, s);
     }

@@ -37,6 +37,8 @@ struct asked {
 extern struct api *fake_api;
 /* Streams are told to stop after so many chunks until fake_writable. */
 extern uint32_t fake_chunks_room;
+/* How the next requests come; NULL at first. */
+extern struct conn *fake_conn;
 /* The next requests have waited so long, of FAKE_TIMEOUT_MS, before they are told. */
 extern uint64_t fake_waited_ms;
 

@@ -225,6 +225,19 @@ static void a_wrong_password_gets_no_token(void **state)
     refused("/kv/range", "{\"key\":\"Zm9v\"}", 401, FAIL("16", "invalid auth token"));
 }
 
+static void who_guesses_is_slowed_and_told_for_how_long(void **state)
+{
+    (void)state;
+    switch_on();
+    for (int i = 0; i < 5; i++) {
+        refused("/auth/authenticate", "{\"name\":\"alice\",\"password\":\"x\"}", 400,
+                FAIL("3", "authentication failed, invalid user ID or password"));
+    }
+    refused("/auth/authenticate", "{\"name\":\"alice\",\"password\":\"pw\"}", 429,
+            FAIL("8", "too many requests: wrong passwords, try again in 999 ms"));
+    become("root");
+}
+
 static void who_goes_while_his_password_is_hashed_leaves_nothing_behind(void **state)
 {
     (void)state;
@@ -404,6 +417,7 @@ int main(void)
         TEST(users_and_roles_are_told),
         TEST(only_an_administrator_changes_anything),
         TEST(a_wrong_password_gets_no_token),
+        TEST(who_guesses_is_slowed_and_told_for_how_long),
         TEST(who_goes_while_his_password_is_hashed_leaves_nothing_behind),
         TEST(keys_need_the_permission_of_their_span),
         TEST(a_lease_s_keys_must_all_be_writable_to_attach_one_more),
