@@ -1,5 +1,6 @@
 #include "api/api.h"
 
+#include "api/audit.h"
 #include "api/etcd_frame.h"
 #include "api/feed.h"
 #include "api/rest.h"
@@ -198,10 +199,26 @@ static enum auth_verdict may_route(struct api *api, const struct route *route)
     return auth_may_act(api, &api->caller, office);
 }
 
+/* What the audit log tells, whatever becomes of it. Calls of the etcd API tell of themselves. */
+static void expect_audit(struct api *api, struct http_request *r, const struct route *route)
+{
+    bool reads = r->method == HTTP_GET || r->method == HTTP_HEAD;
+    if (route->handle == etcd_gateway || (reads && (route->flags & ROUTE_BACKUP) == 0)) {
+        return;
+    }
+    audit_expect(api, r, &api->caller);
+    if ((route->flags & (ROUTE_ADMIN | ROUTE_CALLER)) == ROUTE_ADMIN) {
+        audit_show_body(r);
+    }
+}
+
 /* `r` has its route, and api->caller is who sent it. */
 static void hand_over(struct api *api, struct http_request *r, const void *found)
 {
     const struct route *route = found;
+    if (api->options.audit != NULL) {
+        expect_audit(api, r, route);
+    }
     if (!rest_allows(api, r, may_route(api, route))) {
         return;
     }
@@ -228,6 +245,7 @@ static void on_request(void *context, struct http_request *r)
         return;
     }
     if ((route->flags & ROUTE_ADMIN) != 0 && api_is_foreign(api, r)) {
+        audit_expect(api, r, &api->caller);
         answer_error_reason(api, r, 403, "Foreign origin",
                             "a web page of another origin may not administer");
         return;

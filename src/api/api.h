@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 struct api;
+struct line_file;
 
 /* What becomes of a write that a follower gets (rule R15; contract, --on-follower). */
 enum api_on_follower { API_REJECT, API_FORWARD, API_REDIRECT };
@@ -44,6 +45,8 @@ struct api_options {
     /* Further figures for /metrics, appended; NULL = none. */
     void (*more_metrics)(const void *context, struct buf *out);
     const void *more_context;
+    /* Where the audit log goes (audit.h); borrowed. NULL: there is none. */
+    struct line_file *audit;
 };
 
 struct api *api_create(const struct api_options *options);

@@ -9,6 +9,8 @@
 #include "api/etcd_call.h"
 #include "node/node.h"
 
+/* Who asks, if he has shown it. */
+void etcd_caller(const struct etcd_call *call, struct auth_caller *caller);
 /* What the method's `access` says. */
 bool etcd_may_call(struct etcd_call *call);
 bool etcd_may_act(struct etcd_call *call, enum auth_office office);

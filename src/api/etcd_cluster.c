@@ -321,6 +321,7 @@ static const struct etcd_method methods[] = {
      .request = &etcdserverpb__member_list_request__descriptor,
      .response = &etcdserverpb__member_list_response__descriptor,
      .access = ETCD_FOR_ALL, /* clients look for members before they log in */
+     .reads = true,
      .call_size = sizeof(struct list_call),
      .start = start_list},
     {.path = "/etcdserverpb.Cluster/MemberAdd",

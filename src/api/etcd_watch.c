@@ -3,6 +3,7 @@
  * An event is encoded once for all who are told it in a turn; an answer is a head of its own and
  * those bytes. A client that does not read has all of its watches paused: they go on from the
  * history when it reads again. */
+#include "api/audit.h"
 #include "api/etcd_call.h"
 
 #include "api/etcd_access.h"
@@ -377,6 +378,7 @@ static void create_watch(struct watch_stream *s, const Etcdserverpb__WatchCreate
     enum auth_verdict verdict = etcd_verdict(&s->call, KV_PERMIT_READ, &span);
     if (verdict != AUTH_ALLOWED) {
         auth_count_refused(s->call.api, verdict);
+        audit_denied(&s->call, &request->base);
         reply_refused(s, etcd_reason_of_verdict(verdict));
         return;
     }
@@ -479,6 +481,7 @@ static const struct etcd_method methods[] = {
      .client_streams = true,
      .server_streams = true,
      .access = ETCD_FOR_PERMITTED,
+     .reads = true,
      .call_size = sizeof(struct watch_stream),
      .start = start_watch},
 };

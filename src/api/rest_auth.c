@@ -1,5 +1,6 @@
 /* rest_auth.c - who sends a request of REST while auth is on: `Authorization: Bearer TOKEN` with a
  * token of Authenticate, or `Basic` with name and password (auth.h). */
+#include "api/audit.h"
 #include "api/auth.h"
 #include "api/rest.h"
 #include "base/mem.h"
@@ -28,6 +29,7 @@ struct identifying {
 
 static void answer_unauthorized(struct api *api, struct http_request *r, const char *reason)
 {
+    audit_expect_claim(api, r, slice_of(NULL, 0));
     struct json_writer w = answer_begin(api, r);
     json_field_text(&w, "error", "Unauthorized");
     json_field_text(&w, "reason", reason);
@@ -50,6 +52,7 @@ bool rest_allows(struct api *api, struct http_request *r, enum auth_verdict verd
         answer_unauthorized(api, r, "the token is not valid, or not any more");
         break;
     case AUTH_DENIED:
+        audit_expect(api, r, r->user != NULL ? &((struct call *)r->user)->caller : &api->caller);
         answer_error_reason(api, r, 403, "Forbidden", "no role of this user permits it");
         break;
     }
@@ -80,6 +83,7 @@ static void on_checked(struct auth_login *l)
     struct http_request *r = i->call.http;
     i->waits = false;
     if (!l->is_right) {
+        audit_expect_claim(api, r, slice_of(l->caller.name, l->caller.name_size));
         answer_unauthorized(api, r, "no such user, or another password");
         return;
     }
@@ -119,6 +123,7 @@ static void check_password(struct api *api, struct http_request *r, struct slice
     if (s == STATUS_INVALID) {
         answer_unauthorized(api, r, "no such user, or another password");
     } else if (s == STATUS_BUSY) {
+        audit_expect_claim(api, r, name);
         answer_wait(api, r, i->login.wait_ms);
     } else if (s != STATUS_OK) {
         answer_status(api, r, s);

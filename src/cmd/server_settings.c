@@ -54,6 +54,8 @@ enum {
     ROW_CORS,
     ROW_JSON_CASE,
     ROW_ENABLE_FAULTS,
+    ROW_AUDIT_LOG,
+    ROW_AUDIT_LOG_BYTES,
     ROW_LOG_LEVEL,
     ROW_LOG_FORMAT,
     ROW_INSECURE,
@@ -239,6 +241,17 @@ const struct option server_option_rows[SERVER_OPTION_COUNT] = {
                            .meaning = "open /faults: whoever reaches the port may slow, lose and "
                                       "cut what this member sends to others",
                            .fallback = "false"},
+    [ROW_AUDIT_LOG] = {.name = "audit-log",
+                       .type = OPTION_TEXT,
+                       .unit = "FILE",
+                       .meaning = "who changed what, a line of JSON each; - is standard output"},
+    [ROW_AUDIT_LOG_BYTES] = {.name = "audit-log-bytes",
+                             .type = OPTION_BYTES,
+                             .unit = "SIZE",
+                             .meaning = "beyond, --audit-log goes on in a new file; the one before "
+                                        "is FILE.1",
+                             .fallback = "64MiB",
+                             .min = 64 * KIB},
     [ROW_LOG_LEVEL] = {.name = "log-level",
                        .type = OPTION_CHOICE,
                        .unit = "LEVEL",
@@ -661,6 +674,8 @@ static void fill_rest(struct options *o, struct server_settings *s)
     s->cors_origin = options_text(o, ROW_CORS);
     s->json_snake = options_number(o, ROW_JSON_CASE) == 1;
     s->state_file = options_text(o, ROW_STATE_FILE);
+    s->audit_log = options_text(o, ROW_AUDIT_LOG);
+    s->audit_log_bytes = options_number(o, ROW_AUDIT_LOG_BYTES);
     s->enable_faults = options_is_on(o, ROW_ENABLE_FAULTS);
     s->log = (struct log_options){.name = s->node.name,
                                   .level = (enum log_level)options_number(o, ROW_LOG_LEVEL),
