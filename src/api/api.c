@@ -4,6 +4,7 @@
 #include "api/etcd_frame.h"
 #include "api/feed.h"
 #include "api/rest.h"
+#include "api/root_reset.h"
 #include "api/session.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -471,6 +472,9 @@ struct api *api_create(const struct api_options *options)
     start_load_timer(api);
     api->feed = feed_create(api);
     api->watchers = watchers_create(api);
+    if (options->root_password.size > 0) {
+        api->root_reset = root_reset_start(api, options->root_password);
+    }
     return api;
 }
 
@@ -497,6 +501,7 @@ void api_destroy(struct api *api)
     while (!list_is_empty(&api->etcd_calls)) {
         etcd_call_end(CONTAINER_OF(api->etcd_calls.next, struct etcd_call, link));
     }
+    root_reset_destroy(api->root_reset);
     auth_door_destroy(api->auth);
     feed_destroy(api->feed);
     watchers_destroy(api->watchers);

@@ -45,6 +45,8 @@ struct api_options {
     /* Further figures for /metrics, appended; NULL = none. */
     void (*more_metrics)(const void *context, struct buf *out);
     const void *more_context;
+    /* What root's password is to be from now on (root_reset.h); copied. Empty: as it is. */
+    struct slice root_password;
     /* Where the audit log goes (audit.h); borrowed. NULL: there is none. */
     struct line_file *audit;
 };

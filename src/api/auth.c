@@ -298,7 +298,7 @@ static enum status start_check(struct api *api, struct auth_login *l, struct sli
 {
     struct kv_auth_user user = {0};
     l->since = 0;
-    if (kv_auth_user_get(store_of(api), name_of(&l->caller), &user) && !user.no_password) {
+    if (kv_auth_user_get(store_of(api), name_of(&l->caller), &user) && user.password.size > 0) {
         l->since = user.since;
         hash_known(api->auth, &user, password, l->known_as);
     }

@@ -165,8 +165,24 @@ static void change(struct auth_call *a, const struct kv_auth_change *change)
     }
 }
 
+/* Who switches auth on must be able to come in again. */
+static bool may_root_come_in(struct etcd_call *call)
+{
+    struct kv_auth_user root;
+    const struct api_options *o = &call->api->options;
+    const struct kv *kv = node_kv(o->node);
+    return kv_auth_is_enabled(kv) || !kv_auth_user_get(kv, slice_str(KV_AUTH_ROOT), &root) ||
+           root.password.size > 0 || o->peers_show_certificates;
+}
+
 static void start_enable(struct etcd_call *call)
 {
+    if (!may_root_come_in(call)) {
+        etcd_fail_text(call, GRPC_FAILED_PRECONDITION,
+                       "etcdserver: root user has no password, and this member asks for no "
+                       "certificates (--tls-ca): nobody could be root");
+        return;
+    }
     struct kv_auth_change c = {.kind = KV_AUTH_ENABLE};
     struct loop *loop = call->api->options.loop;
     loop->ops->random(loop, c.token_key, sizeof(c.token_key));
@@ -321,6 +337,13 @@ static void hash(struct auth_call *a, const char *password)
     }
 }
 
+/* Theirs are bcrypt's. */
+static void refuse_hashed(struct auth_call *a)
+{
+    etcd_fail_text(&a->call, GRPC_INVALID_ARGUMENT,
+                   "etcdserver: a hashed password is not taken: send the password");
+}
+
 static void start_user_add(struct etcd_call *call)
 {
     const Etcdserverpb__AuthUserAddRequest *r = (const void *)call->request;
@@ -331,16 +354,27 @@ static void start_user_add(struct etcd_call *call)
     if (r->options != NULL && r->options->no_password) {
         change(a, &(struct kv_auth_change){
                       .kind = KV_AUTH_USER_ADD, .user = slice_str(r->name), .no_password = true});
-        return;
+    } else if (r->hashedpassword[0] != '\0') {
+        refuse_hashed(a);
+    } else if (r->password[0] == '\0') { /* as in etcd: no password is his until it is changed */
+        change(a, &(struct kv_auth_change){.kind = KV_AUTH_USER_ADD, .user = slice_str(r->name)});
+    } else {
+        hash(a, r->password);
     }
-    hash(a, r->password);
 }
 
 static void start_user_password(struct etcd_call *call)
 {
     const Etcdserverpb__AuthUserChangePasswordRequest *r = (const void *)call->request;
     struct auth_call *a = begin(call);
-    if (is_name(a, r->name, ETCD_USER_NOT_FOUND)) {
+    if (!is_name(a, r->name, ETCD_USER_NOT_FOUND)) {
+        return;
+    }
+    if (r->hashedpassword[0] != '\0') {
+        refuse_hashed(a);
+    } else if (r->password[0] == '\0') { /* it could be root's, who would be locked out */
+        etcd_fail_text(call, GRPC_INVALID_ARGUMENT, "etcdserver: password is empty");
+    } else {
         hash(a, r->password);
     }
 }

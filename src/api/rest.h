@@ -25,6 +25,7 @@
 #define TYPE_HTML "text/html; charset=utf-8"
 
 struct feed;
+struct root_reset;
 struct watchers;
 
 /* Headers of every answer that stay the same for long, and what they were made of. */
@@ -52,6 +53,7 @@ struct api {
     const struct http_server *http; /* borrowed, may be NULL */
     const struct grpc_server *grpc; /* the same */
     struct auth_door *auth;         /* owned */
+    struct root_reset *root_reset;  /* owned; NULL = none is wanted */
     uint64_t peers_refused;         /* for want of a member's certificate */
     uint64_t peers_refused_ms;      /* when that was logged */
     struct auth_caller caller;      /* of the request being handed to its handler */

@@ -258,6 +258,7 @@ static int open_member(struct server *s)
         .peers_show_certificates = s->settings->peers_show_certificates,
         .more_metrics = s->tls != NULL ? server_tls_metrics : NULL,
         .more_context = s->tls,
+        .root_password = buf_slice(&s->settings->root_password),
         .audit = s->audit,
     };
     s->api = api_create(&api);

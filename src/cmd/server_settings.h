@@ -39,10 +39,11 @@ struct server_settings {
     const char *peers[LIMIT_MEMBERS];
     const char *join[LIMIT_MEMBERS];
     struct buf secret;
+    struct buf root_password; /* to be set; empty = none */
 };
 
 /* The table of flags of `conclave server`, for its row among the verbs. */
-enum { SERVER_OPTION_COUNT = 36 };
+enum { SERVER_OPTION_COUNT = 37 };
 extern const struct option server_option_rows[SERVER_OPTION_COUNT];
 
 /* Complete `o`, whose arguments are read already, from environment, file and defaults, and check it

@@ -265,6 +265,11 @@ void fake_restart_with_faults(void)
     restart((struct api_options){.ack = NODE_ACK_QUORUM, .enable_faults = true});
 }
 
+void fake_restart_with_root_password(const char *password)
+{
+    restart((struct api_options){.ack = NODE_ACK_QUORUM, .root_password = slice_str(password)});
+}
+
 void fake_restart_with_audit(struct line_file *audit)
 {
     restart((struct api_options){.ack = NODE_ACK_QUORUM, .audit = audit});

@@ -48,6 +48,7 @@ int fake_teardown(void **state);
 void fake_restart(const char *cors_origin, enum node_ack ack);
 void fake_restart_on_follower(enum api_on_follower on_follower);
 void fake_restart_with_faults(void);
+void fake_restart_with_root_password(const char *password);
 void fake_restart_with_audit(struct line_file *audit);
 void fake_become_follower(const char *leader);
 

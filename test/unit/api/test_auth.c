@@ -499,6 +499,64 @@ static void what_was_refused_is_counted(void **state)
     assert_metric("conclave_auth_refused_total{reason=\"overloaded\"} 0\n");
 }
 
+/* Time for a few attempts at resetting root's password. */
+static void let_reset(void)
+{
+    for (int i = 0; i < 5; i++) {
+        fake_pass(1100);
+        fake_turn();
+    }
+}
+
+static void who_lost_root_s_password_sets_it_at_a_start(void **state)
+{
+    (void)state;
+    struct auth_caller caller;
+    struct buf token = {0};
+    switch_on();
+    auth_token_append(fake_api, slice_str("root"), &token);
+    fake_restart_with_root_password("found");
+    expect("GET", "/key/k", basic("root:pw"), NULL, 404); /* not before a leader is known */
+    fake_node.read_outcome = STATUS_NOT_LEADER;
+    uint64_t before = kv_auth_revision(fake_node.kv);
+    let_reset();
+    assert_int_equal(kv_auth_revision(fake_node.kv), before);
+    fake_node.read_outcome = STATUS_OK;
+    let_reset();
+    assert_int_equal(kv_auth_revision(fake_node.kv), before + 1);
+    assert_true(fake_node.last_forward);
+    expect("GET", "/key/k", basic("root:pw"), NULL, 401);
+    expect("GET", "/key/k", basic("root:found"), NULL, 404);
+    expect("GET", "/key/a", basic("alice:wonder"), NULL, 404);
+    assert_int_equal(auth_of_token(fake_api, buf_slice(&token), &caller), AUTH_BAD_TOKEN);
+    buf_deinit(&token);
+    /* A flag that stays does nothing more. */
+    fake_restart_with_root_password("found");
+    let_reset();
+    assert_int_equal(kv_auth_revision(fake_node.kv), before + 1);
+    /* Its end while it waits, and while it hashes. */
+    fake_restart_with_root_password("other");
+    fake_pass(1001);
+    fake_turn();
+    fake_restart_with_root_password("other");
+}
+
+static void nothing_is_reset_that_is_not_asked_for(void **state)
+{
+    (void)state;
+    change((struct kv_auth_change){
+        .kind = KV_AUTH_USER_ADD, .user = slice_str("root"), .no_password = true});
+    change((struct kv_auth_change){
+        .kind = KV_AUTH_USER_GRANT, .user = slice_str("root"), .role = slice_str("root")});
+    uint64_t before = kv_auth_revision(fake_node.kv);
+    fake_restart_with_root_password("found"); /* auth is off */
+    let_reset();
+    change((struct kv_auth_change){.kind = KV_AUTH_ENABLE, .token_key = {5}});
+    fake_restart_with_root_password("found"); /* root enters by a certificate */
+    let_reset();
+    assert_int_equal(kv_auth_revision(fake_node.kv), before);
+}
+
 static void a_read_is_checked_when_it_is_done(void **state)
 {
     (void)state;
@@ -615,6 +673,8 @@ int main(void)
         REST_TEST(wrong_passwords_are_slowed_and_others_are_not),
         REST_TEST(who_hangs_up_has_guessed_all_the_same),
         REST_TEST(what_was_refused_is_counted),
+        REST_TEST(who_lost_root_s_password_sets_it_at_a_start),
+        REST_TEST(nothing_is_reset_that_is_not_asked_for),
         REST_TEST(a_read_is_checked_when_it_is_done),
         REST_TEST(a_transaction_needs_what_any_of_its_operations_needs),
         REST_TEST(a_watch_ends_when_its_permission_does),

@@ -225,6 +225,35 @@ static void a_wrong_password_gets_no_token(void **state)
     refused("/kv/range", "{\"key\":\"Zm9v\"}", 401, FAIL("16", "invalid auth token"));
 }
 
+static void root_is_not_locked_out_by_mistake(void **state)
+{
+    (void)state;
+    done("/auth/user/add", "{\"name\":\"root\",\"options\":{\"no_password\":true}}");
+    done("/auth/user/grant", "{\"user\":\"root\",\"role\":\"root\"}");
+    static const char why[] = FAIL("9", "root user has no password, and this member asks for no "
+                                        "certificates (--tls-ca): nobody could be root");
+    refused("/auth/enable", "{}", 400, why);
+    done("/auth/user/delete", "{\"name\":\"root\"}");
+    done("/auth/user/add", "{\"name\":\"root\"}"); /* an empty password lets nobody in */
+    done("/auth/user/grant", "{\"user\":\"root\",\"role\":\"root\"}");
+    refused("/auth/enable", "{}", 400, why);
+    refused("/auth/user/changepw", "{\"name\":\"root\",\"hashedPassword\":\"aGFzaA==\"}", 400,
+            FAIL("3", "a hashed password is not taken: send the password"));
+    done("/auth/user/changepw", "{\"name\":\"root\",\"password\":\"pw\"}");
+    done("/auth/user/add", "{\"name\":\"empty\"}");
+    done("/auth/enable", "{}");
+    refused("/auth/authenticate", "{\"name\":\"empty\",\"password\":\"\"}", 400,
+            FAIL("3", "authentication failed, invalid user ID or password"));
+    become("root");
+    refused("/auth/user/changepw", "{\"name\":\"root\",\"password\":\"\"}", 400,
+            FAIL("3", "password is empty"));
+    static const char mistake[] = FAIL("3", "invalid auth management");
+    refused("/auth/user/delete", "{\"name\":\"root\"}", 400, mistake);
+    refused("/auth/user/revoke", "{\"name\":\"root\",\"role\":\"root\"}", 400, mistake);
+    refused("/auth/role/delete", "{\"role\":\"root\"}", 400, mistake);
+    become("root");
+}
+
 static void who_guesses_is_slowed_and_told_for_how_long(void **state)
 {
     (void)state;
@@ -417,6 +446,7 @@ int main(void)
         TEST(users_and_roles_are_told),
         TEST(only_an_administrator_changes_anything),
         TEST(a_wrong_password_gets_no_token),
+        TEST(root_is_not_locked_out_by_mistake),
         TEST(who_guesses_is_slowed_and_told_for_how_long),
         TEST(who_goes_while_his_password_is_hashed_leaves_nothing_behind),
         TEST(keys_need_the_permission_of_their_span),
