@@ -7,6 +7,7 @@
 #include "api/rest.h"
 #include "base/buf.h"
 #include "base/check.h"
+#include "base/log.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -175,6 +176,16 @@ static bool may_root_come_in(struct etcd_call *call)
            root.password.size > 0 || o->peers_show_certificates;
 }
 
+static void warn_of_members(const struct api *api)
+{
+    const struct api_options *o = &api->options;
+    if (!o->has_secret && !o->peers_show_certificates && !kv_auth_is_enabled(node_kv(o->node))) {
+        log_warn("users are asked who they are, but members are not: whoever reaches the port can "
+                 "join and read everything; give them --cluster-secret-file, or certificates "
+                 "(--tls-ca)");
+    }
+}
+
 static void start_enable(struct etcd_call *call)
 {
     if (!may_root_come_in(call)) {
@@ -183,6 +194,7 @@ static void start_enable(struct etcd_call *call)
                        "certificates (--tls-ca): nobody could be root");
         return;
     }
+    warn_of_members(call->api);
     struct kv_auth_change c = {.kind = KV_AUTH_ENABLE};
     struct loop *loop = call->api->options.loop;
     loop->ops->random(loop, c.token_key, sizeof(c.token_key));

@@ -155,16 +155,19 @@ void rest_identify(struct api *api, struct http_request *r, rest_go_on *go_on, c
 {
     struct slice header = http_header_find(r, "Authorization");
     size_t size = sizeof(BASIC) - 1;
+    /* A browser sends what was typed into it, and shows the certificate, for pages of other sites,
+     * too. A token is sent by who has it. */
+    bool is_foreign = api_is_foreign(api, r);
     if (header.size >= size && strncasecmp((const char *)header.data, BASIC, size) == 0) {
+        if (is_foreign) {
+            answer_unauthorized(api, r, "a web page of another origin shows a token, as Bearer");
+            return;
+        }
         identify_basic(api, r, slice_of(header.data + size, header.size - size), go_on, route);
         return;
     }
-    /* A browser shows the certificate for pages of other sites, too. */
-    const struct conn *conn = r->conn;
-    if (conn != NULL && conn->tls != NULL && api_is_foreign(api, r)) {
-        conn = NULL;
-    }
     struct auth_caller caller;
+    const struct conn *conn = is_foreign ? NULL : r->conn;
     if (rest_allows(api, r, auth_of_request(api, auth_bearer(header), conn, &caller))) {
         go_on_as(api, r, &caller, go_on, route);
     }

@@ -457,6 +457,27 @@ static void wrong_passwords_are_slowed_and_others_are_not(void **state)
     expect("GET", "/key/a", basic("alice:wonder"), NULL, 404);
 }
 
+static void a_page_of_another_site_cannot_use_what_the_browser_has(void **state)
+{
+    (void)state;
+    char headers[600];
+    struct conn_tls tls = {.peer_name = "root"};
+    struct conn conn = {.tls = &tls};
+    switch_on();
+    snprintf(headers, sizeof(headers), "%sHost: a:1\nOrigin: https://evil\n", basic("root:pw"));
+    expect("POST", "/write", headers, "{\"content\":\"d\"}", 401);
+    expect("PUT", "/key/k", headers, "1", 401);
+    fake_conn = &conn;
+    expect("PUT", "/key/k", "Host: a:1\nOrigin: https://evil\n", "1", 401);
+    snprintf(headers, sizeof(headers), "%sHost: a:1\nOrigin: https://a:1\n", basic("root:pw"));
+    expect("PUT", "/key/k", headers, "1", 200);
+    snprintf(headers, sizeof(headers), "%sHost: a:1\nOrigin: https://evil\n", bearer("root"));
+    expect("PUT", "/key/k", headers, "1", 200);
+    fake_restart("https://evil", NODE_ACK_QUORUM); /* which is then none */
+    snprintf(headers, sizeof(headers), "%sHost: a:1\nOrigin: https://evil\n", basic("root:pw"));
+    expect("PUT", "/key/k", headers, "1", 200);
+}
+
 static void who_hangs_up_has_guessed_all_the_same(void **state)
 {
     (void)state;
@@ -671,6 +692,7 @@ int main(void)
         REST_TEST(who_does_not_say_who_he_is_is_told_how),
         REST_TEST(a_password_that_was_right_a_moment_ago_is_not_hashed_again),
         REST_TEST(wrong_passwords_are_slowed_and_others_are_not),
+        REST_TEST(a_page_of_another_site_cannot_use_what_the_browser_has),
         REST_TEST(who_hangs_up_has_guessed_all_the_same),
         REST_TEST(what_was_refused_is_counted),
         REST_TEST(who_lost_root_s_password_sets_it_at_a_start),
