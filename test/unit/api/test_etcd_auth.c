@@ -1,5 +1,6 @@
 /* The Auth service, and who may call the others while auth is on. */
 #include "etcd_asserts.h"
+#include "etcd_streams.h"
 
 #include "kv/kv_auth.h"
 
@@ -407,6 +408,39 @@ static void a_watch_needs_to_read_its_span(void **state)
     }
 }
 
+/* Its next event is not told; those of others are. */
+static void a_watch_ends_when_its_permission_does(void **state)
+{
+    (void)state;
+    struct asked *before =
+        ask("POST", "/v3/watch", NULL, slice_str("{\"create_request\":{\"key\":\"Zm9v\"}}"));
+    switch_on();
+    become("alice");
+    struct asked *a =
+        ask("POST", "/v3/watch", headers, slice_str("{\"create_request\":{\"key\":\"Zm9v\"}}"));
+    become("root");
+    struct asked *all =
+        ask("POST", "/v3/watch", headers, slice_str("{\"create_request\":{\"key\":\"Zm9v\"}}"));
+    done("/auth/role/add", "{\"name\":\"other\"}"); /* none of theirs */
+    done("/kv/put", "{\"key\":\"Zm9v\",\"value\":\"Zmlyc3Q=\"}");
+    tell_watches();
+    assert_null(memmem(before->body.data, before->body.size, "Zmlyc3Q=", 8));
+    assert_non_null(memmem(before->body.data, before->body.size, "user name is empty", 18));
+    assert_non_null(memmem(a->body.data, a->body.size, "Zmlyc3Q=", 8));
+    done("/auth/user/delete", "{\"name\":\"alice\"}");
+    done("/kv/put", "{\"key\":\"Zm9v\",\"value\":\"bGFzdA==\"}");
+    tell_watches();
+    assert_null(memmem(a->body.data, a->body.size, "bGFzdA==", 8));
+    assert_non_null(memmem(a->body.data, a->body.size, "permission denied", 17));
+    assert_non_null(memmem(all->body.data, all->body.size, "bGFzdA==", 8));
+    struct asked *const streams[] = {before, a, all};
+    for (size_t i = 0; i < 3; i++) {
+        assert_false(streams[i]->done);
+        hang_up(streams[i]);
+        forget(streams[i]);
+    }
+}
+
 static void what_was_let_in_by_others_says_so(void **state)
 {
     (void)state;
@@ -452,6 +486,7 @@ int main(void)
         TEST(keys_need_the_permission_of_their_span),
         TEST(a_lease_s_keys_must_all_be_writable_to_attach_one_more),
         TEST(a_watch_needs_to_read_its_span),
+        TEST(a_watch_ends_when_its_permission_does),
         TEST(what_was_let_in_by_others_says_so),
         TEST(grpc_has_the_token_in_its_metadata),
     };
