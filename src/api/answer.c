@@ -1,5 +1,7 @@
 #include "api/rest.h"
 
+#include "api/audit.h"
+
 #include "base/limits.h"
 
 #include <inttypes.h>
@@ -14,6 +16,9 @@
 static void on_gone(struct http_request *r)
 {
     call_end(r->user);
+    if (r->note != NULL) {
+        audit_http(r, 0);
+    }
 }
 
 void call_begin(struct call *c, struct api *api, struct http_request *http,
@@ -46,6 +51,9 @@ void answer_bytes(struct http_request *r, int http_status, const char *content_t
 {
     if (r->user != NULL) {
         call_end(r->user);
+    }
+    if (r->note != NULL) {
+        audit_http(r, http_status);
     }
     http_answer(r, http_status, content_type, headers, body);
 }

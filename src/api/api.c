@@ -1,8 +1,10 @@
 #include "api/api.h"
 
+#include "api/audit.h"
 #include "api/etcd_frame.h"
 #include "api/feed.h"
 #include "api/rest.h"
+#include "api/root_reset.h"
 #include "api/session.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -21,10 +23,11 @@ enum route_flags {
     ROUTE_PREFIX = 1, /* the path goes on behind it */
     ROUTE_ADMIN = 2,  /* closed to web pages of other origins */
     ROUTE_FREE = 4,   /* whatever parameters: they are another's */
-    /* Who may while auth is on: everybody; whom the handler finds permitted; without either, the
-     * role root alone. */
+    /* Who may while auth is on: everybody; whom the handler finds permitted; whose role is for
+     * backups; without these, whose role is for administering (ROUTE_ADMIN), or root alone. */
     ROUTE_OPEN = 8,
     ROUTE_CALLER = 16,
+    ROUTE_BACKUP = 32,
 };
 
 struct route {
@@ -71,12 +74,12 @@ static const struct route routes[] = {
     {HTTP_POST, PATH("/members"), rest_members_add, ROUTE_ADMIN, {NULL}},
     {HTTP_POST, PATH("/members/"), rest_member_change, ROUTE_PREFIX | ROUTE_ADMIN, {NULL}},
     {HTTP_DELETE, PATH("/members/"), rest_member_remove, ROUTE_PREFIX | ROUTE_ADMIN, {NULL}},
-    {HTTP_GET, PATH("/snapshot"), rest_snapshot, ROUTE_ADMIN, {NULL}},
+    {HTTP_GET, PATH("/snapshot"), rest_snapshot, ROUTE_ADMIN | ROUTE_BACKUP, {NULL}},
     {HTTP_GET, PATH("/replication"), rest_replication, ROUTE_ADMIN, {NULL}},
     {HTTP_GET,
      PATH("/log"),
      rest_log,
-     ROUTE_ADMIN,
+     ROUTE_ADMIN | ROUTE_BACKUP,
      {"from", "limit", "consistency", "token", "max-lag"}},
     {HTTP_GET, PATH("/faults"), rest_faults_get, ROUTE_ADMIN, {NULL}},
     {HTTP_POST, PATH("/faults"), rest_faults_set, ROUTE_ADMIN, {NULL}},
@@ -183,12 +186,41 @@ static bool is_overdue(const struct api *api, const struct http_request *r)
 
 /* --- what the HTTP server calls --------------------------------------------------------------- */
 
+static enum auth_verdict may_route(struct api *api, const struct route *route)
+{
+    enum auth_office office = AUTH_ROOT;
+    if ((route->flags & (ROUTE_OPEN | ROUTE_CALLER)) != 0) {
+        return AUTH_ALLOWED;
+    }
+    if ((route->flags & ROUTE_BACKUP) != 0) {
+        office = AUTH_BACKUP;
+    } else if ((route->flags & ROUTE_ADMIN) != 0) {
+        office = AUTH_ADMIN;
+    }
+    return auth_may_act(api, &api->caller, office);
+}
+
+/* What the audit log tells, whatever becomes of it. Calls of the etcd API tell of themselves. */
+static void expect_audit(struct api *api, struct http_request *r, const struct route *route)
+{
+    bool reads = r->method == HTTP_GET || r->method == HTTP_HEAD;
+    if (route->handle == etcd_gateway || (reads && (route->flags & ROUTE_BACKUP) == 0)) {
+        return;
+    }
+    audit_expect(api, r, &api->caller);
+    if ((route->flags & (ROUTE_ADMIN | ROUTE_CALLER)) == ROUTE_ADMIN) {
+        audit_show_body(r);
+    }
+}
+
 /* `r` has its route, and api->caller is who sent it. */
 static void hand_over(struct api *api, struct http_request *r, const void *found)
 {
     const struct route *route = found;
-    bool is_for_root = (route->flags & (ROUTE_OPEN | ROUTE_CALLER)) == 0;
-    if (is_for_root && !rest_allows(api, r, auth_may_administer(api, &api->caller))) {
+    if (api->options.audit != NULL) {
+        expect_audit(api, r, route);
+    }
+    if (!rest_allows(api, r, may_route(api, route))) {
         return;
     }
     struct query q;
@@ -214,6 +246,7 @@ static void on_request(void *context, struct http_request *r)
         return;
     }
     if ((route->flags & ROUTE_ADMIN) != 0 && api_is_foreign(api, r)) {
+        audit_expect(api, r, &api->caller);
         answer_error_reason(api, r, 403, "Foreign origin",
                             "a web page of another origin may not administer");
         return;
@@ -439,6 +472,9 @@ struct api *api_create(const struct api_options *options)
     start_load_timer(api);
     api->feed = feed_create(api);
     api->watchers = watchers_create(api);
+    if (options->root_password.size > 0) {
+        api->root_reset = root_reset_start(api, options->root_password);
+    }
     return api;
 }
 
@@ -465,6 +501,7 @@ void api_destroy(struct api *api)
     while (!list_is_empty(&api->etcd_calls)) {
         etcd_call_end(CONTAINER_OF(api->etcd_calls.next, struct etcd_call, link));
     }
+    root_reset_destroy(api->root_reset);
     auth_door_destroy(api->auth);
     feed_destroy(api->feed);
     watchers_destroy(api->watchers);

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 struct api;
+struct line_file;
 
 /* What becomes of a write that a follower gets (rule R15; contract, --on-follower). */
 enum api_on_follower { API_REJECT, API_FORWARD, API_REDIRECT };
@@ -41,9 +42,14 @@ struct api_options {
     double (*loop_utilisation)(const struct loop *loop);
     /* Members prove by certificates who they are: one that shows none is refused at /peer. */
     bool peers_show_certificates;
+    bool has_secret; /* or by a secret */
     /* Further figures for /metrics, appended; NULL = none. */
     void (*more_metrics)(const void *context, struct buf *out);
     const void *more_context;
+    /* What root's password is to be from now on (root_reset.h); copied. Empty: as it is. */
+    struct slice root_password;
+    /* Where the audit log goes (audit.h); borrowed. NULL: there is none. */
+    struct line_file *audit;
 };
 
 struct api *api_create(const struct api_options *options);

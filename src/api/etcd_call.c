@@ -1,5 +1,6 @@
 #include "api/etcd_frame.h"
 
+#include "api/audit.h"
 #include "api/etcd_access.h"
 #include "api/rest.h"
 #include "base/check.h"
@@ -63,6 +64,9 @@ static void detach(struct etcd_call *call)
 void etcd_call_end(struct etcd_call *call)
 {
     CHECK(!call->ended);
+    if (call->note != NULL) {
+        audit_lose_call(call);
+    }
     call->ended = true;
     list_remove(&call->link);
     detach(call);
@@ -78,6 +82,9 @@ void etcd_call_end(struct etcd_call *call)
 
 void etcd_call_start(struct etcd_call *call)
 {
+    if (call->api->options.audit != NULL) {
+        audit_begin_call(call);
+    }
     if (etcd_requires_leader(call) && !node_knows_leader(call->api->options.node)) {
         etcd_fail(call, ETCD_NO_LEADER);
         return;
@@ -120,6 +127,9 @@ void etcd_answer(struct etcd_call *call, const ProtobufCMessage *message)
 {
     CHECK(message->descriptor == call->method->response && !call->method->server_streams);
     if (call->grpc == NULL) {
+        if (call->note != NULL) {
+            audit_end_call(call, GRPC_OK, NULL);
+        }
         etcd_gateway_answer(call, message);
         return;
     }
@@ -150,6 +160,9 @@ void etcd_reply_shared(struct etcd_call *call, struct slice head, struct blob *s
 static void finish(struct etcd_call *call, enum grpc_code code, const char *text)
 {
     struct grpc_stream *stream = call->grpc;
+    if (call->note != NULL || code != GRPC_OK) {
+        audit_end_call(call, code, text);
+    }
     if (stream == NULL) {
         etcd_gateway_finish(call, code, text);
         return;

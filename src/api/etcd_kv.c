@@ -570,6 +570,7 @@ static const struct etcd_method methods[] = {
      .request = &etcdserverpb__range_request__descriptor,
      .response = &etcdserverpb__range_response__descriptor,
      .access = ETCD_FOR_PERMITTED,
+     .reads = true,
      .call_size = sizeof(struct read_call),
      .start = start_range},
     {.path = "/etcdserverpb.KV/Put",
@@ -597,6 +598,7 @@ static const struct etcd_method methods[] = {
      .routes = {"/kv/compaction"},
      .request = &etcdserverpb__compaction_request__descriptor,
      .response = &etcdserverpb__compaction_response__descriptor,
+     .access = ETCD_FOR_ADMIN,
      .call_size = sizeof(struct write_call),
      .start = start_compact},
 };

@@ -26,6 +26,7 @@
 #define TYPE_HTML "text/html; charset=utf-8"
 
 struct feed;
+struct root_reset;
 struct watchers;
 
 /* Headers of every answer that stay the same for long, and what they were made of. */
@@ -53,6 +54,7 @@ struct api {
     const struct http_server *http; /* borrowed, may be NULL */
     const struct grpc_server *grpc; /* the same */
     struct auth_door *auth;         /* owned */
+    struct root_reset *root_reset;  /* owned; NULL = none is wanted */
     uint64_t peers_refused;         /* for want of a member's certificate */
     uint64_t peers_refused_ms;      /* when that was logged */
     struct auth_caller caller;      /* of the request being handed to its handler */
@@ -74,6 +76,7 @@ struct api {
     uint64_t load_requests; /* count at load_at_ms */
     uint64_t load_at_ms;
     double requests_per_second;
+    uint64_t audit_told_lost;  /* lines of the audit log */
     struct feed *feed;         /* of /live and /events */
     struct watchers *watchers; /* of /watch */
     struct dispatcher dispatcher;
@@ -112,7 +115,8 @@ bool api_is_foreign(const struct api *api, const struct http_request *r);
 
 typedef void rest_go_on(struct api *api, struct http_request *r, const void *route);
 /* Find out by its headers who sends the request, and go on with api->caller being that, or nobody;
- * perhaps later. If he is not who he says, answers 401 (429 when too many passwords wait). */
+ * perhaps later. If he is not who he says, answers 401 (429 when too many passwords wait,
+ * or too many were wrong). */
 void rest_identify(struct api *api, struct http_request *r, rest_go_on *go_on, const void *route);
 /* True when it is ALLOWED; else answers 401 or 403. */
 bool rest_allows(struct api *api, struct http_request *r, enum auth_verdict verdict);

@@ -26,10 +26,13 @@ static void field_state(struct json_writer *w, const char *role)
 
 /* --- GET /status ------------------------------------------------------------------------------ */
 
+/* Everybody may ask for the status. So while users are asked who they are it names no keys, which
+ * not everybody may read. */
 static void field_keys(struct json_writer *w, const struct kv *kv)
 {
     struct kv_stats stats;
     kv_stats(kv, &stats);
+    uint32_t named_max = kv_auth_is_enabled(kv) ? 0 : STATUS_KEYS_MAX;
     json_field_u64(w, "totalKeys", stats.keys);
     json_write_name(w, "keys");
     json_open_array(w);
@@ -38,7 +41,7 @@ static void field_keys(struct json_writer *w, const struct kv *kv)
     struct kv_item item;
     uint32_t count = 0;
     if (kv_cursor_init(&cursor, kv, all, all, 0) == STATUS_OK) {
-        while (count < STATUS_KEYS_MAX && kv_cursor_next(&cursor, &item) == STATUS_OK) {
+        while (count < named_max && kv_cursor_next(&cursor, &item) == STATUS_OK) {
             json_write_string(w, item.key);
             count++;
         }

@@ -1,5 +1,7 @@
 #include "api/rest.h"
 
+#include "api/audit.h"
+
 void stream_init(struct stream *s, enum status (*print)(struct stream *s))
 {
     s->print = print;
@@ -34,6 +36,9 @@ static void go_on(struct http_request *r)
 void stream_begin(struct stream *s, const char *headers)
 {
     struct http_request *r = s->call.http;
+    if (r->note != NULL) {
+        audit_http(r, 200);
+    }
     http_answer_begin(r, 200, TYPE_JSON, headers);
     if (r->method == HTTP_HEAD) {
         call_end(&s->call);

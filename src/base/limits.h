@@ -279,6 +279,12 @@
 /* Users and passwords that were right a moment ago, and are believed without another hash: the
  * oldest goes. */
 #define LIMIT_AUTH_KNOWN      64
+/* Users and addresses that wrong passwords are counted for: what matters least is forgotten. */
+#define LIMIT_AUTH_GUESSES    1024
+/* Lines of the audit log that wait to be written: beyond, they are lost, and counted. */
+#define LIMIT_LINE_FILE_BYTES (1u * MIB)
+/* Keys and names that one line tells of. */
+#define LIMIT_AUDIT_TARGETS   16
 
 /* What a snapshot says of the members. More is a bug; a file that claims more is CORRUPT. */
 #define LIMIT_SNAPSHOT_META_BYTES (1u * MIB)

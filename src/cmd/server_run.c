@@ -2,6 +2,7 @@
 #include "cmd/server_run.h"
 
 #include "api/api.h"
+#include "base/line_file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "cluster/state_file.h"
@@ -33,6 +34,7 @@ struct server {
     struct grpc_server *grpc;         /* gets connections from `http` */
     struct server_registry *registry; /* of all lives; NULL = none */
     struct state_file *state_file;    /* the same */
+    struct line_file *audit;          /* the same */
     struct timer patience_timer;      /* the end comes at the latest then */
     struct timer drain_timer;
     bool stopping;
@@ -254,8 +256,11 @@ static int open_member(struct server *s)
         .value_bytes_max = s->settings->node.value_bytes_max,
         .loop_utilisation = s->tls != NULL ? utilisation_under_tls : uv_loop_utilisation,
         .peers_show_certificates = s->settings->peers_show_certificates,
+        .has_secret = s->settings->secret.size > 0,
         .more_metrics = s->tls != NULL ? server_tls_metrics : NULL,
         .more_context = s->tls,
+        .root_password = buf_slice(&s->settings->root_password),
+        .audit = s->audit,
     };
     s->api = api_create(&api);
     s->http = http_server_create(s->loop, api_handler(s->api), NULL);
@@ -339,23 +344,39 @@ static bool open_state_file(const struct server_settings *settings, struct state
     return true;
 }
 
+static bool open_audit_log(const struct server_settings *settings, struct line_file **f)
+{
+    char *detail = NULL;
+    if (settings->audit_log != NULL &&
+        line_file_open(settings->audit_log, settings->audit_log_bytes, f, &detail) != STATUS_OK) {
+        log_error("cannot keep --audit-log %s", detail);
+        mem_free(detail);
+        return false;
+    }
+    return true;
+}
+
 int server_run(const struct server_settings *settings,
                void (*on_listening)(const struct server_settings *s))
 {
     hold_signals(true); /* also for the threads that keep files */
     struct state_file *state_file = NULL;
-    if (!open_state_file(settings, &state_file)) {
+    struct line_file *audit = NULL;
+    if (!open_state_file(settings, &state_file) || !open_audit_log(settings, &audit)) {
+        state_file_close(state_file);
         return 2;
     }
-    struct server s = {.settings = settings, .state_file = state_file};
+    struct server s = {.settings = settings, .state_file = state_file, .audit = audit};
     create_loop(&s);
     s.registry = server_registry_create(settings, s.loop);
     while (live(&s, on_listening)) {
         on_listening = NULL; /* has been said */
-        s = (struct server){.settings = settings, .registry = s.registry, .state_file = state_file};
+        s = (struct server){
+            .settings = settings, .registry = s.registry, .state_file = state_file, .audit = audit};
         create_loop(&s);
     }
     server_registry_destroy(s.registry);
     state_file_close(state_file);
+    line_file_close(audit);
     return s.exit_code; /* signals stay held: a second one changes nothing */
 }

@@ -54,6 +54,9 @@ enum {
     ROW_CORS,
     ROW_JSON_CASE,
     ROW_ENABLE_FAULTS,
+    ROW_ROOT_PASSWORD,
+    ROW_AUDIT_LOG,
+    ROW_AUDIT_LOG_BYTES,
     ROW_LOG_LEVEL,
     ROW_LOG_FORMAT,
     ROW_INSECURE,
@@ -239,6 +242,22 @@ const struct option server_option_rows[SERVER_OPTION_COUNT] = {
                            .meaning = "open /faults: whoever reaches the port may slow, lose and "
                                       "cut what this member sends to others",
                            .fallback = "false"},
+    [ROW_ROOT_PASSWORD] = {.name = "reset-root-password-file",
+                           .type = OPTION_TEXT,
+                           .unit = "FILE",
+                           .meaning = "for who lost it: set the password of the user root to what "
+                                      "is in this file; once"},
+    [ROW_AUDIT_LOG] = {.name = "audit-log",
+                       .type = OPTION_TEXT,
+                       .unit = "FILE",
+                       .meaning = "who changed what, a line of JSON each; - is standard output"},
+    [ROW_AUDIT_LOG_BYTES] = {.name = "audit-log-bytes",
+                             .type = OPTION_BYTES,
+                             .unit = "SIZE",
+                             .meaning = "beyond, --audit-log goes on in a new file; the one before "
+                                        "is FILE.1",
+                             .fallback = "64MiB",
+                             .min = 64 * KIB},
     [ROW_LOG_LEVEL] = {.name = "log-level",
                        .type = OPTION_CHOICE,
                        .unit = "LEVEL",
@@ -477,34 +496,48 @@ static enum status check_registry(struct options *o, struct server_settings *s)
     return STATUS_OK;
 }
 
-/* The secret without the line end that editors leave. */
-static enum status read_secret_file(struct options *o, struct server_settings *s)
+/* A secret without the line end that editors leave. `what` is it in words. */
+static enum status read_secret_file(struct options *o, size_t row, const char *what, size_t max,
+                                    struct buf *secret)
 {
-    const char *path = options_text(o, ROW_SECRET_FILE);
+    const char *path = options_text(o, row);
     FILE *file = fopen(path, "re");
     if (file == NULL) {
-        return options_refuse(o, ROW_SECRET_FILE, "cannot be read: %s", strerror(errno));
+        return options_refuse(o, row, "cannot be read: %s", strerror(errno));
     }
     struct stat about;
     if (fstat(fileno(file), &about) == 0 && (about.st_mode & 077) != 0) {
-        log_warn("the cluster secret can be read by others on this machine file=%s", path);
+        log_warn("%s can be read by others on this machine file=%s", what, path);
     }
-    s->secret.size =
-        fread(buf_reserve(&s->secret, SECRET_SIZE_MAX + 1), 1, SECRET_SIZE_MAX + 1, file);
+    secret->size = fread(buf_reserve(secret, max + 3), 1, max + 3, file);
     bool has_failed = ferror(file) != 0;
     fclose(file);
-    if (has_failed || s->secret.size > SECRET_SIZE_MAX) {
-        return options_refuse(o, ROW_SECRET_FILE, "%s",
+    while (secret->size > 0 && strchr("\r\n", secret->data[secret->size - 1]) != NULL &&
+           secret->data[secret->size - 1] != 0) {
+        secret->size--;
+    }
+    if (has_failed || secret->size > max) {
+        return options_refuse(o, row, "%s",
                               has_failed ? "cannot be read" : "is too long for a secret");
     }
-    while (s->secret.size > 0 && strchr("\r\n", s->secret.data[s->secret.size - 1]) != NULL &&
-           s->secret.data[s->secret.size - 1] != 0) {
-        s->secret.size--;
-    }
-    if (s->secret.size == 0) {
-        return options_refuse(o, ROW_SECRET_FILE, "is empty; put a long random text in it");
+    if (secret->size == 0) {
+        return options_refuse(o, row, "is empty; put a long random text in it");
     }
     return STATUS_OK;
+}
+
+/* A password is text: what follows a zero would not be compared by clients. */
+static enum status check_root_password(struct options *o, struct server_settings *s)
+{
+    if (options_text(o, ROW_ROOT_PASSWORD) == NULL) {
+        return STATUS_OK;
+    }
+    enum status status = read_secret_file(o, ROW_ROOT_PASSWORD, "the password of root",
+                                          LIMIT_PASSWORD_BYTES, &s->root_password);
+    if (status == STATUS_OK && memchr(s->root_password.data, 0, s->root_password.size) != NULL) {
+        return options_refuse(o, ROW_ROOT_PASSWORD, "has a zero byte in it, and is no password");
+    }
+    return status;
 }
 
 static enum status check_secret(struct options *o, struct server_settings *s)
@@ -514,7 +547,8 @@ static enum status check_secret(struct options *o, struct server_settings *s)
     if (v->origin == OPTION_FROM_SEED_ENVIRONMENT) {
         buf_append_str(&s->secret, v->text); /* the variable holds the secret itself */
     } else if (v->text != NULL) {
-        status = read_secret_file(o, s);
+        status =
+            read_secret_file(o, ROW_SECRET_FILE, "the cluster secret", SECRET_SIZE_MAX, &s->secret);
     }
     s->node.secret = buf_slice(&s->secret);
     if (status != STATUS_OK || s->secret.size > 0 || s->peers_show_certificates ||
@@ -661,6 +695,8 @@ static void fill_rest(struct options *o, struct server_settings *s)
     s->cors_origin = options_text(o, ROW_CORS);
     s->json_snake = options_number(o, ROW_JSON_CASE) == 1;
     s->state_file = options_text(o, ROW_STATE_FILE);
+    s->audit_log = options_text(o, ROW_AUDIT_LOG);
+    s->audit_log_bytes = options_number(o, ROW_AUDIT_LOG_BYTES);
     s->enable_faults = options_is_on(o, ROW_ENABLE_FAULTS);
     s->log = (struct log_options){.name = s->node.name,
                                   .level = (enum log_level)options_number(o, ROW_LOG_LEVEL),
@@ -698,6 +734,7 @@ enum status server_settings_read(struct options *o, struct server_settings *s)
     if ((status = check_listen(o, s)) != STATUS_OK || (status = check_peers(o, s)) != STATUS_OK ||
         (status = check_join(o, s)) != STATUS_OK || (status = check_registry(o, s)) != STATUS_OK ||
         (status = check_tls(o, s)) != STATUS_OK || (status = check_secret(o, s)) != STATUS_OK ||
+        (status = check_root_password(o, s)) != STATUS_OK ||
         (status = check_timings(o, s)) != STATUS_OK) {
         return status;
     }
@@ -711,5 +748,6 @@ void server_settings_deinit(struct server_settings *s)
     tls_destroy(s->tls);
     mem_free(s->data_dir_owned);
     buf_deinit(&s->secret);
+    buf_deinit(&s->root_password);
     *s = (struct server_settings){0};
 }

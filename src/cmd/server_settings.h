@@ -20,7 +20,9 @@ struct server_settings {
     const char *registry; /* NULL = none */
     uint32_t registry_attempts;
     const char *state_file; /* NULL = none */
-    const char *number;     /* "2" of `server 2 4002`, or NULL */
+    const char *audit_log;  /* NULL = none; "-" = standard output */
+    uint64_t audit_log_bytes;
+    const char *number; /* "2" of `server 2 4002`, or NULL */
     enum node_ack ack;
     enum api_on_follower on_follower;
     const char *cors_origin; /* NULL = as the contract says */
@@ -37,10 +39,11 @@ struct server_settings {
     const char *peers[LIMIT_MEMBERS];
     const char *join[LIMIT_MEMBERS];
     struct buf secret;
+    struct buf root_password; /* to be set; empty = none */
 };
 
 /* The table of flags of `conclave server`, for its row among the verbs. */
-enum { SERVER_OPTION_COUNT = 34 };
+enum { SERVER_OPTION_COUNT = 37 };
 extern const struct option server_option_rows[SERVER_OPTION_COUNT];
 
 /* Complete `o`, whose arguments are read already, from environment, file and defaults, and check it

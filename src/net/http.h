@@ -51,6 +51,7 @@ struct http_request {
     /* When its last bytes came, as the loop counts; it may have waited for others since. */
     uint64_t arrived_ms;
     void *user; /* the handler's, NULL at first */
+    void *note; /* the same, for what outlives whoever has `user` */
     /* Set by a handler that waits: the client went away before the answer was complete. The request
      * dies on return. */
     void (*on_gone)(struct http_request *r);

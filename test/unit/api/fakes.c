@@ -9,6 +9,7 @@
 struct api *fake_api;
 uint32_t fake_chunks_room;
 uint64_t fake_waited_ms;
+struct conn *fake_conn;
 
 /* --- the loop: a clock ------------------------------------------------------------------------ */
 
@@ -264,12 +265,23 @@ void fake_restart_with_faults(void)
     restart((struct api_options){.ack = NODE_ACK_QUORUM, .enable_faults = true});
 }
 
+void fake_restart_with_root_password(const char *password)
+{
+    restart((struct api_options){.ack = NODE_ACK_QUORUM, .root_password = slice_str(password)});
+}
+
+void fake_restart_with_audit(struct line_file *audit)
+{
+    restart((struct api_options){.ack = NODE_ACK_QUORUM, .audit = audit});
+}
+
 int fake_setup(void **state)
 {
     (void)state;
     fake_node_init();
     fake_chunks_room = UINT32_MAX;
     fake_waited_ms = 0;
+    fake_conn = NULL;
     clock_ms = 1000000;
     chance = 0;
     list_init(&works);
@@ -334,6 +346,7 @@ struct asked *ask(const char *method, const char *target, const char *headers, s
     a->http.path = slice_of(target, path_size);
     a->http.query = mark != NULL ? slice_str(mark + 1) : slice_of(NULL, 0);
     a->http.body = body;
+    a->http.conn = fake_conn;
     a->http.arrived_ms = clock_ms - fake_waited_ms;
     add_headers(a, headers);
     const struct http_handler *handler = api_handler(fake_api);

@@ -37,6 +37,8 @@ struct asked {
 extern struct api *fake_api;
 /* Streams are told to stop after so many chunks until fake_writable. */
 extern uint32_t fake_chunks_room;
+/* How the next requests come; NULL at first. */
+extern struct conn *fake_conn;
 /* The next requests have waited so long, of FAKE_TIMEOUT_MS, before they are told. */
 extern uint64_t fake_waited_ms;
 
@@ -46,6 +48,8 @@ int fake_teardown(void **state);
 void fake_restart(const char *cors_origin, enum node_ack ack);
 void fake_restart_on_follower(enum api_on_follower on_follower);
 void fake_restart_with_faults(void);
+void fake_restart_with_root_password(const char *password);
+void fake_restart_with_audit(struct line_file *audit);
 void fake_become_follower(const char *leader);
 
 /* Hand a request to the api. `headers`: "Name: value\n" lines or NULL. */
