@@ -168,10 +168,13 @@
 #define LIMIT_RECORD_FILE_BYTES (1u * MIB)
 
 /* Peers. */
-#define LIMIT_FRAME_BYTES       (64u * KIB) /* longer frames: the link is cut */
-#define LIMIT_PEER_UNSENT_BYTES (16u * MIB) /* further messages are dropped and told to raft */
-#define LIMIT_PEER_CONNECTIONS  64          /* not yet authenticated; beyond: closed at once */
-#define LIMIT_PEER_HANDSHAKE_MS 3000
+#define LIMIT_FRAME_BYTES           (64u * KIB) /* longer frames: the link is cut */
+#define LIMIT_PEER_UNSENT_BYTES     (16u * MIB) /* further messages are dropped and told to raft */
+/* Accepted and not yet authenticated: beyond, the oldest is reset, and if more than the second are
+ * of the newcomer's host, the oldest of these. */
+#define LIMIT_PEER_CONNECTIONS      64
+#define LIMIT_PEER_CONNECTIONS_HOST 16
+#define LIMIT_PEER_HANDSHAKE_MS     3000
 
 /* The core. Each is per member of the cluster. */
 #define LIMIT_RAFT_HELD   64    /* messages that wait for the term to be durable: dropped beyond */
