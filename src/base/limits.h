@@ -39,6 +39,14 @@
 #define LIMIT_LIVE_STREAMS          12288 /* open pages and listeners of events: then 503 */
 #define LIMIT_LIVE_LATE_MS          30000 /* one that has not taken what it got: closed */
 
+/* What clients make a member keep (net/client_memory.h), by default an eighth of the memory within
+ * these: beyond, the largest connections are reset. One that keeps less than the third is not
+ * looked at, and the others so often. */
+#define LIMIT_CLIENT_BYTES_LEAST (32u * MIB)
+#define LIMIT_CLIENT_BYTES_MOST  (512u * MIB)
+#define LIMIT_CLIENT_SMALL_BYTES (64u * KIB)
+#define LIMIT_CLIENT_LOOK_MS     50
+
 #define LIMIT_PIPELINED_BODY_BYTES (1u * MIB)  /* of requests in progress: no more are read */
 #define LIMIT_CONNECTIONS_REFUSED  256         /* being told so at a time; beyond: reset */
 #define LIMIT_PIPELINED_OUT_BYTES  (64u * KIB) /* of answers before their turn: the next waits */

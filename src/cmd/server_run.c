@@ -31,6 +31,7 @@ struct server {
     struct api *api;
     struct http_server *http;
     struct grpc_server *grpc;         /* gets connections from `http` */
+    struct client_memory memory;      /* of both */
     struct server_registry *registry; /* of all lives; NULL = none */
     struct state_file *state_file;    /* the same */
     struct timer patience_timer;      /* the end comes at the latest then */
@@ -222,6 +223,24 @@ static int open_port(struct server *s)
     return 2;
 }
 
+static void open_servers(struct server *s)
+{
+    const struct server_settings *settings = s->settings;
+    client_memory_init(&s->memory, s->loop, settings->client_bytes_max);
+    const struct http_options http = {.idle_ms = settings->idle_ms,
+                                      .request_ms = settings->receive_ms,
+                                      .connections_max = settings->connections_max,
+                                      .memory = &s->memory};
+    const struct grpc_options grpc = {.idle_ms = settings->idle_ms,
+                                      .request_ms = settings->receive_ms,
+                                      .streams_max = settings->streams_max,
+                                      .memory = &s->memory};
+    s->http = http_server_create(s->loop, api_handler(s->api), &http);
+    s->grpc = grpc_server_create(s->loop, api_grpc_handler(s->api), &grpc);
+    http_server_on_http2(s->http, on_http2, count_http2, s);
+    api_set_servers(s->api, s->http, s->grpc);
+}
+
 static int open_member(struct server *s)
 {
     char *detail = NULL;
@@ -258,10 +277,7 @@ static int open_member(struct server *s)
         .more_context = s->tls,
     };
     s->api = api_create(&api);
-    s->http = http_server_create(s->loop, api_handler(s->api), NULL);
-    s->grpc = grpc_server_create(s->loop, api_grpc_handler(s->api), NULL);
-    http_server_on_http2(s->http, on_http2, count_http2, s);
-    api_set_servers(s->api, s->http, s->grpc);
+    open_servers(s);
     return 0;
 }
 
@@ -276,6 +292,7 @@ static bool close_member(struct server *s)
         api_set_servers(s->api, NULL, NULL);
         http_server_destroy(s->http);
         grpc_server_destroy(s->grpc);
+        client_memory_deinit(&s->memory);
         api_destroy(s->api);
     }
     node_destroy(s->node);

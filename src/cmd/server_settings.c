@@ -51,6 +51,11 @@ enum {
     ROW_QUOTA,
     ROW_VALUE_MAX,
     ROW_SNAPSHOT_BYTES,
+    ROW_CONNECTIONS,
+    ROW_CLIENT_BYTES,
+    ROW_STREAMS,
+    ROW_IDLE,
+    ROW_RECEIVE,
     ROW_CORS,
     ROW_JSON_CASE,
     ROW_ENABLE_FAULTS,
@@ -223,6 +228,42 @@ const struct option server_option_rows[SERVER_OPTION_COUNT] = {
                                        "larger",
                             .fallback = "64MiB",
                             .min = 64 * KIB},
+    [ROW_CONNECTIONS] = {.name = "max-connections",
+                         .type = OPTION_INTEGER,
+                         .unit = "N",
+                         .meaning = "connections of clients; beyond, those without a request are "
+                                    "closed for new ones",
+                         .fallback = "16384",
+                         .min = 16,
+                         .max = 1000000},
+    [ROW_CLIENT_BYTES] = {.name = "max-client-bytes",
+                          .type = OPTION_BYTES,
+                          .unit = "SIZE",
+                          .meaning = "memory of requests not whole and answers not taken; beyond, "
+                                     "the largest connections are reset; if not given, an eighth "
+                                     "of the memory, at most 512MiB",
+                          .min = 1 * MIB},
+    [ROW_STREAMS] = {.name = "max-streams",
+                     .type = OPTION_INTEGER,
+                     .unit = "N",
+                     .meaning = "calls at a time of one connection of HTTP/2",
+                     .fallback = "1024",
+                     .min = 1,
+                     .max = 65536},
+    [ROW_IDLE] = {.name = "idle-timeout",
+                  .type = OPTION_DURATION,
+                  .unit = "DURATION",
+                  .meaning = "a connection without a request is closed after this; if not given, "
+                             "75s, of HTTP/2 5m",
+                  .min = 1000,
+                  .max = 86400000},
+    [ROW_RECEIVE] = {.name = "receive-timeout",
+                     .type = OPTION_DURATION,
+                     .unit = "DURATION",
+                     .meaning = "from the first byte of a request to its last",
+                     .fallback = "10s",
+                     .min = 100,
+                     .max = 3600000},
     [ROW_CORS] = {.name = "cors-origin",
                   .type = OPTION_TEXT,
                   .unit = "ORIGIN",
@@ -641,6 +682,17 @@ static void fill_sizes(struct options *o, struct server_settings *s)
     s->node.snapshot_log_bytes = options_number(o, ROW_SNAPSHOT_BYTES);
 }
 
+static void fill_bounds(struct options *o, struct server_settings *s)
+{
+    s->connections_max = (uint32_t)options_number(o, ROW_CONNECTIONS);
+    s->client_bytes_max = options_is_given(o, ROW_CLIENT_BYTES)
+                              ? options_number(o, ROW_CLIENT_BYTES)
+                              : memory_clients_default();
+    s->streams_max = (uint32_t)options_number(o, ROW_STREAMS);
+    s->idle_ms = options_is_given(o, ROW_IDLE) ? (uint32_t)options_number(o, ROW_IDLE) : 0;
+    s->receive_ms = (uint32_t)options_number(o, ROW_RECEIVE);
+}
+
 static void fill_rest(struct options *o, struct server_settings *s)
 {
     static const enum node_ack acks[] = {NODE_ACK_LEADER, NODE_ACK_QUORUM, NODE_ACK_ALL};
@@ -702,6 +754,7 @@ enum status server_settings_read(struct options *o, struct server_settings *s)
         return status;
     }
     fill_sizes(o, s);
+    fill_bounds(o, s);
     warn(s);
     return STATUS_OK;
 }

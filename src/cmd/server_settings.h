@@ -26,6 +26,11 @@ struct server_settings {
     const char *cors_origin; /* NULL = as the contract says */
     bool json_snake;
     bool enable_faults;
+    uint32_t connections_max;
+    uint64_t client_bytes_max;
+    uint32_t streams_max;
+    uint32_t idle_ms; /* 0 = as the servers have it */
+    uint32_t receive_ms;
     struct log_options log;
     struct tls *tls;              /* NULL = none */
     bool peers_show_certificates; /* so members prove by these who they are */
@@ -40,7 +45,7 @@ struct server_settings {
 };
 
 /* The table of flags of `conclave server`, for its row among the verbs. */
-enum { SERVER_OPTION_COUNT = 34 };
+enum { SERVER_OPTION_COUNT = 39 };
 extern const struct option server_option_rows[SERVER_OPTION_COUNT];
 
 /* Complete `o`, whose arguments are read already, from environment, file and defaults, and check it

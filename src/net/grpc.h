@@ -82,8 +82,10 @@ struct grpc_handler {
 };
 
 struct grpc_options {
-    uint32_t idle_ms;    /* a connection without calls; 0 = LIMIT_H2_IDLE_MS */
-    uint32_t request_ms; /* from a beginning to its end; 0 = LIMIT_HTTP_REQUEST_MS */
+    uint32_t idle_ms;             /* a connection without calls; 0 = LIMIT_H2_IDLE_MS */
+    uint32_t request_ms;          /* from a beginning to its end; 0 = LIMIT_HTTP_REQUEST_MS */
+    uint32_t streams_max;         /* of one connection; 0 = LIMIT_H2_STREAMS */
+    struct client_memory *memory; /* as in net/http.h */
 };
 
 /* `handler` is copied; its context must outlive the server. `options` may be NULL. */

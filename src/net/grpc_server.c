@@ -71,6 +71,7 @@ struct grpc_server *grpc_server_create(struct loop *loop, const struct grpc_hand
     }
     g->options.idle_ms = DEFAULT(g->options.idle_ms, LIMIT_H2_IDLE_MS);
     g->options.request_ms = DEFAULT(g->options.request_ms, LIMIT_HTTP_REQUEST_MS);
+    g->options.streams_max = DEFAULT(g->options.streams_max, LIMIT_H2_STREAMS);
     list_init(&g->connections);
     list_init(&g->dirty);
     list_init(&g->ready);

@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "base/slice.h"
 #include "base/status.h"
+#include "net/client_memory.h"
 #include "net/http_header.h"
 #include "net/loop.h"
 
@@ -80,9 +81,10 @@ struct http_handler {
 };
 
 struct http_options {
-    uint32_t idle_ms;         /* 0 = LIMIT_HTTP_IDLE_MS */
-    uint32_t request_ms;      /* 0 = LIMIT_HTTP_REQUEST_MS */
-    uint32_t connections_max; /* 0 = LIMIT_CONNECTIONS */
+    uint32_t idle_ms;             /* 0 = LIMIT_HTTP_IDLE_MS */
+    uint32_t request_ms;          /* 0 = LIMIT_HTTP_REQUEST_MS */
+    uint32_t connections_max;     /* 0 = LIMIT_CONNECTIONS */
+    struct client_memory *memory; /* borrowed; NULL: what clients make us keep has no bound */
 };
 
 /* `handler` is copied; its context must outlive the server. `options` may be NULL. */

@@ -14,7 +14,7 @@
 static void write_bytes(struct http2_connection *c, struct slice bytes)
 {
     c->conn->loop->ops->conn_write(c->conn, bytes);
-    c->flow.written += bytes.size;
+    http2_connection_wrote(c, bytes.size);
 }
 
 /* The connection has enough for now: on_drain will come. */
@@ -126,6 +126,7 @@ void http2_connection_forget(struct http2_connection *c)
         grpc_call_lost(grpc_call_of(c->calls.next));
     }
     grpc_head_reader_deinit(&c->head);
+    client_share_end(&c->share);
     nghttp2_session_del(c->session);
     list_remove(&c->link);
     list_remove(&c->dirty);
@@ -411,10 +412,28 @@ static const struct conn_events events = {
     .on_close = on_close,
 };
 
+static struct http2_connection *connection_of_share(const struct client_share *share)
+{
+    return (struct http2_connection *)((uintptr_t)share - offsetof(struct http2_connection, share));
+}
+
+static size_t count_share(const struct client_share *share)
+{
+    const struct http2_connection *c = connection_of_share(share);
+    return c->conn->loop->ops->conn_kept(c->conn) + (size_t)(c->untold + c->unsent + c->kept);
+}
+
+static void drop_share(struct client_share *share)
+{
+    struct http2_connection *c = connection_of_share(share);
+    http2_connection_abort(c);
+    c->conn->loop->ops->conn_close(c->conn, false); /* also when it was being closed */
+}
+
 static void submit_settings(struct http2_connection *c)
 {
-    static const nghttp2_settings_entry settings[] = {
-        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, LIMIT_H2_STREAMS},
+    const nghttp2_settings_entry settings[] = {
+        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, c->server->options.streams_max},
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, LIMIT_H2_STREAM_WINDOW},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, LIMIT_HEADERS_BYTES},
     };
@@ -429,6 +448,7 @@ struct http2_connection *http2_connection_begin(struct grpc_server *g, struct co
     struct http2_connection *c = mem_calloc(1, sizeof(*c));
     c->server = g;
     c->conn = conn;
+    client_share_begin(&c->share, count_share, drop_share);
     list_init(&c->dirty);
     list_init(&c->ready);
     list_init(&c->calls);

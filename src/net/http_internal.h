@@ -57,6 +57,7 @@ struct http_connection {
     uint64_t started_ms;   /* when the first byte of `reading` came */
     uint64_t idle_from_ms; /* when the last answer was complete */
     struct unsent flow;
+    struct client_share share;
 };
 
 struct http_server {
@@ -104,6 +105,14 @@ void http_connection_finish(struct http_connection *c);
 void http_connection_abort(struct http_connection *c);
 /* Answer what is being read, or nothing at all, with an error, and read no more. */
 void http_connection_refuse(struct http_connection *c, int http_status, const char *reason);
+/* `bytes` more are written. */
+static inline void http_connection_wrote(struct http_connection *c, size_t bytes)
+{
+    uint64_t grown = unsent_add(&c->flow, bytes);
+    if (grown > 0) {
+        client_share_grew(c->server->options.memory, &c->share, grown);
+    }
+}
 /* The first exchange's answer is complete: go to the next. */
 void http_connection_advance(struct http_connection *c);
 void exchange_release(struct exchange *e);

@@ -207,6 +207,7 @@ static void forget_connection(struct http_connection *c)
     count_client(c, false);
     list_remove(&c->link);
     list_remove(&c->ready);
+    client_share_end(&c->share);
     buf_deinit(&c->stash);
     s->connection_count--;
     mem_free(c);
@@ -318,18 +319,36 @@ static void on_whole(struct http_connection *c)
 static bool has_too_much_in_progress(struct http_connection *c)
 {
     if (c->in_progress >= LIMIT_PIPELINED || c->held != NULL ||
-        c->body_bytes >= LIMIT_PIPELINED_BODY_BYTES) {
+        c->body_bytes >= LIMIT_PIPELINED_BODY_BYTES ||
+        client_memory_is_pressed(c->server->options.memory)) {
         return true;
     }
     return unsent_is_full(&c->flow, c->conn, LIMIT_CONN_UNSENT_BYTES);
 }
 
+/* Nothing of its own will wake it, if only that of all is too much. */
+static void wake_when_looked_at(struct http_connection *c)
+{
+    if (client_memory_is_pressed(c->server->options.memory)) {
+        http_connection_wake(c);
+    }
+}
+
 static void pause(struct http_connection *c, struct slice rest)
 {
     buf_append_slice(&c->stash, rest);
+    wake_when_looked_at(c);
     if (!c->is_paused) {
         c->is_paused = true;
         c->conn->loop->ops->conn_pause(c->conn, true);
+    }
+}
+
+/* Of the request that is being read, a piece has come; the last one is not worth a note. */
+static void note_body(struct http_connection *c)
+{
+    if (http_parser_body(c->reading->parser).size >= LIMIT_CLIENT_SMALL_BYTES) {
+        client_share_grew(c->server->options.memory, &c->share, LIMIT_READ_BYTES);
     }
 }
 
@@ -345,6 +364,7 @@ static bool read_some(struct http_connection *c, struct slice *data)
             drop_reading(c); /* nothing but an empty line between two requests */
         } else {
             maybe_send_continue(c);
+            note_body(c);
             http_sweep_by(c->server, c->started_ms + c->server->options.request_ms);
         }
         return false;
@@ -469,7 +489,11 @@ static void on_close(struct conn *conn, enum status why)
 
 static void read_on(struct http_connection *c)
 {
-    if (!c->is_paused || c->is_last || c->is_closed || has_too_much_in_progress(c)) {
+    if (!c->is_paused || c->is_last || c->is_closed) {
+        return;
+    }
+    if (has_too_much_in_progress(c)) {
+        wake_when_looked_at(c);
         return;
     }
     struct buf stash = c->stash;
@@ -589,6 +613,26 @@ void http_connection_abort(struct http_connection *c)
     close_connection(c, false);
 }
 
+static struct http_connection *connection_of_share(const struct client_share *share)
+{
+    return (struct http_connection *)((uintptr_t)share - offsetof(struct http_connection, share));
+}
+
+static size_t count_share(const struct client_share *share)
+{
+    const struct http_connection *c = connection_of_share(share);
+    size_t reading = c->reading != NULL ? http_parser_body(c->reading->parser).size : 0;
+    return c->conn->loop->ops->conn_kept(c->conn) + c->stash.size + reading +
+           (size_t)(c->body_bytes + c->kept_bytes);
+}
+
+static void drop_share(struct client_share *share)
+{
+    struct http_connection *c = connection_of_share(share);
+    http_connection_abort(c);
+    c->conn->loop->ops->conn_close(c->conn, false); /* also when it was being closed */
+}
+
 void http_connection_refuse(struct http_connection *c, int http_status, const char *reason)
 {
     if (c->reading == NULL) {
@@ -645,6 +689,7 @@ void http_server_accept(struct http_server *s, struct conn *conn)
     c->idle_from_ms = http_now(s);
     conn->events = &events;
     conn->context = c;
+    client_share_begin(&c->share, count_share, drop_share);
     list_push_back(&s->connections, &c->link);
     s->connection_count++;
     http_sweep_by(s, c->idle_from_ms + s->options.idle_ms);

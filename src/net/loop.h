@@ -132,6 +132,9 @@ struct loop_ops {
                              void *owner);
     /* Bytes not yet taken by the kernel. After more than 0, an on_drain will come. */
     size_t (*conn_unsent)(const struct conn *c);
+    /* Bytes of memory that are kept for what was written and is not taken, also after conn_close;
+     * those of owners do not count. */
+    size_t (*conn_kept)(const struct conn *c);
     /* Stop or go on reading. */
     void (*conn_pause)(struct conn *c, bool paused);
     /* `flush`: after what was written is sent, and the other side has closed too or nothing can be

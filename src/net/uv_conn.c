@@ -171,6 +171,13 @@ size_t uv_conn_unsent(const struct conn *conn)
     return unsent;
 }
 
+size_t uv_conn_kept(const struct conn *conn)
+{
+    const struct real_conn *c = (const struct real_conn *)(const void *)conn;
+    size_t pending = c->pending != NULL ? c->pending->bytes.capacity : 0;
+    return pending + (c->in_flight != NULL ? c->in_flight->bytes.capacity : 0);
+}
+
 static void on_all_sent(struct real_conn *c)
 {
     if (c->stage == CONN_FLUSHING) {

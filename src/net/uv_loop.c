@@ -478,6 +478,7 @@ static const struct loop_ops ops = {
     .conn_write = uv_conn_write,
     .conn_write_owned = uv_conn_write_owned,
     .conn_unsent = uv_conn_unsent,
+    .conn_kept = uv_conn_kept,
     .conn_pause = uv_conn_pause,
     .conn_close = uv_conn_close,
     .on_turn = on_turn,
