@@ -324,6 +324,18 @@ static void on_upgrade(void *context, const struct http_request *r, struct slice
     node_take_peer(api->options.node, conn, rest);
 }
 
+/* Who watches over this member hears from it whatever clients do. */
+static bool is_vital(void *context, const struct http_request *r)
+{
+    (void)context;
+    static const char *const paths[] = {"/livez", "/readyz", "/health", "/leader"};
+    bool is_probe = false;
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+        is_probe = is_probe || slice_equal(r->path, slice_str(paths[i]));
+    }
+    return is_probe && (r->method == HTTP_GET || r->method == HTTP_HEAD);
+}
+
 static uint64_t body_bytes_max(void *context, const struct http_request *r)
 {
     const struct api *api = context;
@@ -428,6 +440,7 @@ struct api *api_create(const struct api_options *options)
                                          .common_headers = common_headers,
                                          .wants_upgrade = wants_upgrade,
                                          .on_upgrade = on_upgrade,
+                                         .is_vital = is_vital,
                                          .body_bytes_max = body_bytes_max,
                                          .context = api};
     api->auth = auth_door_create(api);

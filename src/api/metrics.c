@@ -112,6 +112,11 @@ static void print_servers(struct buf *out, const struct api *api)
     if (api->http != NULL) {
         print_gauge(out, "conclave_http_connections", "Open connections of clients of HTTP/1.",
                     http_server_connections(api->http));
+        metric_head(out, "conclave_connections_closed_for_room_total",
+                    "Connections of clients that asked for nothing, reset for new ones.",
+                    "counter");
+        print_value(out, "conclave_connections_closed_for_room_total",
+                    http_server_closed_for_room(api->http));
         metric_head(out, "conclave_http_requests_total", "Requests of HTTP/1 since the start.",
                     "counter");
         print_value(out, "conclave_http_requests_total", http_server_requests(api->http));

@@ -35,7 +35,7 @@
 /* A streamed answer pauses: so much is made for one reader in one turn of the loop, 1 or 2 ms of
  * small documents or keys. Fifty readers may come in the same turn, and heartbeats wait for it. */
 #define LIMIT_STREAM_UNSENT_BYTES   (128u * KIB)
-#define LIMIT_CONNECTIONS           16384 /* HTTP/2 too; beyond: accepted and closed with 503 */
+#define LIMIT_CONNECTIONS           16384 /* HTTP/2 too; beyond: idle ones are reset */
 #define LIMIT_LIVE_STREAMS          12288 /* open pages and listeners of events: then 503 */
 #define LIMIT_LIVE_LATE_MS          30000 /* one that has not taken what it got: closed */
 
@@ -48,7 +48,7 @@
 #define LIMIT_CLIENT_LOOK_MS     50
 
 #define LIMIT_PIPELINED_BODY_BYTES (1u * MIB)  /* of requests in progress: no more are read */
-#define LIMIT_CONNECTIONS_REFUSED  256         /* being told so at a time; beyond: reset */
+#define LIMIT_CONNECTIONS_REFUSED  256         /* beyond, until they are told 503; more: reset */
 #define LIMIT_PIPELINED_OUT_BYTES  (64u * KIB) /* of answers before their turn: the next waits */
 
 /* The etcd v3 API. A request beyond either: INVALID_ARGUMENT "request is too large"; the gateway's

@@ -91,6 +91,12 @@ static uint32_t count_http2(const void *context)
     return grpc_server_connections(s->grpc);
 }
 
+static bool make_room_http2(void *context)
+{
+    struct server *s = context;
+    return grpc_server_make_room(s->grpc);
+}
+
 static void on_turn(void *context)
 {
     struct server *s = context;
@@ -223,13 +229,29 @@ static int open_port(struct server *s)
     return 2;
 }
 
+/* What the limit on open files leaves to clients; members come through the same door. */
+static uint32_t count_places(const struct server *s)
+{
+    uint32_t wanted = s->settings->connections_max;
+    uint32_t files = uv_loop_accepted_max(s->real);
+    uint32_t others = 2 * LIMIT_MEMBERS + LIMIT_PEER_CONNECTIONS + files / 8;
+    uint32_t max = files > 2 * others ? files - others : files / 2;
+    if (wanted > max) {
+        log_info("the limit on open files leaves fewer connections than --max-connections "
+                 "connections=%u",
+                 max);
+        return max;
+    }
+    return wanted;
+}
+
 static void open_servers(struct server *s)
 {
     const struct server_settings *settings = s->settings;
     client_memory_init(&s->memory, s->loop, settings->client_bytes_max);
     const struct http_options http = {.idle_ms = settings->idle_ms,
                                       .request_ms = settings->receive_ms,
-                                      .connections_max = settings->connections_max,
+                                      .connections_max = count_places(s),
                                       .memory = &s->memory};
     const struct grpc_options grpc = {.idle_ms = settings->idle_ms,
                                       .request_ms = settings->receive_ms,
@@ -237,7 +259,7 @@ static void open_servers(struct server *s)
                                       .memory = &s->memory};
     s->http = http_server_create(s->loop, api_handler(s->api), &http);
     s->grpc = grpc_server_create(s->loop, api_grpc_handler(s->api), &grpc);
-    http_server_on_http2(s->http, on_http2, count_http2, s);
+    http_server_on_http2(s->http, on_http2, count_http2, make_room_http2, s);
     api_set_servers(s->api, s->http, s->grpc);
 }
 

@@ -110,6 +110,8 @@ void grpc_server_drain(struct grpc_server *g);
 void grpc_server_destroy(struct grpc_server *g);
 
 uint32_t grpc_server_connections(const struct grpc_server *g);
+/* Reset a connection without calls. False: none was found. */
+bool grpc_server_make_room(struct grpc_server *g);
 uint32_t grpc_server_streams(const struct grpc_server *g);  /* calls that are not finished */
 uint64_t grpc_server_requests(const struct grpc_server *g); /* messages told, since the start */
 

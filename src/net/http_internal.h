@@ -33,8 +33,9 @@ struct exchange {
 };
 
 struct http_connection {
-    struct list link;  /* server->connections */
-    struct list ready; /* server->ready, or alone */
+    struct list link;   /* server->connections */
+    struct list ready;  /* server->ready, or alone */
+    struct list beyond; /* server->beyond, or alone: then all places were taken when it came */
     struct http_server *server;
     struct conn *conn;
     struct list exchanges;
@@ -66,15 +67,18 @@ struct http_server {
     struct http_options options;
     void (*take_http2)(void *context, struct conn *c, struct slice first); /* NULL: nobody */
     uint32_t (*count_http2)(const void *context);
+    bool (*make_room_http2)(void *context);
     void *http2_context;
     struct list connections;
     struct list ready;   /* connections to go on with, in the next turn */
+    struct list beyond;  /* connections of whom only what is vital is answered, by their age */
     struct list orphans; /* exchanges whose handler answers although the client is gone */
     struct list spare;   /* exchanges for the next requests */
     uint32_t spare_count;
     uint32_t connection_count;
     uint32_t client_count;
     uint64_t request_count;
+    uint64_t closed_for_room;
     bool is_ending;        /* answers say so */
     bool is_draining;      /* connections end, whether something is asked on them or not */
     uint64_t last_call_ms; /* then any request is the last of its connection */
@@ -124,6 +128,16 @@ void exchange_emit(struct exchange *e, struct slice bytes);
 /* It has become the first: what it kept leaves. */
 void exchange_take_turn(struct exchange *e);
 void exchange_answer_bad(struct exchange *e, int http_status, const char *reason);
+
+/* --- http_room.c ------------------------------------------------------------------------------ */
+
+enum http_place {
+    HTTP_PLACE_FREE,
+    HTTP_PLACE_BEYOND, /* none is free; it may say what it wants */
+    HTTP_PLACE_NONE,
+};
+/* For one more connection; perhaps another one is reset for it. */
+enum http_place http_find_place(struct http_server *s);
 
 /* --- http_sweep.c ----------------------------------------------------------------------------- */
 

@@ -207,6 +207,7 @@ static void forget_connection(struct http_connection *c)
     count_client(c, false);
     list_remove(&c->link);
     list_remove(&c->ready);
+    list_remove(&c->beyond);
     client_share_end(&c->share);
     buf_deinit(&c->stash);
     s->connection_count--;
@@ -258,6 +259,12 @@ static void drop_reading(struct http_connection *c)
     }
 }
 
+/* All places were taken when it came. */
+static bool is_beyond(const struct http_connection *c)
+{
+    return !list_is_empty(&c->beyond);
+}
+
 /* True: `c` is no more. */
 static bool on_head(struct http_connection *c, struct slice rest)
 {
@@ -270,6 +277,11 @@ static bool on_head(struct http_connection *c, struct slice rest)
     if (hand_over(c, rest)) {
         return true;
     }
+    if (is_beyond(c) && !(h->is_vital != NULL && h->is_vital(h->context, &e->request))) {
+        http_connection_refuse(c, 503, "Too many connections");
+        return false;
+    }
+    e->keep_alive = e->keep_alive && !is_beyond(c);
     http_parser_limit_body(e->parser, h->body_bytes_max(h->context, &e->request));
     if (!heed_expectation(e, rest.size > 0)) {
         http_connection_refuse(c, 417, "Expectation failed");
@@ -425,7 +437,9 @@ static void look_for_preface(struct http_connection *c, struct slice data)
         data = buf_slice(&c->stash);
     }
     struct slice preface = slice_str("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-    if (slice_has_prefix(data, preface)) {
+    if (slice_has_prefix(data, preface) && is_beyond(c)) {
+        http_connection_abort(c);
+    } else if (slice_has_prefix(data, preface)) {
         hand_over_http2(c, data);
     } else if (!slice_has_prefix(preface, data)) {
         struct buf stash = c->stash;
@@ -662,6 +676,7 @@ struct http_server *http_server_create(struct loop *loop, const struct http_hand
     s->options.connections_max = DEFAULT(s->options.connections_max, LIMIT_CONNECTIONS);
     list_init(&s->connections);
     list_init(&s->ready);
+    list_init(&s->beyond);
     list_init(&s->orphans);
     list_init(&s->spare);
     s->go_on = (struct timer){.fire = on_go_on, .context = s};
@@ -671,17 +686,21 @@ struct http_server *http_server_create(struct loop *loop, const struct http_hand
 
 void http_server_on_http2(struct http_server *s,
                           void (*take)(void *context, struct conn *c, struct slice first),
-                          uint32_t (*count)(const void *context), void *context)
+                          uint32_t (*count)(const void *context), bool (*make_room)(void *context),
+                          void *context)
 {
     s->take_http2 = take;
     s->count_http2 = count;
+    s->make_room_http2 = make_room;
     s->http2_context = context;
 }
 
 void http_server_accept(struct http_server *s, struct conn *conn)
 {
     struct http_connection *c = mem_calloc(1, sizeof(*c));
+    enum http_place place = http_find_place(s);
     list_init(&c->ready);
+    list_init(&c->beyond);
     list_init(&c->exchanges);
     c->server = s;
     c->conn = conn;
@@ -693,12 +712,10 @@ void http_server_accept(struct http_server *s, struct conn *conn)
     list_push_back(&s->connections, &c->link);
     s->connection_count++;
     http_sweep_by(s, c->idle_from_ms + s->options.idle_ms);
-    uint32_t count = s->connection_count;
-    count += s->count_http2 != NULL ? s->count_http2(s->http2_context) : 0;
-    if (count > s->options.connections_max + LIMIT_CONNECTIONS_REFUSED) {
+    if (place == HTTP_PLACE_BEYOND) {
+        list_push_back(&s->beyond, &c->beyond);
+    } else if (place == HTTP_PLACE_NONE) {
         http_connection_abort(c);
-    } else if (count > s->options.connections_max) {
-        http_connection_refuse(c, 503, "Too many connections");
     }
 }
 
@@ -753,6 +770,11 @@ void http_server_destroy(struct http_server *s)
 uint32_t http_server_connections(const struct http_server *s)
 {
     return s->connection_count;
+}
+
+uint64_t http_server_closed_for_room(const struct http_server *s)
+{
+    return s->closed_for_room;
 }
 
 uint32_t http_server_clients(const struct http_server *s)

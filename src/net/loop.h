@@ -156,6 +156,8 @@ struct loop {
 /* The production loop. Ignores SIGPIPE and raises the limit of open files to what the process
  * may. */
 struct loop *uv_loop_create(void);
+/* Connections that are accepted at a time, as the limit on open files has it; more are reset. */
+uint32_t uv_loop_accepted_max(const struct loop *l);
 /* Runs until loop stop; returns when every handle is closed. */
 void uv_loop_run(struct loop *l);
 /* Stops it first when that was not done; timers that still run are forgotten. */
