@@ -57,6 +57,7 @@ enum {
     ROW_IDLE,
     ROW_RECEIVE,
     ROW_CORS,
+    ROW_HOSTS,
     ROW_JSON_CASE,
     ROW_ENABLE_FAULTS,
     ROW_LOG_LEVEL,
@@ -268,6 +269,11 @@ const struct option server_option_rows[SERVER_OPTION_COUNT] = {
                   .type = OPTION_TEXT,
                   .unit = "ORIGIN",
                   .meaning = "which web pages may call: an origin, * or none"},
+    [ROW_HOSTS] = {.name = "allowed-hosts",
+                   .type = OPTION_TEXT,
+                   .unit = "NAME,NAME",
+                   .meaning = "DNS names by which clients may ask (.example.org: all below; *: "
+                              "any); if not given, any beyond loopback, else --advertise's"},
     [ROW_JSON_CASE] = {.name = "json-case",
                        .type = OPTION_CHOICE,
                        .unit = "CASE",
@@ -711,6 +717,7 @@ static void fill_rest(struct options *o, struct server_settings *s)
     s->node.priority = (uint32_t)options_number(o, ROW_PRIORITY);
     s->node.lease_reads = options_number(o, ROW_READ_MODE) == 1;
     s->cors_origin = options_text(o, ROW_CORS);
+    s->allowed_hosts = options_text(o, ROW_HOSTS);
     s->json_snake = options_number(o, ROW_JSON_CASE) == 1;
     s->state_file = options_text(o, ROW_STATE_FILE);
     s->enable_faults = options_is_on(o, ROW_ENABLE_FAULTS);
@@ -753,6 +760,7 @@ enum status server_settings_read(struct options *o, struct server_settings *s)
         (status = check_timings(o, s)) != STATUS_OK) {
         return status;
     }
+    s->knows_hosts = s->allowed_hosts != NULL || (is_loopback(s->listen.host) && s->tls == NULL);
     fill_sizes(o, s);
     fill_bounds(o, s);
     warn(s);

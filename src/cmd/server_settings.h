@@ -23,7 +23,9 @@ struct server_settings {
     const char *number;     /* "2" of `server 2 4002`, or NULL */
     enum node_ack ack;
     enum api_on_follower on_follower;
-    const char *cors_origin; /* NULL = as the contract says */
+    const char *cors_origin;   /* NULL = as the contract says */
+    bool knows_hosts;          /* requests under other names are refused */
+    const char *allowed_hosts; /* NULL = none beside what is known anyway */
     bool json_snake;
     bool enable_faults;
     uint32_t connections_max;
@@ -45,7 +47,7 @@ struct server_settings {
 };
 
 /* The table of flags of `conclave server`, for its row among the verbs. */
-enum { SERVER_OPTION_COUNT = 39 };
+enum { SERVER_OPTION_COUNT = 40 };
 extern const struct option server_option_rows[SERVER_OPTION_COUNT];
 
 /* Complete `o`, whose arguments are read already, from environment, file and defaults, and check it

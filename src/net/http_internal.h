@@ -121,6 +121,11 @@ static inline void http_connection_wrote(struct http_connection *c, size_t bytes
 void http_connection_advance(struct http_connection *c);
 void exchange_release(struct exchange *e);
 
+/* --- http_describe.c -------------------------------------------------------------------------- */
+
+/* Fill in the request by its head. False: the target makes no sense, or is another host's. */
+bool exchange_describe(struct exchange *e);
+
 /* --- http_answer.c ---------------------------------------------------------------------------- */
 
 /* Write to the connection, or keep it until it is the exchange's turn. */

@@ -260,6 +260,14 @@ void fake_restart(const char *cors_origin, enum node_ack ack)
     restart((struct api_options){.ack = ack, .cors_origin = cors_origin});
 }
 
+void fake_restart_for_hosts(const char *allowed_hosts)
+{
+    restart((struct api_options){.ack = NODE_ACK_QUORUM,
+                                 .knows_hosts = true,
+                                 .allowed_hosts = allowed_hosts,
+                                 .advertise = "http://db.example.org:4000"});
+}
+
 void fake_restart_on_follower(enum api_on_follower on_follower)
 {
     restart((struct api_options){.ack = NODE_ACK_QUORUM, .on_follower = on_follower});
