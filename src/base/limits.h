@@ -62,33 +62,36 @@
 
 /* HTTP/2. Calls open at a time: told to the client in advance; one that has agreed to it and opens
  * more breaks the protocol, and its connection ends. */
-#define LIMIT_H2_STREAMS         1024
+#define LIMIT_H2_STREAMS          1024
 /* What a client may send unasked: for one call, and for all of a connection. Given back as handlers
  * are told. */
-#define LIMIT_H2_STREAM_WINDOW   (128u * KIB)
-#define LIMIT_H2_WINDOW          (1u * MIB)
+#define LIMIT_H2_STREAM_WINDOW    (128u * KIB)
+#define LIMIT_H2_WINDOW           (1u * MIB)
 /* Of messages of one connection that are not whole yet, or wait for their handler: then only the
  * oldest gets more window, the others stop at theirs. */
-#define LIMIT_H2_UNTOLD_BYTES    (8u * MIB)
+#define LIMIT_H2_UNTOLD_BYTES     (8u * MIB)
 /* Answers that wait in the calls of one connection: then no more of its messages are told, and its
  * streams pause. One call stops at LIMIT_STREAM_UNSENT_BYTES. */
-#define LIMIT_H2_UNSENT_BYTES    (4u * MIB)
-#define LIMIT_H2_CONN_BYTES      (256u * KIB) /* handed to a connection; the rest waits in calls */
-#define LIMIT_H2_IDLE_MS         300000       /* a connection without calls: GOAWAY, and closed */
+#define LIMIT_H2_UNSENT_BYTES     (4u * MIB)
+#define LIMIT_H2_CONN_BYTES       (256u * KIB) /* handed to a connection; the rest waits in calls */
+#define LIMIT_H2_IDLE_MS          300000       /* a connection without calls: GOAWAY, and closed */
 /* One that has calls and says nothing is asked (PING), and closed when it still says nothing. */
-#define LIMIT_H2_SILENCE_MS      75000
-#define LIMIT_H2_PING_ANSWER_MS  20000
-/* In a second, of frames that ask for nothing (PING, SETTINGS, PRIORITY, empty DATA) between two
- * answers of ours: then GOAWAY "too_many_pings". */
-#define LIMIT_H2_EMPTY_FRAMES    200
+#define LIMIT_H2_SILENCE_MS       75000
+#define LIMIT_H2_PING_ANSWER_MS   20000
+/* In a second, of frames that ask for nothing (PING, SETTINGS, PRIORITY, empty DATA, unknown ones,
+ * more WINDOW_UPDATEs than what was sent gives reason for) between two answers of ours: then GOAWAY
+ * "too_many_pings". A piece of an answer that is smaller than the second, as a client's windows
+ * have it, is none. */
+#define LIMIT_H2_EMPTY_FRAMES     200
+#define LIMIT_H2_SMALL_DATA_BYTES 256
 /* Calls that end by a reset: so many at once, and so many a second: then GOAWAY. */
-#define LIMIT_H2_RESETS          1000
-#define LIMIT_H2_RESETS_PER_S    100
-#define LIMIT_H2_CONTINUATIONS   8   /* frames of one block of headers: then GOAWAY */
-#define LIMIT_H2_ACKS            256 /* owed to a client that does not read: closed */
-#define LIMIT_H2_HPACK_BYTES     512 /* what is remembered of our headers */
+#define LIMIT_H2_RESETS           1000
+#define LIMIT_H2_RESETS_PER_S     100
+#define LIMIT_H2_CONTINUATIONS    8   /* frames of one block of headers: then GOAWAY */
+#define LIMIT_H2_ACKS             256 /* owed to a client that does not read: closed */
+#define LIMIT_H2_HPACK_BYTES      512 /* what is remembered of our headers */
 /* One message of gRPC, as etcd has it: a request of 1.5 MiB and what is around it. */
-#define LIMIT_GRPC_MESSAGE_BYTES (2u * MIB)
+#define LIMIT_GRPC_MESSAGE_BYTES  (2u * MIB)
 
 /* The client of gRPC. Calls under way on one connection, and what waits to be sent on one stream
  * (one message may be longer): then OVERLOADED. */

@@ -102,8 +102,9 @@ struct http2_connection {
     uint64_t came_ms;      /* when bytes last came */
     uint64_t pinged_ms;    /* when we asked whether anybody is there; 0 = answered */
     uint64_t empty_from_ms;
-    uint32_t empty_frames; /* since empty_from_ms, and since our last answer */
-    uint64_t reset_ms;     /* when `resets` was counted down last */
+    uint32_t empty_frames;   /* since empty_from_ms, and since our last answer */
+    uint32_t window_updates; /* that may come, and are none of those */
+    uint64_t reset_ms;       /* when `resets` was counted down last */
     uint32_t resets;
     struct grpc_head_reader head;
     bool has_settings; /* the client's first frame is here */
