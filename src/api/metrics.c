@@ -117,6 +117,11 @@ static void print_servers(struct buf *out, const struct api *api)
                     "counter");
         print_value(out, "conclave_connections_closed_for_room_total",
                     http_server_closed_for_room(api->http));
+        metric_head(out, "conclave_connections_closed_for_memory_total",
+                    "Connections of clients that made this member keep the most, reset.",
+                    "counter");
+        print_value(out, "conclave_connections_closed_for_memory_total",
+                    http_server_closed_for_memory(api->http));
         metric_head(out, "conclave_http_requests_total", "Requests of HTTP/1 since the start.",
                     "counter");
         print_value(out, "conclave_http_requests_total", http_server_requests(api->http));

@@ -168,9 +168,7 @@ static bool set_deadline(struct grpc_call *call)
 static bool refuse(struct grpc_call *call)
 {
     const struct grpc_head *head = call->head;
-    if (client_memory_is_pressed(call->server->options.memory)) {
-        grpc_answer_end(call, GRPC_RESOURCE_EXHAUSTED, slice_str("too many requests"));
-    } else if (head->is_too_long) {
+    if (head->is_too_long) {
         grpc_answer_end(call, GRPC_RESOURCE_EXHAUSTED, slice_str("grpc: metadata is too large"));
     } else if (!head->is_post) {
         grpc_answer_http(call, "405");
@@ -201,6 +199,11 @@ void grpc_call_open(struct grpc_call *call, struct grpc_head *head)
 {
     struct grpc_server *g = call->server;
     const struct grpc_handler *h = &g->handler;
+    if (client_memory_is_pressed(g->options.memory)) {
+        grpc_head_unref(head); /* thousands of these may be in one turn */
+        grpc_answer_end(call, GRPC_RESOURCE_EXHAUSTED, slice_str("too many requests"));
+        return;
+    }
     call->head = head;
     count_kept(call);
     call->stream.path = head->path;

@@ -116,8 +116,10 @@ void http_server_drain(struct http_server *s);
 /* Not from inside one of the handler's calls. Requests that wait get their on_gone. */
 void http_server_destroy(struct http_server *s);
 uint32_t http_server_connections(const struct http_server *s);
-/* Connections that were reset for newcomers, since the start. */
+/* Connections that were reset since the start: for newcomers, and for what they made us keep; the
+ * latter of HTTP/2, too, if that has the same memory. */
 uint64_t http_server_closed_for_room(const struct http_server *s);
+uint64_t http_server_closed_for_memory(const struct http_server *s);
 /* Of those, who have asked something and are not being closed. */
 uint32_t http_server_clients(const struct http_server *s);
 uint64_t http_server_requests(const struct http_server *s); /* since the start */

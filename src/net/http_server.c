@@ -712,6 +712,11 @@ uint64_t http_server_closed_for_room(const struct http_server *s)
     return s->closed_for_room;
 }
 
+uint64_t http_server_closed_for_memory(const struct http_server *s)
+{
+    return s->options.memory != NULL ? s->options.memory->dropped : 0;
+}
+
 uint32_t http_server_clients(const struct http_server *s)
 {
     return s->client_count;

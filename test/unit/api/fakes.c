@@ -107,6 +107,12 @@ uint64_t http_server_closed_for_room(const struct http_server *s)
     return 3;
 }
 
+uint64_t http_server_closed_for_memory(const struct http_server *s)
+{
+    (void)s;
+    return 4;
+}
+
 uint32_t http_server_clients(const struct http_server *s)
 {
     (void)s;
