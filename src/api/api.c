@@ -3,6 +3,7 @@
 #include "api/audit.h"
 #include "api/etcd_frame.h"
 #include "api/feed.h"
+#include "api/host.h"
 #include "api/rest.h"
 #include "api/root_reset.h"
 #include "api/session.h"
@@ -233,9 +234,47 @@ static void hand_over(struct api *api, struct http_request *r, const void *found
     query_deinit(&q);
 }
 
+static bool is_open_to_all(const struct api *api)
+{
+    return api->cors_origin != NULL && strcmp(api->cors_origin, "*") == 0;
+}
+
+/* Answers a web page of another site that the browser should not have let through to here, or that
+ * it takes for one of ours. False: it may be heard. */
+static bool refuses_page(struct api *api, struct http_request *r, unsigned route_flags)
+{
+    if ((route_flags & ROUTE_ADMIN) != 0 && api_is_foreign(api, r)) {
+        audit_expect(api, r, &api->caller);
+        answer_error_reason(api, r, 403, "Foreign origin",
+                            "a web page of another origin may not administer");
+        return true;
+    }
+    /* A form can be sent to anywhere without asking first. */
+    bool reads = r->method == HTTP_GET || r->method == HTTP_HEAD;
+    if (!reads && !is_open_to_all(api) && api_is_foreign(api, r)) {
+        audit_expect(api, r, &api->caller);
+        answer_error_reason(api, r, 403, "Foreign origin",
+                            "--cors-origin does not name the origin of this web page");
+        return true;
+    }
+    return false;
+}
+
+static bool is_for_us(const struct api *api, const struct http_request *r)
+{
+    const struct api_options *o = &api->options;
+    return !o->knows_hosts ||
+           host_is_known(http_header_find(r, "Host"), o->advertise, o->allowed_hosts);
+}
+
 static void on_request(void *context, struct http_request *r)
 {
     struct api *api = context;
+    if (!is_for_us(api, r)) {
+        answer_error_reason(api, r, 403, "Unknown host",
+                            "Host is not a name of this member: see --allowed-hosts");
+        return;
+    }
     if (r->method == HTTP_OPTIONS) {
         answer_bytes(r, 200, TYPE_JSON, NULL, slice_of(NULL, 0));
         return;
@@ -245,10 +284,7 @@ static void on_request(void *context, struct http_request *r)
         answer_error(api, r, 404, "Not found");
         return;
     }
-    if ((route->flags & ROUTE_ADMIN) != 0 && api_is_foreign(api, r)) {
-        audit_expect(api, r, &api->caller);
-        answer_error_reason(api, r, 403, "Foreign origin",
-                            "a web page of another origin may not administer");
+    if (refuses_page(api, r, route->flags)) {
         return;
     }
     if (is_overdue(api, r)) {
@@ -357,6 +393,18 @@ static void on_upgrade(void *context, const struct http_request *r, struct slice
     node_take_peer(api->options.node, conn, rest);
 }
 
+/* Who watches over this member hears from it whatever clients do. */
+static bool is_vital(void *context, const struct http_request *r)
+{
+    (void)context;
+    static const char *const paths[] = {"/livez", "/readyz", "/health", "/leader"};
+    bool is_probe = false;
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+        is_probe = is_probe || slice_equal(r->path, slice_str(paths[i]));
+    }
+    return is_probe && (r->method == HTTP_GET || r->method == HTTP_HEAD);
+}
+
 static uint64_t body_bytes_max(void *context, const struct http_request *r)
 {
     const struct api *api = context;
@@ -461,6 +509,7 @@ struct api *api_create(const struct api_options *options)
                                          .common_headers = common_headers,
                                          .wants_upgrade = wants_upgrade,
                                          .on_upgrade = on_upgrade,
+                                         .is_vital = is_vital,
                                          .body_bytes_max = body_bytes_max,
                                          .context = api};
     api->auth = auth_door_create(api);

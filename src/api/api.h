@@ -30,6 +30,11 @@ struct api_options {
     /* One origin, "*" or "none"; NULL = "*". Copied. Only an origin given by its name may also
      * administer. */
     const char *cors_origin;
+    /* Requests under names that are not known are refused (api/host.h). Strings are borrowed; each
+     * may be NULL. */
+    bool knows_hosts;
+    const char *allowed_hosts;
+    const char *advertise;
     /* Names in the answers of rows A4 to A10: leader_id instead of leaderId. */
     bool json_snake;
     bool enable_faults; /* opens /faults */

@@ -49,6 +49,16 @@ static const struct figure figures[] = {
     COUNTER(quorum_lost, "quorum_lost",
             "Times that this leader stepped down for want of a quorum."),
     COUNTER(fault_drops, "fault_drops", "Messages lost, both ways, because /faults says so."),
+    COUNTER(peer_bad_frames, "peer_bad_frames",
+            "Links of members that ended with a frame that was damaged, forged or out of place."),
+    COUNTER(peer_bad_secrets, "peer_bad_secrets",
+            "Links refused because the other side does not have the cluster's secret."),
+    COUNTER(peer_bad_versions, "peer_bad_versions",
+            "Links refused because the other side speaks another protocol."),
+    COUNTER(peer_refused_hellos, "peer_refused_hellos",
+            "Links refused as of another cluster, of no member, or of a copied one."),
+    COUNTER(peer_strangers, "peer_strangers",
+            "Connections at /peer that did not prove in time to be of a member."),
     COUNTER(stalls, "disk_stalls", "Times that a write to the log hung."),
     COUNTER(snapshots_taken, "snapshots_taken", "Snapshots written."),
     COUNTER(snapshots_sent, "snapshots_sent", "Snapshots sent whole to another member."),
@@ -104,6 +114,16 @@ static void print_servers(struct buf *out, const struct api *api)
     if (api->http != NULL) {
         print_gauge(out, "conclave_http_connections", "Open connections of clients of HTTP/1.",
                     http_server_connections(api->http));
+        metric_head(out, "conclave_connections_closed_for_room_total",
+                    "Connections of clients that asked for nothing, reset for new ones.",
+                    "counter");
+        print_value(out, "conclave_connections_closed_for_room_total",
+                    http_server_closed_for_room(api->http));
+        metric_head(out, "conclave_connections_closed_for_memory_total",
+                    "Connections of clients that made this member keep the most, reset.",
+                    "counter");
+        print_value(out, "conclave_connections_closed_for_memory_total",
+                    http_server_closed_for_memory(api->http));
         metric_head(out, "conclave_http_requests_total", "Requests of HTTP/1 since the start.",
                     "counter");
         print_value(out, "conclave_http_requests_total", http_server_requests(api->http));

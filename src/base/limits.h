@@ -38,12 +38,20 @@
 /* A streamed answer pauses: so much is made for one reader in one turn of the loop, 1 or 2 ms of
  * small documents or keys. Fifty readers may come in the same turn, and heartbeats wait for it. */
 #define LIMIT_STREAM_UNSENT_BYTES   (128u * KIB)
-#define LIMIT_CONNECTIONS           16384 /* HTTP/2 too; beyond: accepted and closed with 503 */
+#define LIMIT_CONNECTIONS           16384 /* HTTP/2 too; beyond: idle ones are reset */
 #define LIMIT_LIVE_STREAMS          12288 /* open pages and listeners of events: then 503 */
 #define LIMIT_LIVE_LATE_MS          30000 /* one that has not taken what it got: closed */
 
+/* What clients make a member keep (net/client_memory.h), by default an eighth of the memory within
+ * these: beyond, the largest connections are reset. One that keeps less than the third is not
+ * looked at, and the others so often. */
+#define LIMIT_CLIENT_BYTES_LEAST (32u * MIB)
+#define LIMIT_CLIENT_BYTES_MOST  (512u * MIB)
+#define LIMIT_CLIENT_SMALL_BYTES (64u * KIB)
+#define LIMIT_CLIENT_LOOK_MS     50
+
 #define LIMIT_PIPELINED_BODY_BYTES (1u * MIB)  /* of requests in progress: no more are read */
-#define LIMIT_CONNECTIONS_REFUSED  256         /* being told so at a time; beyond: reset */
+#define LIMIT_CONNECTIONS_REFUSED  256         /* beyond, until they are told 503; more: reset */
 #define LIMIT_PIPELINED_OUT_BYTES  (64u * KIB) /* of answers before their turn: the next waits */
 
 /* The etcd v3 API. A request beyond either: INVALID_ARGUMENT "request is too large"; the gateway's
@@ -57,33 +65,36 @@
 
 /* HTTP/2. Calls open at a time: told to the client in advance; one that has agreed to it and opens
  * more breaks the protocol, and its connection ends. */
-#define LIMIT_H2_STREAMS         1024
+#define LIMIT_H2_STREAMS          1024
 /* What a client may send unasked: for one call, and for all of a connection. Given back as handlers
  * are told. */
-#define LIMIT_H2_STREAM_WINDOW   (128u * KIB)
-#define LIMIT_H2_WINDOW          (1u * MIB)
+#define LIMIT_H2_STREAM_WINDOW    (128u * KIB)
+#define LIMIT_H2_WINDOW           (1u * MIB)
 /* Of messages of one connection that are not whole yet, or wait for their handler: then only the
  * oldest gets more window, the others stop at theirs. */
-#define LIMIT_H2_UNTOLD_BYTES    (8u * MIB)
+#define LIMIT_H2_UNTOLD_BYTES     (8u * MIB)
 /* Answers that wait in the calls of one connection: then no more of its messages are told, and its
  * streams pause. One call stops at LIMIT_STREAM_UNSENT_BYTES. */
-#define LIMIT_H2_UNSENT_BYTES    (4u * MIB)
-#define LIMIT_H2_CONN_BYTES      (256u * KIB) /* handed to a connection; the rest waits in calls */
-#define LIMIT_H2_IDLE_MS         300000       /* a connection without calls: GOAWAY, and closed */
+#define LIMIT_H2_UNSENT_BYTES     (4u * MIB)
+#define LIMIT_H2_CONN_BYTES       (256u * KIB) /* handed to a connection; the rest waits in calls */
+#define LIMIT_H2_IDLE_MS          300000       /* a connection without calls: GOAWAY, and closed */
 /* One that has calls and says nothing is asked (PING), and closed when it still says nothing. */
-#define LIMIT_H2_SILENCE_MS      75000
-#define LIMIT_H2_PING_ANSWER_MS  20000
-/* In a second, of frames that ask for nothing (PING, SETTINGS, PRIORITY, empty DATA) between two
- * answers of ours: then GOAWAY "too_many_pings". */
-#define LIMIT_H2_EMPTY_FRAMES    200
+#define LIMIT_H2_SILENCE_MS       75000
+#define LIMIT_H2_PING_ANSWER_MS   20000
+/* In a second, of frames that ask for nothing (PING, SETTINGS, PRIORITY, empty DATA, unknown ones,
+ * more WINDOW_UPDATEs than what was sent gives reason for) between two answers of ours: then GOAWAY
+ * "too_many_pings". A piece of an answer that is smaller than the second, as a client's windows
+ * have it, is none. */
+#define LIMIT_H2_EMPTY_FRAMES     200
+#define LIMIT_H2_SMALL_DATA_BYTES 256
 /* Calls that end by a reset: so many at once, and so many a second: then GOAWAY. */
-#define LIMIT_H2_RESETS          1000
-#define LIMIT_H2_RESETS_PER_S    100
-#define LIMIT_H2_CONTINUATIONS   8   /* frames of one block of headers: then GOAWAY */
-#define LIMIT_H2_ACKS            256 /* owed to a client that does not read: closed */
-#define LIMIT_H2_HPACK_BYTES     512 /* what is remembered of our headers */
+#define LIMIT_H2_RESETS           1000
+#define LIMIT_H2_RESETS_PER_S     100
+#define LIMIT_H2_CONTINUATIONS    8   /* frames of one block of headers: then GOAWAY */
+#define LIMIT_H2_ACKS             256 /* owed to a client that does not read: closed */
+#define LIMIT_H2_HPACK_BYTES      512 /* what is remembered of our headers */
 /* One message of gRPC, as etcd has it: a request of 1.5 MiB and what is around it. */
-#define LIMIT_GRPC_MESSAGE_BYTES (2u * MIB)
+#define LIMIT_GRPC_MESSAGE_BYTES  (2u * MIB)
 
 /* The client of gRPC. Calls under way on one connection, and what waits to be sent on one stream
  * (one message may be longer): then OVERLOADED. */
@@ -171,10 +182,13 @@
 #define LIMIT_RECORD_FILE_BYTES (1u * MIB)
 
 /* Peers. */
-#define LIMIT_FRAME_BYTES       (64u * KIB) /* longer frames: the link is cut */
-#define LIMIT_PEER_UNSENT_BYTES (16u * MIB) /* further messages are dropped and told to raft */
-#define LIMIT_PEER_CONNECTIONS  64          /* not yet authenticated; beyond: closed at once */
-#define LIMIT_PEER_HANDSHAKE_MS 3000
+#define LIMIT_FRAME_BYTES           (64u * KIB) /* longer frames: the link is cut */
+#define LIMIT_PEER_UNSENT_BYTES     (16u * MIB) /* further messages are dropped and told to raft */
+/* Accepted and not yet authenticated: beyond, the oldest is reset, and if more than the second are
+ * of the newcomer's host, the oldest of these. */
+#define LIMIT_PEER_CONNECTIONS      64
+#define LIMIT_PEER_CONNECTIONS_HOST 16
+#define LIMIT_PEER_HANDSHAKE_MS     3000
 
 /* The core. Each is per member of the cluster. */
 #define LIMIT_RAFT_HELD   64    /* messages that wait for the term to be durable: dropped beyond */

@@ -32,6 +32,7 @@ struct server {
     struct api *api;
     struct http_server *http;
     struct grpc_server *grpc;         /* gets connections from `http` */
+    struct client_memory memory;      /* of both */
     struct server_registry *registry; /* of all lives; NULL = none */
     struct state_file *state_file;    /* the same */
     struct line_file *audit;          /* the same */
@@ -90,6 +91,12 @@ static uint32_t count_http2(const void *context)
 {
     const struct server *s = context;
     return grpc_server_connections(s->grpc);
+}
+
+static bool make_room_http2(void *context)
+{
+    struct server *s = context;
+    return grpc_server_make_room(s->grpc);
 }
 
 static void on_turn(void *context)
@@ -224,6 +231,40 @@ static int open_port(struct server *s)
     return 2;
 }
 
+/* What the limit on open files leaves to clients; members come through the same door. */
+static uint32_t count_places(const struct server *s)
+{
+    uint32_t wanted = s->settings->connections_max;
+    uint32_t files = uv_loop_accepted_max(s->real);
+    uint32_t others = 2 * LIMIT_MEMBERS + LIMIT_PEER_CONNECTIONS + files / 8;
+    uint32_t max = files > 2 * others ? files - others : files / 2;
+    if (wanted > max) {
+        log_info("the limit on open files leaves fewer connections than --max-connections "
+                 "connections=%u",
+                 max);
+        return max;
+    }
+    return wanted;
+}
+
+static void open_servers(struct server *s)
+{
+    const struct server_settings *settings = s->settings;
+    client_memory_init(&s->memory, s->loop, settings->client_bytes_max);
+    const struct http_options http = {.idle_ms = settings->idle_ms,
+                                      .request_ms = settings->receive_ms,
+                                      .connections_max = count_places(s),
+                                      .memory = &s->memory};
+    const struct grpc_options grpc = {.idle_ms = settings->idle_ms,
+                                      .request_ms = settings->receive_ms,
+                                      .streams_max = settings->streams_max,
+                                      .memory = &s->memory};
+    s->http = http_server_create(s->loop, api_handler(s->api), &http);
+    s->grpc = grpc_server_create(s->loop, api_grpc_handler(s->api), &grpc);
+    http_server_on_http2(s->http, on_http2, count_http2, make_room_http2, s);
+    api_set_servers(s->api, s->http, s->grpc);
+}
+
 static int open_member(struct server *s)
 {
     char *detail = NULL;
@@ -250,6 +291,9 @@ static int open_member(struct server *s)
         .ack = s->settings->ack,
         .on_follower = s->settings->on_follower,
         .cors_origin = s->settings->cors_origin,
+        .knows_hosts = s->settings->knows_hosts,
+        .allowed_hosts = s->settings->allowed_hosts,
+        .advertise = s->settings->node.advertise,
         .json_snake = s->settings->json_snake,
         .enable_faults = s->settings->enable_faults,
         .request_timeout_ms = s->settings->node.request_timeout_ms,
@@ -263,10 +307,7 @@ static int open_member(struct server *s)
         .audit = s->audit,
     };
     s->api = api_create(&api);
-    s->http = http_server_create(s->loop, api_handler(s->api), NULL);
-    s->grpc = grpc_server_create(s->loop, api_grpc_handler(s->api), NULL);
-    http_server_on_http2(s->http, on_http2, count_http2, s);
-    api_set_servers(s->api, s->http, s->grpc);
+    open_servers(s);
     return 0;
 }
 
@@ -281,6 +322,7 @@ static bool close_member(struct server *s)
         api_set_servers(s->api, NULL, NULL);
         http_server_destroy(s->http);
         grpc_server_destroy(s->grpc);
+        client_memory_deinit(&s->memory);
         api_destroy(s->api);
     }
     node_destroy(s->node);

@@ -51,7 +51,13 @@ enum {
     ROW_QUOTA,
     ROW_VALUE_MAX,
     ROW_SNAPSHOT_BYTES,
+    ROW_CONNECTIONS,
+    ROW_CLIENT_BYTES,
+    ROW_STREAMS,
+    ROW_IDLE,
+    ROW_RECEIVE,
     ROW_CORS,
+    ROW_HOSTS,
     ROW_JSON_CASE,
     ROW_ENABLE_FAULTS,
     ROW_ROOT_PASSWORD,
@@ -226,10 +232,51 @@ const struct option server_option_rows[SERVER_OPTION_COUNT] = {
                                        "larger",
                             .fallback = "64MiB",
                             .min = 64 * KIB},
+    [ROW_CONNECTIONS] = {.name = "max-connections",
+                         .type = OPTION_INTEGER,
+                         .unit = "N",
+                         .meaning = "connections of clients; beyond, those without a request are "
+                                    "closed for new ones",
+                         .fallback = "16384",
+                         .min = 16,
+                         .max = 1000000},
+    [ROW_CLIENT_BYTES] = {.name = "max-client-bytes",
+                          .type = OPTION_BYTES,
+                          .unit = "SIZE",
+                          .meaning = "memory of requests not whole and answers not taken; beyond, "
+                                     "the largest connections are reset; if not given, an eighth "
+                                     "of the memory, at most 512MiB",
+                          .min = 1 * MIB},
+    [ROW_STREAMS] = {.name = "max-streams",
+                     .type = OPTION_INTEGER,
+                     .unit = "N",
+                     .meaning = "calls at a time of one connection of HTTP/2",
+                     .fallback = "1024",
+                     .min = 1,
+                     .max = 65536},
+    [ROW_IDLE] = {.name = "idle-timeout",
+                  .type = OPTION_DURATION,
+                  .unit = "DURATION",
+                  .meaning = "a connection without a request is closed after this; if not given, "
+                             "75s, of HTTP/2 5m",
+                  .min = 1000,
+                  .max = 86400000},
+    [ROW_RECEIVE] = {.name = "receive-timeout",
+                     .type = OPTION_DURATION,
+                     .unit = "DURATION",
+                     .meaning = "from the first byte of a request to its last",
+                     .fallback = "10s",
+                     .min = 100,
+                     .max = 3600000},
     [ROW_CORS] = {.name = "cors-origin",
                   .type = OPTION_TEXT,
                   .unit = "ORIGIN",
                   .meaning = "which web pages may call: an origin, * or none"},
+    [ROW_HOSTS] = {.name = "allowed-hosts",
+                   .type = OPTION_TEXT,
+                   .unit = "NAME,NAME",
+                   .meaning = "DNS names by which clients may ask (.example.org: all below; *: "
+                              "any); if not given, any beyond loopback, else --advertise's"},
     [ROW_JSON_CASE] = {.name = "json-case",
                        .type = OPTION_CHOICE,
                        .unit = "CASE",
@@ -675,6 +722,17 @@ static void fill_sizes(struct options *o, struct server_settings *s)
     s->node.snapshot_log_bytes = options_number(o, ROW_SNAPSHOT_BYTES);
 }
 
+static void fill_bounds(struct options *o, struct server_settings *s)
+{
+    s->connections_max = (uint32_t)options_number(o, ROW_CONNECTIONS);
+    s->client_bytes_max = options_is_given(o, ROW_CLIENT_BYTES)
+                              ? options_number(o, ROW_CLIENT_BYTES)
+                              : memory_clients_default();
+    s->streams_max = (uint32_t)options_number(o, ROW_STREAMS);
+    s->idle_ms = options_is_given(o, ROW_IDLE) ? (uint32_t)options_number(o, ROW_IDLE) : 0;
+    s->receive_ms = (uint32_t)options_number(o, ROW_RECEIVE);
+}
+
 static void fill_rest(struct options *o, struct server_settings *s)
 {
     static const enum node_ack acks[] = {NODE_ACK_LEADER, NODE_ACK_QUORUM, NODE_ACK_ALL};
@@ -693,6 +751,7 @@ static void fill_rest(struct options *o, struct server_settings *s)
     s->node.priority = (uint32_t)options_number(o, ROW_PRIORITY);
     s->node.lease_reads = options_number(o, ROW_READ_MODE) == 1;
     s->cors_origin = options_text(o, ROW_CORS);
+    s->allowed_hosts = options_text(o, ROW_HOSTS);
     s->json_snake = options_number(o, ROW_JSON_CASE) == 1;
     s->state_file = options_text(o, ROW_STATE_FILE);
     s->audit_log = options_text(o, ROW_AUDIT_LOG);
@@ -738,7 +797,9 @@ enum status server_settings_read(struct options *o, struct server_settings *s)
         (status = check_timings(o, s)) != STATUS_OK) {
         return status;
     }
+    s->knows_hosts = s->allowed_hosts != NULL || (is_loopback(s->listen.host) && s->tls == NULL);
     fill_sizes(o, s);
+    fill_bounds(o, s);
     warn(s);
     return STATUS_OK;
 }

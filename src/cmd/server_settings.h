@@ -25,9 +25,16 @@ struct server_settings {
     const char *number; /* "2" of `server 2 4002`, or NULL */
     enum node_ack ack;
     enum api_on_follower on_follower;
-    const char *cors_origin; /* NULL = as the contract says */
+    const char *cors_origin;   /* NULL = as the contract says */
+    bool knows_hosts;          /* requests under other names are refused */
+    const char *allowed_hosts; /* NULL = none beside what is known anyway */
     bool json_snake;
     bool enable_faults;
+    uint32_t connections_max;
+    uint64_t client_bytes_max;
+    uint32_t streams_max;
+    uint32_t idle_ms; /* 0 = as the servers have it */
+    uint32_t receive_ms;
     struct log_options log;
     struct tls *tls;              /* NULL = none */
     bool peers_show_certificates; /* so members prove by these who they are */
@@ -43,7 +50,7 @@ struct server_settings {
 };
 
 /* The table of flags of `conclave server`, for its row among the verbs. */
-enum { SERVER_OPTION_COUNT = 37 };
+enum { SERVER_OPTION_COUNT = 43 };
 extern const struct option server_option_rows[SERVER_OPTION_COUNT];
 
 /* Complete `o`, whose arguments are read already, from environment, file and defaults, and check it

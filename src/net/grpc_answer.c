@@ -204,7 +204,7 @@ void grpc_answer_take(struct grpc_call *call, size_t size)
     CHECK(size <= call->unsent);
     call->unsent -= size;
     c->unsent -= size;
-    c->flow.written += size;
+    http2_connection_wrote(c, size);
     while (size > 0) {
         size -= own_run(call) > 0 ? take_own(call, size) : take_shared(call, size);
     }
@@ -263,6 +263,7 @@ static bool begin_message(struct grpc_call *call, size_t size)
     }
     call->unsent += GRPC_PREFIX_BYTES + size;
     call->connection->unsent += GRPC_PREFIX_BYTES + size;
+    http2_connection_kept(call->connection, call->connection->unsent, GRPC_PREFIX_BYTES + size);
     return true;
 }
 

@@ -3,6 +3,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 
+#define LOOKED_AT             64 /* for one newcomer */
 #define DEFAULT(value, other) ((value) != 0 ? (value) : (other))
 
 static struct grpc_call *pop_waiting(struct list *list, bool starves)
@@ -71,6 +72,7 @@ struct grpc_server *grpc_server_create(struct loop *loop, const struct grpc_hand
     }
     g->options.idle_ms = DEFAULT(g->options.idle_ms, LIMIT_H2_IDLE_MS);
     g->options.request_ms = DEFAULT(g->options.request_ms, LIMIT_HTTP_REQUEST_MS);
+    g->options.streams_max = DEFAULT(g->options.streams_max, LIMIT_H2_STREAMS);
     list_init(&g->connections);
     list_init(&g->dirty);
     list_init(&g->ready);
@@ -157,6 +159,27 @@ void grpc_server_destroy(struct grpc_server *g)
     nghttp2_option_del(g->option);
     pool_deinit(&g->pool);
     mem_free(g);
+}
+
+/* As in http_room.c: of a few, the one that has been idle for the longest; the others are looked at
+ * again after all that are left. */
+bool grpc_server_make_room(struct grpc_server *g)
+{
+    struct http2_connection *idle = NULL;
+    uint32_t count = g->connection_count < LOOKED_AT ? g->connection_count : LOOKED_AT;
+    for (uint32_t i = 0; i < count; i++) {
+        struct list *link = list_pop_front(&g->connections);
+        struct http2_connection *c = CONTAINER_OF(link, struct http2_connection, link);
+        list_push_back(&g->connections, link);
+        bool is_idle = c->call_count == 0 && !c->is_closed;
+        if (is_idle && (idle == NULL || c->idle_from_ms < idle->idle_from_ms)) {
+            idle = c;
+        }
+    }
+    if (idle != NULL) {
+        http2_connection_abort(idle);
+    }
+    return idle != NULL;
 }
 
 uint32_t grpc_server_connections(const struct grpc_server *g)

@@ -79,7 +79,7 @@ void exchange_emit(struct exchange *e, struct slice bytes)
     }
     if (exchange_is_first(e)) {
         c->conn->loop->ops->conn_write(c->conn, bytes);
-        c->flow.written += bytes.size;
+        http_connection_wrote(c, bytes.size);
     } else {
         buf_append_slice(&e->out, bytes);
         c->kept_bytes += bytes.size;

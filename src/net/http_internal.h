@@ -33,8 +33,9 @@ struct exchange {
 };
 
 struct http_connection {
-    struct list link;  /* server->connections */
-    struct list ready; /* server->ready, or alone */
+    struct list link;   /* server->connections */
+    struct list ready;  /* server->ready, or alone */
+    struct list beyond; /* server->beyond, or alone: then all places were taken when it came */
     struct http_server *server;
     struct conn *conn;
     struct list exchanges;
@@ -57,6 +58,7 @@ struct http_connection {
     uint64_t started_ms;   /* when the first byte of `reading` came */
     uint64_t idle_from_ms; /* when the last answer was complete */
     struct unsent flow;
+    struct client_share share;
 };
 
 struct http_server {
@@ -65,15 +67,18 @@ struct http_server {
     struct http_options options;
     void (*take_http2)(void *context, struct conn *c, struct slice first); /* NULL: nobody */
     uint32_t (*count_http2)(const void *context);
+    bool (*make_room_http2)(void *context);
     void *http2_context;
     struct list connections;
     struct list ready;   /* connections to go on with, in the next turn */
+    struct list beyond;  /* connections of whom only what is vital is answered, by their age */
     struct list orphans; /* exchanges whose handler answers although the client is gone */
     struct list spare;   /* exchanges for the next requests */
     uint32_t spare_count;
     uint32_t connection_count;
     uint32_t client_count;
     uint64_t request_count;
+    uint64_t closed_for_room;
     bool is_ending;        /* answers say so */
     bool is_draining;      /* connections end, whether something is asked on them or not */
     uint64_t last_call_ms; /* then any request is the last of its connection */
@@ -104,9 +109,22 @@ void http_connection_finish(struct http_connection *c);
 void http_connection_abort(struct http_connection *c);
 /* Answer what is being read, or nothing at all, with an error, and read no more. */
 void http_connection_refuse(struct http_connection *c, int http_status, const char *reason);
+/* `bytes` more are written. */
+static inline void http_connection_wrote(struct http_connection *c, size_t bytes)
+{
+    uint64_t grown = unsent_add(&c->flow, bytes);
+    if (grown > 0) {
+        client_share_grew(c->server->options.memory, &c->share, grown);
+    }
+}
 /* The first exchange's answer is complete: go to the next. */
 void http_connection_advance(struct http_connection *c);
 void exchange_release(struct exchange *e);
+
+/* --- http_describe.c -------------------------------------------------------------------------- */
+
+/* Fill in the request by its head. False: the target makes no sense, or is another host's. */
+bool exchange_describe(struct exchange *e);
 
 /* --- http_answer.c ---------------------------------------------------------------------------- */
 
@@ -115,6 +133,16 @@ void exchange_emit(struct exchange *e, struct slice bytes);
 /* It has become the first: what it kept leaves. */
 void exchange_take_turn(struct exchange *e);
 void exchange_answer_bad(struct exchange *e, int http_status, const char *reason);
+
+/* --- http_room.c ------------------------------------------------------------------------------ */
+
+enum http_place {
+    HTTP_PLACE_FREE,
+    HTTP_PLACE_BEYOND, /* none is free; it may say what it wants */
+    HTTP_PLACE_NONE,
+};
+/* For one more connection; perhaps another one is reset for it. */
+enum http_place http_find_place(struct http_server *s);
 
 /* --- http_sweep.c ----------------------------------------------------------------------------- */
 

@@ -101,71 +101,6 @@ static void append_exchange(struct http_connection *c, struct exchange *e)
 
 /* --- the head of a request -------------------------------------------------------------------- */
 
-static const struct {
-    const char *name;
-    enum http_method method;
-} methods[] = {
-    {"GET", HTTP_GET},   {"PUT", HTTP_PUT},       {"POST", HTTP_POST},
-    {"HEAD", HTTP_HEAD}, {"DELETE", HTTP_DELETE}, {"OPTIONS", HTTP_OPTIONS},
-};
-
-/* Methods are compared as they are: "get" is another one. */
-static enum http_method find_method(struct slice name)
-{
-    for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
-        if (slice_equal(name, slice_str(methods[i].name))) {
-            return methods[i].method;
-        }
-    }
-    return HTTP_OTHER;
-}
-
-/* Take "http://host" away from a target. False: it is neither a path nor such a URL nor "*". */
-static bool find_path(struct slice target, struct slice *path)
-{
-    *path = target;
-    if (target.data[0] == '/' || (target.size == 1 && target.data[0] == '*')) {
-        return true;
-    }
-    if (target.size <= 7 || strncasecmp((const char *)target.data, "http://", 7) != 0) {
-        return false;
-    }
-    size_t at = 7;
-    while (at < target.size && target.data[at] != '/' && target.data[at] != '?') {
-        at++;
-    }
-    *path = slice_of(target.data + at, target.size - at);
-    return at > 7;
-}
-
-/* False: the target makes no sense. */
-static bool describe_request(struct exchange *e)
-{
-    const struct http_head *head = http_parser_head(e->parser);
-    struct http_request *r = &e->request;
-    r->method_name = head->method;
-    r->method = find_method(head->method);
-    r->target = head->target;
-    r->headers = head->headers;
-    r->header_count = head->header_count;
-    r->conn = e->connection->conn;
-    e->keep_alive = head->keep_alive;
-    e->is_http_1_0 = head->is_http_1_0;
-    if (!find_path(head->target, &r->path)) {
-        return false;
-    }
-    const uint8_t *mark = r->path.size > 0 ? memchr(r->path.data, '?', r->path.size) : NULL;
-    if (mark != NULL) {
-        size_t size = (size_t)(mark - r->path.data);
-        r->query = slice_of(mark + 1, r->path.size - size - 1);
-        r->path.size = size;
-    }
-    if (r->path.size == 0) {
-        r->path = slice_str("/"); /* http://host and http://host?query */
-    }
-    return true;
-}
-
 /* `Expect: 100-continue` from a client that waits with its body. False: it expects something
  * else. */
 static bool heed_expectation(struct exchange *e, bool body_has_begun)
@@ -207,6 +142,8 @@ static void forget_connection(struct http_connection *c)
     count_client(c, false);
     list_remove(&c->link);
     list_remove(&c->ready);
+    list_remove(&c->beyond);
+    client_share_end(&c->share);
     buf_deinit(&c->stash);
     s->connection_count--;
     mem_free(c);
@@ -257,18 +194,29 @@ static void drop_reading(struct http_connection *c)
     }
 }
 
+/* All places were taken when it came. */
+static bool is_beyond(const struct http_connection *c)
+{
+    return !list_is_empty(&c->beyond);
+}
+
 /* True: `c` is no more. */
 static bool on_head(struct http_connection *c, struct slice rest)
 {
     struct exchange *e = c->reading;
     const struct http_handler *h = &c->server->handler;
-    if (!describe_request(e)) {
+    if (!exchange_describe(e)) {
         http_connection_refuse(c, 400, "Invalid URL");
         return false;
     }
     if (hand_over(c, rest)) {
         return true;
     }
+    if (is_beyond(c) && !(h->is_vital != NULL && h->is_vital(h->context, &e->request))) {
+        http_connection_refuse(c, 503, "Too many connections");
+        return false;
+    }
+    e->keep_alive = e->keep_alive && !is_beyond(c);
     http_parser_limit_body(e->parser, h->body_bytes_max(h->context, &e->request));
     if (!heed_expectation(e, rest.size > 0)) {
         http_connection_refuse(c, 417, "Expectation failed");
@@ -318,18 +266,36 @@ static void on_whole(struct http_connection *c)
 static bool has_too_much_in_progress(struct http_connection *c)
 {
     if (c->in_progress >= LIMIT_PIPELINED || c->held != NULL ||
-        c->body_bytes >= LIMIT_PIPELINED_BODY_BYTES) {
+        c->body_bytes >= LIMIT_PIPELINED_BODY_BYTES ||
+        client_memory_is_pressed(c->server->options.memory)) {
         return true;
     }
     return unsent_is_full(&c->flow, c->conn, LIMIT_CONN_UNSENT_BYTES);
 }
 
+/* Nothing of its own will wake it, if only that of all is too much. */
+static void wake_when_looked_at(struct http_connection *c)
+{
+    if (client_memory_is_pressed(c->server->options.memory)) {
+        http_connection_wake(c);
+    }
+}
+
 static void pause(struct http_connection *c, struct slice rest)
 {
     buf_append_slice(&c->stash, rest);
+    wake_when_looked_at(c);
     if (!c->is_paused) {
         c->is_paused = true;
         c->conn->loop->ops->conn_pause(c->conn, true);
+    }
+}
+
+/* Of the request that is being read, a piece has come; the last one is not worth a note. */
+static void note_body(struct http_connection *c)
+{
+    if (http_parser_body(c->reading->parser).size >= LIMIT_CLIENT_SMALL_BYTES) {
+        client_share_grew(c->server->options.memory, &c->share, LIMIT_READ_BYTES);
     }
 }
 
@@ -345,6 +311,7 @@ static bool read_some(struct http_connection *c, struct slice *data)
             drop_reading(c); /* nothing but an empty line between two requests */
         } else {
             maybe_send_continue(c);
+            note_body(c);
             http_sweep_by(c->server, c->started_ms + c->server->options.request_ms);
         }
         return false;
@@ -405,7 +372,9 @@ static void look_for_preface(struct http_connection *c, struct slice data)
         data = buf_slice(&c->stash);
     }
     struct slice preface = slice_str("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-    if (slice_has_prefix(data, preface)) {
+    if (slice_has_prefix(data, preface) && is_beyond(c)) {
+        http_connection_abort(c);
+    } else if (slice_has_prefix(data, preface)) {
         hand_over_http2(c, data);
     } else if (!slice_has_prefix(preface, data)) {
         struct buf stash = c->stash;
@@ -469,7 +438,11 @@ static void on_close(struct conn *conn, enum status why)
 
 static void read_on(struct http_connection *c)
 {
-    if (!c->is_paused || c->is_last || c->is_closed || has_too_much_in_progress(c)) {
+    if (!c->is_paused || c->is_last || c->is_closed) {
+        return;
+    }
+    if (has_too_much_in_progress(c)) {
+        wake_when_looked_at(c);
         return;
     }
     struct buf stash = c->stash;
@@ -589,6 +562,26 @@ void http_connection_abort(struct http_connection *c)
     close_connection(c, false);
 }
 
+static struct http_connection *connection_of_share(const struct client_share *share)
+{
+    return (struct http_connection *)((uintptr_t)share - offsetof(struct http_connection, share));
+}
+
+static size_t count_share(const struct client_share *share)
+{
+    const struct http_connection *c = connection_of_share(share);
+    size_t reading = c->reading != NULL ? http_parser_body(c->reading->parser).size : 0;
+    return c->conn->loop->ops->conn_kept(c->conn) + c->stash.size + reading +
+           (size_t)(c->body_bytes + c->kept_bytes);
+}
+
+static void drop_share(struct client_share *share)
+{
+    struct http_connection *c = connection_of_share(share);
+    http_connection_abort(c);
+    c->conn->loop->ops->conn_close(c->conn, false); /* also when it was being closed */
+}
+
 void http_connection_refuse(struct http_connection *c, int http_status, const char *reason)
 {
     if (c->reading == NULL) {
@@ -618,6 +611,7 @@ struct http_server *http_server_create(struct loop *loop, const struct http_hand
     s->options.connections_max = DEFAULT(s->options.connections_max, LIMIT_CONNECTIONS);
     list_init(&s->connections);
     list_init(&s->ready);
+    list_init(&s->beyond);
     list_init(&s->orphans);
     list_init(&s->spare);
     s->go_on = (struct timer){.fire = on_go_on, .context = s};
@@ -627,17 +621,21 @@ struct http_server *http_server_create(struct loop *loop, const struct http_hand
 
 void http_server_on_http2(struct http_server *s,
                           void (*take)(void *context, struct conn *c, struct slice first),
-                          uint32_t (*count)(const void *context), void *context)
+                          uint32_t (*count)(const void *context), bool (*make_room)(void *context),
+                          void *context)
 {
     s->take_http2 = take;
     s->count_http2 = count;
+    s->make_room_http2 = make_room;
     s->http2_context = context;
 }
 
 void http_server_accept(struct http_server *s, struct conn *conn)
 {
     struct http_connection *c = mem_calloc(1, sizeof(*c));
+    enum http_place place = http_find_place(s);
     list_init(&c->ready);
+    list_init(&c->beyond);
     list_init(&c->exchanges);
     c->server = s;
     c->conn = conn;
@@ -645,15 +643,14 @@ void http_server_accept(struct http_server *s, struct conn *conn)
     c->idle_from_ms = http_now(s);
     conn->events = &events;
     conn->context = c;
+    client_share_begin(&c->share, count_share, drop_share);
     list_push_back(&s->connections, &c->link);
     s->connection_count++;
     http_sweep_by(s, c->idle_from_ms + s->options.idle_ms);
-    uint32_t count = s->connection_count;
-    count += s->count_http2 != NULL ? s->count_http2(s->http2_context) : 0;
-    if (count > s->options.connections_max + LIMIT_CONNECTIONS_REFUSED) {
+    if (place == HTTP_PLACE_BEYOND) {
+        list_push_back(&s->beyond, &c->beyond);
+    } else if (place == HTTP_PLACE_NONE) {
         http_connection_abort(c);
-    } else if (count > s->options.connections_max) {
-        http_connection_refuse(c, 503, "Too many connections");
     }
 }
 
@@ -708,6 +705,16 @@ void http_server_destroy(struct http_server *s)
 uint32_t http_server_connections(const struct http_server *s)
 {
     return s->connection_count;
+}
+
+uint64_t http_server_closed_for_room(const struct http_server *s)
+{
+    return s->closed_for_room;
+}
+
+uint64_t http_server_closed_for_memory(const struct http_server *s)
+{
+    return s->options.memory != NULL ? s->options.memory->dropped : 0;
 }
 
 uint32_t http_server_clients(const struct http_server *s)

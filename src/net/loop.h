@@ -132,6 +132,9 @@ struct loop_ops {
                              void *owner);
     /* Bytes not yet taken by the kernel. After more than 0, an on_drain will come. */
     size_t (*conn_unsent)(const struct conn *c);
+    /* Bytes of memory that are kept for what was written and is not taken, also after conn_close;
+     * those of owners do not count. */
+    size_t (*conn_kept)(const struct conn *c);
     /* Stop or go on reading. */
     void (*conn_pause)(struct conn *c, bool paused);
     /* `flush`: after what was written is sent, and the other side has closed too or nothing can be
@@ -161,6 +164,8 @@ static inline uint64_t loop_about(struct loop *l, uint64_t ms)
 /* The production loop. Ignores SIGPIPE and raises the limit of open files to what the process
  * may. */
 struct loop *uv_loop_create(void);
+/* Connections that are accepted at a time, as the limit on open files has it; more are reset. */
+uint32_t uv_loop_accepted_max(const struct loop *l);
 /* Runs until loop stop; returns when every handle is closed. */
 void uv_loop_run(struct loop *l);
 /* Stops it first when that was not done; timers that still run are forgotten. */

@@ -136,6 +136,12 @@ size_t tls_conn_unsent(const struct conn *conn)
     return unsent;
 }
 
+size_t tls_conn_kept(const struct conn *conn)
+{
+    const struct tls_conn *c = tls_conn_of(conn);
+    return c->plain.capacity + c->in.capacity + c->inner->loop->ops->conn_kept(c->inner);
+}
+
 void tls_on_drain(struct tls_conn *c)
 {
     c->protocol_bytes = 0;

@@ -330,6 +330,7 @@ static const struct loop_ops ops = {
     .conn_write = tls_conn_write,
     .conn_write_owned = tls_conn_write_owned,
     .conn_unsent = tls_conn_unsent,
+    .conn_kept = tls_conn_kept,
     .conn_pause = tls_conn_pause,
     .conn_close = tls_conn_close,
     .on_turn = on_turn,

@@ -122,5 +122,6 @@ void tls_conn_write(struct conn *conn, struct slice bytes);
 void tls_conn_write_owned(struct conn *conn, struct slice bytes, void (*release)(void *owner),
                           void *owner);
 size_t tls_conn_unsent(const struct conn *conn);
+size_t tls_conn_kept(const struct conn *conn);
 void tls_conn_pause(struct conn *conn, bool paused);
 void tls_conn_close(struct conn *conn, bool flush);

@@ -1,7 +1,5 @@
 #include "net/unsent.h"
 
-#include "base/limits.h"
-
 #define CHECK_BYTES (64u * KIB)
 
 bool unsent_is_full(struct unsent *u, struct conn *conn, size_t limit)

@@ -171,6 +171,13 @@ size_t uv_conn_unsent(const struct conn *conn)
     return unsent;
 }
 
+size_t uv_conn_kept(const struct conn *conn)
+{
+    const struct real_conn *c = (const struct real_conn *)(const void *)conn;
+    size_t pending = c->pending != NULL ? c->pending->bytes.capacity : 0;
+    return pending + (c->in_flight != NULL ? c->in_flight->bytes.capacity : 0);
+}
+
 static void on_all_sent(struct real_conn *c)
 {
     if (c->stage == CONN_FLUSHING) {
@@ -415,9 +422,6 @@ static void on_closed(uv_handle_t *handle)
     }
     uv_dial_forget(c);
     list_remove(&c->link);
-    if (c->is_accepted) {
-        uv_uncount_accepted(l);
-    }
     mem_free(c);
     uv_handle_closed(l);
 }
@@ -435,6 +439,10 @@ static bool begin_closing(struct real_conn *c, enum status why)
     list_remove(&c->dirty);
     list_remove(&c->drained);
     timer_heap_stop(&loop_of_conn(c)->timers, &c->linger);
+    if (c->is_accepted) {
+        c->is_accepted = false;
+        uv_uncount_accepted(loop_of_conn(c)); /* its descriptor is closed with uv_close */
+    }
     return !retrying; /* between two addresses: the retry will find out */
 }
 

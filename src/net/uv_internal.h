@@ -204,6 +204,7 @@ void uv_conn_write(struct conn *conn, struct slice bytes);
 void uv_conn_write_owned(struct conn *conn, struct slice bytes, void (*release)(void *owner),
                          void *owner);
 size_t uv_conn_unsent(const struct conn *conn);
+size_t uv_conn_kept(const struct conn *conn);
 void uv_conn_pause(struct conn *conn, bool paused);
 void uv_conn_close(struct conn *conn, bool flush);
 

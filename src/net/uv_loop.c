@@ -180,6 +180,11 @@ static void on_turn(struct loop *loop, void (*hook)(void *context), void *contex
     l->hook_context = context;
 }
 
+uint32_t uv_loop_accepted_max(const struct loop *loop)
+{
+    return ((const struct real_loop *)(const void *)loop)->accepted_max;
+}
+
 double uv_loop_utilisation(const struct loop *loop)
 {
     return ((const struct real_loop *)(const void *)loop)->utilisation;
@@ -478,6 +483,7 @@ static const struct loop_ops ops = {
     .conn_write = uv_conn_write,
     .conn_write_owned = uv_conn_write_owned,
     .conn_unsent = uv_conn_unsent,
+    .conn_kept = uv_conn_kept,
     .conn_pause = uv_conn_pause,
     .conn_close = uv_conn_close,
     .on_turn = on_turn,

@@ -81,6 +81,12 @@ void link_close(struct link *l, enum frame_bye why)
     l->loop->ops->conn_close(l->conn, true);
 }
 
+void link_reset(struct link *l)
+{
+    finish(l);
+    l->loop->ops->conn_close(l->conn, false);
+}
+
 static void on_close(struct conn *c, enum status why)
 {
     struct link *l = c->context;

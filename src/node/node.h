@@ -534,7 +534,12 @@ struct node_metrics {
     uint64_t scrub_rounds;
     uint64_t damage_found;
     uint64_t digest_mismatches;
-    uint64_t fault_drops; /* messages that node_faults_set lost, both ways */
+    uint64_t fault_drops;     /* messages that node_faults_set lost, both ways */
+    uint64_t peer_bad_frames; /* links that ended for that; see struct peers_counters */
+    uint64_t peer_bad_secrets;
+    uint64_t peer_bad_versions;
+    uint64_t peer_refused_hellos;
+    uint64_t peer_strangers;
     uint64_t log_disk_bytes;
     uint64_t log_written_bytes; /* whole records with their padding, since the start */
     uint64_t log_room_bytes;

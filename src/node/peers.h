@@ -158,6 +158,7 @@ struct peers_counters {
     uint64_t bad_secrets;
     uint64_t bad_versions;
     uint64_t refused_hellos;
+    uint64_t strangers; /* accepted, and not up in time, or reset for the next one */
     uint64_t dropped_messages;
     uint64_t fault_drops; /* lost because of peers_set_faults, both ways */
 };

@@ -131,7 +131,7 @@ def test_connections_leave_the_log_the_descriptors_that_it_needs(make_cluster):
         m.open_files_max = 64
     leader = c.start().wait_leader()
     writer = Client(leader.port)
-    writer.connection.connect()
+    assert writer.request("PUT", "/key/first", "1").status == 200
     with contextlib.ExitStack() as flood:
         for m in c:
             for _ in range(100):

@@ -102,6 +102,18 @@ uint32_t http_server_connections(const struct http_server *s)
     return 7;
 }
 
+uint64_t http_server_closed_for_room(const struct http_server *s)
+{
+    (void)s;
+    return 3;
+}
+
+uint64_t http_server_closed_for_memory(const struct http_server *s)
+{
+    (void)s;
+    return 4;
+}
+
 uint32_t http_server_clients(const struct http_server *s)
 {
     (void)s;
@@ -253,6 +265,14 @@ static void restart(struct api_options options)
 void fake_restart(const char *cors_origin, enum node_ack ack)
 {
     restart((struct api_options){.ack = ack, .cors_origin = cors_origin});
+}
+
+void fake_restart_for_hosts(const char *allowed_hosts)
+{
+    restart((struct api_options){.ack = NODE_ACK_QUORUM,
+                                 .knows_hosts = true,
+                                 .allowed_hosts = allowed_hosts,
+                                 .advertise = "http://db.example.org:4000"});
 }
 
 void fake_restart_on_follower(enum api_on_follower on_follower)

@@ -46,6 +46,8 @@ int fake_setup(void **state);
 int fake_teardown(void **state);
 /* Replace the api by one with other options. */
 void fake_restart(const char *cors_origin, enum node_ack ack);
+/* As a member that listens on loopback; `allowed_hosts` may be NULL. */
+void fake_restart_for_hosts(const char *allowed_hosts);
 void fake_restart_on_follower(enum api_on_follower on_follower);
 void fake_restart_with_faults(void);
 void fake_restart_with_root_password(const char *password);

@@ -103,6 +103,10 @@ static void row_a12_options_is_200_and_empty_on_any_path(void **state)
     }
 }
 
+#define FOREIGN_WRITE                                                                              \
+    "{\"error\":\"Foreign origin\","                                                               \
+    "\"reason\":\"--cors-origin does not name the origin of this web page\"}"
+
 static void a_web_page_of_another_origin_may_not_administer(void **state)
 {
     (void)state;
@@ -129,6 +133,45 @@ static void a_web_page_of_another_origin_may_not_administer(void **state)
                           CONCLAVE_HEADERS ALLOW_REST);
 }
 
+/* The name of a web page that was made to resolve to this member (DNS rebinding). */
+static void a_request_under_the_name_of_another_is_refused(void **state)
+{
+    (void)state;
+#define UNKNOWN                                                                                    \
+    "{\"error\":\"Unknown host\","                                                                 \
+    "\"reason\":\"Host is not a name of this member: see --allowed-hosts\"}"
+    static const struct expect rows[] = {
+        {"GET", "/ping", "Host: evil.example\n", NULL, 403, UNKNOWN},
+        {"GET", "/ping", "Host: evil.example:4001\nOrigin: http://evil.example:4001\n", NULL, 403,
+         UNKNOWN},
+        {"GET", "/nope", "Host: evil.example.\n", NULL, 403, UNKNOWN},
+        {"OPTIONS", "/ping", "Host: 127.0.0.1.evil.example\n", NULL, 403, UNKNOWN},
+        {"GET", "/ping", "Host: localhost.evil.example\n", NULL, 403, UNKNOWN},
+        {"GET", "/ping", "Host: xdb.example.org\n", NULL, 403, UNKNOWN},
+        {"GET", "/ping", "Host: 127.0.0.1:4001\n", NULL, 200, "pong"},
+        {"GET", "/ping", "Host: [::1]:4001\n", NULL, 200, "pong"},
+        {"GET", "/ping", "Host: LocalHost\n", NULL, 200, "pong"},
+        {"GET", "/ping", "Host: a.localhost:1\n", NULL, 200, "pong"},
+        {"GET", "/ping", "Host: node-1:4001\n", NULL, 200, "pong"},
+        {"GET", "/ping", "Host: DB.example.org:4000\n", NULL, 200, "pong"},
+        {"GET", "/ping", "Host: \n", NULL, 200, "pong"},
+        {"GET", "/ping", NULL, NULL, 200, "pong"},
+    };
+    static const struct expect listed[] = {
+        {"GET", "/ping", "Host: c.example:1\n", NULL, 200, "pong"},
+        {"GET", "/ping", "Host: x.example.net\n", NULL, 200, "pong"},
+        {"GET", "/ping", "Host: example.net\n", NULL, 403, UNKNOWN},
+        {"GET", "/ping", "Host: xexample.net\n", NULL, 403, UNKNOWN},
+        {"GET", "/ping", "Host: cc.example\n", NULL, 403, UNKNOWN},
+    };
+    fake_restart_for_hosts(NULL);
+    CHECK_EACH(rows);
+    fake_restart_for_hosts("b.example, c.example,.example.net,");
+    CHECK_EACH(listed);
+    fake_restart_for_hosts("*");
+    check((struct expect){"GET", "/ping", "Host: evil.example\n", NULL, 200, "pong"});
+}
+
 static void the_setting_of_the_origin_is_obeyed(void **state)
 {
     (void)state;
@@ -136,6 +179,9 @@ static void the_setting_of_the_origin_is_obeyed(void **state)
     fake_restart("none", NODE_ACK_QUORUM);
     assert_common_headers("GET", "/key/k", "Origin: http://app\n", CONCLAVE_HEADERS);
     check((struct expect){"POST", "/election", "Origin: http://app\n", NULL, 403, FOREIGN});
+    check((struct expect){"POST", "/write", "Origin: http://app\n", "{\"content\":\"x\"}", 403,
+                          FOREIGN_WRITE});
+    check((struct expect){"PUT", "/key/k", "Origin: null\n", "1", 403, FOREIGN_WRITE});
     fake_restart("*", NODE_ACK_QUORUM);
     assert_common_headers("GET", "/key/k", NULL, CONCLAVE_HEADERS ALLOW_ORIGIN("*") ALLOW_REST);
     check((struct expect){"POST", "/election", "Origin: http://app\n", NULL, 403, FOREIGN});
@@ -478,6 +524,7 @@ int main(void)
         REST_TEST(row_a12_options_is_200_and_empty_on_any_path),
         REST_TEST(a_web_page_of_another_origin_may_not_administer),
         REST_TEST(the_setting_of_the_origin_is_obeyed),
+        REST_TEST(a_request_under_the_name_of_another_is_refused),
         REST_TEST(what_the_server_refuses_has_the_same_form),
         REST_TEST(members_are_taken_over_on_the_peer_path_only),
         REST_TEST(row_a4_status_says_who_and_what),

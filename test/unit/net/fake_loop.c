@@ -44,6 +44,12 @@ static size_t conn_unsent(const struct conn *conn)
     return c->sent.size - c->taken;
 }
 
+static size_t conn_kept(const struct conn *conn)
+{
+    const struct fake_conn *c = conn_of(conn);
+    return c->sent.size - c->taken;
+}
+
 static void conn_write_owned(struct conn *conn, struct slice bytes, void (*release)(void *owner),
                              void *owner)
 {
@@ -114,6 +120,7 @@ static const struct loop_ops ops = {
     .conn_write = conn_write,
     .conn_write_owned = conn_write_owned,
     .conn_unsent = conn_unsent,
+    .conn_kept = conn_kept,
     .conn_pause = conn_pause,
     .conn_close = conn_close,
 };

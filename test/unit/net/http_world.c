@@ -98,6 +98,12 @@ static void on_upgrade(void *context, const struct http_request *r, struct slice
     conn->loop->ops->conn_write(conn, slice_str("hello peer"));
 }
 
+static bool is_vital(void *context, const struct http_request *r)
+{
+    (void)context;
+    return slice_equal(r->path, slice_str("/alive"));
+}
+
 void http_world_start_with(struct world *w, const struct http_options *options)
 {
     memset(w, 0, sizeof(*w));
@@ -108,6 +114,7 @@ void http_world_start_with(struct world *w, const struct http_options *options)
         .common_headers = common_headers,
         .wants_upgrade = wants_upgrade,
         .on_upgrade = on_upgrade,
+        .is_vital = is_vital,
         .body_bytes_max = allow_body,
         .context = w,
     };

@@ -4,13 +4,16 @@
  *   /stubborn  the same, but does not listen
  *   /none      takes no body; /big one of 4 MiB; every other path BODY_MAX
  *   /peer      may be upgraded to conclave-peer/1
+ *   /alive     is vital
  *   others     200 with "<method's number> <method> <path>?<query> <body>" */
 #pragma once
 
 #include "fake_loop.h"
 #include "net/http.h"
 
-#define HOST        "Host: a\r\n"
+#define HOST "Host: a\r\n"
+#define UPGRADE                                                                                    \
+    "GET /peer HTTP/1.1\r\n" HOST "Connection: Upgrade\r\nUpgrade: conclave-peer/1\r\n\r\n"
 #define WAITING_MAX 100
 #define BODY_MAX    1000
 

@@ -108,24 +108,77 @@ static void empty_frames_are_a_flood(void **state)
     static const uint8_t priority[5] = {0, 0, 0, 0, 7};
     const struct {
         uint8_t type;
+        uint8_t flags;
         uint32_t id;
         struct slice payload;
-    } cases[] = {{NGHTTP2_SETTINGS, 0, {NULL, 0}},
-                 {NGHTTP2_PRIORITY, 1, {priority, 5}},
-                 {NGHTTP2_DATA, 1, {NULL, 0}}};
-    for (size_t i = 0; i < 3; i++) {
+    } cases[] = {{NGHTTP2_SETTINGS, 0, 0, {NULL, 0}},
+                 {NGHTTP2_PRIORITY, 0, 1, {priority, 5}},
+                 {NGHTTP2_DATA, 0, 1, {NULL, 0}},
+                 {NGHTTP2_DATA, NGHTTP2_FLAG_PADDED, 1, {(const uint8_t *)"\x02\0\0", 3}},
+                 {NGHTTP2_PING, NGHTTP2_FLAG_ACK, 0, {(const uint8_t *)"12345678", 8}},
+                 {NGHTTP2_WINDOW_UPDATE, 0, 0, {(const uint8_t *)"\0\0\0\1", 4}},
+                 {NGHTTP2_WINDOW_UPDATE, 0, 1, {(const uint8_t *)"\0\0\0\1", 4}},
+                 {0xbb, 0, 0, {priority, 5}}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         if (i > 0) {
             preface_append(&r->out);
             r->conn = grpc_world_connect(&r->world, buf_slice(&r->out));
             buf_clear(&r->out);
         }
         raw_open(r, 1, "/wait/x", 0);
-        for (int k = 0; k <= LIMIT_H2_EMPTY_FRAMES; k++) {
-            frame_append(&r->out, cases[i].type, 0, cases[i].id, cases[i].payload);
+        for (int k = 0; k <= LIMIT_H2_EMPTY_FRAMES + 4; k++) {
+            frame_append(&r->out, cases[i].type, cases[i].flags, cases[i].id, cases[i].payload);
         }
         raw_say(r);
         raw_expect_goaway(r, NGHTTP2_ENHANCE_YOUR_CALM, NULL);
     }
+}
+
+/* A thousand answers leave at once, and the client gives their windows back at once. */
+static void window_updates_for_what_was_sent_are_no_flood(void **state)
+{
+    struct raw *r = *state;
+    const uint8_t window[4] = {0, 0, 0, 100};
+    uint32_t last = 2 * LIMIT_H2_EMPTY_FRAMES + 1;
+    for (uint32_t id = 1; id <= last; id += 2) {
+        raw_open(r, id, "/wait/x", 0);
+    }
+    raw_say(r);
+    for (uint32_t round = 0; round < 5; round++) {
+        for (uint32_t i = 0; i < r->world.waiting_count; i++) {
+            grpc_send(r->world.waiting[i], slice_str("an answer"));
+        }
+        grpc_world_turn(&r->world);
+        for (uint32_t id = 1; id <= last; id += 2) {
+            frame_append(&r->out, NGHTTP2_WINDOW_UPDATE, 0, id, slice_of(window, 4));
+            frame_append(&r->out, NGHTTP2_WINDOW_UPDATE, 0, 0, slice_of(window, 4));
+        }
+        raw_say(r);
+    }
+    expect_alive(r, last + 2);
+}
+
+/* Each byte of an answer is asked for by a frame of its own. */
+static void windows_of_one_byte_are_a_flood(void **state)
+{
+    struct raw *r = *state;
+    const uint8_t zero[6] = {0, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 0, 0, 0, 0};
+    const uint8_t one[4] = {0, 0, 0, 1};
+    frame_append(&r->out, NGHTTP2_SETTINGS, 0, 0, slice_of(zero, 6));
+    raw_open(r, 1, "/wait/x", 0);
+    raw_say(r);
+    grpc_send(r->world.waiting[0],
+              slice_str("a long answer ....................................."
+                        "..................................................."
+                        "..................................................."
+                        "..................................................."
+                        "..................................................."
+                        "..................................................."));
+    for (int k = 0; k <= LIMIT_H2_EMPTY_FRAMES + 4; k++) {
+        frame_append(&r->out, NGHTTP2_WINDOW_UPDATE, 0, 1, slice_of(one, 4));
+        raw_say(r);
+    }
+    raw_expect_goaway(r, NGHTTP2_ENHANCE_YOUR_CALM, NULL);
 }
 
 /* Let the connection be full: what is said from here on waits. */
@@ -550,6 +603,8 @@ int main(void)
         TEST(pings_are_answered_and_a_flood_is_not),
         TEST(pings_between_answers_are_no_flood),
         TEST(empty_frames_are_a_flood),
+        TEST(window_updates_for_what_was_sent_are_no_flood),
+        TEST(windows_of_one_byte_are_a_flood),
         TEST(acknowledgements_do_not_pile_up),
         TEST(refusals_do_not_pile_up),
         TEST(a_slow_line_is_no_dead_one),

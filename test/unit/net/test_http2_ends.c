@@ -210,12 +210,18 @@ static uint32_t count_http2(const void *context)
     return grpc_server_connections(r->world.server);
 }
 
+static bool make_room_http2(void *context)
+{
+    struct raw *r = context;
+    return grpc_server_make_room(r->world.server);
+}
+
 static struct http_server *begin_http1(struct raw *r, const struct http_options *options)
 {
     const struct http_handler handler = {
         .on_request = answer_http1, .on_bad = on_bad, .body_bytes_max = allow_body};
     struct http_server *s = http_server_create(&r->world.loop.base, &handler, options);
-    http_server_on_http2(s, take_http2, count_http2, r);
+    http_server_on_http2(s, take_http2, count_http2, make_room_http2, r);
     return s;
 }
 
@@ -228,23 +234,43 @@ static void feed_in_pieces(struct raw *r, struct fake_conn *c, struct slice byte
     }
 }
 
-/* The one of HTTP/2 that is there counts, and it may stay. */
+/* Of either kind, the one that asks for nothing makes room for the next. */
 static void connections_of_both_kinds_have_one_limit(void **state)
 {
     struct raw *r = *state;
     struct http_server *s = begin_http1(r, &(struct http_options){.connections_max = 2});
     struct fake_conn *second = fake_loop_connect(&r->world.loop);
     http_server_accept(s, &second->base);
-    struct fake_conn *third = fake_loop_connect(&r->world.loop);
-    http_server_accept(s, &third->base);
-    assert_true(slice_has_prefix(buf_slice(&third->sent), slice_str("HTTP/1.1 503 ")));
-    assert_false(second->is_closed || r->conn->is_closed);
-    fake_conn_reset(third);
     preface_append(&r->out);
+    raw_open(r, 1, "/wait/x", 0);
     feed_in_pieces(r, second, buf_slice(&r->out), 100);
     assert_int_equal(grpc_server_connections(r->world.server), 2);
     assert_int_equal(http_server_connections(s), 0);
-    assert_false(second->is_closed);
+    struct fake_conn *third = fake_loop_connect(&r->world.loop);
+    http_server_accept(s, &third->base);
+    assert_true(r->conn->is_closed && !r->conn->was_flushed);
+    assert_false(second->is_closed || third->is_closed);
+    grpc_world_turn(&r->world);
+    struct fake_conn *fourth = fake_loop_connect(&r->world.loop);
+    http_server_accept(s, &fourth->base);
+    assert_true(third->is_closed);
+    assert_false(second->is_closed || fourth->is_closed);
+    http_server_destroy(s);
+}
+
+/* Nor does HTTP/2 get in where only what is vital does. */
+static void http2_beyond_the_limit_is_reset(void **state)
+{
+    struct raw *r = *state;
+    struct http_server *s = begin_http1(r, &(struct http_options){.connections_max = 1});
+    raw_open(r, 1, "/wait/x", 0);
+    raw_say(r);
+    struct fake_conn *second = fake_loop_connect(&r->world.loop);
+    http_server_accept(s, &second->base);
+    preface_append(&r->out);
+    feed_in_pieces(r, second, buf_slice(&r->out), 100);
+    assert_true(second->is_closed && !second->was_flushed);
+    assert_int_equal(grpc_server_connections(r->world.server), 1);
     http_server_destroy(s);
 }
 
@@ -328,6 +354,7 @@ int main(void)
         TEST(leaving_in_two_steps),
         TEST(the_client_ends_its_side),
         TEST(connections_of_both_kinds_have_one_limit),
+        TEST(http2_beyond_the_limit_is_reset),
         TEST(http2_comes_through_the_port_of_http1),
         TEST(other_beginnings_are_http1),
         TEST(half_a_preface_is_waited_for_as_for_a_request),

@@ -539,6 +539,27 @@ static void a_recorded_link_played_back_is_refused_by_its_secret(void **state)
     pair_close(&pair);
 }
 
+/* A member that is linked says that it is another one: by name, by disk, by life. */
+static void rule_e11_a_member_does_not_become_another_in_mid_link(void **state)
+{
+    (void)state;
+    for (int wrong = 0; wrong < 3; wrong++) {
+        pair_open_linked(&pair, &pair_quiet, "secret");
+        struct peer_hello hello = pair.a.hello;
+        if (wrong == 0) {
+            snprintf(hello.name, sizeof(hello.name), "other");
+        } else {
+            (wrong == 1 ? &hello.incarnation : &hello.boot)->bytes[0] ^= 0x80;
+        }
+        uint32_t hellos = pair.b.hellos;
+        peers_set_hello(pair.a.peers, &hello);
+        fake_world_run(pair.world, 5);
+        assert_int_equal(peers_counters(pair.b.peers).bad_frames, 1);
+        assert_int_equal(pair.b.hellos, hellos);
+        pair_close(&pair);
+    }
+}
+
 static void rule_e11_a_message_for_another_member_or_from_one_ends_the_link(void **state)
 {
     (void)state;
@@ -574,6 +595,7 @@ int main(void)
         cmocka_unit_test(a_bit_flipped_anywhere_in_an_exchange_is_never_taken_for_a_message),
         cmocka_unit_test(replayed_reflected_cut_lost_and_swapped_frames_end_the_link_and_count),
         cmocka_unit_test(a_recorded_link_played_back_is_refused_by_its_secret),
+        cmocka_unit_test(rule_e11_a_member_does_not_become_another_in_mid_link),
         cmocka_unit_test(rule_e11_a_message_for_another_member_or_from_one_ends_the_link),
     };
     return cmocka_run_group_tests(tests, quieten_log, NULL);
