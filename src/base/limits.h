@@ -119,6 +119,11 @@
 #define LIMIT_CONN_LINGER_BYTES (16u * MIB)
 /* Acknowledged, and nothing came or went for so long: has arrived, and is not waited for. */
 #define LIMIT_CONN_SETTLED_MS   500
+/* Of one turn of the loop, for clients: then they wait for the next one, so that members,
+ * heartbeats and deadlines do not wait for all of them. One step of one client may go beyond. */
+#define LIMIT_TURN_CLIENTS_MS   5
+/* Who waited so and is read again in the next turn; the others wait for the one after that. */
+#define LIMIT_TURN_RESUMED      512
 /* Handed over in one piece; libuv hands over up to 32 of one connection before the next one's
  * turn. */
 #define LIMIT_READ_BYTES        (64u * KIB)

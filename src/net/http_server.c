@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #define SPARE_EXCHANGES_MAX   256 /* kept for the next requests; beyond: freed */
+#define STEPS_A_LOOK          4   /* at the clock, of going on; and are made in any turn */
 #define DEFAULT(value, other) ((value) != 0 ? (value) : (other))
 
 static void on_data(struct conn *conn, struct slice data);
@@ -508,8 +509,14 @@ static void on_go_on(struct timer *t)
     list_init(&now);
     list_splice_back(&now, &s->ready);
     struct list *link;
-    while ((link = list_pop_front(&now)) != NULL) {
+    for (uint32_t i = 1; (link = list_pop_front(&now)) != NULL; i++) {
         go_on(CONTAINER_OF(link, struct http_connection, ready));
+        if (i % STEPS_A_LOOK == 0 && !list_is_empty(&now) && loop_turn_is_long(s->loop)) {
+            list_splice_back(&now, &s->ready); /* who has come meanwhile goes behind */
+            list_splice_back(&s->ready, &now);
+            s->loop->ops->timer_start(s->loop, t, http_now(s));
+            return;
+        }
     }
 }
 

@@ -7,6 +7,7 @@
  * connection. */
 #pragma once
 
+#include "base/limits.h"
 #include "base/list.h"
 #include "base/slice.h"
 #include "base/status.h"
@@ -71,6 +72,8 @@ struct conn {
     const struct conn_events *events;
     void *context;              /* the owner's */
     const struct conn_tls *tls; /* NULL: it is not encrypted. The loop's own, as long as the conn */
+    struct conn *carrier;       /* of an encrypted one: what it goes over. NULL otherwise */
+    bool is_favoured;           /* by conn_favour */
     char remote[64];            /* "127.0.0.1:4001", for logs */
     char local_host[48];        /* the local address, without port */
 };
@@ -149,6 +152,21 @@ struct loop_ops {
 struct loop {
     const struct loop_ops *ops;
 };
+
+/* What comes on it is read in every turn, however much clients have taken of that: for members.
+ * Dialled ones are. */
+static inline void conn_favour(struct conn *c)
+{
+    for (; c != NULL; c = c->carrier) {
+        c->is_favoured = true;
+    }
+}
+
+/* Clients have had their share of this turn: what can wait does, until the next one. */
+static inline bool loop_turn_is_long(struct loop *l)
+{
+    return l->ops->now_us(l) / 1000 >= l->ops->now_ms(l) + LIMIT_TURN_CLIENTS_MS;
+}
 
 /* The production loop. Ignores SIGPIPE and raises the limit of open files to what the process
  * may. */

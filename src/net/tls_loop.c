@@ -162,6 +162,7 @@ static void on_inner_accept(void *context, struct conn *inner)
     make_room(l);
     struct tls_conn *c = create_conn(l);
     c->inner = inner;
+    c->base.carrier = inner;
     c->stage = STAGE_SNIFFING;
     c->is_accepted = true;
     inner->events = &inner_events;
@@ -183,6 +184,7 @@ static struct conn *dial_tls(struct loop *loop, const char *host, uint16_t port,
     c->stage = STAGE_DIALLING;
     c->session = tls_session_dial(l->tls, host, protocol);
     c->inner = l->inner->ops->dial(l->inner, host, port, &inner_events, c);
+    c->base.carrier = c->inner;
     copy_addresses(c);
     return &c->base;
 }
