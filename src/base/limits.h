@@ -135,6 +135,10 @@
 /* Proposals. Beyond either: 429, nothing was written (rules O1, R14). */
 #define LIMIT_UNCOMMITTED_BYTES   (64u * MIB)
 #define LIMIT_UNCOMMITTED_ENTRIES 65536
+/* A write beyond these bytes is 429 already when the oldest proposal waits for this part of the
+ * request's time: it would wait behind all of them, and not know its outcome in the end. */
+#define LIMIT_PATIENT_WRITE_BYTES (16u * KIB)
+#define LIMIT_PATIENT_WRITE_PART  4
 #define LIMIT_SURVEYS             256 /* members asked for their state at once: then 429 */
 #define LIMIT_WAITING_REQUESTS    65536
 #define LIMIT_FORWARDS            4096 /* writes that others handed to this leader: then 429 */
