@@ -25,6 +25,7 @@ enum route_flags {
      * role root alone. */
     ROUTE_OPEN = 8,
     ROUTE_CALLER = 16,
+    ROUTE_VITAL = 32, /* answered when there are too many connections, too */
 };
 
 struct route {
@@ -62,9 +63,9 @@ static const struct route routes[] = {
      0,
      {"limit", "before", "consistency", "token", "max-lag", "revision"}},
     {HTTP_POST, PATH("/txn"), rest_txn, ROUTE_ADMIN | ROUTE_CALLER, {"ack"}},
-    {HTTP_GET, PATH("/status"), rest_status, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, PATH("/status"), rest_status, ROUTE_OPEN | ROUTE_VITAL, {NULL}},
     {HTTP_GET, PATH("/cluster"), rest_cluster, ROUTE_OPEN, {NULL}},
-    {HTTP_GET, PATH("/leader"), rest_leader, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, PATH("/leader"), rest_leader, ROUTE_OPEN | ROUTE_VITAL, {NULL}},
     {HTTP_POST, PATH("/step-down"), rest_step_down, ROUTE_ADMIN, {NULL}},
     {HTTP_POST, PATH("/election"), rest_election, ROUTE_ADMIN, {NULL}},
     {HTTP_GET, PATH("/members"), rest_members_get, ROUTE_ADMIN, {NULL}},
@@ -81,7 +82,7 @@ static const struct route routes[] = {
     {HTTP_GET, PATH("/faults"), rest_faults_get, ROUTE_ADMIN, {NULL}},
     {HTTP_POST, PATH("/faults"), rest_faults_set, ROUTE_ADMIN, {NULL}},
     {HTTP_DELETE, PATH("/faults"), rest_faults_clear, ROUTE_ADMIN, {NULL}},
-    {HTTP_GET, PATH("/metrics"), rest_metrics, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, PATH("/metrics"), rest_metrics, ROUTE_OPEN | ROUTE_VITAL, {NULL}},
     {HTTP_GET, PATH("/live"), rest_live, ROUTE_OPEN, {NULL}},
     {HTTP_GET, PATH("/events"), rest_events, ROUTE_OPEN, {NULL}},
     {HTTP_GET, PATH("/watch"), rest_watch, ROUTE_CALLER, {"prefix", "key", "from"}},
@@ -102,11 +103,11 @@ static const struct route routes[] = {
      etcd_gateway,
      ROUTE_PREFIX | ROUTE_ADMIN | ROUTE_FREE | ROUTE_OPEN,
      {NULL}},
-    {HTTP_GET, PATH("/livez"), probe_livez, ROUTE_OPEN, {NULL}},
-    {HTTP_GET, PATH("/readyz"), probe_readyz, ROUTE_OPEN, {"verbose"}},
-    {HTTP_GET, PATH("/health"), probe_health, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, PATH("/livez"), probe_livez, ROUTE_OPEN | ROUTE_VITAL, {NULL}},
+    {HTTP_GET, PATH("/readyz"), probe_readyz, ROUTE_OPEN | ROUTE_VITAL, {"verbose"}},
+    {HTTP_GET, PATH("/health"), probe_health, ROUTE_OPEN | ROUTE_VITAL, {NULL}},
     {HTTP_GET, PATH("/version"), rest_version, ROUTE_OPEN, {NULL}},
-    {HTTP_GET, PATH("/ping"), rest_ping, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, PATH("/ping"), rest_ping, ROUTE_OPEN | ROUTE_VITAL, {NULL}},
     {HTTP_GET, PATH("/"), rest_root, ROUTE_OPEN, {NULL}},
 };
 #define ROUTE_COUNT (sizeof(routes) / sizeof(routes[0]))
@@ -338,6 +339,19 @@ static uint64_t body_bytes_max(void *context, const struct http_request *r)
     return r->method == HTTP_PUT ? api->options.value_bytes_max : SMALL_BODY_BYTES;
 }
 
+static bool is_overloaded(void *context, const struct http_request *r, uint64_t body_bytes)
+{
+    const struct api *api = context;
+    return r->method == HTTP_PUT && node_is_overloaded(api->options.node, body_bytes);
+}
+
+static bool is_vital(void *context, const struct http_request *r)
+{
+    (void)context;
+    const struct route *route = find_route(r);
+    return route != NULL && (route->flags & ROUTE_VITAL) != 0;
+}
+
 /* --- load ------------------------------------------------------------------------------------- */
 
 static void start_load_timer(struct api *api)
@@ -429,6 +443,8 @@ struct api *api_create(const struct api_options *options)
                                          .wants_upgrade = wants_upgrade,
                                          .on_upgrade = on_upgrade,
                                          .body_bytes_max = body_bytes_max,
+                                         .is_overloaded = is_overloaded,
+                                         .is_vital = is_vital,
                                          .context = api};
     api->auth = auth_door_create(api);
     list_init(&api->calls);

@@ -39,8 +39,14 @@
 #define LIMIT_LIVE_STREAMS          12288 /* open pages and listeners of events: then 503 */
 #define LIMIT_LIVE_LATE_MS          30000 /* one that has not taken what it got: closed */
 
-#define LIMIT_PIPELINED_BODY_BYTES (1u * MIB)  /* of requests in progress: no more are read */
-#define LIMIT_CONNECTIONS_REFUSED  256         /* being told so at a time; beyond: reset */
+#define LIMIT_PIPELINED_BODY_BYTES (1u * MIB) /* of requests in progress: no more are read */
+/* Beyond LIMIT_CONNECTIONS, at a time: probes and members are let in and others told 503; then the
+ * one that has been there for longest is reset. */
+#define LIMIT_CONNECTIONS_REFUSED  256
+/* Bodies of requests, of all connections together, as announced or, where they are not, as come:
+ * beyond, a request with one that is not small is 429. */
+#define LIMIT_BODIES_BYTES         (128u * MIB)
+#define LIMIT_BODY_SMALL_BYTES     (16u * KIB)
 #define LIMIT_PIPELINED_OUT_BYTES  (64u * KIB) /* of answers before their turn: the next waits */
 
 /* The etcd v3 API. A request beyond either: INVALID_ARGUMENT "request is too large"; the gateway's

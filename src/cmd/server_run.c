@@ -222,6 +222,20 @@ static int open_port(struct server *s)
     return 2;
 }
 
+/* Within what the limit on open files leaves for others: first members, and probes beyond the
+ * connections of clients, which the loop would reset without having heard them. */
+static struct http_options share_descriptors(const struct server *s)
+{
+    uint32_t room = uv_loop_accepted_max(s->real);
+    uint32_t guests = room / 4 < LIMIT_CONNECTIONS_REFUSED ? room / 4 : LIMIT_CONNECTIONS_REFUSED;
+    uint32_t members = room / 4 < LIMIT_PEER_CONNECTIONS ? room / 4 : LIMIT_PEER_CONNECTIONS;
+    uint32_t clients = room - guests - members;
+    return (struct http_options){
+        .connections_max = clients < LIMIT_CONNECTIONS ? clients : LIMIT_CONNECTIONS,
+        .guests_max = guests,
+    };
+}
+
 static int open_member(struct server *s)
 {
     char *detail = NULL;
@@ -258,7 +272,8 @@ static int open_member(struct server *s)
         .more_context = s->tls,
     };
     s->api = api_create(&api);
-    s->http = http_server_create(s->loop, api_handler(s->api), NULL);
+    const struct http_options connections = share_descriptors(s);
+    s->http = http_server_create(s->loop, api_handler(s->api), &connections);
     s->grpc = grpc_server_create(s->loop, api_grpc_handler(s->api), NULL);
     http_server_on_http2(s->http, on_http2, count_http2, s);
     api_set_servers(s->api, s->http, s->grpc);

@@ -76,6 +76,11 @@ struct http_handler {
                        struct conn *conn, struct slice rest);
     /* How long the body may be; `r` has the headers only. Beyond: 413. */
     uint64_t (*body_bytes_max)(void *context, const struct http_request *r);
+    /* Would a request with a body of so many bytes (more than LIMIT_BODY_SMALL_BYTES) be refused as
+     * things are? Then it is 429 before they are read. May be NULL: no. */
+    bool (*is_overloaded)(void *context, const struct http_request *r, uint64_t body_bytes);
+    /* Is it answered even beyond connections_max? Upgrades are. NULL: nobody is heard there. */
+    bool (*is_vital)(void *context, const struct http_request *r);
     void *context;
 };
 
@@ -83,6 +88,7 @@ struct http_options {
     uint32_t idle_ms;         /* 0 = LIMIT_HTTP_IDLE_MS */
     uint32_t request_ms;      /* 0 = LIMIT_HTTP_REQUEST_MS */
     uint32_t connections_max; /* 0 = LIMIT_CONNECTIONS */
+    uint32_t guests_max;      /* beyond that; 0 = LIMIT_CONNECTIONS_REFUSED */
 };
 
 /* `handler` is copied; its context must outlive the server. `options` may be NULL. */
@@ -110,6 +116,12 @@ uint32_t http_server_connections(const struct http_server *s);
 /* Of those, who have asked something and are not being closed. */
 uint32_t http_server_clients(const struct http_server *s);
 uint64_t http_server_requests(const struct http_server *s); /* since the start */
+/* Since the start, connections beyond connections_max, and requests whose bodies were not read. */
+struct http_refusals {
+    uint64_t connections;
+    uint64_t bodies;
+};
+struct http_refusals http_server_refusals(const struct http_server *s);
 
 /* Value of the first header of that name, case-insensitively; data == NULL when absent. */
 struct slice http_header_find(const struct http_request *r, const char *name);

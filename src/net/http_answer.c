@@ -220,7 +220,8 @@ void exchange_answer_bad(struct exchange *e, int http_status, const char *reason
     const struct http_handler *h = &e->server->handler;
     struct buf body = {0};
     h->on_bad(h->context, http_status, reason, &body);
-    answer_whole(e, http_status, "application/json", NULL, buf_slice(&body), NULL);
+    const char *headers = http_status == 429 || http_status == 503 ? "Retry-After: 1\r\n" : NULL;
+    answer_whole(e, http_status, "application/json", headers, buf_slice(&body), NULL);
     buf_deinit(&body);
 }
 

@@ -25,6 +25,7 @@ struct exchange {
     struct http_parser *parser;
     struct buf out; /* what was answered before its turn */
     enum answer_stage stage;
+    uint64_t body_charged; /* to server->body_bytes */
     bool keep_alive;
     bool is_last_wanted; /* by the handler: ends its connection, if nothing was asked behind it */
     bool is_http_1_0;
@@ -35,6 +36,7 @@ struct exchange {
 struct http_connection {
     struct list link;  /* server->connections */
     struct list ready; /* server->ready, or alone */
+    struct list guest; /* server->guests, or alone */
     struct http_server *server;
     struct conn *conn;
     struct list exchanges;
@@ -47,6 +49,7 @@ struct http_connection {
     struct exchange *held;
     uint64_t body_bytes;   /* of the requests in `exchanges` */
     uint64_t kept_bytes;   /* of answers that wait for their turn */
+    bool is_guest;         /* beyond connections_max: only what is vital is answered */
     bool is_fresh;         /* what came so far may be the preface of HTTP/2; it is in `stash` */
     bool is_paused;        /* not reading, and `stash` may hold bytes */
     bool is_last;          /* no request after those that are here */
@@ -71,9 +74,13 @@ struct http_server {
     struct list orphans; /* exchanges whose handler answers although the client is gone */
     struct list spare;   /* exchanges for the next requests */
     uint32_t spare_count;
+    struct list guests; /* of the connections, the oldest first */
+    uint32_t guest_count;
     uint32_t connection_count;
     uint32_t client_count;
     uint64_t request_count;
+    uint64_t body_bytes; /* charged by all exchanges */
+    struct http_refusals refusals;
     bool is_ending;        /* answers say so */
     bool is_draining;      /* connections end, whether something is asked on them or not */
     uint64_t last_call_ms; /* then any request is the last of its connection */
@@ -115,6 +122,21 @@ void exchange_emit(struct exchange *e, struct slice bytes);
 /* It has become the first: what it kept leaves. */
 void exchange_take_turn(struct exchange *e);
 void exchange_answer_bad(struct exchange *e, int http_status, const char *reason);
+
+/* --- http_share.c ----------------------------------------------------------------------------- */
+
+/* The request's body is, or will be, so long. False: there is no room for it, as for those of all
+ * together; it is counted. */
+bool http_share_charge(struct exchange *e, uint64_t body_bytes);
+/* The body is gone. */
+void http_share_release(struct exchange *e);
+/* False: refused, with its head whole and nothing of its body read. */
+bool http_share_admit(struct http_connection *c, struct exchange *e);
+/* Is it vital, where only that is answered? Then it is the last of its connection. */
+bool http_share_hears(struct http_connection *c, struct exchange *e);
+/* A new connection, beyond connections_max. */
+void http_share_take_guest(struct http_connection *c);
+void http_share_forget_guest(struct http_connection *c);
 
 /* --- http_sweep.c ----------------------------------------------------------------------------- */
 

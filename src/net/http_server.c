@@ -49,6 +49,7 @@ static struct exchange *acquire_exchange(struct http_server *s)
 
 static void free_exchange(struct exchange *e)
 {
+    http_share_release(e);
     list_remove(&e->link);
     http_parser_destroy(e->parser);
     buf_deinit(&e->out);
@@ -62,6 +63,7 @@ void exchange_release(struct exchange *e)
         free_exchange(e);
         return;
     }
+    http_share_release(e);
     list_remove(&e->link);
     http_parser_reset(e->parser);
     buf_deinit(&e->out);
@@ -206,6 +208,7 @@ static void forget_connection(struct http_connection *c)
 {
     struct http_server *s = c->server;
     count_client(c, false);
+    http_share_forget_guest(c);
     list_remove(&c->link);
     list_remove(&c->ready);
     buf_deinit(&c->stash);
@@ -262,7 +265,6 @@ static void drop_reading(struct http_connection *c)
 static bool on_head(struct http_connection *c, struct slice rest)
 {
     struct exchange *e = c->reading;
-    const struct http_handler *h = &c->server->handler;
     if (!describe_request(e)) {
         http_connection_refuse(c, 400, "Invalid URL");
         return false;
@@ -270,7 +272,9 @@ static bool on_head(struct http_connection *c, struct slice rest)
     if (hand_over(c, rest)) {
         return true;
     }
-    http_parser_limit_body(e->parser, h->body_bytes_max(h->context, &e->request));
+    if (!http_share_hears(c, e) || !http_share_admit(c, e)) {
+        return false;
+    }
     if (!heed_expectation(e, rest.size > 0)) {
         http_connection_refuse(c, 417, "Expectation failed");
     }
@@ -344,6 +348,8 @@ static bool read_some(struct http_connection *c, struct slice *data)
     case HTTP_PARSED_PART:
         if (http_parser_is_fresh(c->reading->parser)) {
             drop_reading(c); /* nothing but an empty line between two requests */
+        } else if (!http_share_charge(c->reading, http_parser_body(c->reading->parser).size)) {
+            http_connection_refuse(c, 429, "overloaded"); /* in chunks: it was not announced */
         } else {
             maybe_send_continue(c);
             http_sweep_by(c->server, c->started_ms + c->server->options.request_ms);
@@ -386,6 +392,10 @@ static void read_requests(struct http_connection *c, struct slice data)
 static void hand_over_http2(struct http_connection *c, struct slice first)
 {
     struct http_server *s = c->server;
+    if (c->is_guest) {
+        http_connection_abort(c);
+        return;
+    }
     struct conn *conn = c->conn;
     struct buf stash = c->stash;
     c->stash = (struct buf){0};
@@ -623,7 +633,9 @@ struct http_server *http_server_create(struct loop *loop, const struct http_hand
     s->options.idle_ms = DEFAULT(s->options.idle_ms, LIMIT_HTTP_IDLE_MS);
     s->options.request_ms = DEFAULT(s->options.request_ms, LIMIT_HTTP_REQUEST_MS);
     s->options.connections_max = DEFAULT(s->options.connections_max, LIMIT_CONNECTIONS);
+    s->options.guests_max = DEFAULT(s->options.guests_max, LIMIT_CONNECTIONS_REFUSED);
     list_init(&s->connections);
+    list_init(&s->guests);
     list_init(&s->ready);
     list_init(&s->orphans);
     list_init(&s->spare);
@@ -645,6 +657,7 @@ void http_server_accept(struct http_server *s, struct conn *conn)
 {
     struct http_connection *c = mem_calloc(1, sizeof(*c));
     list_init(&c->ready);
+    list_init(&c->guest);
     list_init(&c->exchanges);
     c->server = s;
     c->conn = conn;
@@ -657,7 +670,9 @@ void http_server_accept(struct http_server *s, struct conn *conn)
     http_sweep_by(s, c->idle_from_ms + s->options.idle_ms);
     uint32_t count = s->connection_count;
     count += s->count_http2 != NULL ? s->count_http2(s->http2_context) : 0;
-    if (count > s->options.connections_max + LIMIT_CONNECTIONS_REFUSED) {
+    if (count > s->options.connections_max && s->handler.is_vital != NULL) {
+        http_share_take_guest(c);
+    } else if (count > s->options.connections_max + s->options.guests_max) {
         http_connection_abort(c);
     } else if (count > s->options.connections_max) {
         http_connection_refuse(c, 503, "Too many connections");
@@ -725,4 +740,9 @@ uint32_t http_server_clients(const struct http_server *s)
 uint64_t http_server_requests(const struct http_server *s)
 {
     return s->request_count;
+}
+
+struct http_refusals http_server_refusals(const struct http_server *s)
+{
+    return s->refusals;
 }

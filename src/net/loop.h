@@ -178,5 +178,7 @@ void uv_loop_destroy(struct loop *l);
 /* Signals are delivered as calls on the loop thread. */
 void uv_loop_on_signal(struct loop *l, int signal_number,
                        void (*hook)(void *context, int signal_number), void *context);
+/* Connections that are taken before others are reset, for want of descriptors. */
+uint32_t uv_loop_accepted_max(const struct loop *l);
 /* Share of the last second or so that was spent working rather than waiting, 0..1. */
 double uv_loop_utilisation(const struct loop *l);

@@ -183,6 +183,11 @@ static void on_turn(struct loop *loop, void (*hook)(void *context), void *contex
     l->hook_context = context;
 }
 
+uint32_t uv_loop_accepted_max(const struct loop *loop)
+{
+    return ((const struct real_loop *)(const void *)loop)->accepted_max;
+}
+
 double uv_loop_utilisation(const struct loop *loop)
 {
     return ((const struct real_loop *)(const void *)loop)->utilisation;

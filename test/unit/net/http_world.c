@@ -64,7 +64,9 @@ static void common_headers(void *context, const struct http_request *r, struct b
 static uint64_t allow_body(void *context, const struct http_request *r)
 {
     (void)context;
-    return path_is(r, "/none") ? 0 : path_is(r, "/big") ? 4u * MIB : BODY_MAX;
+    return path_is(r, "/none")                         ? 0
+           : path_is(r, "/big") || path_is(r, "/busy") ? BIG_BODY_MAX
+                                                       : BODY_MAX;
 }
 
 static void on_upgraded_data(struct conn *c, struct slice data)
@@ -98,7 +100,20 @@ static void on_upgrade(void *context, const struct http_request *r, struct slice
     conn->loop->ops->conn_write(conn, slice_str("hello peer"));
 }
 
-void http_world_start_with(struct world *w, const struct http_options *options)
+static bool is_overloaded(void *context, const struct http_request *r, uint64_t body_bytes)
+{
+    (void)context;
+    assert_true(body_bytes > LIMIT_BODY_SMALL_BYTES);
+    return path_is(r, "/busy");
+}
+
+static bool is_vital(void *context, const struct http_request *r)
+{
+    (void)context;
+    return path_is(r, "/vital");
+}
+
+static void start(struct world *w, const struct http_options *options, bool guarded)
 {
     memset(w, 0, sizeof(*w));
     fake_loop_init(&w->loop);
@@ -109,9 +124,21 @@ void http_world_start_with(struct world *w, const struct http_options *options)
         .wants_upgrade = wants_upgrade,
         .on_upgrade = on_upgrade,
         .body_bytes_max = allow_body,
+        .is_overloaded = guarded ? is_overloaded : NULL,
+        .is_vital = guarded ? is_vital : NULL,
         .context = w,
     };
     w->server = http_server_create(&w->loop.base, &handler, options);
+}
+
+void http_world_start_with(struct world *w, const struct http_options *options)
+{
+    start(w, options, false);
+}
+
+void http_world_start_guarded(struct world *w, const struct http_options *options)
+{
+    start(w, options, true);
 }
 
 void http_world_start(struct world *w)

@@ -2,17 +2,19 @@
  *
  *   /later     waits in `waiting` until the test answers, and hears when its client goes
  *   /stubborn  the same, but does not listen
- *   /none      takes no body; /big one of 4 MiB; every other path BODY_MAX
+ *   /none      takes no body; /big and /busy one of 4 MiB; every other path BODY_MAX
  *   /peer      may be upgraded to conclave-peer/1
  *   others     200 with "<method's number> <method> <path>?<query> <body>" */
 #pragma once
 
+#include "base/limits.h"
 #include "fake_loop.h"
 #include "net/http.h"
 
-#define HOST        "Host: a\r\n"
-#define WAITING_MAX 100
-#define BODY_MAX    1000
+#define HOST         "Host: a\r\n"
+#define WAITING_MAX  100
+#define BODY_MAX     1000
+#define BIG_BODY_MAX (4u * MIB)
 
 struct world {
     struct fake_loop loop;
@@ -30,6 +32,8 @@ struct world {
 /* `options` may be NULL. */
 void http_world_start_with(struct world *w, const struct http_options *options);
 void http_world_start(struct world *w);
+/* With a handler for whom GET /vital is so, and PUT /busy is overloaded. */
+void http_world_start_guarded(struct world *w, const struct http_options *options);
 /* Destroys the server; no timer of it may run afterwards. */
 void http_world_finish(struct world *w);
 struct fake_conn *http_world_connect(struct world *w);

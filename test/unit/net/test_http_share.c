@@ -1,0 +1,170 @@
+/* What connections share, and who is refused when it is used up (rule O1). */
+#include "base/limits.h"
+#include "http_world.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define FULL (LIMIT_BODIES_BYTES / BIG_BODY_MAX) /* bodies that fit */
+
+/* --- bodies ----------------------------------------------------------------------------------- */
+
+static struct fake_conn *announce(struct world *w, const char *path, size_t body_size)
+{
+    char head[128];
+    struct fake_conn *c = http_world_connect(w);
+    snprintf(head, sizeof(head), "PUT %s HTTP/1.1\r\n" HOST "Content-Length: %zu\r\n\r\n", path,
+             body_size);
+    feed(c, head);
+    return c;
+}
+
+static void rule_o1_bodies_of_all_connections_have_one_bound(void **state)
+{
+    (void)state;
+    struct world w;
+    http_world_start(&w);
+    struct fake_conn *first = announce(&w, "/big", BIG_BODY_MAX);
+    for (uint32_t i = 1; i < FULL; i++) {
+        assert_int_equal(announce(&w, "/big", BIG_BODY_MAX)->sent.size, 0);
+    }
+    struct fake_conn *beyond = announce(&w, "/big", LIMIT_BODY_SMALL_BYTES + 1);
+    expect_answers(beyond, "429!");
+    assert_true(contains(&beyond->sent, "Retry-After: 1\r\n"));
+    assert_int_equal(http_server_refusals(w.server).bodies, 1);
+    assert_int_equal(announce(&w, "/big", LIMIT_BODY_SMALL_BYTES)->sent.size, 0);
+    fake_conn_reset(first);
+    assert_int_equal(announce(&w, "/big", BIG_BODY_MAX)->sent.size, 0);
+    http_world_finish(&w);
+}
+
+static void rule_o1_a_body_in_chunks_counts_as_it_comes(void **state)
+{
+    (void)state;
+    struct world w;
+    http_world_start(&w);
+    struct fake_conn *c = http_world_connect(&w);
+    struct buf chunk = {0};
+    buf_printf(&chunk, "%x\r\n", LIMIT_BODY_SMALL_BYTES + 1);
+    for (uint32_t i = 0; i < LIMIT_BODY_SMALL_BYTES + 1; i++) {
+        buf_append_byte(&chunk, 'x');
+    }
+    feed(c, "PUT /big HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n");
+    for (uint32_t i = 0; i < FULL; i++) {
+        announce(&w, "/big", BIG_BODY_MAX);
+    }
+    assert_int_equal(c->sent.size, 0);
+    fake_conn_feed(c, buf_slice(&chunk));
+    expect_answers(c, "429!");
+    buf_deinit(&chunk);
+    http_world_finish(&w);
+}
+
+static void a_body_that_would_be_refused_is_not_read(void **state)
+{
+    (void)state;
+    struct world w;
+    http_world_start_guarded(&w, NULL);
+    expect_answers(announce(&w, "/busy", LIMIT_BODY_SMALL_BYTES + 1), "429!");
+    assert_int_equal(announce(&w, "/busy", LIMIT_BODY_SMALL_BYTES)->sent.size, 0);
+    assert_int_equal(announce(&w, "/big", LIMIT_BODY_SMALL_BYTES + 1)->sent.size, 0);
+    http_world_finish(&w);
+}
+
+/* --- connections ------------------------------------------------------------------------------ */
+
+static void what_is_vital_is_answered_beyond_the_limit_of_connections(void **state)
+{
+    (void)state;
+    struct world w;
+    http_world_start_guarded(&w, &(struct http_options){.connections_max = 1});
+    http_world_connect(&w);
+    struct fake_conn *probe = http_world_connect(&w);
+    feed(probe, "GET /vital HTTP/1.1\r\n" HOST "\r\n");
+    assert_true(contains(&probe->sent, "HTTP/1.1 200 OK"));
+    assert_true(contains(&probe->sent, "Connection: close"));
+    assert_true(probe->is_closed);
+    struct fake_conn *member = http_world_connect(&w);
+    feed(member,
+         "GET /peer HTTP/1.1\r\n" HOST "Connection: Upgrade\r\nUpgrade: conclave-peer/1\r\n\r\n");
+    assert_ptr_equal(w.upgraded, &member->base);
+    fake_conn_reset(member);
+    struct fake_conn *other = http_world_connect(&w);
+    feed(other, "GET /a HTTP/1.1\r\n" HOST "\r\n");
+    expect_answers(other, "503!");
+    struct fake_conn *http2 = http_world_connect(&w);
+    feed(http2, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    assert_true(http2->is_closed);
+    assert_int_equal(http_server_refusals(w.server).connections, 4);
+    http_world_finish(&w);
+}
+
+static void of_too_many_beyond_the_limit_the_oldest_goes(void **state)
+{
+    (void)state;
+    struct world w;
+    http_world_start_guarded(&w, &(struct http_options){.connections_max = 1, .guests_max = 2});
+    http_world_connect(&w);
+    struct fake_conn *silent = http_world_connect(&w);
+    struct fake_conn *told = http_world_connect(&w);
+    feed(told, "GET /a HTTP/1.1\r\n" HOST "\r\n"); /* on its way out */
+    struct fake_conn *third = http_world_connect(&w);
+    assert_true(silent->is_closed && !silent->was_flushed);
+    assert_false(third->is_closed);
+    fake_loop_turn(&w.loop);
+    assert_true(silent->is_gone);
+    feed(third, "GET /vital HTTP/1.1\r\n" HOST "\r\n");
+    assert_true(contains(&third->sent, "HTTP/1.1 200 OK"));
+    http_world_finish(&w);
+}
+
+/* --- turns ------------------------------------------------------------------------------------ */
+
+#define STREAMS 10
+
+/* Each has a second answer whose turn it is now. */
+static void rule_o3_streams_do_not_all_go_on_in_a_turn_that_is_long(void **state)
+{
+    (void)state;
+    struct world w;
+    http_world_start(&w);
+    for (uint32_t i = 0; i < STREAMS; i++) {
+        feed(http_world_connect(&w),
+             "GET /later HTTP/1.1\r\n" HOST "\r\nGET /later HTTP/1.1\r\n" HOST "\r\n");
+    }
+    for (uint32_t i = 0; i < STREAMS; i++) {
+        http_answer_begin(w.waiting[2 * i + 1], 200, "text/plain", NULL);
+        http_answer(w.waiting[2 * i], 200, NULL, NULL, slice_str(""));
+    }
+    w.loop.spent_us = 1000 * LIMIT_TURN_CLIENTS_MS;
+    fake_loop_turn(&w.loop);
+    assert_int_equal(w.writable_count, 4);
+    fake_loop_turn(&w.loop);
+    assert_int_equal(w.writable_count, 8);
+    w.loop.spent_us = 0;
+    fake_loop_turn(&w.loop);
+    assert_int_equal(w.writable_count, STREAMS);
+    for (uint32_t i = 0; i < STREAMS; i++) {
+        http_answer_end(w.waiting[2 * i + 1]);
+    }
+    http_world_finish(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rule_o1_bodies_of_all_connections_have_one_bound),
+        cmocka_unit_test(rule_o1_a_body_in_chunks_counts_as_it_comes),
+        cmocka_unit_test(a_body_that_would_be_refused_is_not_read),
+        cmocka_unit_test(what_is_vital_is_answered_beyond_the_limit_of_connections),
+        cmocka_unit_test(of_too_many_beyond_the_limit_the_oldest_goes),
+        cmocka_unit_test(rule_o3_streams_do_not_all_go_on_in_a_turn_that_is_long),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
