@@ -69,6 +69,12 @@ static void note_work(struct api *api, uint64_t bytes, uint64_t keys)
     }
 }
 
+/* So many bytes, while more answers than may wait to be taken. */
+static bool is_too_much_now(const struct api *api, uint64_t bytes)
+{
+    return bytes > LIMIT_CROWDED_ANSWER_BYTES && loop_is_crowded(api->options.loop);
+}
+
 static void answer_range(struct read_call *c)
 {
     const Etcdserverpb__RangeRequest *request = (const void *)c->call.request;
@@ -85,6 +91,10 @@ static void answer_range(struct read_call *c)
         return;
     }
     note_work(c->call.api, found.bytes, result.count);
+    if (is_too_much_now(c->call.api, found.bytes)) {
+        etcd_fail(&c->call, ETCD_TOO_MANY_REQUESTS);
+        return;
+    }
     if (result.cut) {
         fail_too_long(&c->call);
         return;
@@ -123,7 +133,9 @@ static void answer_read_txn(struct read_call *c)
     enum status status = kv_txn_read(node_kv(c->call.api->options.node), c->txn, &answer);
     bool is_cut = status == STATUS_TOO_LARGE;
     note_work(c->call.api, is_cut ? LONG_ANSWER_BYTES : answer.size, 0);
-    if (status == STATUS_OK) {
+    if (status == STATUS_OK && is_too_much_now(c->call.api, answer.size)) {
+        etcd_fail(&c->call, ETCD_TOO_MANY_REQUESTS);
+    } else if (status == STATUS_OK) {
         answer_txn(&c->call, buf_slice(&answer), api_revision(c->call.api));
     } else if (status == STATUS_TOO_LARGE) {
         fail_too_long(&c->call);

@@ -34,6 +34,10 @@ static void go_on(struct http_request *r)
 void stream_begin(struct stream *s, const char *headers)
 {
     struct http_request *r = s->call.http;
+    if (loop_is_crowded(s->call.api->options.loop)) {
+        answer_status(s->call.api, r, STATUS_OVERLOADED);
+        return;
+    }
     http_answer_begin(r, 200, TYPE_JSON, headers);
     if (r->method == HTTP_HEAD) {
         call_end(&s->call);

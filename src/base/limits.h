@@ -28,6 +28,11 @@
 #define LIMIT_HTTP_IDLE_MS          75000 /* keep-alive without a request: closed */
 #define LIMIT_HTTP_REQUEST_MS       10000 /* from the first byte of a request to its last: 408 */
 #define LIMIT_HTTP_WRITE_STALL_MS   30000 /* a reader that takes nothing: closed */
+/* Bytes that wait to be sent, of all connections together. Beyond: reads with more than so many
+ * bytes of answer are 429, and a reader that takes nothing for so long is closed. */
+#define LIMIT_UNSENT_BYTES          (256u * MIB)
+#define LIMIT_CROWDED_ANSWER_BYTES  (16u * KIB)
+#define LIMIT_CROWDED_STALL_MS      1000
 /* While the member leaves, both are shorter: the grace of idle ones, and of requests begun. */
 #define LIMIT_HTTP_DRAIN_IDLE_MS    200
 #define LIMIT_HTTP_DRAIN_REQUEST_MS 2000

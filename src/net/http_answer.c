@@ -80,6 +80,9 @@ void exchange_emit(struct exchange *e, struct slice bytes)
     if (exchange_is_first(e)) {
         c->conn->loop->ops->conn_write(c->conn, bytes);
         c->flow.written += bytes.size;
+        if (bytes.size > LIMIT_CROWDED_ANSWER_BYTES && loop_is_crowded(c->server->loop)) {
+            http_sweep_by(c->server, http_now(c->server) + LIMIT_CROWDED_STALL_MS);
+        }
     } else {
         buf_append_slice(&e->out, bytes);
         c->kept_bytes += bytes.size;

@@ -53,6 +53,7 @@ static void release_outbox(struct real_loop *l, struct outbox *o)
             o->segments[i].release(o->segments[i].owner);
         }
     }
+    loop_take_unsent(&l->base, o->size);
     o->count = 0;
     o->size = 0;
     o->sent = 0;
@@ -123,6 +124,12 @@ static bool takes_writes(const struct real_conn *c)
     return c->stage == CONN_OPEN || c->stage == CONN_DIALLING;
 }
 
+static void grow(const struct real_conn *c, struct outbox *o, size_t size)
+{
+    o->size += size;
+    loop_add_unsent(c->base.loop, size);
+}
+
 void uv_conn_write(struct conn *conn, struct slice bytes)
 {
     struct real_conn *c = real_conn_of(conn);
@@ -137,7 +144,7 @@ void uv_conn_write(struct conn *conn, struct slice bytes)
     }
     buf_append_slice(&o->bytes, bytes);
     last->size += bytes.size;
-    o->size += bytes.size;
+    grow(c, o, bytes.size);
 }
 
 void uv_conn_write_owned(struct conn *conn, struct slice bytes, void (*release)(void *owner),
@@ -154,7 +161,7 @@ void uv_conn_write_owned(struct conn *conn, struct slice bytes, void (*release)(
     struct segment *s = add_segment(o);
     *s = (struct segment){
         .data = bytes.data, .size = bytes.size, .release = release, .owner = owner};
-    o->size += bytes.size;
+    grow(c, o, bytes.size);
 }
 
 static size_t count_unsent(const struct real_conn *c)

@@ -9,6 +9,7 @@
 struct api *fake_api;
 uint32_t fake_chunks_room;
 uint64_t fake_waited_ms;
+uint64_t fake_unsent_bytes;
 
 /* --- the loop: a clock ------------------------------------------------------------------------ */
 
@@ -85,7 +86,7 @@ static const struct loop_ops fake_ops = {.now_ms = now_ms,
                                          .submit_slow = submit_slow,
                                          .timer_start = timer_start,
                                          .timer_stop = timer_stop};
-static struct loop fake_loop = {.ops = &fake_ops};
+static struct loop fake_loop = {.ops = &fake_ops, .unsent_bytes = &fake_unsent_bytes};
 
 /* --- the HTTP server -------------------------------------------------------------------------- */
 
@@ -243,6 +244,7 @@ static double utilisation(const struct loop *loop)
 
 static void restart(struct api_options options)
 {
+    fake_unsent_bytes = 0;
     if (fake_api != NULL) {
         api_destroy(fake_api);
     }

@@ -342,6 +342,30 @@ static void what_the_node_refuses_is_said_as_etcd_does(void **state)
     }
 }
 
+static void post_range(const char *target, const char *body, int http_status)
+{
+    struct asked *a = ask("POST", target, NULL, slice_str(body));
+    fake_turn();
+    assert_int_equal(a->status, http_status);
+    forget(a);
+}
+
+static void rule_o4_no_large_range_is_made_while_too_many_answers_wait(void **state)
+{
+    (void)state;
+    static uint8_t large[LIMIT_CROWDED_ANSWER_BYTES + 1];
+    static const char txn[] = "{\"success\":[{\"request_range\":{\"key\":\"bGFyZ2U=\"}}]}";
+    store("large", slice_of(large, sizeof(large)));
+    store("small", slice_str("1"));
+    fake_unsent_bytes = LIMIT_UNSENT_BYTES;
+    post_range("/v3/kv/range", "{\"key\":\"bGFyZ2U=\"}", 200);
+    post_range("/v3/kv/txn", txn, 200);
+    fake_unsent_bytes++;
+    post_range("/v3/kv/range", "{\"key\":\"bGFyZ2U=\"}", 429);
+    post_range("/v3/kv/txn", txn, 429);
+    post_range("/v3/kv/range", "{\"key\":\"c21hbGw=\"}", 200);
+}
+
 /* A client reads its own writes at the member that it asked, also when that is a follower and the
  * read serializable. */
 static void a_write_is_answered_when_this_member_has_it(void **state)
@@ -452,6 +476,7 @@ int main(void)
         CASE(rule_o1_more_than_128_operations_are_refused),
         CASE(rule_o1_a_request_beyond_its_limit_is_refused),
         CASE(what_the_node_refuses_is_said_as_etcd_does),
+        CASE(rule_o4_no_large_range_is_made_while_too_many_answers_wait),
         CASE(a_write_is_answered_when_this_member_has_it),
         CASE(a_client_that_goes_away_is_not_waited_for),
         CASE(rule_o4_a_read_waits_for_a_client_that_takes_no_more),

@@ -209,6 +209,30 @@ static void who_is_overloaded_says_when_to_come_again(void **state)
     forget(a);
 }
 
+static void expect_status(const char *path, int http_status)
+{
+    struct asked *a = ask("GET", path, NULL, slice_of(NULL, 0));
+    assert_int_equal(a->status, http_status);
+    forget(a);
+}
+
+static void rule_o4_no_large_answers_are_made_while_too_many_wait(void **state)
+{
+    (void)state;
+    static uint8_t large[LIMIT_CROWDED_ANSWER_BYTES + 1];
+    memset(large, '1', sizeof(large));
+    store("large", slice_of(large, sizeof(large)));
+    store("small", slice_str("1"));
+    fake_unsent_bytes = LIMIT_UNSENT_BYTES;
+    expect_status("/key/large", 200);
+    expect_status("/keys", 200);
+    fake_unsent_bytes++;
+    expect_status("/key/large", 429);
+    expect_status("/key/small", 200);
+    expect_status("/keys", 429);
+    expect_status("/read", 429);
+}
+
 static void members_are_taken_over_on_the_peer_path_only(void **state)
 {
     (void)state;
@@ -527,6 +551,7 @@ int main(void)
         REST_TEST(probes_are_heard_when_there_are_too_many_connections),
         REST_TEST(a_write_that_would_be_refused_is_known_by_its_head),
         REST_TEST(who_is_overloaded_says_when_to_come_again),
+        REST_TEST(rule_o4_no_large_answers_are_made_while_too_many_wait),
         REST_TEST(members_are_taken_over_on_the_peer_path_only),
         REST_TEST(row_a4_status_says_who_and_what),
         REST_TEST(rules_p4_p12_status_says_what_is_wrong_and_only_then),

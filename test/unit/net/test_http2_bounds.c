@@ -513,6 +513,36 @@ static void a_connection_that_takes_nothing_gets_little(void **state)
     client_finish(&c);
 }
 
+static void rule_o4_when_too_much_waits_it_goes_sooner(void **state)
+{
+    struct raw *r = *state;
+    struct client c;
+    client_start(&c, &r->world);
+    client_call(&c, "/wait/x", NULL);
+    client_pump(&c);
+    nghttp2_session_set_local_window_size(c.session, 0, 0, 1 << 30);
+    nghttp2_session_set_local_window_size(c.session, 0, 1, 1 << 30);
+    client_pump(&c);
+    c.conn->is_stuck = true;
+    uint64_t unsent = LIMIT_UNSENT_BYTES; /* of others */
+    r->world.loop.base.unsent_bytes = &unsent;
+    size_t before = c.conn->sent.size;
+    struct blob *big = blob_create(8 * MIB);
+    memset(big->data, 0, big->size);
+    grpc_send_shared(r->world.waiting[0], slice_str(""), big);
+    client_pump(&c);
+    assert_in_range(c.conn->sent.size - before, LIMIT_H2_CONN_BYTES,
+                    LIMIT_H2_CONN_BYTES + 128 * KIB);
+    grpc_world_pass(&r->world, 4 * LIMIT_CROWDED_STALL_MS, 500);
+    assert_true(c.conn->is_gone);
+    assert_false(c.conn->was_flushed);
+    assert_int_equal(r->world.gone_count, 1);
+    assert_int_equal(big->refs, 1);
+    assert_int_equal(unsent, LIMIT_UNSENT_BYTES);
+    blob_unref(big);
+    client_finish(&c);
+}
+
 /* TCP takes everything, but the client gives no window for an answer that is whole. */
 static void an_answer_that_nobody_takes_is_dropped(void **state)
 {
@@ -565,6 +595,7 @@ int main(void)
         TEST(unfinished_messages_are_bounded),
         TEST(unread_answers_are_bounded),
         TEST(a_connection_that_takes_nothing_gets_little),
+        TEST(rule_o4_when_too_much_waits_it_goes_sooner),
         TEST(an_answer_that_nobody_takes_is_dropped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -77,6 +77,40 @@ static void a_body_that_would_be_refused_is_not_read(void **state)
     http_world_finish(&w);
 }
 
+/* --- answers ---------------------------------------------------------------------------------- */
+
+/* Its answer is more than LIMIT_CROWDED_ANSWER_BYTES. */
+static struct fake_conn *ask_much_and_take_nothing(struct world *w)
+{
+    struct buf body = {0};
+    struct fake_conn *c = announce(w, "/big", 2 * LIMIT_CROWDED_ANSWER_BYTES);
+    c->is_stuck = true;
+    for (uint32_t i = 0; i < 2 * LIMIT_CROWDED_ANSWER_BYTES; i++) {
+        buf_append_byte(&body, 'x');
+    }
+    fake_conn_feed(c, buf_slice(&body));
+    buf_deinit(&body);
+    return c;
+}
+
+static void rule_o4_a_reader_that_takes_nothing_goes_sooner_when_too_much_waits(void **state)
+{
+    (void)state;
+    struct world w;
+    http_world_start(&w);
+    uint64_t unsent = LIMIT_UNSENT_BYTES;
+    w.loop.base.unsent_bytes = &unsent;
+    struct fake_conn *patient = ask_much_and_take_nothing(&w);
+    fake_loop_pass(&w.loop, 3ull * LIMIT_CROWDED_STALL_MS, 100);
+    assert_false(patient->is_closed);
+    unsent++;
+    ask_much_and_take_nothing(&w);
+    fake_loop_pass(&w.loop, 3ull * LIMIT_CROWDED_STALL_MS, 100);
+    assert_true(patient->is_gone && !patient->was_flushed);
+    assert_int_equal(http_server_connections(w.server), 0);
+    http_world_finish(&w);
+}
+
 /* --- connections ------------------------------------------------------------------------------ */
 
 static void what_is_vital_is_answered_beyond_the_limit_of_connections(void **state)
@@ -162,6 +196,7 @@ int main(void)
         cmocka_unit_test(rule_o1_bodies_of_all_connections_have_one_bound),
         cmocka_unit_test(rule_o1_a_body_in_chunks_counts_as_it_comes),
         cmocka_unit_test(a_body_that_would_be_refused_is_not_read),
+        cmocka_unit_test(rule_o4_a_reader_that_takes_nothing_goes_sooner_when_too_much_waits),
         cmocka_unit_test(what_is_vital_is_answered_beyond_the_limit_of_connections),
         cmocka_unit_test(of_too_many_beyond_the_limit_the_oldest_goes),
         cmocka_unit_test(rule_o3_streams_do_not_all_go_on_in_a_turn_that_is_long),
