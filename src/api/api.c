@@ -236,7 +236,9 @@ static void on_bad(void *context, int http_status, const char *reason, struct bu
     (void)context;
     struct json_writer w = {.out = body};
     json_open_object(&w);
-    json_field_text(&w, "error", http_status_text(http_status));
+    bool is_overload = http_status == status_http(STATUS_OVERLOADED); /* as handlers say it */
+    json_field_text(&w, "error",
+                    is_overload ? status_text(STATUS_OVERLOADED) : http_status_text(http_status));
     json_field_text(&w, "reason", reason);
     json_close_object(&w);
 }

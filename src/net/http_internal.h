@@ -125,6 +125,7 @@ void exchange_answer_bad(struct exchange *e, int http_status, const char *reason
 
 /* --- http_share.c ----------------------------------------------------------------------------- */
 
+#define HTTP_MANY_BODIES "Too many large requests"
 /* The request's body is, or will be, so long. False: there is no room for it, as for those of all
  * together; it is counted. */
 bool http_share_charge(struct exchange *e, uint64_t body_bytes);

@@ -349,7 +349,7 @@ static bool read_some(struct http_connection *c, struct slice *data)
         if (http_parser_is_fresh(c->reading->parser)) {
             drop_reading(c); /* nothing but an empty line between two requests */
         } else if (!http_share_charge(c->reading, http_parser_body(c->reading->parser).size)) {
-            http_connection_refuse(c, 429, "overloaded"); /* in chunks: it was not announced */
+            http_connection_refuse(c, 429, HTTP_MANY_BODIES); /* in chunks: it was not announced */
         } else {
             maybe_send_continue(c);
             http_sweep_by(c->server, c->started_ms + c->server->options.request_ms);

@@ -44,7 +44,7 @@ bool http_share_admit(struct http_connection *c, struct exchange *e)
     } else if (http_share_charge(e, bytes)) {
         return true;
     }
-    http_connection_refuse(c, 429, "overloaded");
+    http_connection_refuse(c, 429, HTTP_MANY_BODIES);
     return false;
 }
 

@@ -157,6 +157,9 @@ static void what_the_server_refuses_has_the_same_form(void **state)
     h->on_bad(h->context, 413, "the \"body\" is too long", &body);
     assert_same("body", &body,
                 "{\"error\":\"Content Too Large\",\"reason\":\"the \\\"body\\\" is too long\"}");
+    buf_clear(&body);
+    h->on_bad(h->context, 429, "Too many", &body);
+    assert_same("body", &body, "{\"error\":\"overloaded\",\"reason\":\"Too many\"}");
     buf_deinit(&body);
     struct http_request put = {.method = HTTP_PUT};
     struct http_request post = {.method = HTTP_POST};
