@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cluster/state_file.h"
+#include "cmd/memory_limit.h"
 #include "cmd/server_registry.h"
 #include "cmd/server_tls.h"
 #include "net/grpc.h"
@@ -20,6 +21,9 @@
 #define DRAIN_CHECK_MS 10
 /* The same, and from what is fatal to the end, whatever the disk does. */
 #define LEAVE_S        5
+/* Of the memory, for bodies of requests, and for answers that wait. */
+#define BODIES_PART    16
+#define UNSENT_PART    8
 
 struct server {
     const struct server_settings *settings;
@@ -222,17 +226,27 @@ static int open_port(struct server *s)
     return 2;
 }
 
+/* Answers that wait may take a part of the memory, too. */
+static void bound_unsent(const struct server *s)
+{
+    uint64_t unsent = memory_limit_bytes() / UNSENT_PART;
+    s->real->unsent->bytes_max = unsent < LIMIT_UNSENT_BYTES ? unsent : LIMIT_UNSENT_BYTES;
+}
+
 /* Within what the limit on open files leaves for others: first members, and probes beyond the
- * connections of clients, which the loop would reset without having heard them. */
-static struct http_options share_descriptors(const struct server *s)
+ * connections of clients, which the loop would reset without having heard them. Within the memory
+ * that machine or cgroup allow, half of which the store may take. */
+static struct http_options share_out(const struct server *s)
 {
     uint32_t room = uv_loop_accepted_max(s->real);
     uint32_t guests = room / 4 < LIMIT_CONNECTIONS_REFUSED ? room / 4 : LIMIT_CONNECTIONS_REFUSED;
     uint32_t members = room / 4 < LIMIT_PEER_CONNECTIONS ? room / 4 : LIMIT_PEER_CONNECTIONS;
     uint32_t clients = room - guests - members;
+    uint64_t bodies = memory_limit_bytes() / BODIES_PART;
     return (struct http_options){
         .connections_max = clients < LIMIT_CONNECTIONS ? clients : LIMIT_CONNECTIONS,
         .guests_max = guests,
+        .bodies_max = bodies < LIMIT_BODIES_BYTES ? bodies : LIMIT_BODIES_BYTES,
     };
 }
 
@@ -272,7 +286,8 @@ static int open_member(struct server *s)
         .more_context = s->tls,
     };
     s->api = api_create(&api);
-    const struct http_options connections = share_descriptors(s);
+    const struct http_options connections = share_out(s);
+    bound_unsent(s);
     s->http = http_server_create(s->loop, api_handler(s->api), &connections);
     s->grpc = grpc_server_create(s->loop, api_grpc_handler(s->api), NULL);
     http_server_on_http2(s->http, on_http2, count_http2, s);

@@ -89,6 +89,7 @@ struct http_options {
     uint32_t request_ms;      /* 0 = LIMIT_HTTP_REQUEST_MS */
     uint32_t connections_max; /* 0 = LIMIT_CONNECTIONS */
     uint32_t guests_max;      /* beyond that; 0 = LIMIT_CONNECTIONS_REFUSED */
+    uint64_t bodies_max;      /* bytes; 0 = LIMIT_BODIES_BYTES */
 };
 
 /* `handler` is copied; its context must outlive the server. `options` may be NULL. */

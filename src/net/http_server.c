@@ -634,6 +634,7 @@ struct http_server *http_server_create(struct loop *loop, const struct http_hand
     s->options.request_ms = DEFAULT(s->options.request_ms, LIMIT_HTTP_REQUEST_MS);
     s->options.connections_max = DEFAULT(s->options.connections_max, LIMIT_CONNECTIONS);
     s->options.guests_max = DEFAULT(s->options.guests_max, LIMIT_CONNECTIONS_REFUSED);
+    s->options.bodies_max = DEFAULT(s->options.bodies_max, LIMIT_BODIES_BYTES);
     list_init(&s->connections);
     list_init(&s->guests);
     list_init(&s->ready);

@@ -14,7 +14,7 @@ bool http_share_charge(struct exchange *e, uint64_t body_bytes)
     }
     uint64_t more = body_bytes - e->body_charged;
     bool is_alone = s->body_bytes == e->body_charged;
-    if (!is_alone && s->body_bytes + more > LIMIT_BODIES_BYTES) {
+    if (!is_alone && s->body_bytes + more > s->options.bodies_max) {
         s->refusals.bodies++;
         return false;
     }

@@ -148,32 +148,36 @@ struct loop_ops {
     void (*stop)(struct loop *l);
 };
 
+/* What waits to be sent, on all connections, as whoever keeps it counts. */
+struct loop_unsent {
+    uint64_t bytes;
+    uint64_t bytes_max; /* LIMIT_UNSENT_BYTES, unless there is too little memory for that */
+};
+
 /* Implementations embed this as their first member. */
 struct loop {
     const struct loop_ops *ops;
-    /* That wait to be sent, on all connections, as whoever keeps them counts them; loops around a
-     * loop share its. NULL: nobody counts. */
-    uint64_t *unsent_bytes;
+    struct loop_unsent *unsent; /* loops around a loop share its. NULL: nobody counts */
 };
 
 static inline void loop_add_unsent(const struct loop *l, uint64_t bytes)
 {
-    if (l->unsent_bytes != NULL) {
-        *l->unsent_bytes += bytes;
+    if (l->unsent != NULL) {
+        l->unsent->bytes += bytes;
     }
 }
 
 static inline void loop_take_unsent(const struct loop *l, uint64_t bytes)
 {
-    if (l->unsent_bytes != NULL) {
-        *l->unsent_bytes -= bytes;
+    if (l->unsent != NULL) {
+        l->unsent->bytes -= bytes;
     }
 }
 
 /* More waits than may: what makes it much more should not be made. */
 static inline bool loop_is_crowded(const struct loop *l)
 {
-    return l->unsent_bytes != NULL && *l->unsent_bytes > LIMIT_UNSENT_BYTES;
+    return l->unsent != NULL && l->unsent->bytes > l->unsent->bytes_max;
 }
 
 /* What comes on it is read in every turn, however much clients have taken of that: for members.

@@ -342,7 +342,7 @@ struct loop *tls_loop_create(struct loop *inner, struct tls *tls)
 {
     struct tls_loop *l = mem_calloc(1, sizeof(*l));
     l->base.ops = &ops;
-    l->base.unsent_bytes = inner->unsent_bytes;
+    l->base.unsent = inner->unsent;
     l->inner = inner;
     l->tls = tls;
     list_init(&l->under_way);

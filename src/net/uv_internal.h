@@ -95,8 +95,8 @@ struct real_loop {
     struct list spare_outboxes;
     uint32_t spare_outbox_count;
     uint32_t open_handles; /* connections and listeners that are not closed yet */
-    uint64_t unsent_bytes; /* of all outboxes */
-    uint32_t accepted;     /* connections of others, lingering ones too */
+    struct loop_unsent unsent;
+    uint32_t accepted; /* connections of others, lingering ones too */
     uint32_t accepted_max;
     bool is_full; /* and that was logged */
     struct work_thread log_thread;

@@ -518,7 +518,8 @@ struct loop *uv_loop_create(void)
     raise_file_limit();
     struct real_loop *l = mem_calloc(1, sizeof(*l));
     l->base.ops = &ops;
-    l->base.unsent_bytes = &l->unsent_bytes;
+    l->unsent.bytes_max = LIMIT_UNSENT_BYTES;
+    l->base.unsent = &l->unsent;
     l->accepted_max = find_accepted_max();
     list_init(&l->conns);
     list_init(&l->dirty);

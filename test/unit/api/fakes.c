@@ -9,7 +9,7 @@
 struct api *fake_api;
 uint32_t fake_chunks_room;
 uint64_t fake_waited_ms;
-uint64_t fake_unsent_bytes;
+struct loop_unsent fake_unsent = {.bytes_max = LIMIT_UNSENT_BYTES};
 
 /* --- the loop: a clock ------------------------------------------------------------------------ */
 
@@ -86,7 +86,7 @@ static const struct loop_ops fake_ops = {.now_ms = now_ms,
                                          .submit_slow = submit_slow,
                                          .timer_start = timer_start,
                                          .timer_stop = timer_stop};
-static struct loop fake_loop = {.ops = &fake_ops, .unsent_bytes = &fake_unsent_bytes};
+static struct loop fake_loop = {.ops = &fake_ops, .unsent = &fake_unsent};
 
 /* --- the HTTP server -------------------------------------------------------------------------- */
 
@@ -244,7 +244,7 @@ static double utilisation(const struct loop *loop)
 
 static void restart(struct api_options options)
 {
-    fake_unsent_bytes = 0;
+    fake_unsent.bytes = 0;
     if (fake_api != NULL) {
         api_destroy(fake_api);
     }

@@ -39,8 +39,8 @@ extern struct api *fake_api;
 extern uint32_t fake_chunks_room;
 /* The next requests have waited so long, of FAKE_TIMEOUT_MS, before they are told. */
 extern uint64_t fake_waited_ms;
-/* What waits to be sent, on all connections. */
-extern uint64_t fake_unsent_bytes;
+/* Nothing waits to be sent; the test may say otherwise. */
+extern struct loop_unsent fake_unsent;
 
 int fake_setup(void **state);
 int fake_teardown(void **state);

@@ -357,10 +357,10 @@ static void rule_o4_no_large_range_is_made_while_too_many_answers_wait(void **st
     static const char txn[] = "{\"success\":[{\"request_range\":{\"key\":\"bGFyZ2U=\"}}]}";
     store("large", slice_of(large, sizeof(large)));
     store("small", slice_str("1"));
-    fake_unsent_bytes = LIMIT_UNSENT_BYTES;
+    fake_unsent.bytes = LIMIT_UNSENT_BYTES;
     post_range("/v3/kv/range", "{\"key\":\"bGFyZ2U=\"}", 200);
     post_range("/v3/kv/txn", txn, 200);
-    fake_unsent_bytes++;
+    fake_unsent.bytes++;
     post_range("/v3/kv/range", "{\"key\":\"bGFyZ2U=\"}", 429);
     post_range("/v3/kv/txn", txn, 429);
     post_range("/v3/kv/range", "{\"key\":\"c21hbGw=\"}", 200);

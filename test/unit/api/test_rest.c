@@ -226,10 +226,10 @@ static void rule_o4_no_large_answers_are_made_while_too_many_wait(void **state)
     memset(large, '1', sizeof(large));
     store("large", slice_of(large, sizeof(large)));
     store("small", slice_str("1"));
-    fake_unsent_bytes = LIMIT_UNSENT_BYTES;
+    fake_unsent.bytes = LIMIT_UNSENT_BYTES;
     expect_status("/key/large", 200);
     expect_status("/keys", 200);
-    fake_unsent_bytes++;
+    fake_unsent.bytes++;
     expect_status("/key/large", 429);
     expect_status("/key/small", 200);
     expect_status("/keys", 429);

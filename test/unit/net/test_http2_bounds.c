@@ -524,8 +524,8 @@ static void rule_o4_when_too_much_waits_it_goes_sooner(void **state)
     nghttp2_session_set_local_window_size(c.session, 0, 1, 1 << 30);
     client_pump(&c);
     c.conn->is_stuck = true;
-    uint64_t unsent = LIMIT_UNSENT_BYTES; /* of others */
-    r->world.loop.base.unsent_bytes = &unsent;
+    struct loop_unsent unsent = {.bytes = 1000, .bytes_max = 1000}; /* of others */
+    r->world.loop.base.unsent = &unsent;
     size_t before = c.conn->sent.size;
     struct blob *big = blob_create(8 * MIB);
     memset(big->data, 0, big->size);
@@ -538,7 +538,7 @@ static void rule_o4_when_too_much_waits_it_goes_sooner(void **state)
     assert_false(c.conn->was_flushed);
     assert_int_equal(r->world.gone_count, 1);
     assert_int_equal(big->refs, 1);
-    assert_int_equal(unsent, LIMIT_UNSENT_BYTES);
+    assert_int_equal(unsent.bytes, 1000);
     blob_unref(big);
     client_finish(&c);
 }

@@ -44,6 +44,16 @@ static void rule_o1_bodies_of_all_connections_have_one_bound(void **state)
     http_world_finish(&w);
 }
 
+static void with_little_memory_bodies_have_less(void **state)
+{
+    (void)state;
+    struct world w;
+    http_world_start_with(&w, &(struct http_options){.bodies_max = BIG_BODY_MAX});
+    assert_int_equal(announce(&w, "/big", BIG_BODY_MAX - LIMIT_BODY_SMALL_BYTES)->sent.size, 0);
+    expect_answers(announce(&w, "/big", LIMIT_BODY_SMALL_BYTES + 1), "429!");
+    http_world_finish(&w);
+}
+
 static void rule_o1_a_body_in_chunks_counts_as_it_comes(void **state)
 {
     (void)state;
@@ -98,12 +108,12 @@ static void rule_o4_a_reader_that_takes_nothing_goes_sooner_when_too_much_waits(
     (void)state;
     struct world w;
     http_world_start(&w);
-    uint64_t unsent = LIMIT_UNSENT_BYTES;
-    w.loop.base.unsent_bytes = &unsent;
+    struct loop_unsent unsent = {.bytes = 1000, .bytes_max = 1000};
+    w.loop.base.unsent = &unsent;
     struct fake_conn *patient = ask_much_and_take_nothing(&w);
     fake_loop_pass(&w.loop, 3ull * LIMIT_CROWDED_STALL_MS, 100);
     assert_false(patient->is_closed);
-    unsent++;
+    unsent.bytes++;
     ask_much_and_take_nothing(&w);
     fake_loop_pass(&w.loop, 3ull * LIMIT_CROWDED_STALL_MS, 100);
     assert_true(patient->is_gone && !patient->was_flushed);
@@ -194,6 +204,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rule_o1_bodies_of_all_connections_have_one_bound),
+        cmocka_unit_test(with_little_memory_bodies_have_less),
         cmocka_unit_test(rule_o1_a_body_in_chunks_counts_as_it_comes),
         cmocka_unit_test(a_body_that_would_be_refused_is_not_read),
         cmocka_unit_test(rule_o4_a_reader_that_takes_nothing_goes_sooner_when_too_much_waits),

@@ -117,7 +117,7 @@ static void rule_o3_a_member_is_read_while_clients_wait_for_later_turns(void **s
 
 static void on_drain(struct conn *c)
 {
-    assert_true(*s.loop->unsent_bytes <= (CLIENTS - 1) * OWED_BYTES);
+    assert_true(s.loop->unsent->bytes <= (CLIENTS - 1) * OWED_BYTES);
     count_client(c);
 }
 
@@ -133,7 +133,7 @@ static void accept_writer(void *context, struct conn *c)
     static uint8_t bytes[OWED_BYTES];
     c->loop->ops->conn_write_owned(c, slice_of(bytes, sizeof(bytes)), NULL, NULL);
     assert_true(c->loop->ops->conn_unsent(c) > 0);
-    assert_true(*s.loop->unsent_bytes >= OWED_BYTES);
+    assert_true(s.loop->unsent->bytes >= OWED_BYTES);
 }
 
 static void take(struct timer *t)
