@@ -9,7 +9,8 @@ and attack(host, port, stop, log): it runs in a process of its own, with the low
 against one member, until the threading.Event `stop` is set, and returns a dict of counts. At each
 moment there are up to ATTACKS_AT_A_TIME. In the end it is checked that the workload saw its
 results, that nobody else became leader, that the members' memory stayed flat, that their logs have
-no errors, and that what they refused was counted; exit code 1 if not. Standard library only.
+no errors, and that what they refused was counted; exit code 1 if not. A disk that neighbours keep
+busy costs a leader its term: TMPDIR=/dev/shm leaves it out. Standard library only.
 """
 import base64
 import collections
@@ -44,7 +45,9 @@ SUCCESS_LEAST = 0.99
 P99_MOST_S = 1.0
 GROWTH_MOST_MIB = 150  # from the second quarter of a siege to its last, in the median
 GROWTH_LEAST_S = 1200  # a shorter one says nothing: each member has not met each overload yet
-MEMORY_MOST_MIB = 1000  # what bounds on bodies, answers, proposals and history come to, and twice
+# Bounds on bodies, answers, proposals, history and what is being made come to 700; malloc keeps
+# some of it.
+MEMORY_MOST_MIB = 1500
 PRIORITY = -10  # of members and workload, where that is permitted: of neighbours nothing is learned
 ROOT_PASSWORD, WORK, FLOOD = "root-of-the-siege", ("work", "work-works"), ("flood", "flood-floods")
 REFUSALS = re.compile(r"^conclave_(?:proposals_refused|http_refused|peers_refused|tls_handshakes)"
