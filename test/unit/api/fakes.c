@@ -23,6 +23,11 @@ static uint64_t now_ms(struct loop *l)
     return clock_ms;
 }
 
+static uint64_t now_us(struct loop *l)
+{
+    return 1000 * now_ms(l);
+}
+
 static void timer_stop(struct loop *l, struct timer *t)
 {
     (void)l;
@@ -81,6 +86,7 @@ static void do_works(void)
 }
 
 static const struct loop_ops fake_ops = {.now_ms = now_ms,
+                                         .now_us = now_us,
                                          .wall_ms = now_ms,
                                          .random = random_bytes,
                                          .submit_slow = submit_slow,
