@@ -9,6 +9,7 @@
 struct api *fake_api;
 uint32_t fake_chunks_room;
 uint64_t fake_waited_ms;
+uint64_t fake_spent_ms;
 struct loop_unsent fake_unsent = {.bytes_max = LIMIT_UNSENT_BYTES};
 
 /* --- the loop: a clock ------------------------------------------------------------------------ */
@@ -25,7 +26,7 @@ static uint64_t now_ms(struct loop *l)
 
 static uint64_t now_us(struct loop *l)
 {
-    return 1000 * now_ms(l);
+    return 1000 * (now_ms(l) + fake_spent_ms);
 }
 
 static void timer_stop(struct loop *l, struct timer *t)
@@ -251,6 +252,7 @@ static double utilisation(const struct loop *loop)
 static void restart(struct api_options options)
 {
     fake_unsent.bytes = 0;
+    fake_spent_ms = 0;
     if (fake_api != NULL) {
         api_destroy(fake_api);
     }

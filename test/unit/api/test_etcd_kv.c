@@ -460,6 +460,26 @@ static void rule_o4_long_answers_are_made_one_a_turn(void **state)
     call_forget(short_one);
 }
 
+/* The turn of a long one ends so much later: the next comes after as much again. */
+static void rule_o3_long_answers_leave_as_much_time_as_they_take(void **state)
+{
+    (void)state;
+    struct buf value = {0};
+    memset(buf_reserve(&value, 2u * MIB), 'v', 2u * MIB);
+    store("long", slice_of(value.data, 2u * MIB));
+    buf_deinit(&value);
+    fake_spent_ms = 10;
+    struct called *first = call_rpc("/etcdserverpb.KV/Range", &range_of("long")->base);
+    struct called *second = call_rpc("/etcdserverpb.KV/Range", &range_of("long")->base);
+    assert_true(first->done);
+    fake_pass(19);
+    assert_false(second->done);
+    fake_pass(1);
+    assert_true(second->done);
+    call_forget(first);
+    call_forget(second);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, fake_teardown)
 
 int main(void)
@@ -481,6 +501,7 @@ int main(void)
         CASE(a_client_that_goes_away_is_not_waited_for),
         CASE(rule_o4_a_read_waits_for_a_client_that_takes_no_more),
         CASE(rule_o4_long_answers_are_made_one_a_turn),
+        CASE(rule_o3_long_answers_leave_as_much_time_as_they_take),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
