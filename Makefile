@@ -9,7 +9,7 @@ SIM_SEEDS ?= 3000
 SIM_GATE_SEEDS = 30000
 SIM_LONG_SEEDS = 1000000
 
-.PHONY: build run test unit e2e chaos asan tsan sim sim-gate sim-long crash-points sim-build sim-hash mutants gate bench bench-baseline bench-floor fuzz tidy analyze format install clean setup
+.PHONY: build run test unit e2e chaos siege asan tsan sim sim-gate sim-long crash-points sim-build sim-hash mutants gate bench bench-baseline bench-floor fuzz tidy analyze format install clean setup
 
 # Progress on a terminal, silence elsewhere. Only the program: the tests are built when they are run.
 build: $(BUILD)/build.ninja
@@ -27,6 +27,10 @@ unit: build
 
 e2e: build
 	@tools/run-tests $(BUILD) e2e
+
+# A normal workload beside attacks and overloads: an hour (SIEGE_MINUTES, SIEGE_SEED).
+siege: build
+	@CONCLAVE="$${CONCLAVE:-$(CURDIR)/$(BUILD)/conclave}" python3 test/siege/campaign.py
 
 # Every live fault, on clusters of three, five and one: minutes (CHAOS_ROUNDS, CHAOS_SEED).
 chaos: build

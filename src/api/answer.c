@@ -173,5 +173,8 @@ const char *api_member_name(struct api *api, uint64_t id)
 
 void answer_status(struct api *api, struct http_request *r, enum status status)
 {
-    answer_error(api, r, status_http(status), status_text(status));
+    struct json_writer w = answer_begin(api, r);
+    json_field_text(&w, "error", status_text(status));
+    answer_send(r, status_http(status), status == STATUS_OVERLOADED ? "Retry-After: 1\r\n" : NULL,
+                &w);
 }

@@ -29,6 +29,7 @@ enum route_flags {
     ROUTE_OPEN = 8,
     ROUTE_CALLER = 16,
     ROUTE_BACKUP = 32,
+    ROUTE_VITAL = 64, /* answered when all connections are taken, too */
 };
 
 struct route {
@@ -66,9 +67,9 @@ static const struct route routes[] = {
      0,
      {"limit", "before", "consistency", "token", "max-lag", "revision"}},
     {HTTP_POST, PATH("/txn"), rest_txn, ROUTE_ADMIN | ROUTE_CALLER, {"ack"}},
-    {HTTP_GET, PATH("/status"), rest_status, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, PATH("/status"), rest_status, ROUTE_OPEN | ROUTE_VITAL, {NULL}},
     {HTTP_GET, PATH("/cluster"), rest_cluster, ROUTE_OPEN, {NULL}},
-    {HTTP_GET, PATH("/leader"), rest_leader, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, PATH("/leader"), rest_leader, ROUTE_OPEN | ROUTE_VITAL, {NULL}},
     {HTTP_POST, PATH("/step-down"), rest_step_down, ROUTE_ADMIN, {NULL}},
     {HTTP_POST, PATH("/election"), rest_election, ROUTE_ADMIN, {NULL}},
     {HTTP_GET, PATH("/members"), rest_members_get, ROUTE_ADMIN, {NULL}},
@@ -85,7 +86,7 @@ static const struct route routes[] = {
     {HTTP_GET, PATH("/faults"), rest_faults_get, ROUTE_ADMIN, {NULL}},
     {HTTP_POST, PATH("/faults"), rest_faults_set, ROUTE_ADMIN, {NULL}},
     {HTTP_DELETE, PATH("/faults"), rest_faults_clear, ROUTE_ADMIN, {NULL}},
-    {HTTP_GET, PATH("/metrics"), rest_metrics, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, PATH("/metrics"), rest_metrics, ROUTE_OPEN | ROUTE_VITAL, {NULL}},
     {HTTP_GET, PATH("/live"), rest_live, ROUTE_OPEN, {NULL}},
     {HTTP_GET, PATH("/events"), rest_events, ROUTE_OPEN, {NULL}},
     {HTTP_GET, PATH("/watch"), rest_watch, ROUTE_CALLER, {"prefix", "key", "from"}},
@@ -106,11 +107,11 @@ static const struct route routes[] = {
      etcd_gateway,
      ROUTE_PREFIX | ROUTE_ADMIN | ROUTE_FREE | ROUTE_OPEN,
      {NULL}},
-    {HTTP_GET, PATH("/livez"), probe_livez, ROUTE_OPEN, {NULL}},
-    {HTTP_GET, PATH("/readyz"), probe_readyz, ROUTE_OPEN, {"verbose"}},
-    {HTTP_GET, PATH("/health"), probe_health, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, PATH("/livez"), probe_livez, ROUTE_OPEN | ROUTE_VITAL, {NULL}},
+    {HTTP_GET, PATH("/readyz"), probe_readyz, ROUTE_OPEN | ROUTE_VITAL, {"verbose"}},
+    {HTTP_GET, PATH("/health"), probe_health, ROUTE_OPEN | ROUTE_VITAL, {NULL}},
     {HTTP_GET, PATH("/version"), rest_version, ROUTE_OPEN, {NULL}},
-    {HTTP_GET, PATH("/ping"), rest_ping, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, PATH("/ping"), rest_ping, ROUTE_OPEN | ROUTE_VITAL, {NULL}},
     {HTTP_GET, PATH("/"), rest_root, ROUTE_OPEN, {NULL}},
 };
 #define ROUTE_COUNT (sizeof(routes) / sizeof(routes[0]))
@@ -304,7 +305,9 @@ static void on_bad(void *context, int http_status, const char *reason, struct bu
     (void)context;
     struct json_writer w = {.out = body};
     json_open_object(&w);
-    json_field_text(&w, "error", http_status_text(http_status));
+    bool is_overload = http_status == status_http(STATUS_OVERLOADED); /* as handlers say it */
+    json_field_text(&w, "error",
+                    is_overload ? status_text(STATUS_OVERLOADED) : http_status_text(http_status));
     json_field_text(&w, "reason", reason);
     json_close_object(&w);
 }
@@ -394,17 +397,6 @@ static void on_upgrade(void *context, const struct http_request *r, struct slice
 }
 
 /* Who watches over this member hears from it whatever clients do. */
-static bool is_vital(void *context, const struct http_request *r)
-{
-    (void)context;
-    static const char *const paths[] = {"/livez", "/readyz", "/health", "/leader"};
-    bool is_probe = false;
-    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
-        is_probe = is_probe || slice_equal(r->path, slice_str(paths[i]));
-    }
-    return is_probe && (r->method == HTTP_GET || r->method == HTTP_HEAD);
-}
-
 static uint64_t body_bytes_max(void *context, const struct http_request *r)
 {
     const struct api *api = context;
@@ -417,6 +409,19 @@ static uint64_t body_bytes_max(void *context, const struct http_request *r)
         return LIMIT_ETCD_JSON_BYTES;
     }
     return r->method == HTTP_PUT ? api->options.value_bytes_max : SMALL_BODY_BYTES;
+}
+
+static bool is_overloaded(void *context, const struct http_request *r, uint64_t body_bytes)
+{
+    const struct api *api = context;
+    return r->method == HTTP_PUT && node_is_overloaded(api->options.node, body_bytes);
+}
+
+static bool is_vital(void *context, const struct http_request *r)
+{
+    (void)context;
+    const struct route *route = find_route(r);
+    return route != NULL && (route->flags & ROUTE_VITAL) != 0;
 }
 
 /* --- load ------------------------------------------------------------------------------------- */
@@ -509,8 +514,9 @@ struct api *api_create(const struct api_options *options)
                                          .common_headers = common_headers,
                                          .wants_upgrade = wants_upgrade,
                                          .on_upgrade = on_upgrade,
-                                         .is_vital = is_vital,
                                          .body_bytes_max = body_bytes_max,
+                                         .is_overloaded = is_overloaded,
+                                         .is_vital = is_vital,
                                          .context = api};
     api->auth = auth_door_create(api);
     list_init(&api->calls);

@@ -109,6 +109,15 @@ static void print_elections(struct buf *out, const struct node_metrics *m)
     buf_printf(out, "%s{cause=\"transfer\"} %" PRIu64 "\n", name, m->elections_transfer);
 }
 
+static void print_refusals(struct buf *out, struct http_refusals r)
+{
+    static const char name[] = "conclave_http_refused_total";
+    metric_head(out, name, "Connections beyond the limit, and bodies that were not read.",
+                "counter");
+    buf_printf(out, "%s{what=\"connection\"} %" PRIu64 "\n", name, r.connections);
+    buf_printf(out, "%s{what=\"body\"} %" PRIu64 "\n", name, r.bodies);
+}
+
 static void print_servers(struct buf *out, const struct api *api)
 {
     if (api->http != NULL) {
@@ -127,6 +136,7 @@ static void print_servers(struct buf *out, const struct api *api)
         metric_head(out, "conclave_http_requests_total", "Requests of HTTP/1 since the start.",
                     "counter");
         print_value(out, "conclave_http_requests_total", http_server_requests(api->http));
+        print_refusals(out, http_server_refusals(api->http));
     }
     if (api->grpc != NULL) {
         print_gauge(out, "conclave_grpc_connections", "Open connections of clients of gRPC.",

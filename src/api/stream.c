@@ -36,6 +36,12 @@ static void go_on(struct http_request *r)
 void stream_begin(struct stream *s, const char *headers)
 {
     struct http_request *r = s->call.http;
+    struct api *api = s->call.api;
+    if (loop_is_crowded(api->options.loop)) {
+        call_end(&s->call);
+        answer_status(api, r, STATUS_OVERLOADED);
+        return;
+    }
     if (r->note != NULL) {
         audit_http(r, 200);
     }

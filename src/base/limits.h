@@ -31,6 +31,11 @@
 #define LIMIT_HTTP_IDLE_MS          75000 /* keep-alive without a request: closed */
 #define LIMIT_HTTP_REQUEST_MS       10000 /* from the first byte of a request to its last: 408 */
 #define LIMIT_HTTP_WRITE_STALL_MS   30000 /* a reader that takes nothing: closed */
+/* Bytes that wait to be sent, of all connections together. Beyond: reads with more than so many
+ * bytes of answer are 429, and a reader that takes nothing for so long is closed. */
+#define LIMIT_UNSENT_BYTES          (256u * MIB)
+#define LIMIT_CROWDED_ANSWER_BYTES  (16u * KIB)
+#define LIMIT_CROWDED_STALL_MS      1000
 /* While the member leaves, both are shorter: the grace of idle ones, and of requests begun. */
 #define LIMIT_HTTP_DRAIN_IDLE_MS    200
 #define LIMIT_HTTP_DRAIN_REQUEST_MS 2000
@@ -50,8 +55,12 @@
 #define LIMIT_CLIENT_SMALL_BYTES (64u * KIB)
 #define LIMIT_CLIENT_LOOK_MS     50
 
-#define LIMIT_PIPELINED_BODY_BYTES (1u * MIB)  /* of requests in progress: no more are read */
-#define LIMIT_CONNECTIONS_REFUSED  256         /* beyond, until they are told 503; more: reset */
+#define LIMIT_PIPELINED_BODY_BYTES (1u * MIB) /* of requests in progress: no more are read */
+#define LIMIT_CONNECTIONS_REFUSED  256        /* beyond, until they are told 503; more: reset */
+/* Bodies of requests, of all connections together, as announced or, where they are not, as come:
+ * beyond, a request with one that is not small is 429. */
+#define LIMIT_BODIES_BYTES         (128u * MIB)
+#define LIMIT_BODY_SMALL_BYTES     (16u * KIB)
 #define LIMIT_PIPELINED_OUT_BYTES  (64u * KIB) /* of answers before their turn: the next waits */
 
 /* The etcd v3 API. A request beyond either: INVALID_ARGUMENT "request is too large"; the gateway's
@@ -133,6 +142,11 @@
 #define LIMIT_CONN_LINGER_BYTES (16u * MIB)
 /* Acknowledged, and nothing came or went for so long: has arrived, and is not waited for. */
 #define LIMIT_CONN_SETTLED_MS   500
+/* Of one turn of the loop, for clients: then they wait for the next one, so that members,
+ * heartbeats and deadlines do not wait for all of them. One step of one client may go beyond. */
+#define LIMIT_TURN_CLIENTS_MS   5
+/* Who waited so and is read again in the next turn; the others wait for the one after that. */
+#define LIMIT_TURN_RESUMED      512
 /* Handed over in one piece; libuv hands over up to 32 of one connection before the next one's
  * turn. */
 #define LIMIT_READ_BYTES        (64u * KIB)
@@ -144,6 +158,10 @@
 /* Proposals. Beyond either: 429, nothing was written (rules O1, R14). */
 #define LIMIT_UNCOMMITTED_BYTES   (64u * MIB)
 #define LIMIT_UNCOMMITTED_ENTRIES 65536
+/* A write beyond these bytes is 429 already when the oldest proposal waits for this part of the
+ * request's time: it would wait behind all of them, and not know its outcome in the end. */
+#define LIMIT_PATIENT_WRITE_BYTES (16u * KIB)
+#define LIMIT_PATIENT_WRITE_PART  4
 #define LIMIT_SURVEYS             256 /* members asked for their state at once: then 429 */
 #define LIMIT_WAITING_REQUESTS    65536
 #define LIMIT_FORWARDS            4096 /* writes that others handed to this leader: then 429 */

@@ -21,6 +21,10 @@
 #define DRAIN_CHECK_MS 10
 /* The same, and from what is fatal to the end, whatever the disk does. */
 #define LEAVE_S        5
+/* Of --max-client-bytes: large requests, and large answers, are refused before connections are reset
+ * for all that they make this member keep. */
+#define BODIES_PART    4
+#define UNSENT_PART    2
 
 struct server {
     const struct server_settings *settings;
@@ -231,6 +235,12 @@ static int open_port(struct server *s)
     return 2;
 }
 
+static uint64_t part_of_memory(const struct server *s, uint64_t part, uint64_t most)
+{
+    uint64_t bytes = s->settings->client_bytes_max / part;
+    return bytes < most ? bytes : most;
+}
+
 /* What the limit on open files leaves to clients; members come through the same door. */
 static uint32_t count_places(const struct server *s)
 {
@@ -251,9 +261,12 @@ static void open_servers(struct server *s)
 {
     const struct server_settings *settings = s->settings;
     client_memory_init(&s->memory, s->loop, settings->client_bytes_max);
+    s->real->unsent->bytes_max = part_of_memory(s, UNSENT_PART, LIMIT_UNSENT_BYTES);
     const struct http_options http = {.idle_ms = settings->idle_ms,
                                       .request_ms = settings->receive_ms,
                                       .connections_max = count_places(s),
+                                      .bodies_max =
+                                          part_of_memory(s, BODIES_PART, LIMIT_BODIES_BYTES),
                                       .memory = &s->memory};
     const struct grpc_options grpc = {.idle_ms = settings->idle_ms,
                                       .request_ms = settings->receive_ms,

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 
 #define LOOKED_AT             64 /* for one newcomer */
+#define STEPS_A_LOOK          4  /* at the clock, of going on; and are made in any turn */
 #define DEFAULT(value, other) ((value) != 0 ? (value) : (other))
 
 static struct grpc_call *pop_waiting(struct list *list, bool starves)
@@ -52,11 +53,17 @@ static void on_go_on(struct timer *t)
     struct list *link;
     list_init(&now);
     list_splice_back(&now, &g->ready);
-    while ((link = list_pop_front(&now)) != NULL) {
+    for (uint32_t i = 1; (link = list_pop_front(&now)) != NULL; i++) {
         struct http2_connection *c = CONTAINER_OF(link, struct http2_connection, ready);
         if (!c->is_closed) {
             tell_starved(c);
             resume_held(c);
+        }
+        if (i % STEPS_A_LOOK == 0 && !list_is_empty(&now) && loop_turn_is_long(g->loop)) {
+            list_splice_back(&now, &g->ready); /* who has come meanwhile goes behind */
+            list_splice_back(&g->ready, &now);
+            g->loop->ops->timer_start(g->loop, t, grpc_now(g));
+            return;
         }
     }
 }

@@ -81,6 +81,9 @@ struct http_handler {
     bool (*is_vital)(void *context, const struct http_request *r);
     /* How long the body may be; `r` has the headers only. Beyond: 413. */
     uint64_t (*body_bytes_max)(void *context, const struct http_request *r);
+    /* Would a request with a body of so many bytes (more than LIMIT_BODY_SMALL_BYTES) be refused as
+     * things are? Then it is 429 before they are read. May be NULL: no. */
+    bool (*is_overloaded)(void *context, const struct http_request *r, uint64_t body_bytes);
     void *context;
 };
 
@@ -88,6 +91,7 @@ struct http_options {
     uint32_t idle_ms;             /* 0 = LIMIT_HTTP_IDLE_MS */
     uint32_t request_ms;          /* 0 = LIMIT_HTTP_REQUEST_MS */
     uint32_t connections_max;     /* 0 = LIMIT_CONNECTIONS */
+    uint64_t bodies_max;          /* bytes; 0 = LIMIT_BODIES_BYTES */
     struct client_memory *memory; /* borrowed; NULL: what clients make us keep has no bound */
 };
 
@@ -124,6 +128,12 @@ uint64_t http_server_closed_for_memory(const struct http_server *s);
 /* Of those, who have asked something and are not being closed. */
 uint32_t http_server_clients(const struct http_server *s);
 uint64_t http_server_requests(const struct http_server *s); /* since the start */
+/* Since the start, connections beyond connections_max, and requests whose bodies were not read. */
+struct http_refusals {
+    uint64_t connections;
+    uint64_t bodies;
+};
+struct http_refusals http_server_refusals(const struct http_server *s);
 
 /* Value of the first header of that name, case-insensitively; data == NULL when absent. */
 struct slice http_header_find(const struct http_request *r, const char *name);

@@ -80,6 +80,9 @@ void exchange_emit(struct exchange *e, struct slice bytes)
     if (exchange_is_first(e)) {
         c->conn->loop->ops->conn_write(c->conn, bytes);
         http_connection_wrote(c, bytes.size);
+        if (bytes.size > LIMIT_CROWDED_ANSWER_BYTES && loop_is_crowded(c->server->loop)) {
+            http_sweep_by(c->server, http_now(c->server) + LIMIT_CROWDED_STALL_MS);
+        }
     } else {
         buf_append_slice(&e->out, bytes);
         c->kept_bytes += bytes.size;
@@ -220,7 +223,8 @@ void exchange_answer_bad(struct exchange *e, int http_status, const char *reason
     const struct http_handler *h = &e->server->handler;
     struct buf body = {0};
     h->on_bad(h->context, http_status, reason, &body);
-    answer_whole(e, http_status, "application/json", NULL, buf_slice(&body), NULL);
+    const char *headers = http_status == 429 || http_status == 503 ? "Retry-After: 1\r\n" : NULL;
+    answer_whole(e, http_status, "application/json", headers, buf_slice(&body), NULL);
     buf_deinit(&body);
 }
 

@@ -25,6 +25,7 @@ struct exchange {
     struct http_parser *parser;
     struct buf out; /* what was answered before its turn */
     enum answer_stage stage;
+    uint64_t body_charged; /* to server->body_bytes */
     bool keep_alive;
     bool is_last_wanted; /* by the handler: ends its connection, if nothing was asked behind it */
     bool is_http_1_0;
@@ -79,6 +80,8 @@ struct http_server {
     uint32_t client_count;
     uint64_t request_count;
     uint64_t closed_for_room;
+    uint64_t body_bytes; /* charged by all exchanges */
+    struct http_refusals refusals;
     bool is_ending;        /* answers say so */
     bool is_draining;      /* connections end, whether something is asked on them or not */
     uint64_t last_call_ms; /* then any request is the last of its connection */
@@ -143,6 +146,17 @@ enum http_place {
 };
 /* For one more connection; perhaps another one is reset for it. */
 enum http_place http_find_place(struct http_server *s);
+
+/* --- http_share.c ----------------------------------------------------------------------------- */
+
+#define HTTP_MANY_BODIES "Too many large requests"
+/* The request's body is, or will be, so long. False: there is no room for it, as for those of all
+ * together; it is counted. */
+bool http_share_charge(struct exchange *e, uint64_t body_bytes);
+/* The body is gone. */
+void http_share_release(struct exchange *e);
+/* False: refused, with its head whole and nothing of its body read. */
+bool http_share_admit(struct http_connection *c, struct exchange *e);
 
 /* --- http_sweep.c ----------------------------------------------------------------------------- */
 

@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #define SPARE_EXCHANGES_MAX   256 /* kept for the next requests; beyond: freed */
+#define STEPS_A_LOOK          4   /* at the clock, of going on; and are made in any turn */
 #define DEFAULT(value, other) ((value) != 0 ? (value) : (other))
 
 static void on_data(struct conn *conn, struct slice data);
@@ -48,6 +49,7 @@ static struct exchange *acquire_exchange(struct http_server *s)
 
 static void free_exchange(struct exchange *e)
 {
+    http_share_release(e);
     list_remove(&e->link);
     http_parser_destroy(e->parser);
     buf_deinit(&e->out);
@@ -61,6 +63,7 @@ void exchange_release(struct exchange *e)
         free_exchange(e);
         return;
     }
+    http_share_release(e);
     list_remove(&e->link);
     http_parser_reset(e->parser);
     buf_deinit(&e->out);
@@ -217,7 +220,9 @@ static bool on_head(struct http_connection *c, struct slice rest)
         return false;
     }
     e->keep_alive = e->keep_alive && !is_beyond(c);
-    http_parser_limit_body(e->parser, h->body_bytes_max(h->context, &e->request));
+    if (!http_share_admit(c, e)) {
+        return false;
+    }
     if (!heed_expectation(e, rest.size > 0)) {
         http_connection_refuse(c, 417, "Expectation failed");
     }
@@ -309,6 +314,8 @@ static bool read_some(struct http_connection *c, struct slice *data)
     case HTTP_PARSED_PART:
         if (http_parser_is_fresh(c->reading->parser)) {
             drop_reading(c); /* nothing but an empty line between two requests */
+        } else if (!http_share_charge(c->reading, http_parser_body(c->reading->parser).size)) {
+            http_connection_refuse(c, 429, HTTP_MANY_BODIES); /* in chunks: it was not announced */
         } else {
             maybe_send_continue(c);
             note_body(c);
@@ -481,8 +488,14 @@ static void on_go_on(struct timer *t)
     list_init(&now);
     list_splice_back(&now, &s->ready);
     struct list *link;
-    while ((link = list_pop_front(&now)) != NULL) {
+    for (uint32_t i = 1; (link = list_pop_front(&now)) != NULL; i++) {
         go_on(CONTAINER_OF(link, struct http_connection, ready));
+        if (i % STEPS_A_LOOK == 0 && !list_is_empty(&now) && loop_turn_is_long(s->loop)) {
+            list_splice_back(&now, &s->ready); /* who has come meanwhile goes behind */
+            list_splice_back(&s->ready, &now);
+            s->loop->ops->timer_start(s->loop, t, http_now(s));
+            return;
+        }
     }
 }
 
@@ -609,6 +622,7 @@ struct http_server *http_server_create(struct loop *loop, const struct http_hand
     s->options.idle_ms = DEFAULT(s->options.idle_ms, LIMIT_HTTP_IDLE_MS);
     s->options.request_ms = DEFAULT(s->options.request_ms, LIMIT_HTTP_REQUEST_MS);
     s->options.connections_max = DEFAULT(s->options.connections_max, LIMIT_CONNECTIONS);
+    s->options.bodies_max = DEFAULT(s->options.bodies_max, LIMIT_BODIES_BYTES);
     list_init(&s->connections);
     list_init(&s->ready);
     list_init(&s->beyond);
@@ -647,6 +661,7 @@ void http_server_accept(struct http_server *s, struct conn *conn)
     list_push_back(&s->connections, &c->link);
     s->connection_count++;
     http_sweep_by(s, c->idle_from_ms + s->options.idle_ms);
+    s->refusals.connections += place != HTTP_PLACE_FREE ? 1 : 0;
     if (place == HTTP_PLACE_BEYOND) {
         list_push_back(&s->beyond, &c->beyond);
     } else if (place == HTTP_PLACE_NONE) {
@@ -725,4 +740,9 @@ uint32_t http_server_clients(const struct http_server *s)
 uint64_t http_server_requests(const struct http_server *s)
 {
     return s->request_count;
+}
+
+struct http_refusals http_server_refusals(const struct http_server *s)
+{
+    return s->refusals;
 }

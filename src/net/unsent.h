@@ -33,6 +33,8 @@ static inline uint64_t unsent_add(struct unsent *u, size_t size)
 
 /* `limit` bytes or more are unsent: on_drain will come. Looked at after each 64 KiB only. */
 bool unsent_is_full(struct unsent *u, struct conn *conn, size_t limit);
-/* When the reader will have taken nothing for LIMIT_HTTP_WRITE_STALL_MS; UINT64_MAX: nothing is
+/* How long a reader may take nothing: shorter when too much waits to be sent. */
+uint32_t unsent_patience_ms(const struct loop *loop);
+/* When the reader will have taken nothing for that long; UINT64_MAX: nothing is
  * unsent. Asked now and then: whatever was taken in between counts as taken `now_ms`. */
 uint64_t unsent_stall_ms(struct unsent *u, struct conn *conn, uint64_t now_ms);

@@ -324,6 +324,7 @@ static void take_hello(struct link *l, struct slice message)
     if (first) {
         l->state = LINK_UP;
         l->loop->ops->timer_stop(l->loop, &l->deadline);
+        conn_favour(l->conn);
     }
     l->events->on_hello(l, first);
 }

@@ -478,6 +478,9 @@ static void turn_raft(struct node *n)
     node_update_hello(n);
     node_loads_on_turn(n);
     node_damage_on_turn(n);
+    if (n->applied >= raft_commit(n->raft)) {
+        n->caught_up_ms = node_now(n);
+    }
 }
 
 void node_turn(struct node *n)

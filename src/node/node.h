@@ -147,6 +147,9 @@ struct node_write {
  * member is linked whose version is an older one, which they would end. */
 enum status MUST_CHECK node_write_start(struct node *n, struct node_write *w,
                                         const struct kv_command *command);
+/* A write of so many bytes would be OVERLOADED: what was proposed before it has waited for too
+ * long, or is too much. False where this member would not propose it. */
+bool node_is_overloaded(const struct node *n, uint64_t bytes);
 /* The client went away: `done` will not be called; the write itself goes on. */
 void node_write_cancel(struct node_write *w);
 

@@ -202,7 +202,8 @@ struct node {
 
     uint64_t started_ms;
     raft_index applied;
-    raft_term applied_term;     /* of that entry */
+    raft_term applied_term; /* of that entry */
+    uint64_t caught_up_ms;  /* when a turn last ended with all that is committed applied; or 0 */
     uint64_t leader_contact_ms; /* last word of the leader; 0 = never */
     uint64_t beats_until_ms;    /* heartbeats are wanted as often as ever; 0 = never yet */
     node_id told_leader;        /* as the events told */

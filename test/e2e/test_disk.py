@@ -140,6 +140,10 @@ def test_connections_leave_the_log_the_descriptors_that_it_needs(make_cluster):
             body = json.dumps("x" * 1000000)
             assert writer.request("PUT", f"/key/wide{n % 4}", body).status == 200
         assert all(m.is_running() for m in c)
+        for m in c:
+            assert m.get("/health").status == 200, "a probe is answered all the same"
+            with contextlib.suppress(ConnectionError):
+                assert m.get("/keys").status == 503
         follower = c.others(leader)[0]
         follower.kill()
         follower.start()

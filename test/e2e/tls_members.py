@@ -58,7 +58,8 @@ class TlsCluster(harness.Cluster):
     """Members that show each other certificates, node-1.crt ..., and have no secret."""
 
     def __init__(self, count=3, certs=None, arguments=(), **kw):
-        super().__init__(count, arguments=[*harness.FAST, *arguments],
+        timings = kw.pop("timings", harness.FAST)
+        super().__init__(count, arguments=[*timings, *arguments],
                          secret=kw.pop("secret", None), **kw)
         self.certs = certs or Certs(os.path.join(self.directory, "certs"))
         self.certs.client("asker")

@@ -10,6 +10,8 @@ struct api *fake_api;
 uint32_t fake_chunks_room;
 uint64_t fake_waited_ms;
 struct conn *fake_conn;
+uint64_t fake_spent_ms;
+struct loop_unsent fake_unsent = {.bytes_max = LIMIT_UNSENT_BYTES};
 
 /* --- the loop: a clock ------------------------------------------------------------------------ */
 
@@ -21,6 +23,11 @@ static uint64_t now_ms(struct loop *l)
 {
     (void)l;
     return clock_ms;
+}
+
+static uint64_t now_us(struct loop *l)
+{
+    return 1000 * (now_ms(l) + fake_spent_ms);
 }
 
 static void timer_stop(struct loop *l, struct timer *t)
@@ -81,12 +88,13 @@ static void do_works(void)
 }
 
 static const struct loop_ops fake_ops = {.now_ms = now_ms,
+                                         .now_us = now_us,
                                          .wall_ms = now_ms,
                                          .random = random_bytes,
                                          .submit_slow = submit_slow,
                                          .timer_start = timer_start,
                                          .timer_stop = timer_stop};
-static struct loop fake_loop = {.ops = &fake_ops};
+static struct loop fake_loop = {.ops = &fake_ops, .unsent = &fake_unsent};
 
 /* --- the HTTP server -------------------------------------------------------------------------- */
 
@@ -118,6 +126,12 @@ uint32_t http_server_clients(const struct http_server *s)
 {
     (void)s;
     return 5;
+}
+
+struct http_refusals http_server_refusals(const struct http_server *s)
+{
+    (void)s;
+    return (struct http_refusals){.connections = 3, .bodies = 4};
 }
 
 uint64_t http_server_requests(const struct http_server *s)
@@ -250,6 +264,8 @@ static double utilisation(const struct loop *loop)
 
 static void restart(struct api_options options)
 {
+    fake_unsent.bytes = 0;
+    fake_spent_ms = 0;
     if (fake_api != NULL) {
         api_destroy(fake_api);
     }

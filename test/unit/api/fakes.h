@@ -41,6 +41,10 @@ extern uint32_t fake_chunks_room;
 extern struct conn *fake_conn;
 /* The next requests have waited so long, of FAKE_TIMEOUT_MS, before they are told. */
 extern uint64_t fake_waited_ms;
+/* Nothing waits to be sent; the test may say otherwise. */
+extern struct loop_unsent fake_unsent;
+/* So long has this turn taken. */
+extern uint64_t fake_spent_ms;
 
 int fake_setup(void **state);
 int fake_teardown(void **state);

@@ -342,6 +342,30 @@ static void what_the_node_refuses_is_said_as_etcd_does(void **state)
     }
 }
 
+static void post_range(const char *target, const char *body, int http_status)
+{
+    struct asked *a = ask("POST", target, NULL, slice_str(body));
+    fake_turn();
+    assert_int_equal(a->status, http_status);
+    forget(a);
+}
+
+static void rule_o4_no_large_range_is_made_while_too_many_answers_wait(void **state)
+{
+    (void)state;
+    static uint8_t large[LIMIT_CROWDED_ANSWER_BYTES + 1];
+    static const char txn[] = "{\"success\":[{\"request_range\":{\"key\":\"bGFyZ2U=\"}}]}";
+    store("large", slice_of(large, sizeof(large)));
+    store("small", slice_str("1"));
+    fake_unsent.bytes = LIMIT_UNSENT_BYTES;
+    post_range("/v3/kv/range", "{\"key\":\"bGFyZ2U=\"}", 200);
+    post_range("/v3/kv/txn", txn, 200);
+    fake_unsent.bytes++;
+    post_range("/v3/kv/range", "{\"key\":\"bGFyZ2U=\"}", 429);
+    post_range("/v3/kv/txn", txn, 429);
+    post_range("/v3/kv/range", "{\"key\":\"c21hbGw=\"}", 200);
+}
+
 /* A client reads its own writes at the member that it asked, also when that is a follower and the
  * read serializable. */
 static void a_write_is_answered_when_this_member_has_it(void **state)
@@ -436,6 +460,26 @@ static void rule_o4_long_answers_are_made_one_a_turn(void **state)
     call_forget(short_one);
 }
 
+/* The turn of a long one ends so much later: the next comes after as much again. */
+static void rule_o3_long_answers_leave_as_much_time_as_they_take(void **state)
+{
+    (void)state;
+    struct buf value = {0};
+    memset(buf_reserve(&value, 2u * MIB), 'v', 2u * MIB);
+    store("long", slice_of(value.data, 2u * MIB));
+    buf_deinit(&value);
+    fake_spent_ms = 10;
+    struct called *first = call_rpc("/etcdserverpb.KV/Range", &range_of("long")->base);
+    struct called *second = call_rpc("/etcdserverpb.KV/Range", &range_of("long")->base);
+    assert_true(first->done);
+    fake_pass(19);
+    assert_false(second->done);
+    fake_pass(1);
+    assert_true(second->done);
+    call_forget(first);
+    call_forget(second);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, fake_teardown)
 
 int main(void)
@@ -452,10 +496,12 @@ int main(void)
         CASE(rule_o1_more_than_128_operations_are_refused),
         CASE(rule_o1_a_request_beyond_its_limit_is_refused),
         CASE(what_the_node_refuses_is_said_as_etcd_does),
+        CASE(rule_o4_no_large_range_is_made_while_too_many_answers_wait),
         CASE(a_write_is_answered_when_this_member_has_it),
         CASE(a_client_that_goes_away_is_not_waited_for),
         CASE(rule_o4_a_read_waits_for_a_client_that_takes_no_more),
         CASE(rule_o4_long_answers_are_made_one_a_turn),
+        CASE(rule_o3_long_answers_leave_as_much_time_as_they_take),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -566,6 +566,36 @@ static void a_connection_that_takes_nothing_gets_little(void **state)
     client_finish(&c);
 }
 
+static void rule_o4_when_too_much_waits_it_goes_sooner(void **state)
+{
+    struct raw *r = *state;
+    struct client c;
+    client_start(&c, &r->world);
+    client_call(&c, "/wait/x", NULL);
+    client_pump(&c);
+    nghttp2_session_set_local_window_size(c.session, 0, 0, 1 << 30);
+    nghttp2_session_set_local_window_size(c.session, 0, 1, 1 << 30);
+    client_pump(&c);
+    c.conn->is_stuck = true;
+    struct loop_unsent unsent = {.bytes = 1000, .bytes_max = 1000}; /* of others */
+    r->world.loop.base.unsent = &unsent;
+    size_t before = c.conn->sent.size;
+    struct blob *big = blob_create(8 * MIB);
+    memset(big->data, 0, big->size);
+    grpc_send_shared(r->world.waiting[0], slice_str(""), big);
+    client_pump(&c);
+    assert_in_range(c.conn->sent.size - before, LIMIT_H2_CONN_BYTES,
+                    LIMIT_H2_CONN_BYTES + 128 * KIB);
+    grpc_world_pass(&r->world, 4 * LIMIT_CROWDED_STALL_MS, 500);
+    assert_true(c.conn->is_gone);
+    assert_false(c.conn->was_flushed);
+    assert_int_equal(r->world.gone_count, 1);
+    assert_int_equal(big->refs, 1);
+    assert_int_equal(unsent.bytes, 1000);
+    blob_unref(big);
+    client_finish(&c);
+}
+
 /* TCP takes everything, but the client gives no window for an answer that is whole. */
 static void an_answer_that_nobody_takes_is_dropped(void **state)
 {
@@ -593,10 +623,69 @@ static void an_answer_that_nobody_takes_is_dropped(void **state)
     client_finish(&c);
 }
 
+/* --- turns ------------------------------------------------------------------------------------ */
+
+#define READERS 10
+
+/* It has a call that waits, and takes what it gets. */
+static struct fake_conn *connect_reader(struct grpc_world *w)
+{
+    struct buf out = {0};
+    struct buf head = {0};
+    preface_append(&out);
+    headers_append(&head, "/wait/x");
+    frame_append(&out, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, 1, buf_slice(&head));
+    struct fake_conn *c = grpc_world_connect(w, buf_slice(&out));
+    buf_deinit(&head);
+    buf_deinit(&out);
+    return c;
+}
+
+static void open_window(struct fake_conn *c)
+{
+    static const uint8_t more[] = {0, 0x0f, 0, 0};
+    struct buf out = {0};
+    frame_append(&out, NGHTTP2_WINDOW_UPDATE, 0, 0, slice_of(more, sizeof(more)));
+    frame_append(&out, NGHTTP2_WINDOW_UPDATE, 0, 1, slice_of(more, sizeof(more)));
+    fake_conn_feed(c, buf_slice(&out));
+    buf_deinit(&out);
+}
+
+static void rule_o3_handlers_do_not_all_go_on_in_a_turn_that_is_long(void **state)
+{
+    (void)state;
+    static const uint8_t much[2 * LIMIT_STREAM_UNSENT_BYTES];
+    struct grpc_world w;
+    struct fake_conn *readers[READERS];
+    grpc_world_start(&w, NULL);
+    for (uint32_t i = 0; i < READERS; i++) {
+        readers[i] = connect_reader(&w);
+        grpc_send(w.waiting[i], slice_of(much, sizeof(much)));
+        assert_false(grpc_wants_more(w.waiting[i]));
+    }
+    grpc_world_turn(&w);
+    grpc_world_turn(&w);
+    assert_int_equal(w.writable_count, 0);
+    for (uint32_t i = 0; i < READERS; i++) {
+        open_window(readers[i]);
+    }
+    grpc_world_turn(&w); /* the answers go out */
+    w.loop.spent_us = 1000 * LIMIT_TURN_CLIENTS_MS;
+    grpc_world_turn(&w);
+    assert_int_equal(w.writable_count, 4);
+    grpc_world_turn(&w);
+    assert_int_equal(w.writable_count, 8);
+    w.loop.spent_us = 0;
+    grpc_world_turn(&w);
+    assert_int_equal(w.writable_count, READERS);
+    grpc_world_finish(&w);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, raw_setup, raw_teardown)
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rule_o3_handlers_do_not_all_go_on_in_a_turn_that_is_long),
         TEST(rapid_resets_end_the_connection),
         TEST(resets_now_and_then_are_fine),
         TEST(provoked_resets_count_too),
@@ -620,6 +709,7 @@ int main(void)
         TEST(unfinished_messages_are_bounded),
         TEST(unread_answers_are_bounded),
         TEST(a_connection_that_takes_nothing_gets_little),
+        TEST(rule_o4_when_too_much_waits_it_goes_sooner),
         TEST(an_answer_that_nobody_takes_is_dropped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
