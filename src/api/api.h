@@ -41,6 +41,8 @@ struct api_options {
     double (*loop_utilisation)(const struct loop *loop);
     /* Members prove by certificates who they are: one that shows none is refused at /peer. */
     bool peers_show_certificates;
+    /* Anyone who reaches the port may join (--insecure); told in /status and /cluster. */
+    bool is_insecure;
     /* Further figures for /metrics, appended; NULL = none. */
     void (*more_metrics)(const void *context, struct buf *out);
     const void *more_context;

@@ -507,13 +507,26 @@ static enum status read_secret_file(struct options *o, struct server_settings *s
     return STATUS_OK;
 }
 
+/* The variable holds the secret itself. Where the process keeps its environment others may read it
+ * for as long as the process lives (/proc/PID/environ). */
+static void take_secret_variable(struct option_value *v, struct server_settings *s)
+{
+    if (v->origin == OPTION_FROM_SEED_ENVIRONMENT) {
+        buf_append_str(&s->secret, v->text);
+        explicit_bzero(v->text, strlen(v->text));
+    }
+    char *told = getenv(server_option_rows[ROW_SECRET_FILE].env);
+    if (told != NULL) {
+        explicit_bzero(told, strlen(told));
+    }
+}
+
 static enum status check_secret(struct options *o, struct server_settings *s)
 {
-    const struct option_value *v = &o->values[ROW_SECRET_FILE];
+    struct option_value *v = &o->values[ROW_SECRET_FILE];
     enum status status = STATUS_OK;
-    if (v->origin == OPTION_FROM_SEED_ENVIRONMENT) {
-        buf_append_str(&s->secret, v->text); /* the variable holds the secret itself */
-    } else if (v->text != NULL) {
+    take_secret_variable(v, s);
+    if (v->origin != OPTION_FROM_SEED_ENVIRONMENT && v->text != NULL) {
         status = read_secret_file(o, s);
     }
     s->node.secret = buf_slice(&s->secret);
@@ -710,6 +723,9 @@ void server_settings_deinit(struct server_settings *s)
 {
     tls_destroy(s->tls);
     mem_free(s->data_dir_owned);
+    if (s->secret.capacity > 0) {
+        explicit_bzero(s->secret.data, s->secret.capacity);
+    }
     buf_deinit(&s->secret);
     *s = (struct server_settings){0};
 }
