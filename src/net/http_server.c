@@ -120,22 +120,25 @@ static enum http_method find_method(struct slice name)
     return HTTP_OTHER;
 }
 
-/* Take "http://host" away from a target. False: it is neither a path nor such a URL nor "*". */
-static bool find_path(struct slice target, struct slice *path)
+/* Take "http://host" away from a target, over TLS "https://host". False: it is neither a path nor
+ * such a URL nor "*". */
+static bool find_path(struct slice target, bool is_tls, struct slice *path)
 {
+    const char *scheme = is_tls ? "https://" : "http://";
+    size_t at = strlen(scheme);
     *path = target;
     if (target.data[0] == '/' || (target.size == 1 && target.data[0] == '*')) {
         return true;
     }
-    if (target.size <= 7 || strncasecmp((const char *)target.data, "http://", 7) != 0) {
+    if (target.size <= at || strncasecmp((const char *)target.data, scheme, at) != 0) {
         return false;
     }
-    size_t at = 7;
+    size_t host = at;
     while (at < target.size && target.data[at] != '/' && target.data[at] != '?') {
         at++;
     }
     *path = slice_of(target.data + at, target.size - at);
-    return at > 7;
+    return at > host;
 }
 
 /* False: the target makes no sense. */
@@ -151,7 +154,7 @@ static bool describe_request(struct exchange *e)
     r->conn = e->connection->conn;
     e->keep_alive = head->keep_alive;
     e->is_http_1_0 = head->is_http_1_0;
-    if (!find_path(head->target, &r->path)) {
+    if (!find_path(head->target, e->connection->conn->tls != NULL, &r->path)) {
         return false;
     }
     const uint8_t *mark = r->path.size > 0 ? memchr(r->path.data, '?', r->path.size) : NULL;
