@@ -19,8 +19,12 @@
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"                                   \
     "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"                                   \
     "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
-#define CIPHERS_1_3    "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
-#define GROUPS         "X25519:P-256:P-384"
+#define CIPHERS_1_3 "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+#define GROUPS      "X25519:P-256:P-384"
+/* No DSA, no SHA-224: both count as 112 bits. */
+#define SIGNATURES                                                                                 \
+    "ECDSA+SHA256:ECDSA+SHA384:ECDSA+SHA512:ed25519:RSA-PSS+SHA256:RSA-PSS+SHA384:"                \
+    "RSA-PSS+SHA512:RSA+SHA256:RSA+SHA384:RSA+SHA512"
 #define SECURITY_LEVEL 2 /* 112 bits: no RSA below 2048, no SHA-1 */
 
 /* What tells one content of a file from another. */
@@ -208,6 +212,8 @@ static SSL_CTX *create_ctx(const SSL_METHOD *method)
     CHECK(SSL_CTX_set_cipher_list(ctx, CIPHERS_1_2) == 1);
     CHECK(SSL_CTX_set_ciphersuites(ctx, CIPHERS_1_3) == 1);
     CHECK(SSL_CTX_set1_groups_list(ctx, GROUPS) == 1);
+    CHECK(SSL_CTX_set1_sigalgs_list(ctx, SIGNATURES) == 1);
+    CHECK(SSL_CTX_set1_client_sigalgs_list(ctx, SIGNATURES) == 1);
     return ctx;
 }
 

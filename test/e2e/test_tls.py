@@ -14,6 +14,8 @@ import pytest
 
 import harness
 from harness import clean_environment, conclave, wait_for
+from tls_hello import (GROUPS, SIGNATURES, SUITES, TLS_1_2, TLS_1_3, all_chosen,
+                       answer)
 from tls_members import Certs, TlsCluster
 
 
@@ -103,6 +105,16 @@ def test_etcdctl_shows_its_certificate(single):
     assert etcdctl(member, flags, "endpoint", "health")
 
 
+def test_a_target_may_be_the_whole_url(members):
+    port = members[0].port
+    for target, status in (("https://elsewhere.example/ping", b"200"), ("HTTPS://a:1/ping", b"200"),
+                           ("http://elsewhere.example/ping", b"400"), ("https:///ping", b"400")):
+        with socket.create_connection(("127.0.0.1", port), 5) as plain, \
+                members.certs.context("asker").wrap_socket(plain, server_hostname="localhost") as s:
+            s.sendall(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            assert s.recv(12)[9:] == status, target
+
+
 def test_a_large_value_crosses_whole(members):
     leader = members.wait_leader()
     value = os.urandom(700_000).hex()
@@ -171,29 +183,39 @@ def test_who_shows_nothing_or_a_strangers_certificate(single, tmp_path):
     assert "the other side showed no certificate, and must" in log or "unlogged=" in log
 
 
+ECDSA = [0x0403, 0x0503, 0x0603]
+RSA = [0x0804, 0x0805, 0x0806, 0x0401, 0x0501, 0x0601]
+
+
 def test_old_protocols_and_weak_ciphers_are_refused(members):
+    """Nothing is spoken but what docs/SECURITY.md says, of all that there has ever been."""
     port = members[0].port
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.maximum_version = ssl.TLSVersion.TLSv1_2
-    for ciphers, good in (("ECDHE+AESGCM", True), ("ECDHE+CHACHA20", True),
-                          ("ECDHE+AES+SHA256:ECDHE+AES+SHA:!AESGCM", False),
-                          ("AES128-GCM-SHA256", False)):
-        context.set_ciphers(ciphers + ":@SECLEVEL=0")
-        with socket.create_connection(("127.0.0.1", port), 5) as plain:
-            if good:
-                with context.wrap_socket(plain) as s:
-                    assert s.version() == "TLSv1.2"
-                    assert s.compression() is None
-            else:
-                with pytest.raises(ssl.SSLError):
-                    context.wrap_socket(plain)
-    for old in ("-tls1", "-tls1_1"):
-        done = run("openssl", "s_client", old, "-cipher", "ALL:@SECLEVEL=0", "-connect",
-                   f"127.0.0.1:{port}")
-        assert done.returncode != 0 and "Cipher is (NONE)" in done.stdout
+    for version, offered in ((0x0002, None), (0x0300, None), (0x0301, None), (0x0302, None),
+                             (TLS_1_2, TLS_1_2), (TLS_1_3, TLS_1_3), (0x0305, TLS_1_2)):
+        chosen = answer(port, version)
+        assert (chosen and chosen["version"]) == offered, hex(version)
+    assert all_chosen(port, "suite", SUITES) == [0xC02B, 0xC02C, 0xCCA9]
+    assert all_chosen(port, "suite", SUITES, version=TLS_1_3) == [0x1301, 0x1302, 0x1303]
+    assert all_chosen(port, "group", GROUPS) == [0x1D, 0x17]  # X25519 and the certificate's curve
+    assert all_chosen(port, "group", GROUPS, version=TLS_1_3) == [0x1D, 0x17, 0x18]
+    assert all_chosen(port, "signature", SIGNATURES) == ECDSA
+    assert answer(port)["client_signatures"] == [*ECDSA, 0x0807, *RSA]
+
+
+def test_with_an_rsa_key_it_speaks_no_more(tmp_path):
+    done = run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=rsa",
+               "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", tmp_path / "rsa.key",
+               "-out", tmp_path / "rsa.crt")
+    assert done.returncode == 0, done.stderr
+    with harness.Cluster(1) as cluster:
+        member = cluster[0]
+        member.arguments += ["--tls-cert", str(tmp_path / "rsa.crt"), "--tls-key",
+                             str(tmp_path / "rsa.key")]
+        member.tls = ssl.create_default_context(cafile=tmp_path / "rsa.crt")
+        member.start()
+        assert all_chosen(member.port, "suite", SUITES) == [0xC02F, 0xC030, 0xCCA8]
+        assert all_chosen(member.port, "suite", SUITES, version=TLS_1_3) == [0x1301, 0x1302, 0x1303]
+        assert all_chosen(member.port, "signature", SIGNATURES) == RSA
 
 
 def test_no_renegotiation_and_no_tickets(members):
