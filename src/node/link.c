@@ -468,7 +468,7 @@ struct link *link_dial(const struct link_setup *setup, const char *url, enum lin
     l->lane = lane;
     l->number = number;
     l->state = LINK_DIALLING;
-    l->conn = url_dial(l->loop, &l->address, "http/1.1", &conn_table, l);
+    l->conn = url_dial(l->loop, &l->address, LOOP_PEER_PROTOCOL, &conn_table, l);
     return l;
 }
 

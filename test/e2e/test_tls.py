@@ -1,4 +1,5 @@
 """TLS on the one port: HTTP/1, gRPC and members; who gets in, and who is told why not."""
+import http.client
 import json
 import os
 import re
@@ -245,6 +246,13 @@ def test_no_renegotiation_and_no_tickets(members):
     (["--tls-cert", "node-1.crt", "--tls-key", "node-1.key", "--peers", "http://a:1"],
      ["--peers", "https://"]),
     (["--peers", "https://a:1"], ["--peers", "--tls-cert"]),
+    (["--peer-tls-cert", "node-1.crt"], ["--peer-tls-cert", "--peer-tls-key"]),
+    (["--peer-tls-ca", "ca.crt"], ["--peer-tls-ca", "--tls-cert"]),
+    (["--tls-crl", "ca.crl"], ["--tls-crl", "--tls-cert"]),
+    (["--tls-cert", "node-1.crt", "--tls-key", "node-1.key", "--tls-crl", "ca.crt"],
+     ["ca.crt", "revocation lists"]),
+    (["--tls-cert", "node-1.crt", "--tls-key", "node-1.key", "--peer-tls-cert", "node-1.crt",
+      "--peer-tls-key", "node-1.key"], ["--peer-tls-cert", "--peer-tls-ca"]),
     (["--advertise", "https://a:1"], ["--advertise", "--tls-cert"]),
     (["--tls-cert", "node-1.crt", "--tls-key", "node-1.key", "--listen", "0.0.0.0:4999"],
      ["--listen", "--cluster-secret-file", "--tls-ca"]),
@@ -353,6 +361,27 @@ def test_a_member_under_a_wrong_name_is_not_believed(tmp_path):
                  "it is counted")
 
 
+def test_members_may_have_certificates_of_their_own(tmp_path):
+    """Clients' CA signs no members then, and members' no users; the dialogue is on the one port."""
+    certs, peers = Certs(tmp_path / "certs"), Certs(tmp_path / "peers")
+    with TlsCluster(2, certs=certs) as cluster:
+        for m in cluster:
+            peers.member(m.name)
+            m.arguments += ["--peer-tls-cert", peers.path(m.name + ".crt"), "--peer-tls-key",
+                            peers.path(m.name + ".key"), "--peer-tls-ca", peers.ca]
+        cluster.start()
+        cluster.put("a", 1)
+        certs.member("stranger")
+        stranger = newcomer(cluster, "stranger", certs, certs.ca)
+        stranger.start(wait=False)
+        stranger.wait_log(r"no TLS with it \(the other side's certificate, CN=node-1, is not ")
+        peers.client("root")
+        done = curl("--cacert", certs.ca, *peers.curl("root")[2:], cluster[0].url + "/ping")
+        assert done.returncode != 0 and "unknown ca" in done.stderr
+        stranger.kill()
+        cluster.members.remove(stranger)
+
+
 def test_a_secret_and_certificates_go_together(tmp_path):
     certs = Certs(tmp_path / "certs")
     with TlsCluster(3, certs=certs, secret=harness.SECRET) as cluster:
@@ -418,6 +447,32 @@ def test_a_hangup_reads_the_files_at_once(tmp_path):
         member.signal(signal.SIGHUP)
         member.wait_log("new certificates are in use", timeout=2)
         assert member.get("/ping").status == 200
+
+
+def test_who_is_revoked_is_ended_and_not_let_in_again(tmp_path):
+    certs = Certs(tmp_path / "certs").client("alice").client("bob")
+    certs.make("revoke", "bob")
+    crl = certs.path("ca.crl")
+    with TlsCluster(1, certs=certs, arguments=["--tls-crl", crl]) as cluster:
+        cluster.start()
+        member = cluster[0]
+        assert curl(*certs.curl("bob"), member.url + "/ping").returncode != 0
+        kept = {name: harness.Client(member.port, tls=certs.context(name))
+                for name in ("alice", "asker")}
+        assert all(c.request("GET", "/ping").status == 200 for c in kept.values())
+        certs.make("revoke", "alice", "--days", "7")
+        member.signal(signal.SIGHUP)
+        member.wait_log("new certificates are in use, .* revokedBy=CN=Conclave CA", timeout=2)
+        assert kept["asker"].request("GET", "/ping").status == 200
+        with pytest.raises((OSError, http.client.HTTPException)):
+            kept["alice"].request("GET", "/ping")
+        assert "a connection was ended" in member.log()
+        for name in "alice", "bob":
+            assert "revoked" in curl(*certs.curl(name), member.url + "/ping").stderr
+        assert "a revocation list runs out in 7 days certificate=CN=Conclave CA" in member.log()
+        left = figure(member, f'conclave_tls_certificate_seconds_left{{file="{crl}",'
+                              'subject="CN=Conclave CA"}')
+        assert 0 < left <= 7 * 86400
 
 
 def test_a_new_ca_is_believed_without_a_restart(tmp_path):

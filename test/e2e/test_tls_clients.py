@@ -8,7 +8,7 @@ import pytest
 
 import harness
 from harness import clean_environment, conclave
-from programs import need
+from programs import Running, need
 from tls_members import Certs, TlsCluster, give_users
 
 
@@ -70,6 +70,25 @@ def test_a_shell_and_a_watch_go_on_over_https(members):
             assert "w/1" in watch.stdout.readline() + watch.stdout.readline()
         finally:
             watch.terminate()
+
+
+def test_a_verb_that_goes_on_reads_new_files(tmp_path):
+    certs = Certs(tmp_path / "certs")
+    with TlsCluster(1, certs=certs) as cluster:
+        cluster.start()
+        member = cluster[0]
+        with Running([harness.BINARY, "watch", "w/", *flags(certs)],
+                     env={"CONCLAVE_ENDPOINTS": member.url}) as watch:
+            harness.wait_for(lambda: member.put("w/1", "old").status == 200 and
+                             "w/1" in watch.text(), "the change comes")
+            member.kill()
+            for name in "ca", "node-1", "asker":
+                certs.remove(name)
+            certs.make("ca").member("node-1").client("asker")  # nothing of before is believed
+            member.tls = certs.context("asker")
+            member.start()
+            harness.wait_for(lambda: member.put("w/2", "new").status == 200 and
+                             "w/2" in watch.text(), "it goes on")
 
 
 def select(stream):
