@@ -463,6 +463,7 @@ struct link *link_dial(const struct link_setup *setup, const char *url, enum lin
 {
     struct link *l = create(setup);
     CHECK(url_parse(url, &l->address, NULL) == STATUS_OK);
+    CHECK(l->address.is_tls == (l->loop->ops->dial_tls != NULL));
     snprintf(l->url, sizeof(l->url), "%s", url);
     l->dialled = true;
     l->lane = lane;

@@ -389,6 +389,23 @@ def test_a_secret_and_certificates_go_together(tmp_path):
         cluster.put("a", 1)
 
 
+def test_a_plain_cluster_goes_over_to_tls_with_its_data(tmp_path):
+    with harness.Cluster(2, secret=None) as plain:
+        plain.start()
+        plain.put("a", 1)
+        assert all(m.terminate() == 0 for m in plain)
+        certs = Certs(tmp_path / "certs").client("asker")
+        for m in plain:
+            m.arguments = [a.replace("http://", "https://") for a in m.arguments]
+            m.arguments += certs.member(m.name).flags(m.name)
+            m.tls = certs.context("asker")
+        plain.start()
+        assert plain[0].read("a").json()["value"] == 1
+        plain.put("a", 2)
+        for m, other in (plain, plain.members[::-1]):
+            assert [p["url"] for p in m.status()["peers"]] == [f"https://127.0.0.1:{other.port}"]
+
+
 def test_a_registry_finds_members_over_tls(tmp_path):
     certs = Certs(tmp_path / "certs").client("asker")
     with harness.Cluster(1, secret=None) as cluster:
