@@ -27,21 +27,26 @@ def settings(name, path=UNIT):
         return re.findall(rf"^{name}=(.*)$", f.read(), re.MULTILINE)
 
 
-def expand(word):
+def all_groups():
+    """{"@group": the calls and groups in it}."""
+    said = subprocess.run(["systemd-analyze", "--no-pager", "syscall-filter"],
+                          capture_output=True, text=True, check=True).stdout
+    return {lines[0].strip(): {w.strip() for w in lines[1:] if w.strip() and "#" not in w}
+            for lines in (block.split("\n") for block in said.split("\n\n"))}
+
+
+def expand(word, groups):
     """The calls of a group, and of the groups in it."""
     if not word.startswith("@"):
         return {word}
-    said = subprocess.run(["systemd-analyze", "--no-pager", "syscall-filter", word],
-                          capture_output=True, text=True, check=True).stdout
-    inside = [line.strip() for line in said.split("\n")[1:]]
-    return set().union(*(expand(w) for w in inside if w and not w.startswith("#")))
+    return set().union(*(expand(w, groups) for w in groups[word]))
 
 
 def allowed_calls():
     """As systemd reads it: the first line allows, those with ~ take away."""
-    allowed = set()
+    groups, allowed = all_groups(), set()
     for value in settings("SystemCallFilter"):
-        words = set().union(*map(expand, value.lstrip("~").split()))
+        words = set().union(*(expand(w, groups) for w in value.lstrip("~").split()))
         allowed = allowed - words if value.startswith("~") else allowed | words
     return allowed
 
