@@ -9,7 +9,7 @@ SIM_SEEDS ?= 3000
 SIM_GATE_SEEDS = 30000
 SIM_LONG_SEEDS = 1000000
 
-.PHONY: build run test unit e2e chaos siege asan tsan sim sim-gate sim-long crash-points sim-build sim-hash mutants gate bench bench-baseline bench-floor fuzz tidy analyze format install clean setup
+.PHONY: build run test unit e2e chaos siege asan tsan sim sim-gate sim-long crash-points sim-build sim-hash mutants gate bench bench-baseline bench-floor fuzz tidy analyze format install clean setup sbom reproducible
 
 # Progress on a terminal, silence elsewhere. Only the program: the tests are built when they are run.
 build: $(BUILD)/build.ninja
@@ -106,6 +106,15 @@ tidy:
 
 analyze: build
 	@tools/run-analyzers $(BUILD)
+
+# What the build is made of, as CycloneDX (docs/DEPENDENCIES.md).
+sbom: build
+	@tools/sbom.py $(BUILD) > $(BUILD)/conclave.cdx.json
+	@echo $(BUILD)/conclave.cdx.json
+
+# Two builds in other places and times are the same, byte by byte: minutes.
+reproducible:
+	@tools/check-reproducible
 
 format:
 	@git ls-files '*.c' '*.h' | xargs clang-format -i

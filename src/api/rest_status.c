@@ -84,9 +84,17 @@ static void field_founding(struct json_writer *w, const struct api *api)
     json_field_text(w, "founding", text);
 }
 
-/* Told only when so. */
-static void field_trouble(struct json_writer *w, const struct node_status *s)
+/* Told only when so, like all that is no good news. */
+static void field_insecure(struct json_writer *w, const struct api *api)
 {
+    if (api->options.is_insecure) {
+        json_field_bool(w, "insecure", true);
+    }
+}
+
+static void field_trouble(struct json_writer *w, const struct api *api, const struct node_status *s)
+{
+    field_insecure(w, api);
     if (s->joining) {
         json_field_bool(w, "joining", true);
     }
@@ -131,7 +139,7 @@ void rest_status(struct api *api, struct http_request *r, struct query *q)
     if (s->founding) {
         field_founding(&w, api);
     }
-    field_trouble(&w, s);
+    field_trouble(&w, api, s);
     answer_send(r, 200, NULL, &w);
 }
 
@@ -245,6 +253,7 @@ static void on_surveyed(struct node_survey *s)
         json_write_null(&w);
     }
     json_field_u64(&w, "term", term);
+    field_insecure(&w, c->call.api);
     answer_send(c->call.http, 200, NULL, &w);
 }
 

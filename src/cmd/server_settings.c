@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "cmd/config_file.h"
 #include "cmd/memory_limit.h"
+#include "cmd/tls_settings.h"
 #include "net/tls_client.h"
 #include "node/roster.h"
 
@@ -34,10 +35,8 @@ enum {
     ROW_REGISTRY_ATTEMPTS,
     ROW_STATE_FILE,
     ROW_SECRET_FILE,
-    ROW_TLS_CERT,
-    ROW_TLS_KEY,
-    ROW_TLS_CA,
-    ROW_TLS_CLIENT_AUTH,
+    ROW_TLS, /* and what follows it, cmd/tls_settings.h */
+    ROW_TLS_LAST = ROW_TLS + TLS_ROW_COUNT - 1,
     ROW_HEARTBEAT,
     ROW_ELECTION,
     ROW_REQUEST_TIMEOUT,
@@ -126,24 +125,7 @@ const struct option server_option_rows[SERVER_OPTION_COUNT] = {
                          .meaning = "the secret that members prove to each other; the variable "
                                     "holds the secret itself",
                          .env = "CONCLAVE_CLUSTER_SECRET"},
-    [ROW_TLS_CERT] = {.name = "tls-cert",
-                      .type = OPTION_TEXT,
-                      .unit = "FILE",
-                      .meaning = "speak only TLS, with this certificate (PEM) and those behind it"},
-    [ROW_TLS_KEY] = {.name = "tls-key",
-                     .type = OPTION_TEXT,
-                     .unit = "FILE",
-                     .meaning = "the private key of --tls-cert"},
-    [ROW_TLS_CA] = {.name = "tls-ca",
-                    .type = OPTION_TEXT,
-                    .unit = "FILE",
-                    .meaning = "whose certificates of members and clients are believed"},
-    [ROW_TLS_CLIENT_AUTH] = {.name = "tls-client-auth",
-                             .type = OPTION_CHOICE,
-                             .unit = "WHEN",
-                             .meaning = "must who connects show a certificate: none, optional or "
-                                        "require; if not given, optional with --tls-ca",
-                             .choices = "none|optional|require"},
+    TLS_OPTION_ROWS(ROW_TLS),
     [ROW_HEARTBEAT] = {.name = "heartbeat-ms",
                        .type = OPTION_INTEGER,
                        .unit = "MS",
@@ -573,6 +555,20 @@ static enum status read_secret_file(struct options *o, size_t row, const char *w
     return STATUS_OK;
 }
 
+/* The variable holds the secret itself. Where the process keeps its environment others may read it
+ * for as long as the process lives (/proc/PID/environ). */
+static void take_secret_variable(struct option_value *v, struct server_settings *s)
+{
+    if (v->origin == OPTION_FROM_SEED_ENVIRONMENT) {
+        buf_append_str(&s->secret, v->text);
+        explicit_bzero(v->text, strlen(v->text));
+    }
+    char *told = getenv(server_option_rows[ROW_SECRET_FILE].env);
+    if (told != NULL) {
+        explicit_bzero(told, strlen(told));
+    }
+}
+
 /* A password is text: what follows a zero would not be compared by clients. */
 static enum status check_root_password(struct options *o, struct server_settings *s)
 {
@@ -589,11 +585,10 @@ static enum status check_root_password(struct options *o, struct server_settings
 
 static enum status check_secret(struct options *o, struct server_settings *s)
 {
-    const struct option_value *v = &o->values[ROW_SECRET_FILE];
+    struct option_value *v = &o->values[ROW_SECRET_FILE];
     enum status status = STATUS_OK;
-    if (v->origin == OPTION_FROM_SEED_ENVIRONMENT) {
-        buf_append_str(&s->secret, v->text); /* the variable holds the secret itself */
-    } else if (v->text != NULL) {
+    take_secret_variable(v, s);
+    if (v->origin != OPTION_FROM_SEED_ENVIRONMENT && v->text != NULL) {
         status =
             read_secret_file(o, ROW_SECRET_FILE, "the cluster secret", SECRET_SIZE_MAX, &s->secret);
     }
@@ -645,37 +640,10 @@ static enum status check_schemes(struct options *o, bool has_tls)
     return status;
 }
 
-static enum status check_tls_files(struct options *o, const struct tls_options *t)
-{
-    if (t->cert != NULL && t->key != NULL) {
-        return t->ca != NULL || t->client_auth == TLS_CLIENT_NONE
-                   ? STATUS_OK
-                   : options_refuse(o, ROW_TLS_CLIENT_AUTH,
-                                    "asks for certificates, and --tls-ca FILE does not say whose");
-    }
-    static const size_t rows[] = {ROW_TLS_CERT, ROW_TLS_KEY, ROW_TLS_CA, ROW_TLS_CLIENT_AUTH};
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        if (options_text(o, rows[i]) != NULL) {
-            return options_refuse(o, rows[i],
-                                  "is of no use without %s; `conclave cert` makes certificates",
-                                  t->cert == NULL ? "--tls-cert FILE" : "--tls-key FILE");
-        }
-    }
-    return STATUS_OK;
-}
-
 static enum status check_tls(struct options *o, struct server_settings *s)
 {
-    static const enum tls_client_auth auths[] = {TLS_CLIENT_NONE, TLS_CLIENT_OPTIONAL,
-                                                 TLS_CLIENT_REQUIRE};
-    struct tls_options t = {.cert = options_text(o, ROW_TLS_CERT),
-                            .key = options_text(o, ROW_TLS_KEY),
-                            .ca = options_text(o, ROW_TLS_CA)};
-    t.client_auth = t.ca != NULL ? TLS_CLIENT_OPTIONAL : TLS_CLIENT_NONE;
-    if (options_text(o, ROW_TLS_CLIENT_AUTH) != NULL) {
-        t.client_auth = auths[options_number(o, ROW_TLS_CLIENT_AUTH)];
-    }
-    enum status status = check_tls_files(o, &t);
+    struct tls_options t;
+    enum status status = tls_settings_read(o, ROW_TLS, &t);
     if (status == STATUS_OK) {
         status = check_schemes(o, t.cert != NULL);
     }
@@ -691,7 +659,8 @@ static enum status check_tls(struct options *o, struct server_settings *s)
         return status;
     }
     s->node.speaks_tls = true;
-    s->peers_show_certificates = t.client_auth != TLS_CLIENT_NONE;
+    s->peers_show_certificates =
+        t.client_auth != TLS_CLIENT_NONE || t.peer_ca != NULL || t.peer_cert != NULL;
     return STATUS_OK;
 }
 
@@ -808,7 +777,13 @@ void server_settings_deinit(struct server_settings *s)
 {
     tls_destroy(s->tls);
     mem_free(s->data_dir_owned);
+    if (s->secret.capacity > 0) {
+        explicit_bzero(s->secret.data, s->secret.capacity);
+    }
     buf_deinit(&s->secret);
+    if (s->root_password.capacity > 0) {
+        explicit_bzero(s->root_password.data, s->root_password.capacity);
+    }
     buf_deinit(&s->root_password);
     *s = (struct server_settings){0};
 }

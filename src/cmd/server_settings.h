@@ -50,7 +50,7 @@ struct server_settings {
 };
 
 /* The table of flags of `conclave server`, for its row among the verbs. */
-enum { SERVER_OPTION_COUNT = 43 };
+enum { SERVER_OPTION_COUNT = 47 };
 extern const struct option server_option_rows[SERVER_OPTION_COUNT];
 
 /* Complete `o`, whose arguments are read already, from environment, file and defaults, and check it

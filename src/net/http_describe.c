@@ -23,23 +23,26 @@ static enum http_method find_method(struct slice name)
     return HTTP_OTHER;
 }
 
-/* Take "http://host" away from a target. False: it is neither a path nor such a URL nor "*". */
-static bool find_path(struct slice target, struct slice *path, struct slice *host)
+/* Take "http://host" away from a target, over TLS "https://host". False: it is neither a path nor
+ * such a URL nor "*". */
+static bool find_path(struct slice target, bool is_tls, struct slice *path, struct slice *host)
 {
+    const char *scheme = is_tls ? "https://" : "http://";
+    size_t begin = strlen(scheme);
     *path = target;
     if (target.data[0] == '/' || (target.size == 1 && target.data[0] == '*')) {
         return true;
     }
-    if (target.size <= 7 || strncasecmp((const char *)target.data, "http://", 7) != 0) {
+    if (target.size <= begin || strncasecmp((const char *)target.data, scheme, begin) != 0) {
         return false;
     }
-    size_t at = 7;
+    size_t at = begin;
     while (at < target.size && target.data[at] != '/' && target.data[at] != '?') {
         at++;
     }
-    *host = slice_of(target.data + 7, at - 7);
+    *host = slice_of(target.data + begin, at - begin);
     *path = slice_of(target.data + at, target.size - at);
-    return at > 7;
+    return at > begin;
 }
 
 /* Whoever stands before us may have looked at the one, and we at the other. */
@@ -64,7 +67,7 @@ bool exchange_describe(struct exchange *e)
     e->keep_alive = head->keep_alive;
     e->is_http_1_0 = head->is_http_1_0;
     struct slice host = {0};
-    if (!find_path(head->target, &r->path, &host) || !is_same_host(r, host)) {
+    if (!find_path(head->target, r->conn->tls != NULL, &r->path, &host) || !is_same_host(r, host)) {
         return false;
     }
     const uint8_t *mark = r->path.size > 0 ? memchr(r->path.data, '?', r->path.size) : NULL;

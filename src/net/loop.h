@@ -94,6 +94,9 @@ struct work {
     struct list link; /* the loop's own */
 };
 
+/* For dial_tls: a member dials another one, to speak HTTP/1.1. */
+#define LOOP_PEER_PROTOCOL "conclave-peer"
+
 struct loop_ops {
     /* Monotonic, cached once a wake-up; counts suspended time. */
     uint64_t (*now_ms)(struct loop *l);
@@ -118,7 +121,8 @@ struct loop_ops {
     struct conn *(*dial)(struct loop *l, const char *host, uint16_t port,
                          const struct conn_events *events, void *context);
     /* The same, encrypted: the other side must show that it is `host`. `protocol` (ALPN) is
-     * "http/1.1" or "h2", static. NULL: this loop cannot; url_dial (net/url.h) knows. */
+     * "http/1.1", "h2" or LOOP_PEER_PROTOCOL, static. NULL: this loop cannot; url_dial (net/url.h)
+     * knows. */
     struct conn *(*dial_tls)(struct loop *l, const char *host, uint16_t port, const char *protocol,
                              const struct conn_events *events, void *context);
     /* `on_accept` sets events and context of the new conn. BUSY: the port is taken. Port 0: any;

@@ -182,6 +182,7 @@ static struct conn *dial_tls(struct loop *loop, const char *host, uint16_t port,
     c->base.context = context;
     c->is_told = true;
     c->stage = STAGE_DIALLING;
+    c->checked = tls_reloads(l->tls);
     c->session = tls_session_dial(l->tls, host, protocol);
     c->inner = l->inner->ops->dial(l->inner, host, port, &inner_events, c);
     c->base.carrier = c->inner;

@@ -54,6 +54,7 @@ struct tls_conn {
     struct buf plain;        /* written, not encrypted yet */
     uint64_t sealed;         /* plain bytes encrypted since the kernel had taken everything, */
     uint64_t sealed_cipher;  /* and how many they became */
+    uint64_t checked;        /* tls_reloads() of when the other side was last believed */
     uint32_t protocol_bytes; /* the same, of what was written by protocol alone */
     bool is_accepted;
     bool is_told;   /* its owner knows it: on_accept or dial */

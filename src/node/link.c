@@ -470,12 +470,13 @@ struct link *link_dial(const struct link_setup *setup, const char *url, enum lin
 {
     struct link *l = create(setup);
     CHECK(url_parse(url, &l->address, NULL) == STATUS_OK);
+    CHECK(l->address.is_tls == (l->loop->ops->dial_tls != NULL));
     snprintf(l->url, sizeof(l->url), "%s", url);
     l->dialled = true;
     l->lane = lane;
     l->number = number;
     l->state = LINK_DIALLING;
-    l->conn = url_dial(l->loop, &l->address, "http/1.1", &conn_table, l);
+    l->conn = url_dial(l->loop, &l->address, LOOP_PEER_PROTOCOL, &conn_table, l);
     return l;
 }
 

@@ -784,6 +784,9 @@ void node_destroy(struct node *n)
     mem_free(n->load.entries);
     mem_free(n->name);
     mem_free(n->advertise);
+    if (n->secret != NULL) {
+        explicit_bzero(n->secret, n->options.secret.size);
+    }
     mem_free(n->secret);
     buf_deinit(&n->scratch);
     buf_deinit(&n->save.content);

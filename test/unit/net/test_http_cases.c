@@ -153,6 +153,7 @@ static const struct case_of_bytes cases[] = {
     {"fragment", "GET /a#b HTTP/1.1\r\n" HOST "\r\n", "400!"},
     {"target without slash", "GET a HTTP/1.1\r\n" HOST "\r\n", "400!"},
     {"target of a proxy", "CONNECT a:80 HTTP/1.1\r\n" HOST "\r\n", "400!"},
+    {"absolute form of TLS without TLS", "GET https://a/x HTTP/1.1\r\n" HOST "\r\n", "400!"},
     {"absolute form of another host", "GET http://b/x HTTP/1.1\r\n" HOST "\r\n", "400!"},
     {"absolute form with another port", "GET http://a:1/x HTTP/1.1\r\n" HOST "\r\n", "400!"},
     {"absolute form without host", "GET http:///x HTTP/1.1\r\n" HOST "\r\n", "400!"},

@@ -46,6 +46,21 @@ static void members_link_and_talk_with_and_without_a_secret(void **state)
     }
 }
 
+/* These loops do not encrypt, and their members were told a URL of when the cluster did. */
+static void urls_of_another_time_are_dialled_as_the_loop_speaks(void **state)
+{
+    (void)state;
+    pair_open(&pair, &pair_quiet, "s", "s");
+    const char *const urls[] = {"https://b:4000", "http://b:4000"};
+    peers_set_urls(pair.a.peers, urls, 2);
+    peers_set_urls(pair.a.peers, urls, 2); /* it is one URL, and stays it */
+    fake_world_run(pair.world, 100);
+    assert_true(member_is_up(&pair.a, &pair.b));
+    assert_string_equal(pair.a.last_hello.reached, "http://b:4000");
+    assert_int_equal(fake_world_dials(pair.world), 1);
+    pair_close(&pair);
+}
+
 /* Whatever the interleaving: one connection is left, nobody was ever told of an end, and nothing is
  * dialled afterwards. */
 static void two_links_that_cross_become_one_and_stay_one(void **state)
@@ -580,6 +595,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(members_link_and_talk_with_and_without_a_secret),
+        cmocka_unit_test(urls_of_another_time_are_dialled_as_the_loop_speaks),
         cmocka_unit_test(two_links_that_cross_become_one_and_stay_one),
         cmocka_unit_test(an_url_that_is_the_member_itself_is_dropped_for_good),
         cmocka_unit_test(a_copied_data_directory_is_refused_with_words),
