@@ -21,8 +21,8 @@
 #define DRAIN_CHECK_MS 10
 /* The same, and from what is fatal to the end, whatever the disk does. */
 #define LEAVE_S        5
-/* Of --max-client-bytes: large requests, and large answers, are refused before connections are reset
- * for all that they make this member keep. */
+/* Of --max-client-bytes: large requests, and large answers, are refused before connections are
+ * reset for all that they make this member keep. */
 #define BODIES_PART    4
 #define UNSENT_PART    2
 

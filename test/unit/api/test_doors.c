@@ -82,7 +82,7 @@ static int setup(void **state)
 {
     int result = etcd_setup(state);
     store("k", slice_str("1"));
-    store("secret", slice_str("1"));
+    store("hidden", slice_str("1"));
     switch_on();
     return result;
 }
@@ -142,20 +142,20 @@ static void every_path_is_for_whom_it_should_be(void **state)
     (void)state;
     static const struct door doors[] = {
         {"GET", "/key/k", NULL, KARL},
-        {"GET", "/key/secret", NULL, ROOT},
+        {"GET", "/key/hidden", NULL, ROOT},
         {"HEAD", "/key/k", NULL, KARL},
         {"PUT", "/key/k", "1", KARL},
         {"PUT", "/key/k?ttl=30s", "1", KARL},
-        {"PUT", "/key/secret", "1", ROOT},
+        {"PUT", "/key/hidden", "1", ROOT},
         {"DELETE", "/key/k", NULL, KARL},
-        {"DELETE", "/key/secret", NULL, ROOT},
+        {"DELETE", "/key/hidden", NULL, ROOT},
         {"GET", "/keys", NULL, ROOT},
         {"GET", "/keys?prefix=k&values=true", NULL, KARL},
         {"GET", "/keys?prefix=s", NULL, ROOT},
         {"GET", "/watch?prefix=k", NULL, KARL},
         {"GET", "/watch", NULL, ROOT},
         {"POST", "/txn", "{\"then\":[{\"put\":{\"key\":\"k\",\"value\":1}}]}", KARL},
-        {"POST", "/txn", "{\"then\":[{\"put\":{\"key\":\"secret\",\"value\":1}}]}", ROOT},
+        {"POST", "/txn", "{\"then\":[{\"put\":{\"key\":\"hidden\",\"value\":1}}]}", ROOT},
         {"POST", "/write", "{\"content\":\"d\"}", ROOT},
         {"GET", "/read", NULL, ROOT},
         {"GET", "/snapshot", NULL, BACKUP},
@@ -178,7 +178,7 @@ static void every_path_is_for_whom_it_should_be(void **state)
         {"GET", "/metrics", NULL, ALL},
         {"GET", "/live", NULL, ALL},
         {"GET", "/events", NULL, ALL},
-        {"GET", "/dispatch/key/secret", NULL, ALL},
+        {"GET", "/dispatch/key/hidden", NULL, ALL},
         {"GET", "/livez", NULL, ALL},
         {"GET", "/readyz", NULL, ALL},
         {"GET", "/health", NULL, ALL},
@@ -199,7 +199,7 @@ static void what_everybody_may_see_names_no_key(void **state)
         struct asked *a = ask("GET", open[i], NULL, slice_of(NULL, 0));
         fake_pass(1100);
         fake_turn();
-        if (says(a, "secret")) {
+        if (says(a, "hidden")) {
             fail_msg("%s: %.*s", open[i], (int)a->body.size, (const char *)a->body.data);
         }
         if (!a->done) {
