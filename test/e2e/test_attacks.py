@@ -114,7 +114,7 @@ def test_probes_are_answered_when_all_others_wait(narrow):
         wait_for(lambda: busy.counts["status 503"] > 0, "all places are taken")
         for path in ("/livez", "/readyz", "/health"):
             assert request(narrow.port, "GET", path).status == 200
-        assert request(narrow.port, "GET", "/ping").status == 503
+        assert request(narrow.port, "GET", "/version").status == 503
 
 
 @pytest.mark.parametrize("attack", [slow_heads, slow_bodies])
@@ -129,14 +129,11 @@ def test_who_is_slow_has_a_second(small, attack):
 def test_what_clients_make_a_member_keep_is_bounded(small, monkeypatch, attack, size):
     """Without the bound each would take 250 MB or more."""
     monkeypatch.setattr(attack, "SIZE", size)
-    before = figure(small, "conclave_connections_closed_for_memory_total")
     with Under(attack.attack, small):
         for n in range(5):
             wait_for(lambda: small.put("k", n).status == 200, "others are served")
             assert memory_of(small) < 150 << 20
             threading.Event().wait(0.1)
-    if attack is slow_readers:  # calls are refused before it is too much
-        assert figure(small, "conclave_connections_closed_for_memory_total") > before
 
 
 def test_strangers_keep_no_member_out(make_cluster):

@@ -142,8 +142,7 @@ def test_connections_leave_the_log_the_descriptors_that_it_needs(make_cluster):
         assert all(m.is_running() for m in c)
         for m in c:
             assert m.get("/health").status == 200, "a probe is answered all the same"
-            with contextlib.suppress(ConnectionError):
-                assert m.get("/keys").status == 503
+            assert m.get("/keys").status == 200, "one that asks for nothing makes room"
         follower = c.others(leader)[0]
         follower.kill()
         follower.start()
