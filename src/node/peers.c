@@ -369,11 +369,22 @@ static void on_bulk_hello(struct link *l)
     peer_flush(peer, LANE_BULK);
 }
 
+/* While there are two links, each hello comes on both; the older one on the slower link must not
+ * hide what is known already, as that link may go before the newer one comes on it, too. In one
+ * life both only grow. */
+static bool is_older(const struct peer_hello *h, const struct peer_hello *than)
+{
+    return uuid_equal(h->boot, than->boot) && (h->phase < than->phase || h->term < than->term);
+}
+
 /* Ask the owner, with the link in place so that it may answer on it. False: the link is gone. */
 static bool announce(struct link *l)
 {
     struct peers *p = l->context;
     struct peer *peer = l->peer;
+    if (peer->announced && is_older(&l->hello, &peer->hello)) {
+        return true;
+    }
     peer->hello = l->hello;
     const char *url = dial_url_of(p, peer->hello.incarnation);
     snprintf(peer->hello.reached, sizeof(peer->hello.reached), "%s", url != NULL ? url : "");

@@ -98,6 +98,30 @@ static void two_links_that_cross_become_one_and_stay_one(void **state)
     }
 }
 
+/* The hello on the slower of two links is older than what was heard on the other one, and its link
+ * may go before the newer one comes on it, too. */
+static void an_old_hello_on_a_second_link_does_not_count(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 1000; seed++) {
+        struct fake_options options = {.seed = seed, .delay_ms_max = 40};
+        pair_open(&pair, &options, "", "");
+        struct member *m = seed & 1 ? &pair.a : &pair.b;
+        struct member *other = seed & 1 ? &pair.b : &pair.a;
+        member_dial(seed & 2 ? m : other, seed & 2 ? other : m);
+        fake_world_run(pair.world, seed % 100);
+        member_dial(seed & 2 ? other : m, seed & 2 ? m : other);
+        fake_world_run(pair.world, seed / 4 % 100);
+        m->hello.term = 3;
+        peers_set_hello(m->peers, &m->hello);
+        fake_world_run(pair.world, 3000);
+        const struct peer_hello *heard = peers_hello(other->peers, m->hello.incarnation);
+        assert_non_null(heard);
+        assert_int_equal(heard->term, 3);
+        pair_close(&pair);
+    }
+}
+
 static void an_url_that_is_the_member_itself_is_dropped_for_good(void **state)
 {
     (void)state;
@@ -597,6 +621,7 @@ int main(void)
         cmocka_unit_test(members_link_and_talk_with_and_without_a_secret),
         cmocka_unit_test(urls_of_another_time_are_dialled_as_the_loop_speaks),
         cmocka_unit_test(two_links_that_cross_become_one_and_stay_one),
+        cmocka_unit_test(an_old_hello_on_a_second_link_does_not_count),
         cmocka_unit_test(an_url_that_is_the_member_itself_is_dropped_for_good),
         cmocka_unit_test(a_copied_data_directory_is_refused_with_words),
         cmocka_unit_test(a_hello_goes_out_again_only_when_it_changes),
