@@ -281,6 +281,13 @@ static bool on_snapshot(void *context, struct uuid from, uint8_t type, struct sl
     return node_snapshots_on_frame(context, from, type, body);
 }
 
+static void tell_unreachable(struct node *n, struct uuid peer)
+{
+    struct raft_input input = {.now_ms = node_now(n), .kind = RAFT_INPUT_UNREACHABLE};
+    input.target = uuid_short(peer);
+    node_step(n, &input);
+}
+
 static void on_down(void *context, struct uuid peer)
 {
     struct node *n = context;
@@ -291,6 +298,12 @@ static void on_down(void *context, struct uuid peer)
         node_forward_on_down(n, peer);
         node_lease_on_down(n, peer);
         node_loads_on_down(n, peer);
+        /* It may be back, started anew, before a leader at rest has anything to say, and waits one
+         * heartbeat for that (rule E6b). Questions of a follower may still be answered. */
+        if (node_is_leader(n) && !n->dead) {
+            tell_unreachable(n, peer);
+            n->turn_wanted = true;
+        }
     }
 }
 
@@ -308,9 +321,7 @@ static void on_dropped(void *context, struct uuid peer)
     if (n->raft == NULL || n->dead) {
         return;
     }
-    struct raft_input input = {.now_ms = node_now(n), .kind = RAFT_INPUT_UNREACHABLE};
-    input.target = uuid_short(peer);
-    node_step(n, &input);
+    tell_unreachable(n, peer);
 }
 
 static const struct peers_events link_events = {

@@ -360,7 +360,7 @@ static bool wants_append(const struct raft *r, const struct progress *p)
 
 static bool member_rests(const struct raft *r, const struct progress *p)
 {
-    return p->rest_ms > 0 && !p->recovering && !p->probing && p->match == r->log.last &&
+    return p->rest_ms > 0 && !p->recovering && !p->probe_sent && p->match == r->log.last &&
            p->commit_told == r->commit && p->acked_sent_ms >= r->leading.beat_ms;
 }
 

@@ -12,15 +12,21 @@
 /* 2/5 of CORE_ELECTION_MS */
 #define REST_MS 40
 
-/* `from` answers what left last, now, and says these. */
-static void answer(struct one_core *c, node_id from, uint32_t rest_ms, bool waits)
+static void answer_as(struct one_core *c, enum raft_message_type type, node_id from,
+                      uint32_t rest_ms, bool waits)
 {
-    struct raft_message m = core_message(c, RAFT_MSG_APPEND_REPLY, from, raft_term_now(c->raft));
+    struct raft_message m = core_message(c, type, from, raft_term_now(c->raft));
     m.match = raft_last(c->raft).index;
     m.sent_ms = c->now_ms;
     m.rest_ms = rest_ms;
     m.waits = waits;
     core_deliver(c, &m);
+}
+
+/* `from` answers what left last, now, and says these. */
+static void answer(struct one_core *c, node_id from, uint32_t rest_ms, bool waits)
+{
+    answer_as(c, RAFT_MSG_APPEND_REPLY, from, rest_ms, waits);
 }
 
 static void everybody_answers(struct one_core *c, uint32_t rest_ms)
@@ -257,6 +263,24 @@ static void rule_q5_nor_does_it_wait_behind_an_answer_by_lease(void **state)
     core_stop(&c);
 }
 
+/* Its link ended: what was under way may be lost, and it may have been started anew. */
+static void
+rule_e6b_who_went_away_hears_of_the_leader_within_a_heartbeat_and_then_it_rests(void **state)
+{
+    (void)state;
+    struct one_core c;
+    start(&c);
+    core_step(
+        &c, &(struct raft_input){.kind = RAFT_INPUT_UNREACHABLE, .target = 3, .now_ms = c.now_ms});
+    assert_int_equal(next_ms(&c), CORE_HEARTBEAT_MS);
+    core_wait(&c, CORE_HEARTBEAT_MS);
+    assert_int_equal(core_sent_count(&c, RAFT_MSG_HEARTBEAT), 2);
+    answer_as(&c, RAFT_MSG_HEARTBEAT_REPLY, 2, REST_MS, false);
+    answer_as(&c, RAFT_MSG_HEARTBEAT_REPLY, 3, REST_MS, false);
+    assert_int_equal(next_ms(&c), REST_MS);
+    core_stop(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -265,6 +289,8 @@ int main(void)
         cmocka_unit_test(rule_e7_a_leader_at_rest_that_is_cut_off_steps_down_as_soon),
         cmocka_unit_test(the_member_that_is_content_with_the_least_decides),
         cmocka_unit_test(nothing_rests_while_something_is_under_way),
+        cmocka_unit_test(
+            rule_e6b_who_went_away_hears_of_the_leader_within_a_heartbeat_and_then_it_rests),
         cmocka_unit_test(a_follower_says_how_seldom_it_needs_to_hear_of_its_leader),
         cmocka_unit_test(rule_r14_the_commit_index_waits_two_milliseconds_for_an_append),
         cmocka_unit_test(rule_r14_the_append_that_comes_meanwhile_takes_it_along),
