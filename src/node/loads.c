@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* Between two that beat, silence is judged by the election timeout; others say something every
- * LIMIT_PEER_PING_MS, of which two may be late. */
+ * LIMIT_PEER_PING_MS to somewhat more than twice that, so one may be late. */
 #define QUIET_LINK_MS (3 * LIMIT_PEER_PING_MS)
 
 static bool is_self(const struct node *n, struct uuid member)

@@ -38,7 +38,7 @@ void peers_count_end(struct peers *p, const struct link *l, enum link_end why)
         break;
     case LINK_SILENT:
     case LINK_NOT_MEMBER:
-        p->counters.strangers += l->dialled ? 0 : 1;
+        p->counters.strangers += !l->dialled && l->peer == NULL ? 1 : 0;
         return;
     default:
         return;

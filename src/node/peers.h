@@ -88,9 +88,9 @@ struct peers_options {
 };
 
 struct peers *peers_create(const struct peers_options *options);
-/* End all links and take no new ones, without a word to the owner. Not from inside its events. */
 /* A turn is under way: what may share it is done now. */
 void peers_on_turn(struct peers *p);
+/* End all links and take no new ones, without a word to the owner. Not from inside its events. */
 void peers_close(struct peers *p);
 void peers_destroy(struct peers *p);
 

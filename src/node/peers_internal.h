@@ -89,12 +89,12 @@ void peers_report_lost(struct peer *peer);
 /* What either side said of itself meanwhile is said, and heard, now. */
 void peers_greet_again(struct peer *peer);
 
+struct link_setup peers_link_setup(struct peers *p);
 /* It ended, and not by peers_drop_link (struct link_events). */
 void peers_on_link_end(struct link *l, enum link_end why);
 
 /* peer_silence.c */
 void peers_watch_silence(struct peers *p);
-struct link_setup peers_link_setup(struct peers *p);
 
 /* peer_strangers.c, with peers_accept */
 void peers_count_end(struct peers *p, const struct link *l, enum link_end why);

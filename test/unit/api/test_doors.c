@@ -105,7 +105,7 @@ static const char *token_of(const char *user)
 
 static bool says(const struct asked *a, const char *text)
 {
-    return memmem(a->body.data, a->body.size, text, strlen(text)) != NULL;
+    return a->body.size > 0 && memmem(a->body.data, a->body.size, text, strlen(text)) != NULL;
 }
 
 static bool is_let_in(const struct door *d, const char *user)
