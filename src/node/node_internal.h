@@ -302,11 +302,16 @@ const struct roster_member *node_member_by_id(const struct node *n, node_id id);
 bool node_is_leader(const struct node *n);
 /* Leading, but links to a majority (of either half) are down. */
 bool node_lacks_quorum(const struct node *n);
-/* Tell the links what we are now, if that changed. */
-void node_update_hello(struct node *n);
 /* Begin to take part: identity is FOUNDED and durable. Without a configuration in `restored` it is
  * the founding roster at index 0 (rule G5). */
 void node_start_raft(struct node *n, const struct raft_restored *restored);
+
+/* --- peer_events.c */
+extern const struct peers_events node_peer_events;
+/* Under this host others reach us. */
+void node_set_own_url(struct node *n, const char *host);
+/* Tell the links what we are now, if that changed. */
+void node_update_hello(struct node *n);
 
 /* --- restart.c */
 /* Rule G0: load the identity, or make one durable. */
