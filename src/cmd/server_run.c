@@ -181,6 +181,7 @@ static int refuse_to_start(enum status status, const char *what, char *detail)
     }
 }
 
+/* Whoever asks for a reload need not know whether there is anything to read again. */
 static void on_hangup(void *context, int signal_number)
 {
     (void)signal_number;
@@ -198,7 +199,6 @@ static void create_loop(struct server *s)
     if (s->settings->tls != NULL) {
         s->loop = tls_loop_create(s->real, s->settings->tls);
         s->tls = server_tls_watch(s->settings->tls, s->loop);
-        uv_loop_on_signal(s->real, SIGHUP, on_hangup, s);
     }
 }
 
@@ -355,6 +355,7 @@ static void hold_signals(bool held)
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
     pthread_sigmask(held ? SIG_BLOCK : SIG_UNBLOCK, &signals, NULL);
 }
 
@@ -364,6 +365,7 @@ static bool live(struct server *s, void (*on_listening)(const struct server_sett
     /* Before the log is read back, which may take a while; they are delivered when the loop runs */
     uv_loop_on_signal(s->real, SIGTERM, on_signal, s);
     uv_loop_on_signal(s->real, SIGINT, on_signal, s);
+    uv_loop_on_signal(s->real, SIGHUP, on_hangup, s);
     hold_signals(false);
     s->exit_code = open_port(s);
     if (s->exit_code == 0) {
