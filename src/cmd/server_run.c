@@ -313,6 +313,7 @@ static int open_member(struct server *s)
         .value_bytes_max = s->settings->node.value_bytes_max,
         .loop_utilisation = s->tls != NULL ? utilisation_under_tls : uv_loop_utilisation,
         .peers_show_certificates = s->settings->peers_show_certificates,
+        .clients_show_certificates = s->settings->clients_show_certificates,
         .is_insecure = s->settings->is_insecure,
         .has_secret = s->settings->secret.size > 0,
         .more_metrics = s->tls != NULL ? server_tls_metrics : NULL,
