@@ -60,7 +60,8 @@ static void change(struct kv_auth_change c)
     struct buf bytes = {0};
     struct kv_result result;
     kv_auth_encode(&c, &bytes);
-    const struct kv_command command = {.op = KV_AUTH, .auth = buf_slice(&bytes)};
+    const struct kv_command command = {
+        .op = KV_AUTH, .auth = buf_slice(&bytes), .auth_revision = kv_auth_stamp(fake_node.kv)};
     kv_apply(fake_node.kv, &command, &result);
     buf_deinit(&bytes);
     CHECK(result.status == STATUS_OK);
@@ -284,6 +285,27 @@ static void lines_that_are_lost_are_told_of(void **state)
     assert_int_equal(count_of("\"member\":\"node-1\",\"lost\":"), 1);
 }
 
+static void a_reset_whose_outcome_was_unknown_is_told_of(void **state)
+{
+    (void)state;
+    switch_on();
+    fake_restart_with_root_reset(file, "found");
+    fake_node.write_outcome = STATUS_UNKNOWN; /* it is applied all the same */
+    uint64_t before = kv_auth_revision(fake_node.kv);
+    for (int i = 0; i < 8; i++) {
+        fake_pass(1100);
+        fake_turn();
+    }
+    assert_int_equal(kv_auth_revision(fake_node.kv), before + 1);
+    fake_restart_with_root_reset(file, "found"); /* was set before, and not by this start */
+    for (int i = 0; i < 8; i++) {
+        fake_pass(1100);
+        fake_turn();
+    }
+    read_lines();
+    assert_told("\"request\":\"reset the password of root\",\"outcome\":\"done\"");
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -293,6 +315,7 @@ int main(void)
         CASE(who_hangs_up_is_told_all_the_same),
         CASE(a_long_transaction_is_cut),
         CASE(lines_that_are_lost_are_told_of),
+        CASE(a_reset_whose_outcome_was_unknown_is_told_of),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
