@@ -262,6 +262,27 @@ static void a_long_transaction_is_cut(void **state)
     assert_int_equal(count_of("\"key"), LIMIT_AUDIT_TARGETS - 1);
 }
 
+static void a_watch_that_may_not_go_on_is_told_of(void **state)
+{
+    (void)state;
+    switch_on();
+    struct asked *a = ask("GET", "/watch?key=k", bearer("alice"), slice_of(NULL, 0));
+    fake_pass(1000);
+    assert_true(a->begun && !a->done);
+    change((struct kv_auth_change){
+        .kind = KV_AUTH_USER_REVOKE, .user = slice_str("alice"), .role = slice_str("r")});
+    fake_pass(1000);
+    assert_true(a->done);
+    forget(a);
+    a = ask("GET", "/metrics", NULL, slice_of(NULL, 0));
+    static const char counted[] = "conclave_auth_refused_total{reason=\"permission\"} 1\n";
+    assert_non_null(memmem(a->body.data, a->body.size, counted, strlen(counted)));
+    forget(a);
+    read_lines();
+    assert_told(
+        "\"user\":\"alice\",\"request\":\"GET /watch\",\"code\":403,\"outcome\":\"denied\"");
+}
+
 static void lines_that_are_lost_are_told_of(void **state)
 {
     (void)state;
@@ -314,6 +335,7 @@ int main(void)
         CASE(refusals_have_lines_with_who_it_was_and_no_secrets),
         CASE(who_hangs_up_is_told_all_the_same),
         CASE(a_long_transaction_is_cut),
+        CASE(a_watch_that_may_not_go_on_is_told_of),
         CASE(lines_that_are_lost_are_told_of),
         CASE(a_reset_whose_outcome_was_unknown_is_told_of),
     };
