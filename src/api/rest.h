@@ -76,7 +76,6 @@ struct api {
     uint64_t load_requests; /* count at load_at_ms */
     uint64_t load_at_ms;
     double requests_per_second;
-    uint64_t audit_told_lost;  /* lines of the audit log */
     struct feed *feed;         /* of /live and /events */
     struct watchers *watchers; /* of /watch */
     struct dispatcher dispatcher;

@@ -216,6 +216,11 @@ struct line_file_counts line_file_counts(const struct line_file *f)
     return f->counts;
 }
 
+void line_file_told(struct line_file *f, uint64_t count)
+{
+    f->counts.told += count;
+}
+
 void line_file_close(struct line_file *f)
 {
     if (f == NULL) {

@@ -302,6 +302,8 @@ static void lines_that_are_lost_are_told_of(void **state)
         do_request("PUT", "/key/k", NULL, "1");
         usleep(1000); /* until it is written again */
     }
+    fake_restart_with_audit(file); /* another life of the member, and the same file */
+    do_request("PUT", "/key/k", NULL, "1");
     read_lines();
     assert_int_equal(count_of("\"member\":\"node-1\",\"lost\":"), 1);
 }
