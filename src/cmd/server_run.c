@@ -379,7 +379,6 @@ static bool live(struct server *s, void (*on_listening)(const struct server_sett
             on_listening(s->settings);
         }
         uv_loop_run(s->real);
-        (void)alarm(0);
         if (s->stopping && s->exit_code == 0) {
             log_info("stopped");
         }
@@ -436,6 +435,7 @@ int server_run(const struct server_settings *settings,
     }
     server_registry_destroy(s.registry);
     state_file_close(state_file);
-    line_file_close(audit);
+    line_file_close(audit); /* which may wait a while for a disk */
+    (void)alarm(0);
     return s.exit_code; /* signals stay held: a second one changes nothing */
 }
