@@ -62,9 +62,11 @@ static bool write_file(const struct line_file *f, struct slice bytes)
 {
     uint64_t size;
     int fd = open_end(f, &size);
-    if (fd >= 0 && size > 0 && size + bytes.size > f->bytes_max &&
-        rename(f->path, f->old_path) == 0) {
+    if (fd >= 0 && size > 0 && size + bytes.size > f->bytes_max) {
         close(fd);
+        if (rename(f->path, f->old_path) != 0) {
+            return false; /* else it had no bound */
+        }
         fd = open_end(f, &size);
     }
     if (fd < 0) {

@@ -2,7 +2,8 @@
  * waits for a disk.
  *
  * The file is opened anew for each batch, and made when it is gone: others may move it away. Beyond
- * its limit it is renamed to FILE.1, in place of the one before. A batch is written whole or not at
+ * its limit it is renamed to FILE.1, in place of the one before; where it cannot be, it cannot be
+ * written. A batch is written whole or not at
  * all; one that cannot be written is tried again every second, and what then has no room in the
  * buffer (LIMIT_LINE_FILE_BYTES) is lost, and counted. Nothing is synced. */
 #pragma once
