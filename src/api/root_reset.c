@@ -123,7 +123,8 @@ static void on_read(struct node_read *read)
     } else if (!kv_auth_is_enabled(kv)) {
         refuse(r, "users are not asked for passwords here: auth is off");
     } else if (!kv_auth_user_get(kv, slice_str(KV_AUTH_ROOT), &root) || root.no_password) {
-        refuse(r, "root has no password, and enters by a certificate with the common name root");
+        refuse(r, "root has no password, and enters by a certificate with the common name root "
+                  "(at members with --tls-ca)");
     } else {
         r->job = password_check_start(auth_passwords(r->api), root.password,
                                       buf_slice(&r->password), on_compared, r);
