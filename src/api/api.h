@@ -48,6 +48,8 @@ struct api_options {
     /* Members prove by certificates who they are: one that shows none is refused at /peer. */
     bool peers_show_certificates;
     bool has_secret; /* or by a secret */
+    /* Clients are asked for certificates, and may be users by them. */
+    bool clients_show_certificates;
     /* Anyone who reaches the port may join (--insecure); told in /status and /cluster. */
     bool is_insecure;
     /* Further figures for /metrics, appended; NULL = none. */

@@ -97,17 +97,16 @@ static struct json_writer begin_line(struct api *api, struct buf *line)
 /* Lines that were lost are told of by the first one that is not. */
 static void tell_of_lost(struct api *api)
 {
-    uint64_t lost = line_file_counts(api->options.audit).lost - api->audit_told_lost;
+    struct line_file *file = api->options.audit;
+    struct line_file_counts counts = line_file_counts(file);
+    uint64_t lost = counts.lost - counts.told;
     if (lost > 0) {
         struct buf line = {0};
         struct json_writer w = begin_line(api, &line);
         json_field_u64(&w, "lost", lost);
         json_close_object(&w);
-        if (line_file_add(api->options.audit, buf_slice(&line))) {
-            api->audit_told_lost += lost;
-        } else {
-            api->audit_told_lost++; /* that line told nothing */
-        }
+        bool is_told = line_file_add(file, buf_slice(&line));
+        line_file_told(file, is_told ? lost : 1); /* a line that is lost itself told nothing */
         buf_deinit(&line);
     }
 }

@@ -173,7 +173,7 @@ static bool may_root_come_in(struct etcd_call *call)
     const struct api_options *o = &call->api->options;
     const struct kv *kv = node_kv(o->node);
     return kv_auth_is_enabled(kv) || !kv_auth_user_get(kv, slice_str(KV_AUTH_ROOT), &root) ||
-           root.password.size > 0 || o->peers_show_certificates;
+           root.password.size > 0 || o->clients_show_certificates;
 }
 
 static void warn_of_members(const struct api *api)

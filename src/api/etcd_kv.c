@@ -19,7 +19,7 @@
 struct read_call {
     struct etcd_call call;
     struct node_read read;
-    struct list link; /* of api->etcd_reads */
+    struct list link; /* of api->etcd_reads or etcd_key_reads */
     bool serializable;
     bool waits;
     struct kv_txn *txn; /* of Txn, owned; NULL: it is a Range */
@@ -163,6 +163,12 @@ static void answer_read(struct read_call *c)
 
 static void start_read(struct read_call *c);
 
+static bool is_of_one_key(const struct read_call *c)
+{
+    const Etcdserverpb__RangeRequest *request = (const void *)c->call.request;
+    return c->txn == NULL && request->range_end.len == 0;
+}
+
 /* Its connection has taken what was told before. */
 static void on_writable(struct etcd_call *call)
 {
@@ -183,26 +189,37 @@ static void on_read(struct node_read *r)
     } else if (!etcd_wants_more(&c->call)) {
         c->call.on_writable = on_writable;
     } else if (api->etcd_reads_wait) {
-        list_push_back(&api->etcd_reads, &c->link);
+        list_push_back(is_of_one_key(c) ? &api->etcd_key_reads : &api->etcd_reads, &c->link);
     } else {
         answer_read(c);
     }
 }
 
 /* Until one of them is long. */
+static void answer_waiting(struct api *api, struct list *reads)
+{
+    struct list *first;
+    while (!api->etcd_reads_wait && (first = list_pop_front(reads)) != NULL) {
+        on_read(&CONTAINER_OF(first, struct read_call, link)->read);
+    }
+}
+
+/* Who asks for a key does not wait for all who ask for many. A value may be long as well: then the
+ * others have the next turn, so that neither keeps the other from its answers. */
 static void on_next_turn(struct timer *t)
 {
     struct api *api = t->context;
-    struct list *first;
+    bool others_first = api->etcd_keys_were_long;
     api->etcd_reads_wait = false;
-    while (!api->etcd_reads_wait && (first = list_pop_front(&api->etcd_reads)) != NULL) {
-        on_read(&CONTAINER_OF(first, struct read_call, link)->read);
-    }
+    answer_waiting(api, others_first ? &api->etcd_reads : &api->etcd_key_reads);
+    api->etcd_keys_were_long = !others_first && api->etcd_reads_wait;
+    answer_waiting(api, others_first ? &api->etcd_key_reads : &api->etcd_reads);
 }
 
 void etcd_reads_init(struct api *api)
 {
     list_init(&api->etcd_reads);
+    list_init(&api->etcd_key_reads);
     api->etcd_reads_timer = (struct timer){.fire = on_next_turn, .context = api};
 }
 

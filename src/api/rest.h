@@ -62,8 +62,10 @@ struct api {
     struct list etcd_calls;         /* of the etcd v3 API (etcd_call.h) */
     struct pool etcd_memory;        /* of their structs and arenas */
     struct list etcd_reads;         /* that wait for the next turn (etcd_kv.c) */
+    struct list etcd_key_reads;     /* the same, of one key each: they go first */
     struct timer etcd_reads_timer;  /* the next turn, while etcd_reads_wait */
     bool etcd_reads_wait;           /* a long answer was made in this one */
+    bool etcd_keys_were_long;       /* so that the others go first in the next one */
     struct grpc_handler grpc_handler;
     struct buf packed; /* the protobuf answer in the making */
     struct packed_header packed_header;
@@ -76,7 +78,6 @@ struct api {
     uint64_t load_requests; /* count at load_at_ms */
     uint64_t load_at_ms;
     double requests_per_second;
-    uint64_t audit_told_lost;  /* lines of the audit log */
     struct feed *feed;         /* of /live and /events */
     struct watchers *watchers; /* of /watch */
     struct dispatcher dispatcher;

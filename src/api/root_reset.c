@@ -23,6 +23,7 @@ struct root_reset {
     struct password_job *job;
     bool reads;
     bool writes;
+    bool tried; /* to write it: what is found set then was set here, or may have been */
 };
 
 static void forget_password(struct root_reset *r)
@@ -39,19 +40,24 @@ static void try_later(struct root_reset *r)
     loop->ops->timer_start(loop, &r->timer, loop->ops->now_ms(loop) + AGAIN_MS);
 }
 
-static void on_written(struct node_write *w)
+static void tell_done(struct root_reset *r)
 {
-    struct root_reset *r = w->context;
-    r->writes = false;
-    if (w->status != STATUS_OK) {
-        log_warn(FLAG ": not yet, trying again: %s", status_text(w->status));
-        try_later(r); /* which finds it set if it was */
-        return;
-    }
     forget_password(r);
     audit_tell(r->api, TOLD, true);
     log_warn("THE PASSWORD OF root WAS RESET (" FLAG "), and its tokens have ended; start without "
              "that flag from now on");
+}
+
+static void on_written(struct node_write *w)
+{
+    struct root_reset *r = w->context;
+    r->writes = false;
+    if (w->status == STATUS_OK) {
+        tell_done(r);
+        return;
+    }
+    log_warn(FLAG ": not yet, trying again: %s", status_text(w->status));
+    try_later(r); /* which finds it set if it was */
 }
 
 static void on_hashed(void *context, bool is_right, struct slice hash)
@@ -73,6 +79,7 @@ static void on_hashed(void *context, bool is_right, struct slice hash)
         .ack = NODE_ACK_QUORUM, .forward = true, .done = on_written, .context = r};
     r->writes = node_write_start(node, &r->write, &command) == STATUS_OK;
     buf_deinit(&bytes);
+    r->tried |= r->writes;
     if (!r->writes) {
         try_later(r);
     }
@@ -83,6 +90,10 @@ static void on_compared(void *context, bool is_right, struct slice hash)
     struct root_reset *r = context;
     (void)hash;
     r->job = NULL;
+    if (is_right && r->tried) {
+        tell_done(r);
+        return;
+    }
     if (is_right) {
         log_warn(FLAG ": root has that password already; start without that flag from now on");
         forget_password(r);
@@ -112,7 +123,8 @@ static void on_read(struct node_read *read)
     } else if (!kv_auth_is_enabled(kv)) {
         refuse(r, "users are not asked for passwords here: auth is off");
     } else if (!kv_auth_user_get(kv, slice_str(KV_AUTH_ROOT), &root) || root.no_password) {
-        refuse(r, "root has no password, and enters by a certificate with the common name root");
+        refuse(r, "root has no password, and enters by a certificate with the common name root "
+                  "(at members with --tls-ca)");
     } else {
         r->job = password_check_start(auth_passwords(r->api), root.password,
                                       buf_slice(&r->password), on_compared, r);

@@ -62,9 +62,11 @@ static bool write_file(const struct line_file *f, struct slice bytes)
 {
     uint64_t size;
     int fd = open_end(f, &size);
-    if (fd >= 0 && size > 0 && size + bytes.size > f->bytes_max &&
-        rename(f->path, f->old_path) == 0) {
+    if (fd >= 0 && size > 0 && size + bytes.size > f->bytes_max) {
         close(fd);
+        if (rename(f->path, f->old_path) != 0) {
+            return false; /* else it had no bound */
+        }
         fd = open_end(f, &size);
     }
     if (fd < 0) {
@@ -214,6 +216,11 @@ bool line_file_add(struct line_file *f, struct slice line)
 struct line_file_counts line_file_counts(const struct line_file *f)
 {
     return f->counts;
+}
+
+void line_file_told(struct line_file *f, uint64_t count)
+{
+    f->counts.told += count;
 }
 
 void line_file_close(struct line_file *f)

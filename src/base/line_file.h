@@ -2,7 +2,8 @@
  * waits for a disk.
  *
  * The file is opened anew for each batch, and made when it is gone: others may move it away. Beyond
- * its limit it is renamed to FILE.1, in place of the one before. A batch is written whole or not at
+ * its limit it is renamed to FILE.1, in place of the one before; where it cannot be, it cannot be
+ * written. A batch is written whole or not at
  * all; one that cannot be written is tried again every second, and what then has no room in the
  * buffer (LIMIT_LINE_FILE_BYTES) is lost, and counted. Nothing is synced. */
 #pragma once
@@ -21,11 +22,15 @@ enum status MUST_CHECK line_file_open(const char *path, uint64_t bytes_max, stru
                                       char **detail);
 /* `line` has no end of line. False: it is lost. By one thread. */
 bool line_file_add(struct line_file *f, struct slice line);
-/* Written and lost so far, by the thread of line_file_add. */
+/* Written and lost so far, and of the lost those that were told of; all by the thread of
+ * line_file_add. */
 struct line_file_counts {
     uint64_t added;
     uint64_t lost;
+    uint64_t told;
 };
 struct line_file_counts line_file_counts(const struct line_file *f);
+/* So many more of the lost have been told of. */
+void line_file_told(struct line_file *f, uint64_t count);
 /* NULL is fine. Writes what was added, if that takes no longer than a second. */
 void line_file_close(struct line_file *f);

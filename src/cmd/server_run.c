@@ -181,6 +181,7 @@ static int refuse_to_start(enum status status, const char *what, char *detail)
     }
 }
 
+/* Whoever asks for a reload need not know whether there is anything to read again. */
 static void on_hangup(void *context, int signal_number)
 {
     (void)signal_number;
@@ -198,7 +199,6 @@ static void create_loop(struct server *s)
     if (s->settings->tls != NULL) {
         s->loop = tls_loop_create(s->real, s->settings->tls);
         s->tls = server_tls_watch(s->settings->tls, s->loop);
-        uv_loop_on_signal(s->real, SIGHUP, on_hangup, s);
     }
 }
 
@@ -313,6 +313,7 @@ static int open_member(struct server *s)
         .value_bytes_max = s->settings->node.value_bytes_max,
         .loop_utilisation = s->tls != NULL ? utilisation_under_tls : uv_loop_utilisation,
         .peers_show_certificates = s->settings->peers_show_certificates,
+        .clients_show_certificates = s->settings->clients_show_certificates,
         .is_insecure = s->settings->is_insecure,
         .has_secret = s->settings->secret.size > 0,
         .more_metrics = s->tls != NULL ? server_tls_metrics : NULL,
@@ -355,6 +356,7 @@ static void hold_signals(bool held)
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
     pthread_sigmask(held ? SIG_BLOCK : SIG_UNBLOCK, &signals, NULL);
 }
 
@@ -364,6 +366,7 @@ static bool live(struct server *s, void (*on_listening)(const struct server_sett
     /* Before the log is read back, which may take a while; they are delivered when the loop runs */
     uv_loop_on_signal(s->real, SIGTERM, on_signal, s);
     uv_loop_on_signal(s->real, SIGINT, on_signal, s);
+    uv_loop_on_signal(s->real, SIGHUP, on_hangup, s);
     hold_signals(false);
     s->exit_code = open_port(s);
     if (s->exit_code == 0) {
@@ -376,7 +379,6 @@ static bool live(struct server *s, void (*on_listening)(const struct server_sett
             on_listening(s->settings);
         }
         uv_loop_run(s->real);
-        (void)alarm(0);
         if (s->stopping && s->exit_code == 0) {
             log_info("stopped");
         }
@@ -433,6 +435,7 @@ int server_run(const struct server_settings *settings,
     }
     server_registry_destroy(s.registry);
     state_file_close(state_file);
-    line_file_close(audit);
+    line_file_close(audit); /* which may wait a while for a disk */
+    (void)alarm(0);
     return s.exit_code; /* signals stay held: a second one changes nothing */
 }

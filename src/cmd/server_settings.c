@@ -659,8 +659,9 @@ static enum status check_tls(struct options *o, struct server_settings *s)
         return status;
     }
     s->node.speaks_tls = true;
+    s->clients_show_certificates = t.client_auth != TLS_CLIENT_NONE;
     s->peers_show_certificates =
-        t.client_auth != TLS_CLIENT_NONE || t.peer_ca != NULL || t.peer_cert != NULL;
+        s->clients_show_certificates || t.peer_ca != NULL || t.peer_cert != NULL;
     return STATUS_OK;
 }
 

@@ -38,7 +38,8 @@ struct server_settings {
     struct log_options log;
     struct tls *tls;              /* NULL = none */
     bool peers_show_certificates; /* so members prove by these who they are */
-    bool is_insecure;             /* serves others without a secret because --insecure said so */
+    bool clients_show_certificates;
+    bool is_insecure; /* serves others without a secret because --insecure said so */
 
     /* What the above points to. */
     char *data_dir_owned;

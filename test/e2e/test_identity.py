@@ -1,6 +1,7 @@
 """Who may do what at real members, what is told of it, and the way back in: docs/SECURITY.md."""
 import json
 import os
+import signal
 
 import pytest
 
@@ -96,6 +97,16 @@ def test_who_lost_root_s_password_sets_it_at_one_member(members):
             "GET", "/members", headers=basic("root", "found again")).status == 200,
             f"{other.name} knows the new password")
         assert other.request("GET", "/members", headers=basic("root", "pw")).status == 401
+
+
+def test_a_reload_ends_nobody_who_has_nothing_to_read_again(members):
+    member = members.wait_leader()
+    member.signal(signal.SIGHUP)
+    assert member.get("/ping").status == 200
+    member.signal(signal.SIGTERM)
+    assert member.wait_exit() == 0
+    assert "stopping signal=SIGTERM" in member.log_tail()
+    member.start()
 
 
 @pytest.mark.parametrize("flag,value,words", [

@@ -311,6 +311,19 @@ void fake_restart_with_audit(struct line_file *audit)
     restart((struct api_options){.ack = NODE_ACK_QUORUM, .audit = audit});
 }
 
+void fake_restart_with_root_reset(struct line_file *audit, const char *password)
+{
+    restart((struct api_options){
+        .ack = NODE_ACK_QUORUM, .audit = audit, .root_password = slice_str(password)});
+}
+
+void fake_restart_with_certificates(bool of_clients)
+{
+    restart((struct api_options){.ack = NODE_ACK_QUORUM,
+                                 .peers_show_certificates = true,
+                                 .clients_show_certificates = of_clients});
+}
+
 int fake_setup(void **state)
 {
     (void)state;

@@ -56,6 +56,9 @@ void fake_restart_on_follower(enum api_on_follower on_follower);
 void fake_restart_with_faults(void);
 void fake_restart_with_root_password(const char *password);
 void fake_restart_with_audit(struct line_file *audit);
+void fake_restart_with_root_reset(struct line_file *audit, const char *password);
+/* Members show certificates, and perhaps clients as well. */
+void fake_restart_with_certificates(bool of_clients);
 void fake_become_follower(const char *leader);
 
 /* Hand a request to the api. `headers`: "Name: value\n" lines or NULL. */

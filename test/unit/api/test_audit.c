@@ -60,7 +60,8 @@ static void change(struct kv_auth_change c)
     struct buf bytes = {0};
     struct kv_result result;
     kv_auth_encode(&c, &bytes);
-    const struct kv_command command = {.op = KV_AUTH, .auth = buf_slice(&bytes)};
+    const struct kv_command command = {
+        .op = KV_AUTH, .auth = buf_slice(&bytes), .auth_revision = kv_auth_stamp(fake_node.kv)};
     kv_apply(fake_node.kv, &command, &result);
     buf_deinit(&bytes);
     CHECK(result.status == STATUS_OK);
@@ -261,6 +262,27 @@ static void a_long_transaction_is_cut(void **state)
     assert_int_equal(count_of("\"key"), LIMIT_AUDIT_TARGETS - 1);
 }
 
+static void a_watch_that_may_not_go_on_is_told_of(void **state)
+{
+    (void)state;
+    switch_on();
+    struct asked *a = ask("GET", "/watch?key=k", bearer("alice"), slice_of(NULL, 0));
+    fake_pass(1000);
+    assert_true(a->begun && !a->done);
+    change((struct kv_auth_change){
+        .kind = KV_AUTH_USER_REVOKE, .user = slice_str("alice"), .role = slice_str("r")});
+    fake_pass(1000);
+    assert_true(a->done);
+    forget(a);
+    a = ask("GET", "/metrics", NULL, slice_of(NULL, 0));
+    static const char counted[] = "conclave_auth_refused_total{reason=\"permission\"} 1\n";
+    assert_non_null(memmem(a->body.data, a->body.size, counted, strlen(counted)));
+    forget(a);
+    read_lines();
+    assert_told(
+        "\"user\":\"alice\",\"request\":\"GET /watch\",\"code\":403,\"outcome\":\"denied\"");
+}
+
 static void lines_that_are_lost_are_told_of(void **state)
 {
     (void)state;
@@ -280,8 +302,31 @@ static void lines_that_are_lost_are_told_of(void **state)
         do_request("PUT", "/key/k", NULL, "1");
         usleep(1000); /* until it is written again */
     }
+    fake_restart_with_audit(file); /* another life of the member, and the same file */
+    do_request("PUT", "/key/k", NULL, "1");
     read_lines();
     assert_int_equal(count_of("\"member\":\"node-1\",\"lost\":"), 1);
+}
+
+static void a_reset_whose_outcome_was_unknown_is_told_of(void **state)
+{
+    (void)state;
+    switch_on();
+    fake_restart_with_root_reset(file, "found");
+    fake_node.write_outcome = STATUS_UNKNOWN; /* it is applied all the same */
+    uint64_t before = kv_auth_revision(fake_node.kv);
+    for (int i = 0; i < 8; i++) {
+        fake_pass(1100);
+        fake_turn();
+    }
+    assert_int_equal(kv_auth_revision(fake_node.kv), before + 1);
+    fake_restart_with_root_reset(file, "found"); /* was set before, and not by this start */
+    for (int i = 0; i < 8; i++) {
+        fake_pass(1100);
+        fake_turn();
+    }
+    read_lines();
+    assert_told("\"request\":\"reset the password of root\",\"outcome\":\"done\"");
 }
 
 int main(void)
@@ -292,7 +337,9 @@ int main(void)
         CASE(refusals_have_lines_with_who_it_was_and_no_secrets),
         CASE(who_hangs_up_is_told_all_the_same),
         CASE(a_long_transaction_is_cut),
+        CASE(a_watch_that_may_not_go_on_is_told_of),
         CASE(lines_that_are_lost_are_told_of),
+        CASE(a_reset_whose_outcome_was_unknown_is_told_of),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

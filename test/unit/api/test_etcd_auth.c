@@ -234,6 +234,8 @@ static void root_is_not_locked_out_by_mistake(void **state)
     static const char why[] = FAIL("9", "root user has no password, and this member asks for no "
                                         "certificates (--tls-ca): nobody could be root");
     refused("/auth/enable", "{}", 400, why);
+    fake_restart_with_certificates(false); /* those of members let no client in */
+    refused("/auth/enable", "{}", 400, why);
     done("/auth/user/delete", "{\"name\":\"root\"}");
     done("/auth/user/add", "{\"name\":\"root\"}"); /* an empty password lets nobody in */
     done("/auth/user/grant", "{\"user\":\"root\",\"role\":\"root\"}");
@@ -253,6 +255,15 @@ static void root_is_not_locked_out_by_mistake(void **state)
     refused("/auth/user/revoke", "{\"name\":\"root\",\"role\":\"root\"}", 400, mistake);
     refused("/auth/role/delete", "{\"role\":\"root\"}", 400, mistake);
     become("root");
+}
+
+static void root_may_come_in_by_a_certificate(void **state)
+{
+    (void)state;
+    done("/auth/user/add", "{\"name\":\"root\",\"options\":{\"no_password\":true}}");
+    done("/auth/user/grant", "{\"user\":\"root\",\"role\":\"root\"}");
+    fake_restart_with_certificates(true);
+    done("/auth/enable", "{}");
 }
 
 static void who_guesses_is_slowed_and_told_for_how_long(void **state)
@@ -481,6 +492,7 @@ int main(void)
         TEST(only_an_administrator_changes_anything),
         TEST(a_wrong_password_gets_no_token),
         TEST(root_is_not_locked_out_by_mistake),
+        TEST(root_may_come_in_by_a_certificate),
         TEST(who_guesses_is_slowed_and_told_for_how_long),
         TEST(who_goes_while_his_password_is_hashed_leaves_nothing_behind),
         TEST(keys_need_the_permission_of_their_span),

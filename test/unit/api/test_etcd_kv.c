@@ -423,6 +423,14 @@ static const Etcdserverpb__RangeRequest *range_of(const char *key)
     return &range;
 }
 
+static void store_long(void)
+{
+    struct buf value = {0};
+    memset(buf_reserve(&value, 2u * MIB), 'v', 2u * MIB);
+    store("long", slice_of(value.data, 2u * MIB));
+    buf_deinit(&value);
+}
+
 static void rule_o4_a_read_waits_for_a_client_that_takes_no_more(void **state)
 {
     (void)state;
@@ -440,10 +448,7 @@ static void rule_o4_a_read_waits_for_a_client_that_takes_no_more(void **state)
 static void rule_o4_long_answers_are_made_one_a_turn(void **state)
 {
     (void)state;
-    struct buf value = {0};
-    memset(buf_reserve(&value, 2u * MIB), 'v', 2u * MIB);
-    store("long", slice_of(value.data, 2u * MIB));
-    buf_deinit(&value);
+    store_long();
     struct called *c[4];
     for (int i = 0; i < 4; i++) {
         c[i] = call_rpc("/etcdserverpb.KV/Range", &range_of(i == 3 ? "a" : "long")->base);
@@ -460,14 +465,57 @@ static void rule_o4_long_answers_are_made_one_a_turn(void **state)
     call_forget(short_one);
 }
 
+static struct called *ask_for_many(void)
+{
+    Etcdserverpb__RangeRequest range = *range_of("l");
+    range.range_end = (ProtobufCBinaryData){.len = 1, .data = (uint8_t *)(uintptr_t) "m"};
+    return call_rpc("/etcdserverpb.KV/Range", &range.base);
+}
+
+static struct called *ask_for(const char *key)
+{
+    return call_rpc("/etcdserverpb.KV/Range", &range_of(key)->base);
+}
+
+static void rule_o4_a_key_does_not_wait_for_all_who_ask_for_many(void **state)
+{
+    (void)state;
+    store_long();
+    fake_spent_ms = 10; /* each turn: the next one is so much later, and that again */
+    struct called *c[] = {ask_for_many(), ask_for_many(), ask_for_many(), ask_for("a")};
+    assert_true(c[0]->done && !c[1]->done && !c[3]->done);
+    fake_pass(20);
+    assert_true(c[3]->done && c[1]->done && !c[2]->done);
+    fake_pass(20);
+    assert_true(c[2]->done);
+    for (size_t i = 0; i < sizeof(c) / sizeof(c[0]); i++) {
+        call_forget(c[i]);
+    }
+}
+
+static void rule_o4_who_asks_for_many_has_a_turn_among_long_values(void **state)
+{
+    (void)state;
+    store_long();
+    fake_spent_ms = 10;
+    struct called *c[] = {ask_for("long"), ask_for("long"), ask_for("long"), ask_for_many()};
+    assert_true(c[0]->done && !c[1]->done && !c[3]->done);
+    fake_pass(20);
+    assert_true(c[1]->done && !c[2]->done && !c[3]->done);
+    fake_pass(20);
+    assert_true(c[3]->done && !c[2]->done);
+    fake_pass(20);
+    assert_true(c[2]->done);
+    for (size_t i = 0; i < sizeof(c) / sizeof(c[0]); i++) {
+        call_forget(c[i]);
+    }
+}
+
 /* The turn of a long one ends so much later: the next comes after as much again. */
 static void rule_o3_long_answers_leave_as_much_time_as_they_take(void **state)
 {
     (void)state;
-    struct buf value = {0};
-    memset(buf_reserve(&value, 2u * MIB), 'v', 2u * MIB);
-    store("long", slice_of(value.data, 2u * MIB));
-    buf_deinit(&value);
+    store_long();
     fake_spent_ms = 10;
     struct called *first = call_rpc("/etcdserverpb.KV/Range", &range_of("long")->base);
     struct called *second = call_rpc("/etcdserverpb.KV/Range", &range_of("long")->base);
@@ -501,6 +549,8 @@ int main(void)
         CASE(a_client_that_goes_away_is_not_waited_for),
         CASE(rule_o4_a_read_waits_for_a_client_that_takes_no_more),
         CASE(rule_o4_long_answers_are_made_one_a_turn),
+        CASE(rule_o4_a_key_does_not_wait_for_all_who_ask_for_many),
+        CASE(rule_o4_who_asks_for_many_has_a_turn_among_long_values),
         CASE(rule_o3_long_answers_leave_as_much_time_as_they_take),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -87,6 +87,20 @@ static void beyond_its_limit_it_is_moved_aside(void **state)
     assert_content(old_path, "second\n");
 }
 
+static void where_it_cannot_be_moved_aside_it_does_not_grow(void **state)
+{
+    (void)state;
+    struct line_file *f = open_lines(10);
+    assert_int_equal(mkdir(old_path, 0700), 0); /* stands in the way */
+    assert_true(line_file_add(f, slice_str("first")));
+    line_file_close(f);
+    f = open_lines(10);
+    assert_true(line_file_add(f, slice_str("second")));
+    line_file_close(f);
+    assert_content(path, "first\n");
+    assert_int_equal(rmdir(old_path), 0);
+}
+
 static void what_somebody_moves_away_is_made_anew(void **state)
 {
     (void)state;
@@ -135,6 +149,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(lines_are_there_when_it_is_closed_and_behind_those_of_before),
         CASE(beyond_its_limit_it_is_moved_aside),
+        CASE(where_it_cannot_be_moved_aside_it_does_not_grow),
         CASE(what_somebody_moves_away_is_made_anew),
         CASE(what_cannot_be_written_has_a_bound),
         CASE(a_place_that_is_none_is_named),
