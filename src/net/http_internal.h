@@ -135,6 +135,8 @@ bool exchange_describe(struct exchange *e);
 void exchange_emit(struct exchange *e, struct slice bytes);
 /* It has become the first: what it kept leaves. */
 void exchange_take_turn(struct exchange *e);
+/* What it kept goes nowhere. */
+void exchange_drop_kept(struct exchange *e);
 void exchange_answer_bad(struct exchange *e, int http_status, const char *reason);
 
 /* --- http_room.c ------------------------------------------------------------------------------ */

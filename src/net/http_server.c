@@ -52,7 +52,7 @@ static void free_exchange(struct exchange *e)
     http_share_release(e);
     list_remove(&e->link);
     http_parser_destroy(e->parser);
-    buf_deinit(&e->out);
+    exchange_drop_kept(e);
     mem_free(e);
 }
 
@@ -66,7 +66,7 @@ void exchange_release(struct exchange *e)
     http_share_release(e);
     list_remove(&e->link);
     http_parser_reset(e->parser);
-    buf_deinit(&e->out);
+    exchange_drop_kept(e);
     e->request = (struct http_request){0};
     e->connection = NULL;
     e->stage = ANSWER_NONE;
@@ -85,6 +85,7 @@ static void lose_client(struct exchange *e)
     list_remove(&e->link);
     e->connection = NULL;
     e->request.conn = NULL;
+    exchange_drop_kept(e);
     if (e->stage == ANSWER_DONE) {
         exchange_release(e);
     } else if (e->request.on_gone != NULL) {
