@@ -258,6 +258,27 @@ static void connections_of_both_kinds_have_one_limit(void **state)
     http_server_destroy(s);
 }
 
+static void who_has_not_taken_its_answer_is_not_idle(void **state)
+{
+    struct raw *r = *state;
+    r->conn->is_stuck = true;
+    raw_open(r, 1, "/refuse/x", NGHTTP2_FLAG_END_STREAM);
+    raw_say(r);
+    assert_int_equal(grpc_server_streams(r->world.server), 0);
+    grpc_world_pass(&r->world, 10, 1);
+    preface_append(&r->out);
+    struct fake_conn *idle = grpc_world_connect(&r->world, buf_slice(&r->out));
+    grpc_world_turn(&r->world);
+    assert_true(grpc_server_make_room(r->world.server));
+    assert_true(idle->is_closed);
+    assert_false(r->conn->is_closed);
+    assert_false(grpc_server_make_room(r->world.server));
+    r->conn->is_stuck = false;
+    grpc_world_turn(&r->world);
+    assert_true(grpc_server_make_room(r->world.server));
+    assert_true(r->conn->is_closed);
+}
+
 /* Nor does HTTP/2 get in where only what is vital does. */
 static void http2_beyond_the_limit_is_reset(void **state)
 {
@@ -354,6 +375,7 @@ int main(void)
         TEST(leaving_in_two_steps),
         TEST(the_client_ends_its_side),
         TEST(connections_of_both_kinds_have_one_limit),
+        TEST(who_has_not_taken_its_answer_is_not_idle),
         TEST(http2_beyond_the_limit_is_reset),
         TEST(http2_comes_through_the_port_of_http1),
         TEST(other_beginnings_are_http1),
