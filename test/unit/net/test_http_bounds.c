@@ -201,6 +201,22 @@ static void who_has_not_taken_its_answer_is_not_idle(void **state)
     http_world_finish(&w);
 }
 
+/* However long others of its deadlines are. */
+static void rule_o1_a_reader_that_takes_nothing_has_half_a_minute(void **state)
+{
+    (void)state;
+    struct world w;
+    http_world_start_with(&w, &(struct http_options){.idle_ms = 86400000, .request_ms = 3600000});
+    struct fake_conn *c = http_world_connect(&w);
+    c->is_stuck = true;
+    feed(c, "GET /a HTTP/1.1\r\n" HOST "\r\n");
+    fake_loop_pass(&w.loop, LIMIT_HTTP_WRITE_STALL_MS - 1, 1000);
+    assert_false(c->is_closed);
+    fake_loop_pass(&w.loop, 3 * LIMIT_HTTP_IDLE_LOOK_MS, 1000);
+    assert_true(c->is_closed && !c->was_flushed);
+    http_world_finish(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -212,6 +228,7 @@ int main(void)
         cmocka_unit_test(who_says_nothing_beyond_the_limit_makes_room),
         cmocka_unit_test(a_newcomer_gets_the_place_of_who_was_idle_for_longest),
         cmocka_unit_test(who_has_not_taken_its_answer_is_not_idle),
+        cmocka_unit_test(rule_o1_a_reader_that_takes_nothing_has_half_a_minute),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
