@@ -61,8 +61,8 @@
 
 #define LIMIT_PIPELINED_BODY_BYTES (1u * MIB) /* of requests in progress: no more are read */
 #define LIMIT_CONNECTIONS_REFUSED  256        /* beyond, until they are told 503; more: reset */
-/* Bodies of requests, of all connections together, as announced or, where they are not, as come:
- * beyond, a request with one that is not small is 429. */
+/* Bodies of requests, of all connections together, as they come: beyond, a request with one that is
+ * not small is 429. */
 #define LIMIT_BODIES_BYTES         (128u * MIB)
 #define LIMIT_BODY_SMALL_BYTES     (16u * KIB)
 #define LIMIT_PIPELINED_OUT_BYTES  (64u * KIB) /* of answers before their turn: the next waits */
