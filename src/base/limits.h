@@ -31,6 +31,10 @@
 #define LIMIT_HTTP_IDLE_MS          75000 /* keep-alive without a request: closed */
 #define LIMIT_HTTP_REQUEST_MS       10000 /* from the first byte of a request to its last: 408 */
 #define LIMIT_HTTP_WRITE_STALL_MS   30000 /* a reader that takes nothing: closed */
+/* Deadlines are looked at this often, of requests that come and of anything else; more often where
+ * an option makes the deadline shorter. */
+#define LIMIT_HTTP_REQUEST_LOOK_MS  1000
+#define LIMIT_HTTP_IDLE_LOOK_MS     5000
 /* Bytes that wait to be sent, of all connections together. Beyond: reads with more than so many
  * bytes of answer are 429, and a reader that takes nothing for so long is closed. */
 #define LIMIT_UNSENT_BYTES          (256u * MIB)
@@ -57,8 +61,8 @@
 
 #define LIMIT_PIPELINED_BODY_BYTES (1u * MIB) /* of requests in progress: no more are read */
 #define LIMIT_CONNECTIONS_REFUSED  256        /* beyond, until they are told 503; more: reset */
-/* Bodies of requests, of all connections together, as announced or, where they are not, as come:
- * beyond, a request with one that is not small is 429. */
+/* Bodies of requests, of all connections together, as they come: beyond, a request with one that is
+ * not small is 429. */
 #define LIMIT_BODIES_BYTES         (128u * MIB)
 #define LIMIT_BODY_SMALL_BYTES     (16u * KIB)
 #define LIMIT_PIPELINED_OUT_BYTES  (64u * KIB) /* of answers before their turn: the next waits */

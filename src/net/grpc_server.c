@@ -178,7 +178,8 @@ bool grpc_server_make_room(struct grpc_server *g)
         struct list *link = list_pop_front(&g->connections);
         struct http2_connection *c = CONTAINER_OF(link, struct http2_connection, link);
         list_push_back(&g->connections, link);
-        bool is_idle = c->call_count == 0 && !c->is_closed;
+        bool is_idle = c->call_count == 0 && !c->is_closed &&
+                       c->conn->loop->ops->conn_unsent(c->conn) == 0; /* answers are taken */
         if (is_idle && (idle == NULL || c->idle_from_ms < idle->idle_from_ms)) {
             idle = c;
         }

@@ -6,7 +6,9 @@
 
 uint32_t grpc_sweep_grain_ms(const struct grpc_server *g)
 {
-    return g->is_draining ? LIMIT_HTTP_DRAIN_IDLE_MS / 10 : g->options.request_ms / 10 + 1;
+    uint32_t grain = g->options.request_ms / 10 + 1;
+    grain = grain < LIMIT_HTTP_REQUEST_LOOK_MS ? grain : LIMIT_HTTP_REQUEST_LOOK_MS;
+    return g->is_draining ? LIMIT_HTTP_DRAIN_IDLE_MS / 10 : grain;
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)

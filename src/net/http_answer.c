@@ -71,6 +71,24 @@ static struct exchange *exchange_of_request(struct http_request *r)
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
+/* It waits for its turn as others wait to be sent, and counts like those. */
+static void keep(struct exchange *e, struct slice bytes)
+{
+    struct http_connection *c = e->connection;
+    buf_append_slice(&e->out, bytes);
+    c->kept_bytes += bytes.size;
+    loop_add_unsent(c->server->loop, bytes.size);
+    if (c->kept_bytes >= LIMIT_CLIENT_SMALL_BYTES) {
+        client_share_grew(c->server->options.memory, &c->share, bytes.size);
+    }
+}
+
+void exchange_drop_kept(struct exchange *e)
+{
+    loop_take_unsent(e->server->loop, e->out.size);
+    buf_deinit(&e->out);
+}
+
 void exchange_emit(struct exchange *e, struct slice bytes)
 {
     struct http_connection *c = e->connection;
@@ -84,8 +102,7 @@ void exchange_emit(struct exchange *e, struct slice bytes)
             http_sweep_by(c->server, http_now(c->server) + LIMIT_CROWDED_STALL_MS);
         }
     } else {
-        buf_append_slice(&e->out, bytes);
-        c->kept_bytes += bytes.size;
+        keep(e, bytes);
     }
 }
 
@@ -94,6 +111,7 @@ void exchange_take_turn(struct exchange *e)
     struct buf kept = e->out;
     e->out = (struct buf){0};
     e->connection->kept_bytes -= kept.size;
+    loop_take_unsent(e->server->loop, kept.size);
     exchange_emit(e, buf_slice(&kept));
     buf_deinit(&kept);
     if (e->stage != ANSWER_DONE && e->request.on_writable != NULL) {

@@ -135,6 +135,8 @@ bool exchange_describe(struct exchange *e);
 void exchange_emit(struct exchange *e, struct slice bytes);
 /* It has become the first: what it kept leaves. */
 void exchange_take_turn(struct exchange *e);
+/* What it kept goes nowhere. */
+void exchange_drop_kept(struct exchange *e);
 void exchange_answer_bad(struct exchange *e, int http_status, const char *reason);
 
 /* --- http_room.c ------------------------------------------------------------------------------ */
@@ -149,9 +151,8 @@ enum http_place http_find_place(struct http_server *s);
 
 /* --- http_share.c ----------------------------------------------------------------------------- */
 
-#define HTTP_MANY_BODIES "Too many large requests"
-/* The request's body is, or will be, so long. False: there is no room for it, as for those of all
- * together; it is counted. */
+/* So much of the request's body has come: what is only announced takes no room from others. False:
+ * there is no room for it, as for those of all together; it is counted. */
 bool http_share_charge(struct exchange *e, uint64_t body_bytes);
 /* The body is gone. */
 void http_share_release(struct exchange *e);

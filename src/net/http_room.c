@@ -1,9 +1,9 @@
 /* net/http_room.c - when all places for connections are taken.
  *
- * A newcomer gets the place of one that asks for nothing, first of those that never have, for the
- * longest: whoever holds connections, thousands of them, keeps nobody else out. When all ask for
- * something, the newcomer may at least say what he wants: a member's link and a probe of its health
- * are let in, the others are told to go. */
+ * A newcomer gets the place of one that asks for nothing and has taken all its answers, first of
+ * those that never have asked, for the longest: whoever holds connections, thousands of them, keeps
+ * nobody else out. When all ask for something, the newcomer may at least say what he wants: a
+ * member's link and a probe of its health are let in, the others are told to go. */
 #include "net/http_internal.h"
 
 #include "base/limits.h"
@@ -11,9 +11,10 @@
 /* Looked at for one newcomer; those who stay are looked at again after all others. */
 #define LOOKED_AT 64
 
+/* Or is about to take what it has asked for. */
 static bool asks_for_something(const struct http_connection *c)
 {
-    return c->in_progress > 0 || c->is_closed;
+    return c->in_progress > 0 || c->is_closed || c->conn->loop->ops->conn_unsent(c->conn) > 0;
 }
 
 /* Since when it has asked for nothing whole. */

@@ -52,7 +52,7 @@ static void free_exchange(struct exchange *e)
     http_share_release(e);
     list_remove(&e->link);
     http_parser_destroy(e->parser);
-    buf_deinit(&e->out);
+    exchange_drop_kept(e);
     mem_free(e);
 }
 
@@ -66,7 +66,7 @@ void exchange_release(struct exchange *e)
     http_share_release(e);
     list_remove(&e->link);
     http_parser_reset(e->parser);
-    buf_deinit(&e->out);
+    exchange_drop_kept(e);
     e->request = (struct http_request){0};
     e->connection = NULL;
     e->stage = ANSWER_NONE;
@@ -85,6 +85,7 @@ static void lose_client(struct exchange *e)
     list_remove(&e->link);
     e->connection = NULL;
     e->request.conn = NULL;
+    exchange_drop_kept(e);
     if (e->stage == ANSWER_DONE) {
         exchange_release(e);
     } else if (e->request.on_gone != NULL) {
@@ -304,6 +305,17 @@ static void note_body(struct http_connection *c)
     }
 }
 
+/* Of the request that is being read, a piece or the last one has come. False: there is no room for
+ * it, and it is refused. */
+static bool take_in_body(struct http_connection *c)
+{
+    if (http_share_charge(c->reading, http_parser_body(c->reading->parser).size)) {
+        return true;
+    }
+    http_connection_refuse(c, 429, "Too many large requests");
+    return false;
+}
+
 /* One step of the parser. False: stop, for now or because `c` is no more. */
 static bool read_some(struct http_connection *c, struct slice *data)
 {
@@ -314,9 +326,7 @@ static bool read_some(struct http_connection *c, struct slice *data)
     case HTTP_PARSED_PART:
         if (http_parser_is_fresh(c->reading->parser)) {
             drop_reading(c); /* nothing but an empty line between two requests */
-        } else if (!http_share_charge(c->reading, http_parser_body(c->reading->parser).size)) {
-            http_connection_refuse(c, 429, HTTP_MANY_BODIES); /* in chunks: it was not announced */
-        } else {
+        } else if (take_in_body(c)) {
             maybe_send_continue(c);
             note_body(c);
             http_sweep_by(c->server, c->started_ms + c->server->options.request_ms);
@@ -325,6 +335,9 @@ static bool read_some(struct http_connection *c, struct slice *data)
     case HTTP_PARSED_HEAD:
         return !on_head(c, *data);
     case HTTP_PARSED_WHOLE:
+        if (!take_in_body(c)) {
+            return false;
+        }
         c->unread = data->size;
         on_whole(c);
         c->unread = 0;

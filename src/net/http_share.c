@@ -37,11 +37,10 @@ bool http_share_admit(struct http_connection *c, struct exchange *e)
     if (bytes <= LIMIT_BODY_SMALL_BYTES || bytes > bytes_max) {
         return true; /* or the parser says that it is too long */
     }
-    if (h->is_overloaded != NULL && h->is_overloaded(h->context, &e->request, bytes)) {
-        s->refusals.bodies++;
-    } else if (http_share_charge(e, bytes)) {
+    if (h->is_overloaded == NULL || !h->is_overloaded(h->context, &e->request, bytes)) {
         return true;
     }
-    http_connection_refuse(c, 429, HTTP_MANY_BODIES);
+    s->refusals.bodies++;
+    http_connection_refuse(c, 429, "Too many writes are waiting");
     return false;
 }

@@ -278,8 +278,11 @@ static void rule_o4_no_large_answers_are_made_while_too_many_wait(void **state)
     fake_unsent.bytes++;
     expect_status("/key/large", 429);
     expect_status("/key/small", 200);
-    expect_status("/keys", 429);
-    expect_status("/read", 429);
+    expect_status("/keys?values=true", 429);
+    check((struct expect){"GET", "/keys", NULL, NULL, 200,
+                          "{\"keys\":[{\"key\":\"large\",\"revision\":2},"
+                          "{\"key\":\"small\",\"revision\":3}],\"more\":false,\"next\":null}"});
+    check((struct expect){"GET", "/read", NULL, NULL, 200, "[]"});
 }
 
 static void members_are_taken_over_on_the_peer_path_only(void **state)

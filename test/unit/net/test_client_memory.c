@@ -81,6 +81,37 @@ static void rule_o1_answers_that_nobody_takes_are_bounded_together(void **state)
     finish_http(&c, &w);
 }
 
+/* The first answer of each is not made yet, and what is made waits for it. */
+static void rule_o1_answers_before_their_turn_are_bounded_together(void **state)
+{
+    (void)state;
+    struct world w;
+    struct crowd c;
+    struct loop_unsent unsent = {.bytes_max = BYTES_MAX};
+    start_http(&c, &w);
+    w.loop.base.unsent = &unsent;
+    for (uint32_t i = 0; i < CROWD; i++) {
+        feed(c.conns[i], "GET /later HTTP/1.1\r\n" HOST "\r\nGET /later HTTP/1.1\r\n" HOST "\r\n");
+    }
+    for (uint32_t i = 0; i < CROWD; i++) {
+        http_answer(w.waiting[2 * i + 1], 200, NULL, NULL, slice_of(bytes, ANSWER));
+    }
+    assert_true(loop_is_crowded(&w.loop.base));
+    fake_loop_pass(&w.loop, 2 * LIMIT_CLIENT_LOOK_MS, 1);
+    expect_three_quarters_left(&c);
+    assert_in_range(unsent.bytes, (CROWD - count_closed(&c)) * ANSWER, BYTES_MAX);
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < CROWD; i++) {
+        if (!c.conns[i]->is_closed && left++ > 0) { /* one is still waiting in the end */
+            http_answer(w.waiting[2 * i], 200, NULL, NULL, slice_str(""));
+            assert_true(c.conns[i]->sent.size > ANSWER);
+        }
+    }
+    assert_in_range(unsent.bytes, ANSWER, 2 * ANSWER - 1);
+    finish_http(&c, &w);
+    assert_int_equal(unsent.bytes, 0);
+}
+
 static void rule_o1_bodies_that_are_not_whole_are_bounded_together(void **state)
 {
     (void)state;
@@ -213,6 +244,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rule_o1_answers_that_nobody_takes_are_bounded_together),
+        cmocka_unit_test(rule_o1_answers_before_their_turn_are_bounded_together),
         cmocka_unit_test(rule_o1_bodies_that_are_not_whole_are_bounded_together),
         cmocka_unit_test(rule_o1_who_is_being_closed_counts_too),
         cmocka_unit_test(rule_o1_so_much_in_one_turn_and_the_rest_in_the_next),

@@ -123,6 +123,24 @@ static void a_silent_client_is_asked_and_then_gone(void **state)
     assert_int_equal(r->world.gone_count, 1);
 }
 
+/* However long others of its deadlines are. */
+static void a_silent_client_is_gone_as_soon_when_messages_may_take_long(void **state)
+{
+    (void)state;
+    struct raw slow = {0};
+    grpc_world_start(&slow.world,
+                     &(struct grpc_options){.idle_ms = 86400000, .request_ms = 3600000});
+    preface_append(&slow.out);
+    slow.conn = grpc_world_connect(&slow.world, buf_slice(&slow.out));
+    buf_clear(&slow.out);
+    raw_open(&slow, 1, "/wait/x", 0);
+    raw_say(&slow);
+    grpc_world_pass(&slow.world, LIMIT_H2_SILENCE_MS + LIMIT_H2_PING_ANSWER_MS + 4000, 500);
+    assert_true(slow.conn->is_gone);
+    grpc_world_finish(&slow.world);
+    buf_deinit(&slow.out);
+}
+
 /* --- the end of the server -------------------------------------------------------------------- */
 
 static void leaving_in_two_steps(void **state)
@@ -258,6 +276,27 @@ static void connections_of_both_kinds_have_one_limit(void **state)
     http_server_destroy(s);
 }
 
+static void who_has_not_taken_its_answer_is_not_idle(void **state)
+{
+    struct raw *r = *state;
+    r->conn->is_stuck = true;
+    raw_open(r, 1, "/refuse/x", NGHTTP2_FLAG_END_STREAM);
+    raw_say(r);
+    assert_int_equal(grpc_server_streams(r->world.server), 0);
+    grpc_world_pass(&r->world, 10, 1);
+    preface_append(&r->out);
+    struct fake_conn *idle = grpc_world_connect(&r->world, buf_slice(&r->out));
+    grpc_world_turn(&r->world);
+    assert_true(grpc_server_make_room(r->world.server));
+    assert_true(idle->is_closed);
+    assert_false(r->conn->is_closed);
+    assert_false(grpc_server_make_room(r->world.server));
+    r->conn->is_stuck = false;
+    grpc_world_turn(&r->world);
+    assert_true(grpc_server_make_room(r->world.server));
+    assert_true(r->conn->is_closed);
+}
+
 /* Nor does HTTP/2 get in where only what is vital does. */
 static void http2_beyond_the_limit_is_reset(void **state)
 {
@@ -351,9 +390,11 @@ int main(void)
         TEST(a_message_that_never_ends),
         TEST(an_idle_connection_is_closed),
         TEST(a_silent_client_is_asked_and_then_gone),
+        TEST(a_silent_client_is_gone_as_soon_when_messages_may_take_long),
         TEST(leaving_in_two_steps),
         TEST(the_client_ends_its_side),
         TEST(connections_of_both_kinds_have_one_limit),
+        TEST(who_has_not_taken_its_answer_is_not_idle),
         TEST(http2_beyond_the_limit_is_reset),
         TEST(http2_comes_through_the_port_of_http1),
         TEST(other_beginnings_are_http1),

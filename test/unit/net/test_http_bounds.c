@@ -179,6 +179,44 @@ static void a_newcomer_gets_the_place_of_who_was_idle_for_longest(void **state)
     http_world_finish(&w);
 }
 
+static void who_has_not_taken_its_answer_is_not_idle(void **state)
+{
+    (void)state;
+    struct world w;
+    http_world_start_with(&w, &(struct http_options){.connections_max = 2});
+    struct fake_conn *takes = http_world_connect(&w);
+    takes->is_stuck = true;
+    feed(takes, "GET /a HTTP/1.1\r\n" HOST "\r\n");
+    fake_loop_pass(&w.loop, 10, 1);
+    struct fake_conn *idle = http_world_connect(&w);
+    feed(idle, "GET /a HTTP/1.1\r\n" HOST "\r\n");
+    fake_loop_pass(&w.loop, 10, 1);
+    http_world_connect(&w);
+    assert_true(idle->is_closed);
+    assert_false(takes->is_closed);
+    takes->is_stuck = false;
+    fake_loop_pass(&w.loop, 10, 1);
+    feed(takes, "GET /b HTTP/1.1\r\n" HOST "\r\n");
+    expect_answers(takes, "200:0 GET /a? |200:0 GET /b? ");
+    http_world_finish(&w);
+}
+
+/* However long others of its deadlines are. */
+static void rule_o1_a_reader_that_takes_nothing_has_half_a_minute(void **state)
+{
+    (void)state;
+    struct world w;
+    http_world_start_with(&w, &(struct http_options){.idle_ms = 86400000, .request_ms = 3600000});
+    struct fake_conn *c = http_world_connect(&w);
+    c->is_stuck = true;
+    feed(c, "GET /a HTTP/1.1\r\n" HOST "\r\n");
+    fake_loop_pass(&w.loop, LIMIT_HTTP_WRITE_STALL_MS - 1, 1000);
+    assert_false(c->is_closed);
+    fake_loop_pass(&w.loop, 3 * LIMIT_HTTP_IDLE_LOOK_MS, 1000);
+    assert_true(c->is_closed && !c->was_flushed);
+    http_world_finish(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -189,6 +227,8 @@ int main(void)
         cmocka_unit_test(connections_beyond_the_limit_are_told_so),
         cmocka_unit_test(who_says_nothing_beyond_the_limit_makes_room),
         cmocka_unit_test(a_newcomer_gets_the_place_of_who_was_idle_for_longest),
+        cmocka_unit_test(who_has_not_taken_its_answer_is_not_idle),
+        cmocka_unit_test(rule_o1_a_reader_that_takes_nothing_has_half_a_minute),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,22 +25,56 @@ static struct fake_conn *announce(struct world *w, const char *path, size_t body
     return c;
 }
 
+/* Announced, and so much of it comes. */
+static struct fake_conn *begin(struct world *w, size_t body_size, size_t come)
+{
+    static const uint8_t bytes[BIG_BODY_MAX];
+    struct fake_conn *c = announce(w, "/big", body_size);
+    fake_conn_feed(c, slice_of(bytes, come));
+    return c;
+}
+
+static struct fake_conn *begin_large(struct world *w)
+{
+    return begin(w, BIG_BODY_MAX, BIG_BODY_MAX - 1);
+}
+
 static void rule_o1_bodies_of_all_connections_have_one_bound(void **state)
 {
     (void)state;
     struct world w;
     http_world_start(&w);
-    struct fake_conn *first = announce(&w, "/big", BIG_BODY_MAX);
+    struct fake_conn *first = begin_large(&w);
     for (uint32_t i = 1; i < FULL; i++) {
+        assert_int_equal(begin_large(&w)->sent.size, 0);
+    }
+    struct fake_conn *beyond = begin(&w, BIG_BODY_MAX, LIMIT_BODY_SMALL_BYTES);
+    assert_int_equal(beyond->sent.size, 0);
+    feed(beyond, "1");
+    expect_answers(beyond, "429!");
+    assert_true(contains(&beyond->sent, "Too many large requests"));
+    assert_true(contains(&beyond->sent, "Retry-After: 1\r\n"));
+    assert_true(beyond->is_closed && beyond->was_flushed); /* the rest is not read */
+    expect_answers(begin(&w, LIMIT_BODY_SMALL_BYTES + 1, LIMIT_BODY_SMALL_BYTES + 1), "429!");
+    assert_int_equal(w.request_count, 0);
+    assert_int_equal(http_server_refusals(w.server).bodies, 2);
+    assert_int_equal(begin(&w, BIG_BODY_MAX, LIMIT_BODY_SMALL_BYTES)->sent.size, 0);
+    fake_conn_reset(first);
+    assert_int_equal(begin_large(&w)->sent.size, 0);
+    http_world_finish(&w);
+}
+
+/* Who announces much and sends nothing keeps nobody out. */
+static void rule_o1_a_body_that_is_only_announced_takes_no_room(void **state)
+{
+    (void)state;
+    struct world w;
+    http_world_start_with(&w, &(struct http_options){.bodies_max = 2 * BIG_BODY_MAX});
+    for (uint32_t i = 0; i < 16; i++) {
         assert_int_equal(announce(&w, "/big", BIG_BODY_MAX)->sent.size, 0);
     }
-    struct fake_conn *beyond = announce(&w, "/big", LIMIT_BODY_SMALL_BYTES + 1);
-    expect_answers(beyond, "429!");
-    assert_true(contains(&beyond->sent, "Retry-After: 1\r\n"));
-    assert_int_equal(http_server_refusals(w.server).bodies, 1);
-    assert_int_equal(announce(&w, "/big", LIMIT_BODY_SMALL_BYTES)->sent.size, 0);
-    fake_conn_reset(first);
-    assert_int_equal(announce(&w, "/big", BIG_BODY_MAX)->sent.size, 0);
+    assert_true(contains(&begin(&w, BIG_BODY_MAX, BIG_BODY_MAX)->sent, "HTTP/1.1 200 OK\r\n"));
+    assert_int_equal(http_server_refusals(w.server).bodies, 0);
     http_world_finish(&w);
 }
 
@@ -49,8 +83,8 @@ static void with_little_memory_bodies_have_less(void **state)
     (void)state;
     struct world w;
     http_world_start_with(&w, &(struct http_options){.bodies_max = BIG_BODY_MAX});
-    assert_int_equal(announce(&w, "/big", BIG_BODY_MAX - LIMIT_BODY_SMALL_BYTES)->sent.size, 0);
-    expect_answers(announce(&w, "/big", LIMIT_BODY_SMALL_BYTES + 1), "429!");
+    assert_int_equal(begin_large(&w)->sent.size, 0);
+    expect_answers(begin(&w, BIG_BODY_MAX, LIMIT_BODY_SMALL_BYTES + 1), "429!");
     http_world_finish(&w);
 }
 
@@ -58,7 +92,7 @@ static void rule_o1_a_body_in_chunks_counts_as_it_comes(void **state)
 {
     (void)state;
     struct world w;
-    http_world_start(&w);
+    http_world_start_with(&w, &(struct http_options){.bodies_max = BIG_BODY_MAX});
     struct fake_conn *c = http_world_connect(&w);
     struct buf chunk = {0};
     buf_printf(&chunk, "%x\r\n", LIMIT_BODY_SMALL_BYTES + 1);
@@ -66,9 +100,7 @@ static void rule_o1_a_body_in_chunks_counts_as_it_comes(void **state)
         buf_append_byte(&chunk, 'x');
     }
     feed(c, "PUT /big HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n");
-    for (uint32_t i = 0; i < FULL; i++) {
-        announce(&w, "/big", BIG_BODY_MAX);
-    }
+    begin_large(&w);
     assert_int_equal(c->sent.size, 0);
     fake_conn_feed(c, buf_slice(&chunk));
     expect_answers(c, "429!");
@@ -81,7 +113,9 @@ static void a_body_that_would_be_refused_is_not_read(void **state)
     (void)state;
     struct world w;
     http_world_start(&w);
-    expect_answers(announce(&w, "/busy", LIMIT_BODY_SMALL_BYTES + 1), "429!");
+    struct fake_conn *busy = announce(&w, "/busy", LIMIT_BODY_SMALL_BYTES + 1);
+    expect_answers(busy, "429!");
+    assert_true(contains(&busy->sent, "Too many writes are waiting"));
     assert_int_equal(announce(&w, "/busy", LIMIT_BODY_SMALL_BYTES)->sent.size, 0);
     assert_int_equal(announce(&w, "/big", LIMIT_BODY_SMALL_BYTES + 1)->sent.size, 0);
     http_world_finish(&w);
@@ -157,6 +191,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rule_o1_bodies_of_all_connections_have_one_bound),
+        cmocka_unit_test(rule_o1_a_body_that_is_only_announced_takes_no_room),
         cmocka_unit_test(with_little_memory_bodies_have_less),
         cmocka_unit_test(rule_o1_a_body_in_chunks_counts_as_it_comes),
         cmocka_unit_test(a_body_that_would_be_refused_is_not_read),
