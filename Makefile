@@ -9,7 +9,7 @@ SIM_SEEDS ?= 3000
 SIM_GATE_SEEDS = 30000
 SIM_LONG_SEEDS = 1000000
 
-.PHONY: build run test unit e2e chaos asan tsan sim sim-gate sim-long crash-points sim-build sim-hash mutants gate bench bench-baseline fuzz tidy analyze format install clean setup
+.PHONY: build run test unit e2e chaos siege asan tsan sim sim-gate sim-long crash-points sim-build sim-hash mutants gate bench bench-baseline bench-floor fuzz tidy analyze format install clean setup sbom reproducible
 
 # Progress on a terminal, silence elsewhere. Only the program: the tests are built when they are run.
 build: $(BUILD)/build.ninja
@@ -27,6 +27,10 @@ unit: build
 
 e2e: build
 	@tools/run-tests $(BUILD) e2e
+
+# A normal workload beside attacks and overloads: an hour (SIEGE_MINUTES, SIEGE_SEED).
+siege: build
+	@CONCLAVE="$${CONCLAVE:-$(CURDIR)/$(BUILD)/conclave}" python3 test/siege/campaign.py
 
 # Every live fault, on clusters of three, five and one: minutes (CHAOS_ROUNDS, CHAOS_SEED).
 chaos: build
@@ -87,6 +91,12 @@ bench: build
 	@./setup --if-needed --bench
 	@python3 bench/side.py --binary $(BUILD)/conclave $(if $(QUICK),--quick) $(BENCH_FLAGS)
 
+# What of a request's CPU is the kernel's, and that of HTTP/2, whoever answers it: some minutes
+# (FLOOR_FLAGS: bench/floor.py --help).
+bench-floor: build
+	@ninja -C $(BUILD) --quiet bench/floor/floor
+	@python3 bench/floor.py --build $(BUILD) $(FLOOR_FLAGS)
+
 fuzz: build-fuzz/build.ninja
 	@ninja -C build-fuzz --quiet
 	@tools/run-fuzzers build-fuzz
@@ -96,6 +106,15 @@ tidy:
 
 analyze: build
 	@tools/run-analyzers $(BUILD)
+
+# What the build is made of, as CycloneDX (docs/DEPENDENCIES.md).
+sbom: build
+	@tools/sbom.py $(BUILD) > $(BUILD)/conclave.cdx.json
+	@echo $(BUILD)/conclave.cdx.json
+
+# Two builds in other places and times are the same, byte by byte: minutes.
+reproducible:
+	@tools/check-reproducible
 
 format:
 	@git ls-files '*.c' '*.h' | xargs clang-format -i

@@ -9,7 +9,8 @@ import machine
 from clusters import Trouble
 from figures import Figure
 from idle_watches import Idle, Watch
-from rows import Row, conns, fill, generate, settle
+from rows import Row, conns, fill, generate
+from written import settle
 
 IDLE_CLIENTS = 10000
 WATCHES_PER_CONNECTION = 100
@@ -107,7 +108,8 @@ def burden_row(name, burden, keys=None, alone=False):
     figures = [Figure("p50, times as long", "p50_times", is_ratio=False, target=1.1, unit="x"),
                Figure("p99, times as long", "p99_times", is_ratio=False, target=1.5, unit="x"),
                Figure("p99", "histogram", is_ratio=False, of=0.99, unit="us")]
-    return Row(name, measure, figures, None, alone)
+    return Row(name, measure, figures, None, alone, beside=lambda o: 8 + o.seconds + (
+        o.million / 40000 if keys == "million" else 0))
 
 
 # --- a large store, an old store ------------------------------------------------------------------
@@ -190,9 +192,11 @@ ROWS = [
          Figure("rate, of that with 10,000", "share", is_ratio=False, higher=True, target=0.8,
                 unit="x"),
          Figure("per second", "many", is_ratio=False, unit="/s"),
-         Figure("memory", "memory_mib", is_ratio=False, unit="MiB")], 3, True),
+         Figure("memory", "memory_mib", is_ratio=False, unit="MiB")], 3, True,
+        beside=lambda o: 5 + o.seconds + o.many / 40000),
     Row("overwrites", measure_overwrites,
         [Figure("growth an hour", "mib_an_hour", is_ratio=False, target=8, unit="MiB"),
          Figure("private memory at the end", "end_mib", is_ratio=False, unit="MiB"),
-         Figure("seconds", "seconds", is_ratio=False)], 1, True, on_demand=True),
+         Figure("seconds", "seconds", is_ratio=False)], 1, True, on_demand=True,
+        beside=lambda o: o.overwrite_seconds),
 ]

@@ -3,9 +3,11 @@
 Both are asked by the JSON gateway of the etcd v3 API, which both speak, so that no helper here
 knows whom it talks to."""
 import base64
+import glob
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -145,6 +147,24 @@ class Cluster:
         target = call(self.ports[to], "maintenance/status", {})["header"]["member_id"]
         call(self.ports[leader], "maintenance/transfer-leadership", {"targetID": target})
 
+    def home(self, i):
+        return f"{self.dir}/node-{i + 1}"
+
+    def log_is_steady(self):
+        """Each member's log takes its room as it will in the long run."""
+        raise NotImplementedError
+
+    def log_written(self):
+        """Bytes of all members' logs since they started; None: not told."""
+        return None
+
+    def snapshots_of_log(self):
+        """[(bytes of a snapshot, entries since the one before)]; none: not told."""
+        return []
+
+    def cut_log(self):
+        """What a snapshot makes needless goes now, where that can be asked for."""
+
     @classmethod
     def is_there(cls):
         return bool(shutil.which(cls.binary))
@@ -162,6 +182,12 @@ class Cluster:
         shutil.rmtree(self.dir)
 
 
+def is_recycled(segment):
+    """docs/DATA_DIR.md: the flag in the header of a segment."""
+    with open(segment, "rb") as f:
+        return int.from_bytes(f.read(16)[12:], "little") == 1
+
+
 class Conclave(Cluster):
     name = "conclave"
     binary = os.path.join(ROOT, "build", "conclave")
@@ -169,13 +195,39 @@ class Conclave(Cluster):
     def command(self, i):
         urls = ",".join(self.url(j) for j in range(len(self.ports)))
         return [self.binary, "server", "--name", f"node-{i + 1}", "--listen",
-                f"127.0.0.1:{self.ports[i]}", "--peers", urls, "--data",
-                f"{self.dir}/node-{i + 1}", *self.extra]
+                f"127.0.0.1:{self.ports[i]}", "--peers", urls, "--data", self.home(i), *self.extra]
 
     def snapshot(self, i):
         """Take one; its bytes, 0 when it was refused."""
         status, body = request(self.ports[i], "GET", "/snapshot", timeout=120)
         return len(body) if status == 200 else 0
+
+    def log_is_steady(self):
+        """Every segment was used before, and there are more of these: none is filled with zeros."""
+        try:
+            return all(glob.glob(f"{self.home(i)}/*.free") and
+                       all(map(is_recycled, glob.glob(f"{self.home(i)}/*.log")))
+                       for i in range(len(self.ports)))
+        except OSError:
+            return False  # one was renamed just now
+
+    def log_written(self):
+        told = [request(port, "GET", "/metrics")[1].decode() for port in self.ports]
+        return sum(int(re.search(r"^conclave_log_written_bytes_total (\d+)", t, re.M)[1])
+                   for t in told)
+
+    def snapshots_of_log(self):
+        found = []
+        for i in range(len(self.ports)):
+            files = {int(re.search(r"snapshot-(\d+)\.snap$", path)[1]): path
+                     for path in glob.glob(f"{self.home(i)}/snapshot-*.snap")}
+            older, newer = ([0, 0] + sorted(files))[-2:]
+            found += [(os.path.getsize(files[newer]), newer - older)] if older else []
+        return found
+
+    def cut_log(self):
+        for i in range(len(self.ports)):
+            self.snapshot(i)
 
     @classmethod
     def version(cls):
@@ -189,9 +241,15 @@ class Etcd(Cluster):
     def command(self, i):
         peers = [f"http://127.0.0.1:{p}" for p in self.peer_ports]
         members = ",".join(f"node-{j + 1}={url}" for j, url in enumerate(peers))
-        return [self.binary, "--name", f"node-{i + 1}", "--data-dir", f"{self.dir}/node-{i + 1}",
+        return [self.binary, "--name", f"node-{i + 1}", "--data-dir", self.home(i),
                 "--listen-client-urls", self.url(i), "--advertise-client-urls", self.url(i),
                 "--listen-peer-urls", peers[i], "--initial-advertise-peer-urls", peers[i],
                 "--initial-cluster", members, "--initial-cluster-state", "new",
                 "--initial-cluster-token", os.path.basename(self.dir),
                 "--logger", "zap", "--log-level", "error", *self.extra]
+
+    def log_is_steady(self):
+        """A snapshot was taken, and the log went on in a file that was allocated ahead."""
+        return all(len(glob.glob(f"{self.home(i)}/member/wal/*.wal")) > 1 and
+                   glob.glob(f"{self.home(i)}/member/snap/*.snap")
+                   for i in range(len(self.ports)))

@@ -17,18 +17,21 @@ from clusters import Conclave, Etcd, Trouble, wait
 from figures import Figure
 from idle_watches import Watch
 from prober import longest_gap_ms, outage_ms
+from written import Counted, reach_steady_state
 
 KEY_BYTES = 16
 VALUE_BYTES = 256
 KEYS = 10000
+FILLERS = (100, 10)  # connections, streams: what fills a log soonest
 IDLE_WATCHES = 800  # within the usual limit of open files, here and there
 TUNED = {Conclave: ["--heartbeat-ms", "15", "--election-timeout-ms", "150"],
          Etcd: ["--heartbeat-interval", "10", "--election-timeout", "100"]}
 
 # alone: conclave without a pair; against: the other one of a pair, and how the two differ in words;
-# on_demand: measured only when it is named.
-Row = namedtuple("Row", "name measure figures rounds_max alone against differs on_demand",
-                 defaults=(None, False, Etcd, "", False))
+# on_demand: measured only when it is named; beside: about how many seconds a round takes beside its
+# start and options.seconds, or a function of the options that says so: for the progress only.
+Row = namedtuple("Row", "name measure figures rounds_max alone against differs on_demand beside",
+                 defaults=(None, False, Etcd, "", False, 2))
 
 
 class Options:
@@ -60,48 +63,28 @@ def generate(options, operation, endpoint, pids, *flags, seconds=None, keys=KEYS
     return json.loads(out.stdout)
 
 
-def written(cluster):
-    return sum(machine.written_bytes(p) for p in cluster.pids())
-
-
-def settle(cluster):
-    """What the members write in the background after the warm-up, such as the zeros of a segment to
-    come, is not of the round."""
-    last = [None]
-
-    def nobody_writes():
-        before, last[0] = last[0], written(cluster)
-        return before == last[0]
-    wait(nobody_writes, f"{cluster.name} has written everything", 60, 0.5)
-
-
-def written_per_payload(cluster, before, operations, payload):
-    """{by the processes: bytes a member and byte of payload, by the device: the same}."""
-    processes, disk = before
-    members = len(cluster.ports)
-    told = {"written_per_payload":
-            (written(cluster) - processes) / members / operations / payload}
-    if disk is not None:
-        told["device_per_payload"] = ((machine.disk_bytes(cluster.dir) - disk) / members /
-                                      operations / payload)
-    return told
-
-
 def load(system, options, operation, *flags, protocol="grpc", payload=0):
     """The generator at the leader, after a second of the same that fills the store and warms up.
-    Operations are the events of watches, else the requests."""
+    Operations are the events of watches, else the requests. With `payload`, the bytes of one that
+    are to reach the disk, what does is counted."""
     cluster = options.start(system)
     try:
         leader = cluster.leader()
         flags = ("--protocol", protocol, *flags)
-        generate(options, "range", cluster.url(leader), cluster.pids(), "--prefill", seconds=1)
-        generate(options, operation, cluster.url(leader), cluster.pids(), *flags, seconds=1)
+
+        def ask(what, *how, seconds=1):
+            return generate(options, what, cluster.url(leader), cluster.pids(), *how,
+                            seconds=seconds)
+        ask("range", "--prefill")
+        told_of_disk = {}
         if payload:
-            settle(cluster)
-        before = (written(cluster), machine.disk_bytes(cluster.dir))
+            told_of_disk = reach_steady_state(
+                cluster, lambda: ask("put", *conns(*FILLERS), seconds=2), payload)
+        ask(operation, *flags)
+        counted = Counted(cluster) if payload else None
         cpu = [machine.cpu_seconds(p) for p in cluster.pids()]
         around = machine.Surroundings(cluster.pids())
-        told = generate(options, operation, cluster.url(leader), cluster.pids(), *flags)
+        told = ask(operation, *flags, seconds=options.seconds)
         around = around.end()
         operations = max(told.get("events") or told["requests"], 1)
         cpu = [(machine.cpu_seconds(p) - c) / operations * 1e6
@@ -122,7 +105,7 @@ def load(system, options, operation, *flags, protocol="grpc", payload=0):
             "late_sends": told.get("late_sends"), "warnings": told.get("warnings", []),
             "surroundings": around}
         if payload:
-            result.update(written_per_payload(cluster, before, operations, payload))
+            result.update(told_of_disk, **counted.end(operations * payload))
         return result
     finally:
         cluster.close()
@@ -131,7 +114,7 @@ def load(system, options, operation, *flags, protocol="grpc", payload=0):
 def load_row(name, operation, flags, figures, alone=False, protocol="grpc", payload=0):
     def measure(system, options):
         return load(system, options, operation, *flags, protocol=protocol, payload=payload)
-    return Row(name, measure, figures, None, alone)
+    return Row(name, measure, figures, None, alone, beside=25 if payload else 3)
 
 
 def rate(target, aim):
@@ -154,9 +137,12 @@ def conns(connections, streams=1):
 PAYLOAD = KEY_BYTES + VALUE_BYTES
 
 
-def write_cost(target, aim=None):
-    return Figure("written per payload byte", "device_per_payload", is_ratio=False,
-                  target=target, aim=aim, unit="x")
+def write_costs(target, log_target=None):
+    def cost(label, key, target=None):
+        return Figure(label, key, is_ratio=False, target=target, unit="x")
+    return [cost("written per payload byte", "device_per_payload", target),
+            cost("by the log", "log_per_payload", log_target),
+            cost("by snapshots, in the long run", "snapshots_per_payload")]
 
 
 GENERATOR = Figure("CPU, generator", "generator_cpu_us", is_ratio=False, unit="us")
@@ -176,7 +162,7 @@ def open_row(name, share, common=False):
         return dict(result, rate_asked=asked)
     return Row(name, measure, [Figure("asked per second", "rate_asked", is_ratio=False, unit="/s"),
                                Figure("p50", "histogram", of=0.5, unit="us"), p99(None, None),
-                               rate(None, None)])
+                               rate(None, None)], beside=5)
 
 
 # --- memory, starts -------------------------------------------------------------------------------
@@ -386,15 +372,15 @@ def syncs(label, key, target=None):
 
 
 ROWS = [
-    load_row("put@1", "put", conns(1), [rate(2.5, 3), p99(0.5, 0.35), write_cost(16)],
+    load_row("put@1", "put", conns(1), [rate(2.5, 3), p99(0.5, 0.35), *write_costs(16)],
              payload=PAYLOAD),
     load_row("put@64", "put", conns(64),
              [rate(4.5, 6), p99(0.3, 0.15), cpu("leader", 12), cpu("follower", 3), GENERATOR,
-              write_cost(1.5)], payload=PAYLOAD),
+              *write_costs(1.5)], payload=PAYLOAD),
     load_row("put@1000", "put", conns(100, 10),
              [rate(3, 3.5), p99(0.35, 0.2), cpu("leader", 12), cpu("follower", 3), GENERATOR,
-              write_cost(1.2, 1.2)], payload=PAYLOAD),
-    load_row("put@1000c", "put", conns(1000), [rate(5, 7), p99(None, None)], payload=PAYLOAD),
+              *write_costs(1.2, 1.2)], payload=PAYLOAD),
+    load_row("put@1000c", "put", conns(1000), [rate(5, 7), p99(None, None)]),
     load_row("range@64", "range", conns(64), [rate(3, 4), p99(0.4, None), cpu("leader", 8)]),
     load_row("serializable@64", "serializable", conns(64), [rate(2.2, 3.5), p99(0.4, None)]),
     load_row("txn@64", "txn", conns(64), [rate(None, None), p99(None, None), cpu("leader")]),
@@ -413,25 +399,30 @@ ROWS = [
     open_row("open-common", 0.5, common=True),
     Row("idle", measure_idle,
         [memory("private memory", "RssAnon", 4, 4), memory("resident", "VmRSS"),
-         Figure("CPU, % of a core", "cpu_percent", is_ratio=False, target=0.1, unit="%")], 1),
+         Figure("CPU, % of a core", "cpu_percent", is_ratio=False, target=0.1, unit="%")], 1,
+        beside=lambda o: o.idle_seconds),
     Row("idle-watch", measure_idle_watches,
         [Figure("memory of one", "RssAnon", is_ratio=False, target=20, aim=6, unit="KiB")], 3),
     Row("million", measure_million,
         [memory("memory to etcd's", "VmRSS", 0.37, is_ratio=True),
          memory("memory", "VmRSS", 400 * 1e6 / 2**20, 340), memory("proportional", "Pss"),
-         Figure("restart", "restart_seconds", is_ratio=False, target=1.1, aim=1.1, unit="s")], 3),
+         Figure("restart", "restart_seconds", is_ratio=False, target=1.1, aim=1.1, unit="s")], 3,
+        beside=lambda o: 5 + o.million / 30000),
     Row("cold@1", cold_start(1), [times("first write", 20, 10)], 3),
     Row("cold@3", cold_start(3), [times("first write", 200, 100)], 3),
     Row("failover-kill", failures(signal.SIGKILL),
-        [times("median", 30, 10), times("p99", 150, 50, 0.99)], 1),
+        [times("median", 30, 10), times("p99", 150, 50, 0.99)], 1, beside=lambda o: 1.5 * o.kills),
     Row("failover-kill-tuned", failures(signal.SIGKILL, tuned=True),
-        [times("median", 30, 10), times("p99", 150, 50, 0.99)], 1),
+        [times("median", 30, 10), times("p99", 150, 50, 0.99)], 1, beside=lambda o: 1.5 * o.kills),
     Row("failover-stop-tuned", failures(signal.SIGSTOP, tuned=True),
-        [times("median", 350, 350), times("p99", None, None, 0.99)], 1),
+        [times("median", 350, 350), times("p99", None, None, 0.99)], 1,
+        beside=lambda o: 1.5 * o.kills),
     Row("steady-tuned", measure_steady,
         [Figure("elections", "elections", is_ratio=False, target=0, unit="x"),
-         Figure("writes that failed", "errors", is_ratio=False, target=0, unit="x")], 1),
-    Row("hand-over", measure_hand_over, [times("median", 10, 10)], 1),
+         Figure("writes that failed", "errors", is_ratio=False, target=0, unit="x")], 1,
+        beside=lambda o: o.steady_seconds),
+    Row("hand-over", measure_hand_over, [times("median", 10, 10)], 1,
+        beside=lambda o: 1.5 * o.kills),
     Row("syncs@1", measure_syncs,
         [syncs("of the majority, a put", "syncs_majority", 1),
          syncs("of the leader, a put", "syncs_leader")], 1),

@@ -2,7 +2,8 @@
 """Three members of conclave and three of etcd, side by side on this machine: `make bench`.
 
     bench/side.py [--rows put@64,million] [--pairs 9] [--seconds 4] [--quick] [--name NAME]
-    bench/side.py --list                      the rows
+    bench/side.py --resume bench/results/X.json [--rows ...]   what a run that was stopped lacks
+    bench/side.py --list                      the rows, and about how long each takes
     bench/side.py --show bench/results/X.json the table of a run that is over
     bench/side.py --show X.json --svg F.svg   and its picture
 
@@ -15,6 +16,7 @@ Some rows are of conclave alone, or beside Redis, ZooKeeper or a naive store; th
 those differ. What is not installed is left out, with a word."""
 import argparse
 import datetime
+import hashlib
 import json
 import os
 import sys
@@ -34,6 +36,8 @@ ATTEMPTS_PER_PAIR = 3
 P99_SAMPLES_MIN = 20000
 FEW_SAMPLES = "rest on few requests"
 ALL_ROWS = rows.ROWS + burdens.ROWS + rivals.ROWS
+ALL_SYSTEMS = list(dict.fromkeys([Conclave, *(row.against for row in ALL_ROWS)]))
+START_SECONDS = 2.5  # of a cluster, and until the machine is idle
 
 
 # --- rounds ---------------------------------------------------------------------------------------
@@ -70,17 +74,29 @@ def one_pair(row, number, options, patience):
     return pair
 
 
-def measure_row(row, wanted, options, patience, keep_busy, done):
-    """Pairs until `wanted` of them count; `done(pairs)` after each."""
+def rounds_of(row, wanted):
+    return min(wanted, row.rounds_max or wanted)
+
+
+def expected_seconds(row, options):
+    """Of a pair, about."""
+    beside = row.beside(options) if callable(row.beside) else row.beside
+    return len(systems_of(row)) * (START_SECONDS + options.seconds + beside)
+
+
+def measure_row(row, wanted, options, patience, keep_busy, done, pairs=()):
+    """Pairs until `wanted` of them count, those of before among them; `done(pairs)` after each."""
     absent = [s for s in systems_of(row) if not s.is_there()]
     if absent:
         why = f"there is no {absent[0].name} here; ./setup --bench installs it"
         print(f"{row.name}: {why}", file=sys.stderr, flush=True)
         done([{"order": [], "rejected": "", "failed": why}])
         return []
-    wanted = min(wanted, row.rounds_max or wanted)
-    pairs = []
-    for number in range(wanted * ATTEMPTS_PER_PAIR):
+    wanted = rounds_of(row, wanted)
+    pairs = list(pairs)
+    for number in range(len(pairs), len(pairs) + wanted * ATTEMPTS_PER_PAIR):
+        if len(kept_pairs(pairs)) >= wanted:
+            break
         pair = one_pair(row, number, options, patience)
         if keep_busy and pair["rejected"]:
             pair["kept_busy"], pair["rejected"] = pair["rejected"], ""
@@ -89,7 +105,7 @@ def measure_row(row, wanted, options, patience, keep_busy, done):
         told = pair.get("failed") or pair["rejected"] or pair.get("kept_busy") or ""
         print(f"{row.name}: pair {len(kept_pairs(pairs))} of {wanted}"
               f"{', ' + told if told else ''}", file=sys.stderr, flush=True)
-        if len(kept_pairs(pairs)) == wanted or (pair.get("failed") and number > 0):
+        if pair.get("failed") and number > 0:
             break
     return pairs
 
@@ -217,6 +233,7 @@ def parse(arguments):
     parser.add_argument("--data", default=os.path.join(ROOT, "build", "bench-data"),
                         help="where the members keep theirs: a real disk")
     parser.add_argument("--name", help="of the file in bench/results")
+    parser.add_argument("--resume", metavar="FILE", help="go on with a run that was stopped")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--show", metavar="FILE")
     parser.add_argument("--svg", metavar="FILE")
@@ -239,12 +256,58 @@ def choose_rows(wanted):
     return [by_name[name] for name in wanted.split(",")]
 
 
+class Progress:
+    """How long all of it will take: by what each row is expected to, corrected by what the pairs so
+    far took."""
+
+    def __init__(self, chosen, lacking, options):
+        self.left = {row.name: lacking(row) * expected_seconds(row, options) for row in chosen}
+        self.begun = time.monotonic()
+        self.expected_so_far = 0.0
+
+    def on_pair(self, row, lacking, options):
+        left = lacking * expected_seconds(row, options)
+        self.expected_so_far += max(self.left[row.name] - left, 0)
+        self.left[row.name] = left
+        print(f"side: {self.told()}", file=sys.stderr, flush=True)
+
+    def told(self):
+        took = time.monotonic() - self.begun
+        factor = took / self.expected_so_far if self.expected_so_far else 1
+        minutes = sum(self.left.values()) * factor / 60
+        end = datetime.datetime.now() + datetime.timedelta(minutes=minutes)
+        return f"about {minutes:.0f} minutes left, until {end.strftime('%H:%M')}"
+
+
+def fingerprint(path):
+    with open(path, "rb") as f:
+        return hashlib.sha256(f.read()).hexdigest()
+
+
+def earlier(path, new):
+    """The results of a run that was stopped, to go on with: of the same programs and machine."""
+    with open(path, encoding="utf-8") as f:
+        found = json.load(f)
+    for name in ("fingerprint", "versions", "machine", "seconds"):
+        if found.get(name) != new[name]:
+            sys.exit(f"side: {path} has another '{name}' than this run: "
+                     f"{found.get(name)}, now {new[name]}; begin a new one")
+    return found
+
+
 def save(results, path):
     """Whole or not at all."""
     with open(path + ".new", "w", encoding="utf-8") as f:
         json.dump(results, f)
         f.write("\n")
     os.replace(path + ".new", path)
+
+
+def options_of(o):
+    return rows.Options(o.seconds, o.kills, o.keys,
+                        [o.generator] if o.generator else [Conclave.binary, "bench"], o.data,
+                        10 if o.quick else 60, 10 if o.quick else 600, o.many,
+                        o.overwrite_seconds)
 
 
 def run(o, chosen):
@@ -257,24 +320,32 @@ def run(o, chosen):
     os.makedirs(RESULTS, exist_ok=True)
     begun = datetime.datetime.now()
     path = os.path.join(RESULTS, (o.name or begun.strftime("%Y-%m-%d-%H%M%S")) + ".json")
-    options = rows.Options(o.seconds, o.kills, o.keys,
-                           [o.generator] if o.generator else [Conclave.binary, "bench"], o.data,
-                           10 if o.quick else 60, 10 if o.quick else 600, o.many,
-                           o.overwrite_seconds)
+    options = options_of(o)
     results = {"begun": begun.strftime("%Y-%m-%d %H:%M"),
-               "versions": {s.name: s.version() for s in systems if s.is_there()},
+               "versions": {s.name: s.version() for s in ALL_SYSTEMS if s.is_there()},
+               "fingerprint": fingerprint(Conclave.binary),
                "machine": machine.describe(o.data), "seconds": o.seconds, "rows": {}}
+    if o.resume:
+        path, results = o.resume, earlier(o.resume, results)
     if "tmpfs" in results["machine"]["mount"]:
         print(f"side: {o.data} is memory, no disk: give another --data", file=sys.stderr)
+    seen = results["rows"]
+
+    def lacking(row):
+        return max(rounds_of(row, o.pairs) - len(kept_pairs(seen.get(row.name, []))), 0)
+    progress = Progress(chosen, lacking, options)
+    print(f"side: {progress.told()}", file=sys.stderr, flush=True)
     try:
         for row in chosen:
-            def done(pairs, name=row.name):
-                results["rows"][name] = pairs
+            def done(pairs, row=row):
+                seen[row.name] = pairs
                 save(results, path)
-            measure_row(row, o.pairs, options, o.patience, o.any_load, done)
+                progress.on_pair(row, lacking(row), options)
+            before = [p for p in seen.get(row.name, []) if not p.get("failed")]
+            measure_row(row, o.pairs, options, o.patience, o.any_load, done, before)
     except KeyboardInterrupt:
         print("side: stopped; what was seen so far:", file=sys.stderr)
-    results["seconds_all"] = round(time.time() - begun.timestamp())
+    results["seconds_all"] = results.get("seconds_all", 0) + round(time.time() - begun.timestamp())
     save(results, path)
     print(f"raw results: {os.path.relpath(path)}\n")
     return results
@@ -283,7 +354,10 @@ def run(o, chosen):
 def main(arguments=None):
     o = parse(arguments)
     if o.list:
-        print("\n".join(row.name for row in ALL_ROWS))
+        for row in ALL_ROWS:
+            minutes = rounds_of(row, o.pairs) * expected_seconds(row, options_of(o)) / 60
+            print(f"{row.name:20} about {minutes:3.0f} minutes"
+                  f"{', when it is named' if row.on_demand else ''}")
         return 0
     if o.show:
         with open(o.show, encoding="utf-8") as f:

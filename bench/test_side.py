@@ -15,7 +15,7 @@ import threading
 import time
 import unittest
 import xml.etree.ElementTree
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, redirect_stdout
 from unittest import mock
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -30,6 +30,7 @@ import prober  # noqa: E402
 import rivals  # noqa: E402
 import rows  # noqa: E402
 import side  # noqa: E402
+import written  # noqa: E402
 from figures import Figure  # noqa: E402
 
 ANSWER = {"operation": "put", "requests": 1000, "errors": 0, "per_second": 500.0,
@@ -144,6 +145,91 @@ class Rounds(unittest.TestCase):
         self.assertEqual([p["failed"] for p in pairs], ["conclave: no leader", "etcd: no leader"])
 
 
+class Resumed(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+        self.binary = os.path.join(self.folder, "conclave")
+        with open(self.binary, "w", encoding="utf-8") as f:
+            f.write("#!/bin/sh\necho conclave 1\n")
+        os.chmod(self.binary, stat.S_IRWXU)
+        self.measured = []
+        for row in ("one", "two"):
+            def measure(system, options, row=row):
+                self.measured.append((row, system.name))
+                return {"n": len(self.measured), "surroundings": {"foreign_cpu": 0}}
+            setattr(self, row, rows.Row(row, measure, [], alone=True))
+        for target, name, value in ((side, "RESULTS", self.folder),
+                                    (side, "ALL_SYSTEMS", [clusters.Conclave]),
+                                    (machine, "wait_idle", lambda patience: True)):
+            patch = mock.patch.object(target, name, value)
+            patch.start()
+            self.addCleanup(patch.stop)
+
+    def run_side(self, *flags, chosen):
+        o = side.parse(["--binary", self.binary, "--data", self.folder, "--pairs", "2", *flags])
+        with redirect_stderr(io.StringIO()) as told, redirect_stdout(io.StringIO()), \
+                mock.patch.object(clusters.Conclave, "binary", self.binary):
+            return side.run(o, chosen), told.getvalue()
+
+    def test_only_what_a_stopped_run_lacks_is_measured(self):
+        first, told = self.run_side("--name", "X", chosen=[self.one])
+        self.assertEqual(len(self.measured), 2)
+        self.assertIn("about 0 minutes left", told.splitlines()[-2])
+        path = os.path.join(self.folder, "X.json")
+        first["rows"]["one"].pop()
+        side.save(first, path)
+        again, _ = self.run_side("--resume", path, chosen=[self.one, self.two])
+        self.assertEqual([row for row, _ in self.measured], ["one", "one", "one", "two", "two"])
+        self.assertEqual({name: len(p) for name, p in again["rows"].items()},
+                         {"one": 2, "two": 2})
+
+    def test_another_program_is_not_mixed_with_what_was_measured(self):
+        self.run_side("--name", "X", chosen=[self.one])
+        with open(self.binary, "a", encoding="utf-8") as f:
+            f.write("# newer\n")
+        with self.assertRaises(SystemExit) as refused:
+            self.run_side("--resume", os.path.join(self.folder, "X.json"), chosen=[self.one])
+        self.assertIn("another 'fingerprint'", str(refused.exception))
+
+
+class SteadyLogs(unittest.TestCase):
+    """What files say of it."""
+
+    def test_a_log_of_segments_used_again_is_in_its_steady_state(self):
+        with tempfile.TemporaryDirectory() as folder:
+            cluster = object.__new__(clusters.Conclave)
+            cluster.dir, cluster.ports = folder, [1]
+            os.mkdir(cluster.home(0))
+
+            def file(name, content=b""):
+                with open(os.path.join(cluster.home(0), name), "wb") as f:
+                    f.write(content)
+            file("00000007.log", b"CNCLVSEG" + struct.pack("<II", 1, 1))
+            self.assertFalse(cluster.log_is_steady())
+            file("00000003.free")
+            self.assertTrue(cluster.log_is_steady())
+            file("00000008.log", b"CNCLVSEG" + struct.pack("<II", 1, 0))
+            self.assertFalse(cluster.log_is_steady())
+            file("snapshot-100.snap", b"12345")
+            self.assertEqual(cluster.snapshots_of_log(), [])
+            file("snapshot-1050.snap", b"123456")
+            self.assertEqual(cluster.snapshots_of_log(), [(6, 950)])
+
+    def test_an_etcd_goes_on_in_a_second_file_after_a_snapshot(self):
+        with tempfile.TemporaryDirectory() as folder:
+            cluster = object.__new__(clusters.Etcd)
+            cluster.dir, cluster.ports = folder, [1]
+            for name in ("wal/0-0.wal", "snap/1-1.snap", "wal/1-1.wal"):
+                self.assertFalse(cluster.log_is_steady())
+                path = os.path.join(cluster.home(0), "member", name)
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                with open(path, "wb"):
+                    pass
+            self.assertTrue(cluster.log_is_steady())
+
+
 class Results(unittest.TestCase):
     def results(self, ours, theirs):
         pair = {"conclave": {"per_second": ours, "histogram": [[100, 50]]},
@@ -225,6 +311,19 @@ class Generator(unittest.TestCase):
             def pids(self):
                 return [os.getpid()] * 3
 
+            def log_is_steady(self):
+                self.asked = getattr(self, "asked", 0) + 1
+                return self.asked > 2
+
+            def log_written(self):
+                return None
+
+            def snapshots_of_log(self):
+                return [(27200, 100), (54400, 100)]
+
+            def cut_log(self):
+                self.cut = True
+
             def close(self):
                 self.closed = True
         return Fake
@@ -235,13 +334,24 @@ class Generator(unittest.TestCase):
         self.assertEqual((told["per_second"], told["p99_us"], told["histogram"]),
                          (500.0, 20, [[10, 900], [20, 100]]))
         self.assertIn("written_per_payload", told)
-        self.assertTrue(fake.last.closed)
+        self.assertNotIn("log_per_payload", told)
+        self.assertEqual(told["snapshots_per_payload"], 1.5)
+        self.assertTrue(fake.last.closed and fake.last.cut)
         with open(f"{self.folder}/calls", encoding="utf-8") as f:
             calls = f.read().splitlines()
-        self.assertEqual(len(calls), 3)
+        self.assertEqual(len(calls), 5)  # two of them until the log is in its steady state
         self.assertIn("range --endpoints http://127.0.0.1:2", calls[0])
         self.assertIn("--prefill", calls[0])
-        self.assertTrue(calls[2].startswith("put ") and calls[2].endswith("--connections 64"))
+        self.assertTrue(calls[2].startswith("put ") and calls[2].endswith("--streams 10"))
+        self.assertTrue(calls[4].startswith("put ") and calls[4].endswith("--connections 64"))
+
+    def test_a_log_that_never_is_in_its_steady_state_is_trouble(self):
+        fake = self.cluster()
+        with mock.patch.object(written, "PATIENCE", 0), \
+                mock.patch.object(fake, "log_is_steady", lambda self: False), \
+                self.assertRaises(clusters.Trouble):
+            rows.load(fake, self.options(), "put", payload=272)
+        self.assertTrue(fake.last.closed)
 
     def test_a_generator_that_fails_is_trouble_and_the_cluster_goes(self):
         fake = self.cluster()

@@ -35,7 +35,8 @@ def place_of(program, build, obj, path):
     """Whose a function is: a room of src/, the libraries, or the harness that drives it all."""
     if os.path.realpath(obj) != os.path.realpath(program):
         return LIBRARIES
-    full = os.path.normpath(os.path.join(build, path))
+    # meson.build makes what was compiled in BUILD say that it was in ./build.
+    full = os.path.normpath(os.path.join(build, path.removeprefix("./build/")))
     for top in (build, ROOT):
         room = re.match(r"src/([^/]+)/", os.path.relpath(full, top))
         if room:
@@ -149,6 +150,8 @@ def compare(baseline, seen):
         wrong = ""
         if before is None:
             wrong = "has no baseline"
+        elif now == 0:
+            wrong = "is not counted: nothing in it was found to be ours"
         elif now > before * (1 + ALLOWANCE):
             wrong = f"takes {now / before - 1:.1%} more, {ALLOWANCE:.0%} are allowed"
         rows.append((name, before, now, wrong))

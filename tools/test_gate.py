@@ -85,6 +85,8 @@ class Counts(unittest.TestCase):
             def where(path, obj=program):
                 return gate.place_of(program, build, obj, path)
             self.assertEqual(where("../src/raft/raft.c"), "raft")
+            self.assertEqual(where("./build/../src/raft/raft.c"), "raft")
+            self.assertEqual(where("./build/../bench/gate/gate.c"), gate.HARNESS)
             self.assertEqual(where(os.path.join(gate.ROOT, "src/kv/kv.c")), "kv")
             self.assertEqual(where("src/api/proto/etcd_rpc.pb-c.c"), "api")
             self.assertEqual(where("../test/unit/wal/fake_disk.c"), gate.HARNESS)
@@ -105,6 +107,7 @@ class Comparison(unittest.TestCase):
     def test_an_operation_without_a_baseline_or_without_a_count_fails(self):
         self.assertEqual(self.wrong({}, {"put": 1}), ["has no baseline"])
         self.assertEqual(self.wrong({"put": 1}, {}), ["is not measured any more"])
+        self.assertIn("is not counted", self.wrong({"put": 1}, {"put": 0})[0])
 
 
 class Main(unittest.TestCase):

@@ -30,32 +30,31 @@
 
 /* --- protobuf, by hand ------------------------------------------------------------------------ */
 
-static void put_varint(struct buf *b, uint64_t v)
+static void put_varint(struct gate_text *b, uint64_t v)
 {
     while (v >= 128) {
-        buf_append_byte(b, (uint8_t)(v | 128));
+        gate_append_byte(b, (uint8_t)(v | 128));
         v >>= 7;
     }
-    buf_append_byte(b, (uint8_t)v);
+    gate_append_byte(b, (uint8_t)v);
 }
 
-static void put_number(struct buf *b, uint32_t field, uint64_t v)
+static void put_number(struct gate_text *b, uint32_t field, uint64_t v)
 {
     put_varint(b, field << 3);
     put_varint(b, v);
 }
 
-static void put_bytes(struct buf *b, uint32_t field, struct slice bytes)
+static void put_bytes(struct gate_text *b, uint32_t field, struct slice bytes)
 {
     put_varint(b, field << 3 | 2);
     put_varint(b, bytes.size);
-    buf_append_slice(b, bytes);
+    gate_append(b, bytes.data, bytes.size);
 }
 
-static void put_inner(struct buf *b, uint32_t field, struct buf *inner)
+static void put_inner(struct gate_text *b, uint32_t field, const struct gate_text *inner)
 {
-    put_bytes(b, field, buf_slice(inner));
-    buf_deinit(inner);
+    put_bytes(b, field, gate_text_slice(inner));
 }
 
 /* --- requests --------------------------------------------------------------------------------- */
@@ -75,73 +74,82 @@ static struct slice value(void)
     return slice_of(text, sizeof(text));
 }
 
-static void make_put(struct buf *b, uint64_t number)
+static void make_put(struct gate_text *b, uint64_t number)
 {
     put_bytes(b, 1, key(number));
     put_bytes(b, 2, value());
 }
 
-static void make_range(struct buf *b, uint64_t number)
+static void make_range(struct gate_text *b, uint64_t number)
 {
     put_bytes(b, 1, key(number));
 }
 
-static void make_serializable(struct buf *b, uint64_t number)
+static void make_serializable(struct gate_text *b, uint64_t number)
 {
     make_range(b, number);
     put_number(b, 7, 1);
 }
 
 /* If the key is there, put it and another one. */
-static void make_txn(struct buf *b, uint64_t number)
+static void make_txn(struct gate_text *b, uint64_t number)
 {
-    struct buf compare = {0};
+    static struct gate_text compare;
+    compare.size = 0;
     put_number(&compare, 1, 1); /* greater */
     put_bytes(&compare, 3, key(number));
     put_number(&compare, 4, 0); /* than version 0 */
     put_inner(b, 1, &compare);
     for (uint64_t i = 0; i < 2; i++) {
-        struct buf put = {0};
-        struct buf op = {0};
+        static struct gate_text put;
+        static struct gate_text op;
+        put.size = op.size = 0;
         make_put(&put, number + i);
         put_inner(&op, 2, &put);
         put_inner(b, 2, &op);
     }
 }
 
-static void make_grant(struct buf *b, uint64_t number)
+static void make_grant(struct gate_text *b, uint64_t number)
 {
     put_number(b, 1, 3600);
     put_number(b, 2, number + 1);
 }
 
-static void make_keep_alive(struct buf *b, uint64_t number)
+static void make_keep_alive(struct gate_text *b, uint64_t number)
 {
     put_number(b, 1, number % KEYS + 1);
 }
 
-static void make_watch(struct buf *b, uint64_t number)
+static void make_watch(struct gate_text *b, uint64_t number)
 {
     (void)number;
-    struct buf create = {0};
+    static struct gate_text create;
+    create.size = 0;
     put_bytes(&create, 1, slice_str("bench/"));
     put_bytes(&create, 2, slice_str("bench0"));
     put_inner(b, 1, &create);
 }
 
-static void make_http_put(struct buf *b, uint64_t number)
+static void make_http_put(struct gate_text *b, uint64_t number)
 {
     struct slice k = key(number);
-    buf_printf(b, "PUT /key/%.*s HTTP/1.1\r\nHost: member:4000\r\nContent-Length: %d\r\n\r\n",
-               (int)k.size, (const char *)k.data, VALUE_BYTES);
-    buf_append_slice(b, value());
+    char head[128];
+    int size = snprintf(head, sizeof(head),
+                        "PUT /key/%.*s HTTP/1.1\r\nHost: member:4000\r\n"
+                        "Content-Length: %d\r\n\r\n",
+                        (int)k.size, (const char *)k.data, VALUE_BYTES);
+    gate_append(b, head, (size_t)size);
+    gate_append(b, value().data, VALUE_BYTES);
 }
 
-static void make_http_get(struct buf *b, uint64_t number)
+static void make_http_get(struct gate_text *b, uint64_t number)
 {
     struct slice k = key(number);
-    buf_printf(b, "GET /key/%.*s HTTP/1.1\r\nHost: member:4000\r\n\r\n", (int)k.size,
-               (const char *)k.data);
+    char head[128];
+    int size = snprintf(head, sizeof(head), "GET /key/%.*s HTTP/1.1\r\nHost: member:4000\r\n\r\n",
+                        (int)k.size, (const char *)k.data);
+    gate_append(b, head, (size_t)size);
 }
 
 /* --- what is measured ------------------------------------------------------------------------- */

@@ -17,8 +17,8 @@ enum frame_flag { FLAG_END_STREAM = 1, FLAG_ACK = 1, FLAG_END_HEADERS = 4 };
 struct link {
     struct gate_load *load;
     struct conn *conn;
-    struct buf in;
-    struct buf out; /* of one call from the loop */
+    struct gate_text in;
+    struct gate_text out; /* of one call from the loop */
     uint32_t next_id;
     uint32_t opened; /* streams; those of is_stream stay */
     bool has_sent_names;
@@ -29,7 +29,7 @@ struct gate_load {
     const struct gate_plan *plan;
     struct link links[GATE_CONNECTIONS_MAX];
     uint32_t open_count;
-    struct buf message;
+    struct gate_text message;
     uint64_t number; /* of the next request */
     uint64_t sent;   /* of this run, like those below */
     uint64_t answered;
@@ -40,60 +40,61 @@ struct gate_load {
 
 /* --- out -------------------------------------------------------------------------------------- */
 
-static void put_frame_head(struct buf *b, size_t size, uint8_t type, uint8_t flags, uint32_t id)
+static void put_frame_head(struct gate_text *b, size_t size, uint8_t type, uint8_t flags,
+                           uint32_t id)
 {
     const uint8_t head[FRAME_HEAD_BYTES] = {
         (uint8_t)(size >> 16), (uint8_t)(size >> 8), (uint8_t)size,      type,       flags,
         (uint8_t)(id >> 24),   (uint8_t)(id >> 16),  (uint8_t)(id >> 8), (uint8_t)id};
-    buf_append(b, head, sizeof(head));
+    gate_append(b, head, sizeof(head));
 }
 
-static void put_text(struct buf *b, const char *text)
+static void put_text(struct gate_text *b, const char *text)
 {
     CHECK_CMP(strlen(text), <, 127);
-    buf_append_byte(b, (uint8_t)strlen(text));
-    buf_append_str(b, text);
+    gate_append_byte(b, (uint8_t)strlen(text));
+    gate_append(b, text, strlen(text));
 }
 
 /* The headers of the first call are added to the connection's table, as every client does it; those
  * of later calls refer to it. */
 static void put_headers(struct link *k, uint32_t id)
 {
-    struct buf block = {0};
+    static struct gate_text block;
+    block.size = 0;
     const uint8_t fixed[] = {0x83, 0x86}; /* :method POST, :scheme http */
-    buf_append(&block, fixed, sizeof(fixed));
+    gate_append(&block, fixed, sizeof(fixed));
     if (!k->has_sent_names) {
-        buf_append_byte(&block, 0x44); /* :path */
+        gate_append_byte(&block, 0x44); /* :path */
         put_text(&block, k->load->plan->path);
-        buf_append_byte(&block, 0x41); /* :authority */
+        gate_append_byte(&block, 0x41); /* :authority */
         put_text(&block, "member:4000");
-        buf_append_byte(&block, 0x5f); /* content-type */
+        gate_append_byte(&block, 0x5f); /* content-type */
         put_text(&block, "application/grpc");
-        buf_append_byte(&block, 0x40);
+        gate_append_byte(&block, 0x40);
         put_text(&block, "te");
         put_text(&block, "trailers");
         k->has_sent_names = true;
     } else {
         const uint8_t known[] = {0xc1, 0xc0, 0xbf, 0xbe};
-        buf_append(&block, known, sizeof(known));
+        gate_append(&block, known, sizeof(known));
     }
     put_frame_head(&k->out, block.size, FRAME_HEADERS, FLAG_END_HEADERS, id);
-    buf_append_slice(&k->out, buf_slice(&block));
-    buf_deinit(&block);
+    gate_append(&k->out, block.at, block.size);
 }
 
 static void put_message(struct link *k, uint32_t id, bool is_last)
 {
-    struct buf *m = &k->load->message;
-    buf_clear(m);
+    struct gate_text *m = &k->load->message;
+    m->size = 0;
     k->load->plan->make(m, k->load->number++);
     k->load->sent++;
     put_frame_head(&k->out, MESSAGE_HEAD_BYTES + m->size, FRAME_DATA, is_last ? FLAG_END_STREAM : 0,
                    id);
     const uint8_t head[MESSAGE_HEAD_BYTES] = {0, (uint8_t)(m->size >> 24), (uint8_t)(m->size >> 16),
                                               (uint8_t)(m->size >> 8), (uint8_t)m->size};
-    buf_append(&k->out, head, sizeof(head));
-    buf_append_slice(&k->out, buf_slice(m));
+    gate_append(&k->out, head, sizeof(head));
+    gate_append(&k->out, m->at, m->size);
 }
 
 static void begin_call(struct link *k)
@@ -126,8 +127,8 @@ static void send_first(struct link *k, uint32_t stream)
 static void flush(struct link *k)
 {
     if (k->out.size > 0) {
-        k->conn->loop->ops->conn_write(k->conn, buf_slice(&k->out));
-        buf_clear(&k->out);
+        k->conn->loop->ops->conn_write(k->conn, gate_text_slice(&k->out));
+        k->out.size = 0;
     }
 }
 
@@ -186,7 +187,7 @@ static void take_frames(struct link *k)
 {
     size_t at = 0;
     while (k->in.size - at >= FRAME_HEAD_BYTES) {
-        const uint8_t *h = k->in.data + at;
+        const uint8_t *h = k->in.at + at;
         size_t size = (size_t)h[0] << 16 | (size_t)h[1] << 8 | h[2];
         if (k->in.size - at < FRAME_HEAD_BYTES + size) {
             break;
@@ -195,14 +196,15 @@ static void take_frames(struct link *k)
         take_frame(k, h[3], h[4], id, slice_of(h + FRAME_HEAD_BYTES, size));
         at += FRAME_HEAD_BYTES + size;
     }
-    buf_consume(&k->in, at);
+    k->in.size -= at;
+    memmove(k->in.at, k->in.at + at, k->in.size);
 }
 
 /* An answer comes whole, as the world does not cut what is written. */
 static void take_http(struct link *k)
 {
-    CHECK(slice_has_prefix(buf_slice(&k->in), slice_str("HTTP/1.1 200 OK\r\n")));
-    buf_clear(&k->in);
+    CHECK(slice_has_prefix(gate_text_slice(&k->in), slice_str("HTTP/1.1 200 OK\r\n")));
+    k->in.size = 0;
     if (count_answer(k->load)) {
         send_http(k);
     }
@@ -211,7 +213,7 @@ static void take_http(struct link *k)
 static void on_data(struct conn *c, struct slice data)
 {
     struct link *k = c->context;
-    buf_append_slice(&k->in, data);
+    gate_append(&k->in, data.data, data.size);
     if (k->load->plan->path == NULL) {
         take_http(k);
     } else {
@@ -225,11 +227,12 @@ static void on_open(struct conn *c)
     struct link *k = c->context;
     k->load->open_count++;
     if (k->load->plan->path != NULL) {
-        buf_append_str(&k->out, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+        static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+        gate_append(&k->out, preface, sizeof(preface) - 1);
         put_frame_head(&k->out, 0, FRAME_SETTINGS, 0, 0);
         put_frame_head(&k->out, 4, FRAME_WINDOW_UPDATE, 0, 0);
         const uint8_t more[4] = {WINDOW_BYTES_MORE >> 24, WINDOW_BYTES_MORE >> 16 & 255, 0, 0};
-        buf_append(&k->out, more, sizeof(more));
+        gate_append(&k->out, more, sizeof(more));
         flush(k);
     }
 }
@@ -297,10 +300,5 @@ uint64_t gate_load_messages(const struct gate_load *l)
 
 void gate_load_free(struct gate_load *l)
 {
-    for (uint32_t i = 0; i < l->plan->connections; i++) {
-        buf_deinit(&l->links[i].in);
-        buf_deinit(&l->links[i].out);
-    }
-    buf_deinit(&l->message);
     mem_free(l);
 }

@@ -63,7 +63,7 @@ static void open_doors(struct gate_member *m)
                                               .value_bytes_max = VALUE_BYTES_MAX});
     m->http = http_server_create(m->loop, api_handler(m->api), NULL);
     m->grpc = grpc_server_create(m->loop, api_grpc_handler(m->api), NULL);
-    http_server_on_http2(m->http, on_http2, count_http2, m);
+    http_server_on_http2(m->http, on_http2, count_http2, NULL, m);
     api_set_servers(m->api, m->http, m->grpc);
     m->loop->ops->on_turn(m->loop, on_turn, m);
 }

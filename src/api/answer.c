@@ -1,5 +1,7 @@
 #include "api/rest.h"
 
+#include "api/audit.h"
+
 #include "base/limits.h"
 
 #include <inttypes.h>
@@ -14,6 +16,9 @@
 static void on_gone(struct http_request *r)
 {
     call_end(r->user);
+    if (r->note != NULL) {
+        audit_http(r, 0);
+    }
 }
 
 void call_begin(struct call *c, struct api *api, struct http_request *http,
@@ -46,6 +51,9 @@ void answer_bytes(struct http_request *r, int http_status, const char *content_t
 {
     if (r->user != NULL) {
         call_end(r->user);
+    }
+    if (r->note != NULL) {
+        audit_http(r, http_status);
     }
     http_answer(r, http_status, content_type, headers, body);
 }
@@ -165,5 +173,8 @@ const char *api_member_name(struct api *api, uint64_t id)
 
 void answer_status(struct api *api, struct http_request *r, enum status status)
 {
-    answer_error(api, r, status_http(status), status_text(status));
+    struct json_writer w = answer_begin(api, r);
+    json_field_text(&w, "error", status_text(status));
+    answer_send(r, status_http(status), status == STATUS_OVERLOADED ? "Retry-After: 1\r\n" : NULL,
+                &w);
 }

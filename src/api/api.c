@@ -1,8 +1,11 @@
 #include "api/api.h"
 
+#include "api/audit.h"
 #include "api/etcd_frame.h"
 #include "api/feed.h"
+#include "api/host.h"
 #include "api/rest.h"
+#include "api/root_reset.h"
 #include "api/session.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -21,10 +24,12 @@ enum route_flags {
     ROUTE_PREFIX = 1, /* the path goes on behind it */
     ROUTE_ADMIN = 2,  /* closed to web pages of other origins */
     ROUTE_FREE = 4,   /* whatever parameters: they are another's */
-    /* Who may while auth is on: everybody; whom the handler finds permitted; without either, the
-     * role root alone. */
+    /* Who may while auth is on: everybody; whom the handler finds permitted; whose role is for
+     * backups; without these, whose role is for administering (ROUTE_ADMIN), or root alone. */
     ROUTE_OPEN = 8,
     ROUTE_CALLER = 16,
+    ROUTE_BACKUP = 32,
+    ROUTE_VITAL = 64, /* answered when all connections are taken, too */
 };
 
 struct route {
@@ -62,26 +67,26 @@ static const struct route routes[] = {
      0,
      {"limit", "before", "consistency", "token", "max-lag", "revision"}},
     {HTTP_POST, PATH("/txn"), rest_txn, ROUTE_ADMIN | ROUTE_CALLER, {"ack"}},
-    {HTTP_GET, PATH("/status"), rest_status, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, PATH("/status"), rest_status, ROUTE_OPEN | ROUTE_VITAL, {NULL}},
     {HTTP_GET, PATH("/cluster"), rest_cluster, ROUTE_OPEN, {NULL}},
-    {HTTP_GET, PATH("/leader"), rest_leader, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, PATH("/leader"), rest_leader, ROUTE_OPEN | ROUTE_VITAL, {NULL}},
     {HTTP_POST, PATH("/step-down"), rest_step_down, ROUTE_ADMIN, {NULL}},
     {HTTP_POST, PATH("/election"), rest_election, ROUTE_ADMIN, {NULL}},
     {HTTP_GET, PATH("/members"), rest_members_get, ROUTE_ADMIN, {NULL}},
     {HTTP_POST, PATH("/members"), rest_members_add, ROUTE_ADMIN, {NULL}},
     {HTTP_POST, PATH("/members/"), rest_member_change, ROUTE_PREFIX | ROUTE_ADMIN, {NULL}},
     {HTTP_DELETE, PATH("/members/"), rest_member_remove, ROUTE_PREFIX | ROUTE_ADMIN, {NULL}},
-    {HTTP_GET, PATH("/snapshot"), rest_snapshot, ROUTE_ADMIN, {NULL}},
+    {HTTP_GET, PATH("/snapshot"), rest_snapshot, ROUTE_ADMIN | ROUTE_BACKUP, {NULL}},
     {HTTP_GET, PATH("/replication"), rest_replication, ROUTE_ADMIN, {NULL}},
     {HTTP_GET,
      PATH("/log"),
      rest_log,
-     ROUTE_ADMIN,
+     ROUTE_ADMIN | ROUTE_BACKUP,
      {"from", "limit", "consistency", "token", "max-lag"}},
     {HTTP_GET, PATH("/faults"), rest_faults_get, ROUTE_ADMIN, {NULL}},
     {HTTP_POST, PATH("/faults"), rest_faults_set, ROUTE_ADMIN, {NULL}},
     {HTTP_DELETE, PATH("/faults"), rest_faults_clear, ROUTE_ADMIN, {NULL}},
-    {HTTP_GET, PATH("/metrics"), rest_metrics, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, PATH("/metrics"), rest_metrics, ROUTE_OPEN | ROUTE_VITAL, {NULL}},
     {HTTP_GET, PATH("/live"), rest_live, ROUTE_OPEN, {NULL}},
     {HTTP_GET, PATH("/events"), rest_events, ROUTE_OPEN, {NULL}},
     {HTTP_GET, PATH("/watch"), rest_watch, ROUTE_CALLER, {"prefix", "key", "from"}},
@@ -102,11 +107,11 @@ static const struct route routes[] = {
      etcd_gateway,
      ROUTE_PREFIX | ROUTE_ADMIN | ROUTE_FREE | ROUTE_OPEN,
      {NULL}},
-    {HTTP_GET, PATH("/livez"), probe_livez, ROUTE_OPEN, {NULL}},
-    {HTTP_GET, PATH("/readyz"), probe_readyz, ROUTE_OPEN, {"verbose"}},
-    {HTTP_GET, PATH("/health"), probe_health, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, PATH("/livez"), probe_livez, ROUTE_OPEN | ROUTE_VITAL, {NULL}},
+    {HTTP_GET, PATH("/readyz"), probe_readyz, ROUTE_OPEN | ROUTE_VITAL, {"verbose"}},
+    {HTTP_GET, PATH("/health"), probe_health, ROUTE_OPEN | ROUTE_VITAL, {NULL}},
     {HTTP_GET, PATH("/version"), rest_version, ROUTE_OPEN, {NULL}},
-    {HTTP_GET, PATH("/ping"), rest_ping, ROUTE_OPEN, {NULL}},
+    {HTTP_GET, PATH("/ping"), rest_ping, ROUTE_OPEN | ROUTE_VITAL, {NULL}},
     {HTTP_GET, PATH("/"), rest_root, ROUTE_OPEN, {NULL}},
 };
 #define ROUTE_COUNT (sizeof(routes) / sizeof(routes[0]))
@@ -183,12 +188,41 @@ static bool is_overdue(const struct api *api, const struct http_request *r)
 
 /* --- what the HTTP server calls --------------------------------------------------------------- */
 
+static enum auth_verdict may_route(struct api *api, const struct route *route)
+{
+    enum auth_office office = AUTH_ROOT;
+    if ((route->flags & (ROUTE_OPEN | ROUTE_CALLER)) != 0) {
+        return AUTH_ALLOWED;
+    }
+    if ((route->flags & ROUTE_BACKUP) != 0) {
+        office = AUTH_BACKUP;
+    } else if ((route->flags & ROUTE_ADMIN) != 0) {
+        office = AUTH_ADMIN;
+    }
+    return auth_may_act(api, &api->caller, office);
+}
+
+/* What the audit log tells, whatever becomes of it. Calls of the etcd API tell of themselves. */
+static void expect_audit(struct api *api, struct http_request *r, const struct route *route)
+{
+    bool reads = r->method == HTTP_GET || r->method == HTTP_HEAD;
+    if (route->handle == etcd_gateway || (reads && (route->flags & ROUTE_BACKUP) == 0)) {
+        return;
+    }
+    audit_expect(api, r, &api->caller);
+    if ((route->flags & (ROUTE_ADMIN | ROUTE_CALLER)) == ROUTE_ADMIN) {
+        audit_show_body(r);
+    }
+}
+
 /* `r` has its route, and api->caller is who sent it. */
 static void hand_over(struct api *api, struct http_request *r, const void *found)
 {
     const struct route *route = found;
-    bool is_for_root = (route->flags & (ROUTE_OPEN | ROUTE_CALLER)) == 0;
-    if (is_for_root && !rest_allows(api, r, auth_may_administer(api, &api->caller))) {
+    if (api->options.audit != NULL) {
+        expect_audit(api, r, route);
+    }
+    if (!rest_allows(api, r, may_route(api, route))) {
         return;
     }
     struct query q;
@@ -201,9 +235,47 @@ static void hand_over(struct api *api, struct http_request *r, const void *found
     query_deinit(&q);
 }
 
+static bool is_open_to_all(const struct api *api)
+{
+    return api->cors_origin != NULL && strcmp(api->cors_origin, "*") == 0;
+}
+
+/* Answers a web page of another site that the browser should not have let through to here, or that
+ * it takes for one of ours. False: it may be heard. */
+static bool refuses_page(struct api *api, struct http_request *r, unsigned route_flags)
+{
+    if ((route_flags & ROUTE_ADMIN) != 0 && api_is_foreign(api, r)) {
+        audit_expect(api, r, &api->caller);
+        answer_error_reason(api, r, 403, "Foreign origin",
+                            "a web page of another origin may not administer");
+        return true;
+    }
+    /* A form can be sent to anywhere without asking first. */
+    bool reads = r->method == HTTP_GET || r->method == HTTP_HEAD;
+    if (!reads && !is_open_to_all(api) && api_is_foreign(api, r)) {
+        audit_expect(api, r, &api->caller);
+        answer_error_reason(api, r, 403, "Foreign origin",
+                            "--cors-origin does not name the origin of this web page");
+        return true;
+    }
+    return false;
+}
+
+static bool is_for_us(const struct api *api, const struct http_request *r)
+{
+    const struct api_options *o = &api->options;
+    return !o->knows_hosts ||
+           host_is_known(http_header_find(r, "Host"), o->advertise, o->allowed_hosts);
+}
+
 static void on_request(void *context, struct http_request *r)
 {
     struct api *api = context;
+    if (!is_for_us(api, r)) {
+        answer_error_reason(api, r, 403, "Unknown host",
+                            "Host is not a name of this member: see --allowed-hosts");
+        return;
+    }
     if (r->method == HTTP_OPTIONS) {
         answer_bytes(r, 200, TYPE_JSON, NULL, slice_of(NULL, 0));
         return;
@@ -213,9 +285,7 @@ static void on_request(void *context, struct http_request *r)
         answer_error(api, r, 404, "Not found");
         return;
     }
-    if ((route->flags & ROUTE_ADMIN) != 0 && api_is_foreign(api, r)) {
-        answer_error_reason(api, r, 403, "Foreign origin",
-                            "a web page of another origin may not administer");
+    if (refuses_page(api, r, route->flags)) {
         return;
     }
     if (is_overdue(api, r)) {
@@ -235,7 +305,9 @@ static void on_bad(void *context, int http_status, const char *reason, struct bu
     (void)context;
     struct json_writer w = {.out = body};
     json_open_object(&w);
-    json_field_text(&w, "error", http_status_text(http_status));
+    bool is_overload = http_status == status_http(STATUS_OVERLOADED); /* as handlers say it */
+    json_field_text(&w, "error",
+                    is_overload ? status_text(STATUS_OVERLOADED) : http_status_text(http_status));
     json_field_text(&w, "reason", reason);
     json_close_object(&w);
 }
@@ -324,6 +396,7 @@ static void on_upgrade(void *context, const struct http_request *r, struct slice
     node_take_peer(api->options.node, conn, rest);
 }
 
+/* Who watches over this member hears from it whatever clients do. */
 static uint64_t body_bytes_max(void *context, const struct http_request *r)
 {
     const struct api *api = context;
@@ -338,12 +411,25 @@ static uint64_t body_bytes_max(void *context, const struct http_request *r)
     return r->method == HTTP_PUT ? api->options.value_bytes_max : SMALL_BODY_BYTES;
 }
 
+static bool is_overloaded(void *context, const struct http_request *r, uint64_t body_bytes)
+{
+    const struct api *api = context;
+    return r->method == HTTP_PUT && node_is_overloaded(api->options.node, body_bytes);
+}
+
+static bool is_vital(void *context, const struct http_request *r)
+{
+    (void)context;
+    const struct route *route = find_route(r);
+    return route != NULL && (route->flags & ROUTE_VITAL) != 0;
+}
+
 /* --- load ------------------------------------------------------------------------------------- */
 
 static void start_load_timer(struct api *api)
 {
     struct loop *loop = api->options.loop;
-    loop->ops->timer_start(loop, &api->load_timer, loop->ops->now_ms(loop) + LOAD_INTERVAL_MS);
+    loop->ops->timer_start(loop, &api->load_timer, loop_about(loop, LOAD_INTERVAL_MS));
 }
 
 /* Since the start; a message of a gRPC stream is one. */
@@ -429,6 +515,8 @@ struct api *api_create(const struct api_options *options)
                                          .wants_upgrade = wants_upgrade,
                                          .on_upgrade = on_upgrade,
                                          .body_bytes_max = body_bytes_max,
+                                         .is_overloaded = is_overloaded,
+                                         .is_vital = is_vital,
                                          .context = api};
     api->auth = auth_door_create(api);
     list_init(&api->calls);
@@ -439,6 +527,9 @@ struct api *api_create(const struct api_options *options)
     start_load_timer(api);
     api->feed = feed_create(api);
     api->watchers = watchers_create(api);
+    if (options->root_password.size > 0) {
+        api->root_reset = root_reset_start(api, options->root_password);
+    }
     return api;
 }
 
@@ -465,6 +556,7 @@ void api_destroy(struct api *api)
     while (!list_is_empty(&api->etcd_calls)) {
         etcd_call_end(CONTAINER_OF(api->etcd_calls.next, struct etcd_call, link));
     }
+    root_reset_destroy(api->root_reset);
     auth_door_destroy(api->auth);
     feed_destroy(api->feed);
     watchers_destroy(api->watchers);
@@ -473,6 +565,7 @@ void api_destroy(struct api *api)
     buf_deinit(&api->out);
     buf_deinit(&api->steady.text);
     buf_deinit(&api->packed);
+    pool_deinit(&api->etcd_memory);
     mem_free(api->cors_origin);
     mem_free(api);
 }

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 struct api;
+struct line_file;
 
 /* What becomes of a write that a follower gets (rule R15; contract, --on-follower). */
 enum api_on_follower { API_REJECT, API_FORWARD, API_REDIRECT };
@@ -29,6 +30,11 @@ struct api_options {
     /* One origin, "*" or "none"; NULL = "*". Copied. Only an origin given by its name may also
      * administer. */
     const char *cors_origin;
+    /* Requests under names that are not known are refused (api/host.h). Strings are borrowed; each
+     * may be NULL. */
+    bool knows_hosts;
+    const char *allowed_hosts;
+    const char *advertise;
     /* Names in the answers of rows A4 to A10: leader_id instead of leaderId. */
     bool json_snake;
     bool enable_faults; /* opens /faults */
@@ -41,9 +47,18 @@ struct api_options {
     double (*loop_utilisation)(const struct loop *loop);
     /* Members prove by certificates who they are: one that shows none is refused at /peer. */
     bool peers_show_certificates;
+    bool has_secret; /* or by a secret */
+    /* Clients are asked for certificates, and may be users by them. */
+    bool clients_show_certificates;
+    /* Anyone who reaches the port may join (--insecure); told in /status and /cluster. */
+    bool is_insecure;
     /* Further figures for /metrics, appended; NULL = none. */
     void (*more_metrics)(const void *context, struct buf *out);
     const void *more_context;
+    /* What root's password is to be from now on (root_reset.h); copied. Empty: as it is. */
+    struct slice root_password;
+    /* Where the audit log goes (audit.h); borrowed. NULL: there is none. */
+    struct line_file *audit;
 };
 
 struct api *api_create(const struct api_options *options);

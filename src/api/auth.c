@@ -2,10 +2,13 @@
 
 #include "api/auth_password.h"
 #include "api/auth_token.h"
+#include "api/metric_text.h"
 #include "api/rest.h"
 #include "base/check.h"
+#include "base/log.h"
 #include "base/mem.h"
 
+#include <inttypes.h>
 #include <sodium.h>
 #include <string.h>
 #include <strings.h>
@@ -19,8 +22,22 @@ struct known {
     uint64_t until_ms;
 };
 
+/* Why somebody was not let in, for /metrics. */
+enum refusal {
+    REFUSED_NOBODY,
+    REFUSED_TOKEN,
+    REFUSED_PASSWORD,
+    REFUSED_PERMISSION,
+    REFUSED_SLOWED,
+    REFUSED_OVERLOADED,
+    REFUSALS,
+};
+
 struct auth_door {
     struct passwords *passwords;
+    struct guesses *guesses;
+    uint64_t refused[REFUSALS];
+    bool told_of_plain; /* a password came unencrypted, and the log has it */
     uint8_t known_key[crypto_generichash_KEYBYTES]; /* of this process; random */
     struct known known[LIMIT_AUTH_KNOWN];
     unsigned next_known; /* the oldest */
@@ -30,6 +47,7 @@ struct auth_door *auth_door_create(struct api *api)
 {
     struct auth_door *d = mem_calloc(1, sizeof(*d));
     d->passwords = passwords_create(api->options.loop);
+    d->guesses = guesses_create();
     randombytes_buf(d->known_key, sizeof(d->known_key));
     return d;
 }
@@ -37,6 +55,7 @@ struct auth_door *auth_door_create(struct api *api)
 void auth_door_destroy(struct auth_door *d)
 {
     passwords_destroy(d->passwords);
+    guesses_destroy(d->guesses);
     sodium_memzero(d, sizeof(*d));
     mem_free(d);
 }
@@ -136,11 +155,20 @@ static enum auth_verdict verdict_of(bool may)
     return may ? AUTH_ALLOWED : AUTH_DENIED;
 }
 
-enum auth_verdict auth_may_administer(struct api *api, const struct auth_caller *caller)
+enum auth_verdict auth_may_act(struct api *api, const struct auth_caller *caller,
+                               enum auth_office office)
 {
+    static const char *const roles[] = {[AUTH_ROOT] = KV_AUTH_ROOT,
+                                        [AUTH_ADMIN] = AUTH_ROLE_ADMIN,
+                                        [AUTH_BACKUP] = AUTH_ROLE_BACKUP};
     enum auth_verdict v;
-    return must_ask(api, caller, &v) ? verdict_of(kv_auth_is_root(store_of(api), name_of(caller)))
-                                     : v;
+    if (!must_ask(api, caller, &v)) {
+        return v;
+    }
+    const struct kv *kv = store_of(api);
+    struct slice name = name_of(caller);
+    return verdict_of(kv_auth_is_root(kv, name) ||
+                      kv_auth_user_has_role(kv, name, slice_str(roles[office])));
 }
 
 enum auth_verdict auth_may(struct api *api, const struct auth_caller *caller,
@@ -187,13 +215,26 @@ static void hash_known(const struct auth_door *d, const struct kv_auth_user *use
     crypto_generichash_final(&state, hash, sizeof(((struct known *)NULL)->hash));
 }
 
-bool auth_is_known(struct api *api, struct slice name, struct slice password,
-                   struct auth_caller *caller)
+static struct guess guess_of(struct api *api, struct slice name, struct guess_address from)
+{
+    struct loop *loop = api->options.loop;
+    return (struct guess){.user = name, .from = from, .now_ms = loop->ops->now_ms(loop)};
+}
+
+static struct guess_address address_of(const struct conn *conn)
+{
+    return guess_address_of(conn != NULL ? conn->remote : NULL);
+}
+
+bool auth_is_known(struct api *api, const struct conn *conn, struct slice name,
+                   struct slice password, struct auth_caller *caller)
 {
     const struct auth_door *d = api->auth;
     struct loop *loop = api->options.loop;
     struct kv_auth_user user;
-    if (!kv_auth_user_get(store_of(api), name, &user)) {
+    const struct guess guess = guess_of(api, name, address_of(conn));
+    if (guess_wait_known_ms(d->guesses, &guess) > 0 ||
+        !kv_auth_user_get(store_of(api), name, &user)) {
         return false;
     }
     uint8_t hash[sizeof(d->known[0].hash)];
@@ -219,6 +260,13 @@ static void remember(struct auth_login *l)
     d->next_known = (d->next_known + 1) % LIMIT_AUTH_KNOWN;
 }
 
+static void end_guess(struct auth_login *l, enum guess_outcome outcome)
+{
+    const struct guess guess = guess_of(l->api, name_of(&l->caller), l->from);
+    guess_end(l->api->auth->guesses, &guess, outcome);
+    l->api->auth->refused[REFUSED_PASSWORD] += outcome == GUESS_WRONG;
+}
+
 static void on_checked(void *context, bool is_right, struct slice hash)
 {
     struct auth_login *l = context;
@@ -228,31 +276,62 @@ static void on_checked(void *context, bool is_right, struct slice hash)
     l->is_right = is_right && l->since > 0 &&
                   kv_auth_user_get(store_of(l->api), name_of(&l->caller), &user) &&
                   user.since == l->since;
+    end_guess(l, l->is_right ? GUESS_RIGHT : GUESS_WRONG);
     if (l->is_right) {
         remember(l);
     }
     l->done(l);
 }
 
-enum status auth_login_start(struct api *api, struct auth_login *l, struct slice name,
-                             struct slice password)
+/* Once: clients that do this do it all the time. */
+static void tell_of_plain(struct auth_door *d, const struct auth_login *l, const struct conn *conn)
+{
+    if (!d->told_of_plain && conn != NULL && conn->tls == NULL && !l->from.is_loopback) {
+        d->told_of_plain = true;
+        log_warn("a password came unencrypted, for everybody on the way to read; give members "
+                 "certificates (--tls-cert) remote=%s",
+                 conn->remote);
+    }
+}
+
+static enum status start_check(struct api *api, struct auth_login *l, struct slice password)
 {
     struct kv_auth_user user = {0};
-    if (name.size < 1 || name.size > LIMIT_AUTH_NAME_BYTES ||
-        password.size > LIMIT_PASSWORD_BYTES) {
-        return STATUS_INVALID;
-    }
-    l->api = api;
     l->since = 0;
-    set_caller(&l->caller, name);
-    if (kv_auth_user_get(store_of(api), name, &user) && !user.no_password) {
+    if (kv_auth_user_get(store_of(api), name_of(&l->caller), &user) && user.password.size > 0) {
         l->since = user.since;
         hash_known(api->auth, &user, password, l->known_as);
     }
     l->job =
         password_check_start(api->auth->passwords, l->since > 0 ? user.password : slice_of(NULL, 0),
                              password, on_checked, l);
-    return l->job != NULL ? STATUS_OK : STATUS_OVERLOADED;
+    if (l->job == NULL) {
+        end_guess(l, GUESS_UNKNOWN);
+        api->auth->refused[REFUSED_OVERLOADED]++;
+        return STATUS_OVERLOADED;
+    }
+    return STATUS_OK;
+}
+
+enum status auth_login_start(struct api *api, struct auth_login *l, const struct conn *conn,
+                             struct slice name, struct slice password)
+{
+    struct auth_door *d = api->auth;
+    l->api = api;
+    l->from = address_of(conn);
+    tell_of_plain(d, l, conn);
+    if (name.size < 1 || name.size > LIMIT_AUTH_NAME_BYTES ||
+        password.size > LIMIT_PASSWORD_BYTES) {
+        return STATUS_INVALID;
+    }
+    set_caller(&l->caller, name);
+    const struct guess guess = guess_of(api, name, l->from);
+    l->wait_ms = guess_begin(d->guesses, &guess);
+    if (l->wait_ms > 0) {
+        d->refused[REFUSED_SLOWED]++;
+        return STATUS_BUSY;
+    }
+    return start_check(api, l, password);
 }
 
 void auth_login_cancel(struct auth_login *l)
@@ -260,5 +339,29 @@ void auth_login_cancel(struct auth_login *l)
     if (l->job != NULL) {
         password_cancel(l->job);
         l->job = NULL;
+        end_guess(l, GUESS_WRONG);
+    }
+}
+
+/* --- what was refused ------------------------------------------------------------------------- */
+
+void auth_count_refused(struct api *api, enum auth_verdict verdict)
+{
+    static const enum refusal refusals[] = {[AUTH_NOBODY] = REFUSED_NOBODY,
+                                            [AUTH_BAD_TOKEN] = REFUSED_TOKEN,
+                                            [AUTH_DENIED] = REFUSED_PERMISSION};
+    api->auth->refused[refusals[verdict]]++;
+}
+
+void auth_print_metrics(const struct api *api, struct buf *out)
+{
+    static const char name[] = "conclave_auth_refused_total";
+    static const char *const reasons[REFUSALS] = {
+        [REFUSED_NOBODY] = "nobody",     [REFUSED_TOKEN] = "token",
+        [REFUSED_PASSWORD] = "password", [REFUSED_PERMISSION] = "permission",
+        [REFUSED_SLOWED] = "slowed",     [REFUSED_OVERLOADED] = "overloaded"};
+    metric_head(out, name, "Requests and passwords that were refused, by reason.", "counter");
+    for (size_t i = 0; i < REFUSALS; i++) {
+        buf_printf(out, "%s{reason=\"%s\"} %" PRIu64 "\n", name, reasons[i], api->auth->refused[i]);
     }
 }

@@ -7,6 +7,7 @@
  * done, not when it is asked for. */
 #pragma once
 
+#include "api/auth_guesses.h"
 #include "base/buf.h"
 #include "base/limits.h"
 #include "base/slice.h"
@@ -52,8 +53,20 @@ enum auth_verdict auth_of_request(struct api *api, struct slice token, const str
 /* The token in what a header says: `Bearer TOKEN`, or the token alone. */
 struct slice auth_bearer(struct slice header);
 
+/* Who runs a cluster need not be root, who alone makes users and roles: these are roles by name,
+ * made and granted like others, that permit no keys (docs/decisions/0019-roles-by-name.md). */
+#define AUTH_ROLE_ADMIN  "conclave:admin"
+#define AUTH_ROLE_BACKUP "conclave:backup"
+
+enum auth_office {
+    AUTH_ROOT,   /* the role root; it has the others, too */
+    AUTH_ADMIN,  /* members, leadership, compaction, faults: AUTH_ROLE_ADMIN */
+    AUTH_BACKUP, /* what shows all that is stored: AUTH_ROLE_BACKUP */
+};
+
 /* Each is ALLOWED while auth is off, and else NOBODY, DENIED or ALLOWED. */
-enum auth_verdict auth_may_administer(struct api *api, const struct auth_caller *caller);
+enum auth_verdict auth_may_act(struct api *api, const struct auth_caller *caller,
+                               enum auth_office office);
 enum auth_verdict auth_may(struct api *api, const struct auth_caller *caller,
                            enum kv_permission permission, const struct kv_span *span);
 enum auth_verdict auth_may_lease(struct api *api, const struct auth_caller *caller,
@@ -76,20 +89,32 @@ struct auth_login {
      * that is not there take the same time. */
     bool is_right;
     struct auth_caller caller;
+    uint32_t wait_ms; /* BUSY: how long to wait */
 
     /* Its own. */
     struct api *api;
     struct password_job *job;
+    struct guess_address from;
     uint8_t known_as[32]; /* its place among those that are believed */
     uint64_t since;
 };
 
-/* OK: `done` will be called. OVERLOADED: too many wait. INVALID: no such name or password can
- * be. */
-enum status MUST_CHECK auth_login_start(struct api *api, struct auth_login *l, struct slice name,
+/* `conn`: how it came, or NULL. OK: `done` will be called. OVERLOADED: too many wait. INVALID: no
+ * such name or password can be. BUSY: too many were wrong (auth_guesses.h). */
+enum status MUST_CHECK auth_login_start(struct api *api, struct auth_login *l,
+                                        const struct conn *conn, struct slice name,
                                         struct slice password);
+/* Counts as a wrong one: who goes before he hears guesses no faster. */
 void auth_login_cancel(struct auth_login *l);
 /* Were they right within the last minute, and is nothing different since? Then *caller is set, and
- * no hash needs to be made: for clients that send their password with every request. */
-bool auth_is_known(struct api *api, struct slice name, struct slice password,
-                   struct auth_caller *caller);
+ * no hash needs to be made: for clients that send their password with every request. False, too,
+ * for who must wait. */
+bool auth_is_known(struct api *api, const struct conn *conn, struct slice name,
+                   struct slice password, struct auth_caller *caller);
+
+/* --- what was refused ------------------------------------------------------------------------- */
+
+/* Counts a verdict that is not ALLOWED. */
+void auth_count_refused(struct api *api, enum auth_verdict verdict);
+/* For /metrics. */
+void auth_print_metrics(const struct api *api, struct buf *out);

@@ -36,9 +36,15 @@ static enum auth_verdict identify(const struct etcd_call *call, struct auth_call
     return auth_of_request(call->api, auth_bearer(etcd_token(call)), etcd_conn(call), caller);
 }
 
+void etcd_caller(const struct etcd_call *call, struct auth_caller *caller)
+{
+    (void)identify(call, caller);
+}
+
 static bool conclude(struct etcd_call *call, enum auth_verdict verdict)
 {
     if (verdict != AUTH_ALLOWED) {
+        auth_count_refused(call->api, verdict);
         etcd_fail(call, etcd_error_of_verdict(verdict));
     }
     return verdict == AUTH_ALLOWED;
@@ -57,11 +63,11 @@ bool etcd_may(struct etcd_call *call, enum kv_permission permission, const struc
     return conclude(call, etcd_verdict(call, permission, span));
 }
 
-bool etcd_may_administer(struct etcd_call *call)
+bool etcd_may_act(struct etcd_call *call, enum auth_office office)
 {
     struct auth_caller caller;
     enum auth_verdict v = identify(call, &caller);
-    return conclude(call, v == AUTH_ALLOWED ? auth_may_administer(call->api, &caller) : v);
+    return conclude(call, v == AUTH_ALLOWED ? auth_may_act(call->api, &caller, office) : v);
 }
 
 /* Whoever has said who he is, if auth is on. */
@@ -77,7 +83,11 @@ bool etcd_may_call(struct etcd_call *call)
 {
     switch (call->method->access) {
     case ETCD_FOR_ROOT:
-        return etcd_may_administer(call);
+        return etcd_may_act(call, AUTH_ROOT);
+    case ETCD_FOR_ADMIN:
+        return etcd_may_act(call, AUTH_ADMIN);
+    case ETCD_FOR_BACKUP:
+        return etcd_may_act(call, AUTH_BACKUP);
     case ETCD_FOR_USERS:
         return is_user(call);
     case ETCD_FOR_PERMITTED:

@@ -9,9 +9,11 @@
 #include "api/etcd_call.h"
 #include "node/node.h"
 
+/* Who asks, if he has shown it. */
+void etcd_caller(const struct etcd_call *call, struct auth_caller *caller);
 /* What the method's `access` says. */
 bool etcd_may_call(struct etcd_call *call);
-bool etcd_may_administer(struct etcd_call *call);
+bool etcd_may_act(struct etcd_call *call, enum auth_office office);
 /* KV_PERMIT_READ or KV_PERMIT_WRITE. */
 bool etcd_may(struct etcd_call *call, enum kv_permission permission, const struct kv_span *span);
 /* All keys that are attached to the lease. */

@@ -1,13 +1,16 @@
 /* etcd_auth.c - the service Auth: users, roles, permissions, and tokens for passwords.
  *
- * Changes are commands (kv/kv_auth.h), of an administrator while auth is on; what is read is read
+ * Changes are commands (kv/kv_auth.h), of root while auth is on; what is read is read
  * after a majority has confirmed the leader. Passwords are hashed and checked beside the loop. */
 #include "api/auth_password.h"
 #include "api/etcd_access.h"
 #include "api/rest.h"
 #include "base/buf.h"
 #include "base/check.h"
+#include "base/log.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 struct auth_call {
@@ -158,13 +161,40 @@ static void propose(struct auth_call *a, const struct kv_auth_change *change)
 
 static void change(struct auth_call *a, const struct kv_auth_change *change)
 {
-    if (etcd_may_administer(&a->call)) {
+    if (etcd_may_act(&a->call, AUTH_ROOT)) {
         propose(a, change);
+    }
+}
+
+/* Who switches auth on must be able to come in again. */
+static bool may_root_come_in(struct etcd_call *call)
+{
+    struct kv_auth_user root;
+    const struct api_options *o = &call->api->options;
+    const struct kv *kv = node_kv(o->node);
+    return kv_auth_is_enabled(kv) || !kv_auth_user_get(kv, slice_str(KV_AUTH_ROOT), &root) ||
+           root.password.size > 0 || o->clients_show_certificates;
+}
+
+static void warn_of_members(const struct api *api)
+{
+    const struct api_options *o = &api->options;
+    if (!o->has_secret && !o->peers_show_certificates && !kv_auth_is_enabled(node_kv(o->node))) {
+        log_warn("users are asked who they are, but members are not: whoever reaches the port can "
+                 "join and read everything; give them --cluster-secret-file, or certificates "
+                 "(--tls-ca)");
     }
 }
 
 static void start_enable(struct etcd_call *call)
 {
+    if (!may_root_come_in(call)) {
+        etcd_fail_text(call, GRPC_FAILED_PRECONDITION,
+                       "etcdserver: root user has no password, and this member asks for no "
+                       "certificates (--tls-ca): nobody could be root");
+        return;
+    }
+    warn_of_members(call->api);
     struct kv_auth_change c = {.kind = KV_AUTH_ENABLE};
     struct loop *loop = call->api->options.loop;
     loop->ops->random(loop, c.token_key, sizeof(c.token_key));
@@ -267,7 +297,7 @@ static void start_role_withdraw(struct etcd_call *call)
     }
     if (kv_auth_span_is_sound(c.key, c.range_end)) {
         change(a, &c);
-    } else if (etcd_may_administer(call)) { /* none can be for that */
+    } else if (etcd_may_act(call, AUTH_ROOT)) { /* none can be for that */
         bool is_there = kv_auth_role_get(store_of(a), c.role, &role);
         etcd_fail(call, is_there ? ETCD_PERMISSION_NOT_GRANTED : ETCD_ROLE_NOT_FOUND);
     }
@@ -306,10 +336,10 @@ static void on_hashed(void *context, bool is_right, struct slice hash)
     change(a, &c);
 }
 
-/* Of an administrator: nobody else may keep a processor busy. */
+/* Of root: nobody else may keep a processor busy. */
 static void hash(struct auth_call *a, const char *password)
 {
-    if (!is_password(a, password) || !etcd_may_administer(&a->call)) {
+    if (!is_password(a, password) || !etcd_may_act(&a->call, AUTH_ROOT)) {
         return;
     }
     a->hashing =
@@ -317,6 +347,13 @@ static void hash(struct auth_call *a, const char *password)
     if (a->hashing == NULL) {
         etcd_fail(&a->call, ETCD_TOO_MANY_REQUESTS);
     }
+}
+
+/* Theirs are bcrypt's. */
+static void refuse_hashed(struct auth_call *a)
+{
+    etcd_fail_text(&a->call, GRPC_INVALID_ARGUMENT,
+                   "etcdserver: a hashed password is not taken: send the password");
 }
 
 static void start_user_add(struct etcd_call *call)
@@ -329,16 +366,27 @@ static void start_user_add(struct etcd_call *call)
     if (r->options != NULL && r->options->no_password) {
         change(a, &(struct kv_auth_change){
                       .kind = KV_AUTH_USER_ADD, .user = slice_str(r->name), .no_password = true});
-        return;
+    } else if (r->hashedpassword[0] != '\0') {
+        refuse_hashed(a);
+    } else if (r->password[0] == '\0') { /* as in etcd: no password is his until it is changed */
+        change(a, &(struct kv_auth_change){.kind = KV_AUTH_USER_ADD, .user = slice_str(r->name)});
+    } else {
+        hash(a, r->password);
     }
-    hash(a, r->password);
 }
 
 static void start_user_password(struct etcd_call *call)
 {
     const Etcdserverpb__AuthUserChangePasswordRequest *r = (const void *)call->request;
     struct auth_call *a = begin(call);
-    if (is_name(a, r->name, ETCD_USER_NOT_FOUND)) {
+    if (!is_name(a, r->name, ETCD_USER_NOT_FOUND)) {
+        return;
+    }
+    if (r->hashedpassword[0] != '\0') {
+        refuse_hashed(a);
+    } else if (r->password[0] == '\0') { /* it could be root's, who would be locked out */
+        etcd_fail_text(call, GRPC_INVALID_ARGUMENT, "etcdserver: password is empty");
+    } else {
         hash(a, r->password);
     }
 }
@@ -367,7 +415,7 @@ static void read_first(struct etcd_call *call, void (*tell)(struct auth_call *a)
 
 static void tell_status(struct auth_call *a)
 {
-    if (!etcd_may_administer(&a->call)) {
+    if (!etcd_may_act(&a->call, AUTH_ROOT)) {
         return;
     }
     Etcdserverpb__ResponseHeader header;
@@ -379,7 +427,7 @@ static void tell_status(struct auth_call *a)
     etcd_answer(&a->call, &answer.base);
 }
 
-/* An administrator may, and for `own` everybody who has shown who he is. */
+/* Root may, and for `own` everybody who has shown who he is. */
 static bool may_look(struct auth_call *a, bool (*is_own)(struct auth_call *a, struct slice user))
 {
     struct auth_caller caller;
@@ -389,7 +437,7 @@ static bool may_look(struct auth_call *a, bool (*is_own)(struct auth_call *a, st
         is_own(a, slice_of(caller.name, caller.name_size))) {
         return true;
     }
-    return etcd_may_administer(&a->call);
+    return etcd_may_act(&a->call, AUTH_ROOT);
 }
 
 static bool is_own_name(struct auth_call *a, struct slice user)
@@ -434,7 +482,7 @@ static void tell_user(struct auth_call *a)
 
 static void tell_users(struct auth_call *a)
 {
-    if (!etcd_may_administer(&a->call)) {
+    if (!etcd_may_act(&a->call, AUTH_ROOT)) {
         return;
     }
     struct kv_auth_user user = {0};
@@ -456,7 +504,7 @@ static void tell_users(struct auth_call *a)
 
 static void tell_roles(struct auth_call *a)
 {
-    if (!etcd_may_administer(&a->call)) {
+    if (!etcd_may_act(&a->call, AUTH_ROOT)) {
         return;
     }
     struct kv_auth_role role = {0};
@@ -579,10 +627,16 @@ static void log_in(struct auth_call *a)
     }
     a->login.done = on_logged_in;
     a->login.context = a;
-    enum status s =
-        auth_login_start(a->call.api, &a->login, slice_str(r->name), slice_str(r->password));
+    enum status s = auth_login_start(a->call.api, &a->login, etcd_conn(&a->call),
+                                     slice_str(r->name), slice_str(r->password));
     a->logs_in = s == STATUS_OK;
-    if (s != STATUS_OK) {
+    if (s == STATUS_BUSY) {
+        char text[80];
+        snprintf(text, sizeof(text),
+                 "etcdserver: too many requests: wrong passwords, try again in %" PRIu32 " ms",
+                 a->login.wait_ms);
+        etcd_fail_text(&a->call, GRPC_RESOURCE_EXHAUSTED, text);
+    } else if (s != STATUS_OK) {
         etcd_fail(&a->call, s == STATUS_INVALID ? ETCD_AUTH_FAILED : ETCD_TOO_MANY_REQUESTS);
     }
 }

@@ -1,9 +1,9 @@
 #include "api/etcd_frame.h"
 
+#include "api/audit.h"
 #include "api/etcd_access.h"
 #include "api/rest.h"
 #include "base/check.h"
-#include "base/mem.h"
 #include "net/grpc.h"
 
 #include <stdio.h>
@@ -13,8 +13,9 @@
 struct etcd_call *etcd_call_create(struct api *api, const struct etcd_method *method)
 {
     CHECK(method->call_size >= sizeof(struct etcd_call));
-    struct etcd_call *call = mem_calloc(1, method->call_size);
+    struct etcd_call *call = pool_calloc(&api->etcd_memory, 1, method->call_size);
     call->api = api;
+    call->arena.pool = &api->etcd_memory;
     call->method = method;
     list_push_back(&api->etcd_calls, &call->link);
     return call;
@@ -28,7 +29,7 @@ void etcd_call_enter(struct etcd_call *call)
 static void free_call(struct etcd_call *call)
 {
     arena_deinit(&call->arena);
-    mem_free(call);
+    pool_free(&call->api->etcd_memory, call);
 }
 
 bool etcd_call_leave(struct etcd_call *call)
@@ -63,6 +64,9 @@ static void detach(struct etcd_call *call)
 void etcd_call_end(struct etcd_call *call)
 {
     CHECK(!call->ended);
+    if (call->note != NULL) {
+        audit_lose_call(call);
+    }
     call->ended = true;
     list_remove(&call->link);
     detach(call);
@@ -78,6 +82,9 @@ void etcd_call_end(struct etcd_call *call)
 
 void etcd_call_start(struct etcd_call *call)
 {
+    if (call->api->options.audit != NULL) {
+        audit_begin_call(call);
+    }
     if (etcd_requires_leader(call) && !node_knows_leader(call->api->options.node)) {
         etcd_fail(call, ETCD_NO_LEADER);
         return;
@@ -120,6 +127,9 @@ void etcd_answer(struct etcd_call *call, const ProtobufCMessage *message)
 {
     CHECK(message->descriptor == call->method->response && !call->method->server_streams);
     if (call->grpc == NULL) {
+        if (call->note != NULL) {
+            audit_end_call(call, GRPC_OK, NULL);
+        }
         etcd_gateway_answer(call, message);
         return;
     }
@@ -150,6 +160,9 @@ void etcd_reply_shared(struct etcd_call *call, struct slice head, struct blob *s
 static void finish(struct etcd_call *call, enum grpc_code code, const char *text)
 {
     struct grpc_stream *stream = call->grpc;
+    if (call->note != NULL || code != GRPC_OK) {
+        audit_end_call(call, code, text);
+    }
     if (stream == NULL) {
         etcd_gateway_finish(call, code, text);
         return;
@@ -223,9 +236,10 @@ bool etcd_requires_leader(const struct etcd_call *call)
     return slice_equal(etcd_metadata(call, "hasleader"), slice_str("true"));
 }
 
-size_t etcd_request_size(const struct etcd_call *call)
+bool etcd_request_exceeds(const struct etcd_call *call, size_t size)
 {
-    return protobuf_c_message_get_packed_size(call->request);
+    bool is_surely_less = call->grpc != NULL && call->request_bytes <= size;
+    return !is_surely_less && protobuf_c_message_get_packed_size(call->request) > size;
 }
 
 /* --- what answers carry ----------------------------------------------------------------------- */

@@ -41,6 +41,7 @@
 #define ETCD_CLUSTER_VERSION "3.5.0"
 
 struct api;
+struct audit_note;
 struct etcd_call;
 struct grpc_stream;
 struct http_request;
@@ -49,9 +50,11 @@ struct http_request;
 
 #define ETCD_ROUTES_MAX 3
 
-/* Who may call it while auth is on (etcd_access.h). What says nothing is for administrators. */
+/* Who may call it while auth is on (etcd_access.h). What says nothing is for root. */
 enum etcd_access {
     ETCD_FOR_ROOT,
+    ETCD_FOR_ADMIN, /* auth.h has these two offices */
+    ETCD_FOR_BACKUP,
     ETCD_FOR_PERMITTED, /* the handler asks whether he is */
     ETCD_FOR_USERS,     /* whoever has said who he is */
     ETCD_FOR_ALL,
@@ -66,6 +69,7 @@ struct etcd_method {
     bool client_streams;
     bool server_streams;
     enum etcd_access access;
+    bool reads;       /* changes nothing: only a refusal is for the audit log */
     size_t call_size; /* of the handler's struct, whose first member is the call; it is zeroed */
     void (*start)(struct etcd_call *call);
 };
@@ -114,10 +118,12 @@ struct etcd_call {
 
     /* The frame's own. */
     struct list link;          /* of api->etcd_calls */
+    size_t request_bytes;      /* gRPC: as they came; packed anew they are no more */
     struct grpc_stream *grpc;  /* one of these two is there */
     struct http_request *http; /* of the gateway */
     struct slice rest;         /* gateway, client_streams: what was not read yet of the body */
     uint32_t messages;         /* likewise: that were read */
+    struct audit_note *note;   /* for the audit log; NULL: it is not told */
     unsigned entered;          /* the frame is inside of it, and frees it afterwards */
     bool ended;                /* nothing more is called, and it goes soon */
     bool held;                 /* etcd_hold_messages */
@@ -163,8 +169,8 @@ struct slice etcd_metadata(const struct etcd_call *call, const char *name);
 struct slice etcd_token(const struct etcd_call *call);
 /* How it came; NULL: the client is gone. */
 const struct conn *etcd_conn(const struct etcd_call *call);
-/* What the request takes as protobuf, whichever way it came. */
-size_t etcd_request_size(const struct etcd_call *call);
+/* Does the request take more than `size` bytes as protobuf, whichever way it came? */
+bool etcd_request_exceeds(const struct etcd_call *call, size_t size);
 /* `hasleader: true`: the call is to end with NO_LEADER when this member has none. */
 bool etcd_requires_leader(const struct etcd_call *call);
 

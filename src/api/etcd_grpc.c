@@ -35,6 +35,7 @@ static void on_only_message(struct grpc_stream *s, struct slice bytes)
     s->on_half_close = NULL;
     if (take_message(call, bytes, &call->arena, &request) == STATUS_OK) {
         call->request = request;
+        call->request_bytes = bytes.size;
         etcd_call_start(call);
     }
 }
@@ -47,7 +48,7 @@ static void on_no_message(struct grpc_stream *s)
 static void on_next_message(struct grpc_stream *s, struct slice bytes)
 {
     struct etcd_call *call = s->user;
-    struct arena scratch = {0};
+    struct arena scratch = {.pool = &call->api->etcd_memory};
     ProtobufCMessage *message = NULL;
     if (take_message(call, bytes, &scratch, &message) == STATUS_OK) {
         etcd_call_message(call, message);

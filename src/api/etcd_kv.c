@@ -19,7 +19,7 @@
 struct read_call {
     struct etcd_call call;
     struct node_read read;
-    struct list link; /* of api->etcd_reads */
+    struct list link; /* of api->etcd_reads or etcd_key_reads */
     bool serializable;
     bool waits;
     struct kv_txn *txn; /* of Txn, owned; NULL: it is a Range */
@@ -32,13 +32,14 @@ struct collected {
     size_t count;
     size_t capacity;
     size_t bytes;
+    size_t bytes_max;
 };
 
 static bool collect(void *context, const struct kv_item *item)
 {
     struct collected *c = context;
     c->bytes += item->key.size + item->value.size + sizeof(Mvccpb__KeyValue);
-    if (c->bytes > LIMIT_TXN_ANSWER_BYTES) {
+    if (c->bytes > c->bytes_max) {
         return false;
     }
     if (c->count == c->capacity) {
@@ -59,21 +60,33 @@ static void fail_too_long(struct etcd_call *call)
     etcd_fail_text(call, GRPC_RESOURCE_EXHAUSTED, "the answer is too long: ask with a limit");
 }
 
-/* Whoever asks next waits for the next turn. */
+/* Whoever asks next waits for as long as this turn has taken, and for the next turn at least: the
+ * turns in between are for heartbeats and their answers. */
 static void note_work(struct api *api, uint64_t bytes, uint64_t keys)
 {
     struct loop *loop = api->options.loop;
     if (bytes >= LONG_ANSWER_BYTES || keys >= LONG_ANSWER_KEYS) {
+        uint64_t from_ms = loop->ops->now_ms(loop);
+        uint64_t now_ms = loop->ops->now_us(loop) / 1000;
         api->etcd_reads_wait = true;
-        loop->ops->timer_start(loop, &api->etcd_reads_timer, loop->ops->now_ms(loop));
+        loop->ops->timer_start(loop, &api->etcd_reads_timer, now_ms + (now_ms - from_ms));
     }
+}
+
+/* So many bytes, while more answers than may wait to be taken. */
+static bool is_too_much_now(const struct api *api, uint64_t bytes)
+{
+    return bytes > LIMIT_CROWDED_ANSWER_BYTES && loop_is_crowded(api->options.loop);
 }
 
 static void answer_range(struct read_call *c)
 {
     const Etcdserverpb__RangeRequest *request = (const void *)c->call.request;
     struct kv_range range = etcd_range_of(request);
-    struct collected found = {.arena = &c->call.arena};
+    bool is_crowded = loop_is_crowded(c->call.api->options.loop);
+    struct collected found = {.arena = &c->call.arena,
+                              .bytes_max =
+                                  is_crowded ? LIMIT_CROWDED_ANSWER_BYTES : LIMIT_TXN_ANSWER_BYTES};
     struct kv_range_result result;
     if (!etcd_may(&c->call, KV_PERMIT_READ, &range.span)) {
         return;
@@ -85,6 +98,10 @@ static void answer_range(struct read_call *c)
         return;
     }
     note_work(c->call.api, found.bytes, result.count);
+    if (is_too_much_now(c->call.api, found.bytes)) {
+        etcd_fail(&c->call, ETCD_TOO_MANY_REQUESTS);
+        return;
+    }
     if (result.cut) {
         fail_too_long(&c->call);
         return;
@@ -123,7 +140,9 @@ static void answer_read_txn(struct read_call *c)
     enum status status = kv_txn_read(node_kv(c->call.api->options.node), c->txn, &answer);
     bool is_cut = status == STATUS_TOO_LARGE;
     note_work(c->call.api, is_cut ? LONG_ANSWER_BYTES : answer.size, 0);
-    if (status == STATUS_OK) {
+    if (status == STATUS_OK && is_too_much_now(c->call.api, answer.size)) {
+        etcd_fail(&c->call, ETCD_TOO_MANY_REQUESTS);
+    } else if (status == STATUS_OK) {
         answer_txn(&c->call, buf_slice(&answer), api_revision(c->call.api));
     } else if (status == STATUS_TOO_LARGE) {
         fail_too_long(&c->call);
@@ -143,6 +162,12 @@ static void answer_read(struct read_call *c)
 }
 
 static void start_read(struct read_call *c);
+
+static bool is_of_one_key(const struct read_call *c)
+{
+    const Etcdserverpb__RangeRequest *request = (const void *)c->call.request;
+    return c->txn == NULL && request->range_end.len == 0;
+}
 
 /* Its connection has taken what was told before. */
 static void on_writable(struct etcd_call *call)
@@ -164,26 +189,37 @@ static void on_read(struct node_read *r)
     } else if (!etcd_wants_more(&c->call)) {
         c->call.on_writable = on_writable;
     } else if (api->etcd_reads_wait) {
-        list_push_back(&api->etcd_reads, &c->link);
+        list_push_back(is_of_one_key(c) ? &api->etcd_key_reads : &api->etcd_reads, &c->link);
     } else {
         answer_read(c);
     }
 }
 
 /* Until one of them is long. */
+static void answer_waiting(struct api *api, struct list *reads)
+{
+    struct list *first;
+    while (!api->etcd_reads_wait && (first = list_pop_front(reads)) != NULL) {
+        on_read(&CONTAINER_OF(first, struct read_call, link)->read);
+    }
+}
+
+/* Who asks for a key does not wait for all who ask for many. A value may be long as well: then the
+ * others have the next turn, so that neither keeps the other from its answers. */
 static void on_next_turn(struct timer *t)
 {
     struct api *api = t->context;
-    struct list *first;
+    bool others_first = api->etcd_keys_were_long;
     api->etcd_reads_wait = false;
-    while (!api->etcd_reads_wait && (first = list_pop_front(&api->etcd_reads)) != NULL) {
-        on_read(&CONTAINER_OF(first, struct read_call, link)->read);
-    }
+    answer_waiting(api, others_first ? &api->etcd_reads : &api->etcd_key_reads);
+    api->etcd_keys_were_long = !others_first && api->etcd_reads_wait;
+    answer_waiting(api, others_first ? &api->etcd_key_reads : &api->etcd_reads);
 }
 
 void etcd_reads_init(struct api *api)
 {
     list_init(&api->etcd_reads);
+    list_init(&api->etcd_key_reads);
     api->etcd_reads_timer = (struct timer){.fire = on_next_turn, .context = api};
 }
 
@@ -337,7 +373,7 @@ static void begin_write(struct write_call *w, const struct kv_command *command,
 /* True: it has failed. */
 static bool is_too_large(struct etcd_call *call)
 {
-    bool is_so = etcd_request_size(call) > LIMIT_ETCD_REQUEST_BYTES;
+    bool is_so = etcd_request_exceeds(call, LIMIT_ETCD_REQUEST_BYTES);
     if (is_so) {
         etcd_fail(call, ETCD_REQUEST_TOO_LARGE);
     }
@@ -570,6 +606,7 @@ static const struct etcd_method methods[] = {
      .request = &etcdserverpb__range_request__descriptor,
      .response = &etcdserverpb__range_response__descriptor,
      .access = ETCD_FOR_PERMITTED,
+     .reads = true,
      .call_size = sizeof(struct read_call),
      .start = start_range},
     {.path = "/etcdserverpb.KV/Put",
@@ -597,6 +634,7 @@ static const struct etcd_method methods[] = {
      .routes = {"/kv/compaction"},
      .request = &etcdserverpb__compaction_request__descriptor,
      .response = &etcdserverpb__compaction_response__descriptor,
+     .access = ETCD_FOR_ADMIN,
      .call_size = sizeof(struct write_call),
      .start = start_compact},
 };

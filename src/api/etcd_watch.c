@@ -3,6 +3,7 @@
  * An event is encoded once for all who are told it in a turn; an answer is a head of its own and
  * those bytes. A client that does not read has all of its watches paused: they go on from the
  * history when it reads again. */
+#include "api/audit.h"
 #include "api/etcd_call.h"
 
 #include "api/etcd_access.h"
@@ -31,6 +32,7 @@ struct watch_stream {
     bool is_paused;
     bool owes_progress; /* as soon as all are in step */
     struct timer progress;
+    struct auth_caller caller; /* who asks for the watches */
 };
 
 struct stream_watch {
@@ -38,6 +40,7 @@ struct stream_watch {
     struct watch_stream *stream;
     struct list link;
     int64_t id;
+    uint64_t auth_stamp; /* when it was last looked at whether he may */
     bool fragments;
     bool tells_progress;
     bool was_told; /* something, since the last tick of the progress timer */
@@ -217,10 +220,41 @@ static void pause_all(struct watch_stream *s)
     }
 }
 
+/* May he still read it, by users and roles as they are? Unlike etcd, which asks once. */
+static enum auth_verdict may_go_on(struct stream_watch *w)
+{
+    struct api *api = w->stream->call.api;
+    uint64_t stamp = kv_auth_stamp(node_kv(api->options.node));
+    if (w->auth_stamp == stamp) {
+        return AUTH_ALLOWED;
+    }
+    w->auth_stamp = stamp;
+    return auth_may(api, &w->stream->caller, KV_PERMIT_READ, &w->watch.span);
+}
+
+static void end_denied(struct stream_watch *w, enum auth_verdict verdict)
+{
+    struct watch_stream *s = w->stream;
+    Etcdserverpb__WatchResponse response = ETCDSERVERPB__WATCH_RESPONSE__INIT;
+    auth_count_refused(s->call.api, verdict);
+    audit_denied(&s->call, NULL);
+    response.watch_id = w->id;
+    response.canceled = true;
+    response.cancel_reason = (char *)etcd_reason_of_verdict(verdict);
+    forget(w);
+    reply(s, api_revision(s->call.api), &response);
+    pay_progress(s);
+}
+
 static void on_events(struct kv_watch *watch, struct kv_event *const *events, uint32_t count)
 {
     struct stream_watch *w = CONTAINER_OF(watch, struct stream_watch, watch);
     struct watch_stream *s = w->stream;
+    enum auth_verdict verdict = may_go_on(w);
+    if (verdict != AUTH_ALLOWED) {
+        end_denied(w, verdict);
+        return;
+    }
     uint64_t revision = events[count - 1]->revision;
     w->was_told = true;
     while (count > 0) {
@@ -376,10 +410,16 @@ static void create_watch(struct watch_stream *s, const Etcdserverpb__WatchCreate
     }
     enum auth_verdict verdict = etcd_verdict(&s->call, KV_PERMIT_READ, &span);
     if (verdict != AUTH_ALLOWED) {
+        auth_count_refused(s->call.api, verdict);
+        audit_denied(&s->call, &request->base);
         reply_refused(s, etcd_reason_of_verdict(verdict));
         return;
     }
+    if (s->caller.name_size == 0) {
+        etcd_caller(&s->call, &s->caller);
+    }
     struct stream_watch *w = make_watch(s, request);
+    w->auth_stamp = kv_auth_stamp(node_kv(s->call.api->options.node));
     enum status status = node_watch_start(s->call.api->options.node, &w->watch);
     if (status != STATUS_OK) {
         mem_free(w);
@@ -478,6 +518,7 @@ static const struct etcd_method methods[] = {
      .client_streams = true,
      .server_streams = true,
      .access = ETCD_FOR_PERMITTED,
+     .reads = true,
      .call_size = sizeof(struct watch_stream),
      .start = start_watch},
 };

@@ -1,4 +1,5 @@
 /* metrics.c - GET /metrics: the figures of this member as Prometheus text. */
+#include "api/audit.h"
 #include "api/metric_text.h"
 #include "api/rest.h"
 
@@ -34,6 +35,7 @@ static const struct figure figures[] = {
     GAUGE(apply_backlog, "apply_backlog_entries", "Entries committed and not applied."),
     GAUGE(peer_unsent_bytes, "peer_unsent_bytes", "Bytes that wait to be sent to other members."),
     GAUGE(log_disk_bytes, "log_disk_bytes", "Bytes that the log takes on disk."),
+    COUNTER(log_written_bytes, "log_written_bytes", "Bytes of records written to the log."),
     GAUGE(log_room_bytes, "log_room_bytes", "Bytes that the log can take without new space."),
     GAUGE(snapshot_index, "snapshot_index", "Log index of the newest snapshot."),
     GAUGE(watches.watches, "watches", "Watches of clients."),
@@ -47,6 +49,16 @@ static const struct figure figures[] = {
     COUNTER(quorum_lost, "quorum_lost",
             "Times that this leader stepped down for want of a quorum."),
     COUNTER(fault_drops, "fault_drops", "Messages lost, both ways, because /faults says so."),
+    COUNTER(peer_bad_frames, "peer_bad_frames",
+            "Links of members that ended with a frame that was damaged, forged or out of place."),
+    COUNTER(peer_bad_secrets, "peer_bad_secrets",
+            "Links refused because the other side does not have the cluster's secret."),
+    COUNTER(peer_bad_versions, "peer_bad_versions",
+            "Links refused because the other side speaks another protocol."),
+    COUNTER(peer_refused_hellos, "peer_refused_hellos",
+            "Links refused as of another cluster, of no member, or of a copied one."),
+    COUNTER(peer_strangers, "peer_strangers",
+            "Connections at /peer that did not prove in time to be of a member."),
     COUNTER(stalls, "disk_stalls", "Times that a write to the log hung."),
     COUNTER(snapshots_taken, "snapshots_taken", "Snapshots written."),
     COUNTER(snapshots_sent, "snapshots_sent", "Snapshots sent whole to another member."),
@@ -97,14 +109,34 @@ static void print_elections(struct buf *out, const struct node_metrics *m)
     buf_printf(out, "%s{cause=\"transfer\"} %" PRIu64 "\n", name, m->elections_transfer);
 }
 
+static void print_refusals(struct buf *out, struct http_refusals r)
+{
+    static const char name[] = "conclave_http_refused_total";
+    metric_head(out, name, "Connections beyond the limit, and bodies that were not read.",
+                "counter");
+    buf_printf(out, "%s{what=\"connection\"} %" PRIu64 "\n", name, r.connections);
+    buf_printf(out, "%s{what=\"body\"} %" PRIu64 "\n", name, r.bodies);
+}
+
 static void print_servers(struct buf *out, const struct api *api)
 {
     if (api->http != NULL) {
         print_gauge(out, "conclave_http_connections", "Open connections of clients of HTTP/1.",
                     http_server_connections(api->http));
+        metric_head(out, "conclave_connections_closed_for_room_total",
+                    "Connections of clients that asked for nothing, reset for new ones.",
+                    "counter");
+        print_value(out, "conclave_connections_closed_for_room_total",
+                    http_server_closed_for_room(api->http));
+        metric_head(out, "conclave_connections_closed_for_memory_total",
+                    "Connections of clients that made this member keep the most, reset.",
+                    "counter");
+        print_value(out, "conclave_connections_closed_for_memory_total",
+                    http_server_closed_for_memory(api->http));
         metric_head(out, "conclave_http_requests_total", "Requests of HTTP/1 since the start.",
                     "counter");
         print_value(out, "conclave_http_requests_total", http_server_requests(api->http));
+        print_refusals(out, http_server_refusals(api->http));
     }
     if (api->grpc != NULL) {
         print_gauge(out, "conclave_grpc_connections", "Open connections of clients of gRPC.",
@@ -172,6 +204,8 @@ void rest_metrics(struct api *api, struct http_request *r, struct query *q)
     metric_head(&out, "conclave_peers_refused_total",
                 "Connections at /peer whose certificate was none of a member's.", "counter");
     print_value(&out, "conclave_peers_refused_total", api->peers_refused);
+    auth_print_metrics(api, &out);
+    audit_print_metrics(api, &out);
     if (api->options.more_metrics != NULL) {
         api->options.more_metrics(api->options.more_context, &out);
     }

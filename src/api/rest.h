@@ -12,6 +12,7 @@
 #include "api/query.h"
 #include "base/buf.h"
 #include "base/list.h"
+#include "base/pool.h"
 #include "net/grpc.h"
 
 #include <stdbool.h>
@@ -25,6 +26,7 @@
 #define TYPE_HTML "text/html; charset=utf-8"
 
 struct feed;
+struct root_reset;
 struct watchers;
 
 /* Headers of every answer that stay the same for long, and what they were made of. */
@@ -52,14 +54,18 @@ struct api {
     const struct http_server *http; /* borrowed, may be NULL */
     const struct grpc_server *grpc; /* the same */
     struct auth_door *auth;         /* owned */
+    struct root_reset *root_reset;  /* owned; NULL = none is wanted */
     uint64_t peers_refused;         /* for want of a member's certificate */
     uint64_t peers_refused_ms;      /* when that was logged */
     struct auth_caller caller;      /* of the request being handed to its handler */
     struct list calls;              /* requests that wait */
     struct list etcd_calls;         /* of the etcd v3 API (etcd_call.h) */
+    struct pool etcd_memory;        /* of their structs and arenas */
     struct list etcd_reads;         /* that wait for the next turn (etcd_kv.c) */
+    struct list etcd_key_reads;     /* the same, of one key each: they go first */
     struct timer etcd_reads_timer;  /* the next turn, while etcd_reads_wait */
     bool etcd_reads_wait;           /* a long answer was made in this one */
+    bool etcd_keys_were_long;       /* so that the others go first in the next one */
     struct grpc_handler grpc_handler;
     struct buf packed; /* the protobuf answer in the making */
     struct packed_header packed_header;
@@ -110,7 +116,8 @@ bool api_is_foreign(const struct api *api, const struct http_request *r);
 
 typedef void rest_go_on(struct api *api, struct http_request *r, const void *route);
 /* Find out by its headers who sends the request, and go on with api->caller being that, or nobody;
- * perhaps later. If he is not who he says, answers 401 (429 when too many passwords wait). */
+ * perhaps later. If he is not who he says, answers 401 (429 when too many passwords wait,
+ * or too many were wrong). */
 void rest_identify(struct api *api, struct http_request *r, rest_go_on *go_on, const void *route);
 /* True when it is ALLOWED; else answers 401 or 403. */
 bool rest_allows(struct api *api, struct http_request *r, enum auth_verdict verdict);

@@ -100,7 +100,10 @@ static void answer_now(struct key_get *g)
     if (log_enabled(LOG_DEBUG)) {
         log_get(buf_slice(&g->key), s == STATUS_OK ? &item : NULL);
     }
-    if (s == STATUS_OK) {
+    if (s == STATUS_OK && item.value.size > LIMIT_CROWDED_ANSWER_BYTES &&
+        loop_is_crowded(api->options.loop)) {
+        answer_status(api, r, STATUS_OVERLOADED);
+    } else if (s == STATUS_OK) {
         answer_item(g, &item);
     } else if (s == STATUS_NOT_FOUND) {
         answer_key_not_found(api, r, buf_slice(&g->key));

@@ -3,6 +3,7 @@
  * the stream is cut. */
 #include "api/rest.h"
 
+#include "api/audit.h"
 #include "base/mem.h"
 
 #include <inttypes.h>
@@ -83,6 +84,9 @@ static void on_ready(struct node_backup *b)
              b->size_bytes, b->index, b->revision);
     s->begun = true;
     s->call.http->on_writable = on_writable;
+    if (s->call.http->note != NULL) {
+        audit_http(s->call.http, 200);
+    }
     http_answer_begin(s->call.http, 200, "application/octet-stream", headers);
     ask_next(s);
 }

@@ -26,10 +26,13 @@ static void field_state(struct json_writer *w, const char *role)
 
 /* --- GET /status ------------------------------------------------------------------------------ */
 
+/* Everybody may ask for the status. So while users are asked who they are it names no keys, which
+ * not everybody may read. */
 static void field_keys(struct json_writer *w, const struct kv *kv)
 {
     struct kv_stats stats;
     kv_stats(kv, &stats);
+    uint32_t named_max = kv_auth_is_enabled(kv) ? 0 : STATUS_KEYS_MAX;
     json_field_u64(w, "totalKeys", stats.keys);
     json_write_name(w, "keys");
     json_open_array(w);
@@ -38,7 +41,7 @@ static void field_keys(struct json_writer *w, const struct kv *kv)
     struct kv_item item;
     uint32_t count = 0;
     if (kv_cursor_init(&cursor, kv, all, all, 0) == STATUS_OK) {
-        while (count < STATUS_KEYS_MAX && kv_cursor_next(&cursor, &item) == STATUS_OK) {
+        while (count < named_max && kv_cursor_next(&cursor, &item) == STATUS_OK) {
             json_write_string(w, item.key);
             count++;
         }
@@ -81,9 +84,17 @@ static void field_founding(struct json_writer *w, const struct api *api)
     json_field_text(w, "founding", text);
 }
 
-/* Told only when so. */
-static void field_trouble(struct json_writer *w, const struct node_status *s)
+/* Told only when so, like all that is no good news. */
+static void field_insecure(struct json_writer *w, const struct api *api)
 {
+    if (api->options.is_insecure) {
+        json_field_bool(w, "insecure", true);
+    }
+}
+
+static void field_trouble(struct json_writer *w, const struct api *api, const struct node_status *s)
+{
+    field_insecure(w, api);
     if (s->joining) {
         json_field_bool(w, "joining", true);
     }
@@ -128,7 +139,7 @@ void rest_status(struct api *api, struct http_request *r, struct query *q)
     if (s->founding) {
         field_founding(&w, api);
     }
-    field_trouble(&w, s);
+    field_trouble(&w, api, s);
     answer_send(r, 200, NULL, &w);
 }
 
@@ -242,6 +253,7 @@ static void on_surveyed(struct node_survey *s)
         json_write_null(&w);
     }
     json_field_u64(&w, "term", term);
+    field_insecure(&w, c->call.api);
     answer_send(c->call.http, 200, NULL, &w);
 }
 

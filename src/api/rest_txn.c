@@ -2,6 +2,7 @@
  *
  * The body is cut, not rebuilt: values go into the store as they stand in it. Strings are decoded
  * once, into a buffer that never moves, because decoding only shrinks. */
+#include "api/audit.h"
 #include "api/json_value.h"
 #include "api/rest.h"
 
@@ -440,6 +441,7 @@ void rest_txn(struct api *api, struct http_request *r, struct query *q)
     if (!parse_promise(t, q) || !parse_txn(t)) {
         return;
     }
+    audit_show_txn(r, t->txn);
     if (!rest_allows(api, r, auth_may_txn(api, &t->call.caller, t->txn))) {
         return;
     }

@@ -8,6 +8,7 @@
  *
  * Every id is a revision up to which the reader was told everything; Last-Event-ID brings it back.
  */
+#include "api/audit.h"
 #include "api/json_value.h"
 #include "api/rest.h"
 #include "api/watch_encoding.h"
@@ -346,6 +347,25 @@ static enum auth_verdict may_watch(struct watcher *s)
     return auth_may(api, &s->call.caller, KV_PERMIT_READ, &span);
 }
 
+/* It is asked again when users and roles have changed. */
+static enum auth_verdict may_go_on(struct watcher *s)
+{
+    bool is_known = s->auth_stamp == kv_auth_stamp(node_kv(s->call.api->options.node));
+    return is_known ? AUTH_ALLOWED : may_watch(s);
+}
+
+/* He comes back and is told why. */
+static void end_denied(struct watcher *s, enum auth_verdict verdict)
+{
+    struct http_request *r = s->call.http;
+    auth_count_refused(s->call.api, verdict);
+    audit_expect(s->call.api, r, &s->call.caller);
+    if (r->note != NULL) {
+        audit_http(r, 403);
+    }
+    end_stream(s);
+}
+
 static void start_timer(struct watchers *all)
 {
     struct loop *loop = all->api->options.loop;
@@ -361,9 +381,9 @@ static void on_tick(struct timer *t)
     for (struct list *at = all->list.next; at != &all->list;) {
         struct watcher *s = CONTAINER_OF(at, struct watcher, link);
         at = at->next;
-        if (s->auth_stamp != kv_auth_stamp(node_kv(all->api->options.node)) &&
-            may_watch(s) != AUTH_ALLOWED) {
-            end_stream(s); /* it comes back and is told why */
+        enum auth_verdict verdict = may_go_on(s);
+        if (verdict != AUTH_ALLOWED) {
+            end_denied(s, verdict);
         } else if (s->resyncs) {
             go_on_resync(s);
         } else if (now - s->spoken_ms >= PROGRESS_MS && kv_watch_is_in_step(&s->watch) &&

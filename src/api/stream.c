@@ -1,5 +1,8 @@
 #include "api/rest.h"
 
+#include "api/audit.h"
+#include "base/limits.h"
+
 void stream_init(struct stream *s, enum status (*print)(struct stream *s))
 {
     s->print = print;
@@ -31,11 +34,30 @@ static void go_on(struct http_request *r)
     }
 }
 
+/* Print all of it, if it is short: while too many answers wait to be sent, no others are made. */
+static bool print_short(struct stream *s)
+{
+    return s->print(s) == STATUS_NOT_FOUND && s->piece.size <= LIMIT_CROWDED_ANSWER_BYTES;
+}
+
 void stream_begin(struct stream *s, const char *headers)
 {
     struct http_request *r = s->call.http;
+    struct api *api = s->call.api;
+    bool is_printed = r->method != HTTP_HEAD && loop_is_crowded(api->options.loop);
+    if (is_printed && !print_short(s)) {
+        call_end(&s->call);
+        answer_status(api, r, STATUS_OVERLOADED);
+        return;
+    }
+    if (r->note != NULL) {
+        audit_http(r, 200);
+    }
     http_answer_begin(r, 200, TYPE_JSON, headers);
-    if (r->method == HTTP_HEAD) {
+    if (is_printed) {
+        http_answer_chunk(r, buf_slice(&s->piece));
+    }
+    if (is_printed || r->method == HTTP_HEAD) {
         call_end(&s->call);
         http_answer_end(r);
         return;

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/pool.h"
 
 #include <stdalign.h>
 #include <stdint.h>
@@ -23,13 +24,18 @@ static size_t block_size(const struct arena *a, size_t wanted)
     return size > wanted ? size : wanted;
 }
 
+static struct arena_block *alloc_block(struct arena *a, size_t size)
+{
+    return a->pool != NULL ? pool_alloc(a->pool, size) : mem_alloc(size);
+}
+
 void *arena_alloc(struct arena *a, size_t size)
 {
     CHECK(size <= SIZE_MAX / 2);
     size_t taken = (size + ALIGNMENT - 1) & ~(ALIGNMENT - 1);
     if (a->newest == NULL || taken > a->left) {
         size_t room = block_size(a, taken);
-        struct arena_block *block = mem_alloc(sizeof(*block) + room);
+        struct arena_block *block = alloc_block(a, sizeof(*block) + room);
         block->before = a->newest;
         block->size = room;
         a->newest = block;
@@ -58,11 +64,15 @@ char *arena_text(struct arena *a, struct slice text)
     return copy;
 }
 
-static void free_blocks(struct arena_block *block)
+static void free_blocks(struct arena *a, struct arena_block *block)
 {
     while (block != NULL) {
         struct arena_block *before = block->before;
-        mem_free(block);
+        if (a->pool != NULL) {
+            pool_free(a->pool, block);
+        } else {
+            mem_free(block);
+        }
         block = before;
     }
 }
@@ -73,10 +83,10 @@ void arena_reset(struct arena *a)
     if (kept == NULL) {
         return;
     }
-    free_blocks(kept->before);
+    free_blocks(a, kept->before);
     kept->before = NULL;
     if (kept->size > LAST_BLOCK_BYTES) {
-        free_blocks(kept);
+        free_blocks(a, kept);
         kept = NULL;
     }
     a->newest = kept;
@@ -85,6 +95,6 @@ void arena_reset(struct arena *a)
 
 void arena_deinit(struct arena *a)
 {
-    free_blocks(a->newest);
-    *a = (struct arena){0};
+    free_blocks(a, a->newest);
+    *a = (struct arena){.pool = a->pool};
 }

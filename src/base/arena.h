@@ -10,10 +10,12 @@
 #include <stddef.h>
 
 struct arena_block;
+struct pool;
 
 struct arena {
     struct arena_block *newest; /* owned; each has the one before it */
     size_t left;                /* at the end of the newest */
+    struct pool *pool;          /* its blocks are from there; NULL: from mem.h */
 };
 
 /* Uninitialised, aligned for anything; never NULL, also for 0 bytes. */

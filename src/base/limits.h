@@ -14,6 +14,9 @@
 #define LIMIT_REGISTRY_ENTRIES 64
 #define LIMIT_REGISTRY_BYTES   (256u * KIB)
 
+/* Kept by each struct pool for what comes next. Beyond: given back to the system's allocator. */
+#define LIMIT_POOL_SPARE_BYTES (256u * KIB)
+
 /* Keys and values (contract: "A key", "A value"). Beyond: 400 and 413. */
 #define LIMIT_KEY_BYTES           4096
 #define LIMIT_VALUE_BYTES_DEFAULT (1536u * KIB)
@@ -28,6 +31,15 @@
 #define LIMIT_HTTP_IDLE_MS          75000 /* keep-alive without a request: closed */
 #define LIMIT_HTTP_REQUEST_MS       10000 /* from the first byte of a request to its last: 408 */
 #define LIMIT_HTTP_WRITE_STALL_MS   30000 /* a reader that takes nothing: closed */
+/* Deadlines are looked at this often, of requests that come and of anything else; more often where
+ * an option makes the deadline shorter. */
+#define LIMIT_HTTP_REQUEST_LOOK_MS  1000
+#define LIMIT_HTTP_IDLE_LOOK_MS     5000
+/* Bytes that wait to be sent, of all connections together. Beyond: reads with more than so many
+ * bytes of answer are 429, and a reader that takes nothing for so long is closed. */
+#define LIMIT_UNSENT_BYTES          (256u * MIB)
+#define LIMIT_CROWDED_ANSWER_BYTES  (16u * KIB)
+#define LIMIT_CROWDED_STALL_MS      1000
 /* While the member leaves, both are shorter: the grace of idle ones, and of requests begun. */
 #define LIMIT_HTTP_DRAIN_IDLE_MS    200
 #define LIMIT_HTTP_DRAIN_REQUEST_MS 2000
@@ -35,12 +47,24 @@
 /* A streamed answer pauses: so much is made for one reader in one turn of the loop, 1 or 2 ms of
  * small documents or keys. Fifty readers may come in the same turn, and heartbeats wait for it. */
 #define LIMIT_STREAM_UNSENT_BYTES   (128u * KIB)
-#define LIMIT_CONNECTIONS           16384 /* HTTP/2 too; beyond: accepted and closed with 503 */
+#define LIMIT_CONNECTIONS           16384 /* HTTP/2 too; beyond: idle ones are reset */
 #define LIMIT_LIVE_STREAMS          12288 /* open pages and listeners of events: then 503 */
 #define LIMIT_LIVE_LATE_MS          30000 /* one that has not taken what it got: closed */
 
-#define LIMIT_PIPELINED_BODY_BYTES (1u * MIB)  /* of requests in progress: no more are read */
-#define LIMIT_CONNECTIONS_REFUSED  256         /* being told so at a time; beyond: reset */
+/* What clients make a member keep (net/client_memory.h), by default an eighth of the memory within
+ * these: beyond, the largest connections are reset. One that keeps less than the third is not
+ * looked at, and the others so often. */
+#define LIMIT_CLIENT_BYTES_LEAST (32u * MIB)
+#define LIMIT_CLIENT_BYTES_MOST  (512u * MIB)
+#define LIMIT_CLIENT_SMALL_BYTES (64u * KIB)
+#define LIMIT_CLIENT_LOOK_MS     50
+
+#define LIMIT_PIPELINED_BODY_BYTES (1u * MIB) /* of requests in progress: no more are read */
+#define LIMIT_CONNECTIONS_REFUSED  256        /* beyond, until they are told 503; more: reset */
+/* Bodies of requests, of all connections together, as they come: beyond, a request with one that is
+ * not small is 429. */
+#define LIMIT_BODIES_BYTES         (128u * MIB)
+#define LIMIT_BODY_SMALL_BYTES     (16u * KIB)
 #define LIMIT_PIPELINED_OUT_BYTES  (64u * KIB) /* of answers before their turn: the next waits */
 
 /* The etcd v3 API. A request beyond either: INVALID_ARGUMENT "request is too large"; the gateway's
@@ -54,33 +78,36 @@
 
 /* HTTP/2. Calls open at a time: told to the client in advance; one that has agreed to it and opens
  * more breaks the protocol, and its connection ends. */
-#define LIMIT_H2_STREAMS         1024
+#define LIMIT_H2_STREAMS          1024
 /* What a client may send unasked: for one call, and for all of a connection. Given back as handlers
  * are told. */
-#define LIMIT_H2_STREAM_WINDOW   (128u * KIB)
-#define LIMIT_H2_WINDOW          (1u * MIB)
+#define LIMIT_H2_STREAM_WINDOW    (128u * KIB)
+#define LIMIT_H2_WINDOW           (1u * MIB)
 /* Of messages of one connection that are not whole yet, or wait for their handler: then only the
  * oldest gets more window, the others stop at theirs. */
-#define LIMIT_H2_UNTOLD_BYTES    (8u * MIB)
+#define LIMIT_H2_UNTOLD_BYTES     (8u * MIB)
 /* Answers that wait in the calls of one connection: then no more of its messages are told, and its
  * streams pause. One call stops at LIMIT_STREAM_UNSENT_BYTES. */
-#define LIMIT_H2_UNSENT_BYTES    (4u * MIB)
-#define LIMIT_H2_CONN_BYTES      (256u * KIB) /* handed to a connection; the rest waits in calls */
-#define LIMIT_H2_IDLE_MS         300000       /* a connection without calls: GOAWAY, and closed */
+#define LIMIT_H2_UNSENT_BYTES     (4u * MIB)
+#define LIMIT_H2_CONN_BYTES       (256u * KIB) /* handed to a connection; the rest waits in calls */
+#define LIMIT_H2_IDLE_MS          300000       /* a connection without calls: GOAWAY, and closed */
 /* One that has calls and says nothing is asked (PING), and closed when it still says nothing. */
-#define LIMIT_H2_SILENCE_MS      75000
-#define LIMIT_H2_PING_ANSWER_MS  20000
-/* In a second, of frames that ask for nothing (PING, SETTINGS, PRIORITY, empty DATA) between two
- * answers of ours: then GOAWAY "too_many_pings". */
-#define LIMIT_H2_EMPTY_FRAMES    200
+#define LIMIT_H2_SILENCE_MS       75000
+#define LIMIT_H2_PING_ANSWER_MS   20000
+/* In a second, of frames that ask for nothing (PING, SETTINGS, PRIORITY, empty DATA, unknown ones,
+ * more WINDOW_UPDATEs than what was sent gives reason for) between two answers of ours: then GOAWAY
+ * "too_many_pings". A piece of an answer that is smaller than the second, as a client's windows
+ * have it, is none. */
+#define LIMIT_H2_EMPTY_FRAMES     200
+#define LIMIT_H2_SMALL_DATA_BYTES 256
 /* Calls that end by a reset: so many at once, and so many a second: then GOAWAY. */
-#define LIMIT_H2_RESETS          1000
-#define LIMIT_H2_RESETS_PER_S    100
-#define LIMIT_H2_CONTINUATIONS   8   /* frames of one block of headers: then GOAWAY */
-#define LIMIT_H2_ACKS            256 /* owed to a client that does not read: closed */
-#define LIMIT_H2_HPACK_BYTES     512 /* what is remembered of our headers */
+#define LIMIT_H2_RESETS           1000
+#define LIMIT_H2_RESETS_PER_S     100
+#define LIMIT_H2_CONTINUATIONS    8   /* frames of one block of headers: then GOAWAY */
+#define LIMIT_H2_ACKS             256 /* owed to a client that does not read: closed */
+#define LIMIT_H2_HPACK_BYTES      512 /* what is remembered of our headers */
 /* One message of gRPC, as etcd has it: a request of 1.5 MiB and what is around it. */
-#define LIMIT_GRPC_MESSAGE_BYTES (2u * MIB)
+#define LIMIT_GRPC_MESSAGE_BYTES  (2u * MIB)
 
 /* The client of gRPC. Calls under way on one connection, and what waits to be sent on one stream
  * (one message may be longer): then OVERLOADED. */
@@ -119,6 +146,11 @@
 #define LIMIT_CONN_LINGER_BYTES (16u * MIB)
 /* Acknowledged, and nothing came or went for so long: has arrived, and is not waited for. */
 #define LIMIT_CONN_SETTLED_MS   500
+/* Of one turn of the loop, for clients: then they wait for the next one, so that members,
+ * heartbeats and deadlines do not wait for all of them. One step of one client may go beyond. */
+#define LIMIT_TURN_CLIENTS_MS   5
+/* Who waited so and is read again in the next turn; the others wait for the one after that. */
+#define LIMIT_TURN_RESUMED      512
 /* Handed over in one piece; libuv hands over up to 32 of one connection before the next one's
  * turn. */
 #define LIMIT_READ_BYTES        (64u * KIB)
@@ -130,6 +162,10 @@
 /* Proposals. Beyond either: 429, nothing was written (rules O1, R14). */
 #define LIMIT_UNCOMMITTED_BYTES   (64u * MIB)
 #define LIMIT_UNCOMMITTED_ENTRIES 65536
+/* A write beyond these bytes is 429 already when the oldest proposal waits for this part of the
+ * request's time: it would wait behind all of them, and not know its outcome in the end. */
+#define LIMIT_PATIENT_WRITE_BYTES (16u * KIB)
+#define LIMIT_PATIENT_WRITE_PART  4
 #define LIMIT_SURVEYS             256 /* members asked for their state at once: then 429 */
 #define LIMIT_WAITING_REQUESTS    65536
 #define LIMIT_FORWARDS            4096 /* writes that others handed to this leader: then 429 */
@@ -168,10 +204,13 @@
 #define LIMIT_RECORD_FILE_BYTES (1u * MIB)
 
 /* Peers. */
-#define LIMIT_FRAME_BYTES       (64u * KIB) /* longer frames: the link is cut */
-#define LIMIT_PEER_UNSENT_BYTES (16u * MIB) /* further messages are dropped and told to raft */
-#define LIMIT_PEER_CONNECTIONS  64          /* not yet authenticated; beyond: closed at once */
-#define LIMIT_PEER_HANDSHAKE_MS 3000
+#define LIMIT_FRAME_BYTES           (64u * KIB) /* longer frames: the link is cut */
+#define LIMIT_PEER_UNSENT_BYTES     (16u * MIB) /* further messages are dropped and told to raft */
+/* Accepted and not yet authenticated: beyond, the oldest is reset, and if more than the second are
+ * of the newcomer's host, the oldest of these. */
+#define LIMIT_PEER_CONNECTIONS      64
+#define LIMIT_PEER_CONNECTIONS_HOST 16
+#define LIMIT_PEER_HANDSHAKE_MS     3000
 
 /* The core. Each is per member of the cluster. */
 #define LIMIT_RAFT_HELD   64    /* messages that wait for the term to be durable: dropped beyond */
@@ -276,6 +315,12 @@
 /* Users and passwords that were right a moment ago, and are believed without another hash: the
  * oldest goes. */
 #define LIMIT_AUTH_KNOWN      64
+/* Users and addresses that wrong passwords are counted for: what matters least is forgotten. */
+#define LIMIT_AUTH_GUESSES    1024
+/* Lines of the audit log that wait to be written: beyond, they are lost, and counted. */
+#define LIMIT_LINE_FILE_BYTES (1u * MIB)
+/* Keys and names that one line tells of. */
+#define LIMIT_AUDIT_TARGETS   16
 
 /* What a snapshot says of the members. More is a bug; a file that claims more is CORRUPT. */
 #define LIMIT_SNAPSHOT_META_BYTES (1u * MIB)

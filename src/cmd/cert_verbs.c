@@ -208,6 +208,51 @@ static int run_client(struct options *o)
     return make(o, &options);
 }
 
+/* --- revoke ----------------------------------------------------------------------------------- */
+
+/* In place of the old one, at once: members may read it at any moment. */
+static int replace_file(const struct options *o, const char *path, const struct buf *text)
+{
+    char *fresh = mem_printf("%s.new", path);
+    unlink(fresh); /* of one that was broken off */
+    int code = write_file(o, fresh, text, 0644);
+    if (code == EXIT_DONE && rename(fresh, path) != 0) {
+        verb_complain(o, "%s cannot be written: %s", path, strerror(errno));
+        unlink(fresh);
+        code = EXIT_USAGE;
+    }
+    if (code == EXIT_DONE) {
+        printf("%s\n", path);
+    }
+    mem_free(fresh);
+    return code;
+}
+
+static int run_revoke(struct options *o)
+{
+    char *cert = file_in(o, o->arguments[0], "crt");
+    char *ca = file_in(o, "ca", "crt");
+    char *ca_key = file_in(o, "ca", "key");
+    char *path = file_in(o, "ca", "crl");
+    struct buf list = {0};
+    char *detail = NULL;
+    enum status status = tls_make_crl(cert, path, (uint32_t)options_number(o, CERT_DAYS), ca,
+                                      ca_key, &list, &detail);
+    int code = EXIT_USAGE;
+    if (status == STATUS_OK) {
+        code = replace_file(o, path, &list);
+    } else {
+        verb_complain(o, "%s", detail);
+        mem_free(detail);
+    }
+    buf_deinit(&list);
+    mem_free(cert);
+    mem_free(ca);
+    mem_free(ca_key);
+    mem_free(path);
+    return code;
+}
+
 /* --- the tables ------------------------------------------------------------------------------- */
 
 static const struct option ca_rows[] = {CERT_OPTION_ROWS("3650")};
@@ -220,6 +265,8 @@ static const struct option member_rows[] = {
                                "NAME,localhost,127.0.0.1,::1"},
 };
 static const struct option client_rows[] = {CERT_OPTION_ROWS("365")};
+
+static const struct option revoke_rows[] = {CERT_OPTION_ROWS("365")};
 
 static const struct verb verbs[] = {
     {.name = "ca",
@@ -261,11 +308,25 @@ static const struct verb verbs[] = {
      .options = client_rows,
      .option_count = sizeof(client_rows) / sizeof(client_rows[0]),
      .run = run_client},
+    {.name = "revoke",
+     .summary = "put a certificate on the CA's list of revoked ones, ca.crl",
+     .arguments = "NAME",
+     .arguments_min = 1,
+     .arguments_max = 1,
+     .details = "NAME.crt is what is revoked. Give members --tls-crl ca.crl; they read it again "
+                "when it\n"
+                "changes, and end connections of whoever is on it.\n",
+     .examples = "  conclave cert revoke alice --dir ./certs\n"
+                 "  conclave server --name node-1 --tls-cert certs/node-1.crt --tls-key "
+                 "certs/node-1.key --tls-ca certs/ca.crt --tls-crl certs/ca.crl\n",
+     .options = revoke_rows,
+     .option_count = sizeof(revoke_rows) / sizeof(revoke_rows[0]),
+     .run = run_revoke},
 };
 
 const struct verb verb_cert = {
     .name = "cert",
-    .summary = "make certificates for TLS: a CA, members, clients",
+    .summary = "make certificates for TLS: a CA, members, clients; revoke them",
     .children = verbs,
     .child_count = sizeof(verbs) / sizeof(verbs[0]),
 };

@@ -70,3 +70,9 @@ uint64_t memory_quota_default(void)
 {
     return least(memory_limit_bytes() / 2, QUOTA_MAX);
 }
+
+uint64_t memory_clients_default(void)
+{
+    uint64_t bytes = least(memory_limit_bytes() / 8, LIMIT_CLIENT_BYTES_MOST);
+    return bytes > LIMIT_CLIENT_BYTES_LEAST ? bytes : LIMIT_CLIENT_BYTES_LEAST;
+}

@@ -7,3 +7,5 @@
 uint64_t memory_limit_bytes(void);
 /* Half of that, at most 8 GiB. */
 uint64_t memory_quota_default(void);
+/* An eighth of it, for --max-client-bytes. */
+uint64_t memory_clients_default(void);

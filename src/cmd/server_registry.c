@@ -157,8 +157,9 @@ static void on_timer(struct timer *t)
         return;
     }
     bool is_settled = r->self.founder.name[0] != '\0' && !r->founds;
-    r->loop->ops->timer_start(r->loop, t,
-                              r->loop->ops->now_ms(r->loop) + (is_settled ? REST_MS : LOOK_MS));
+    uint64_t at_ms =
+        is_settled ? loop_about(r->loop, REST_MS) : r->loop->ops->now_ms(r->loop) + LOOK_MS;
+    r->loop->ops->timer_start(r->loop, t, at_ms);
 }
 
 void server_registry_watch(struct server_registry *r, struct loop *loop, struct node *node,

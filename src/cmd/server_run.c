@@ -2,6 +2,7 @@
 #include "cmd/server_run.h"
 
 #include "api/api.h"
+#include "base/line_file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "cluster/state_file.h"
@@ -20,6 +21,10 @@
 #define DRAIN_CHECK_MS 10
 /* The same, and from what is fatal to the end, whatever the disk does. */
 #define LEAVE_S        5
+/* Of --max-client-bytes: large requests, and large answers, are refused before connections are
+ * reset for all that they make this member keep. */
+#define BODIES_PART    4
+#define UNSENT_PART    2
 
 struct server {
     const struct server_settings *settings;
@@ -31,8 +36,10 @@ struct server {
     struct api *api;
     struct http_server *http;
     struct grpc_server *grpc;         /* gets connections from `http` */
+    struct client_memory memory;      /* of both */
     struct server_registry *registry; /* of all lives; NULL = none */
     struct state_file *state_file;    /* the same */
+    struct line_file *audit;          /* the same */
     struct timer patience_timer;      /* the end comes at the latest then */
     struct timer drain_timer;
     bool stopping;
@@ -88,6 +95,12 @@ static uint32_t count_http2(const void *context)
 {
     const struct server *s = context;
     return grpc_server_connections(s->grpc);
+}
+
+static bool make_room_http2(void *context)
+{
+    struct server *s = context;
+    return grpc_server_make_room(s->grpc);
 }
 
 static void on_turn(void *context)
@@ -168,6 +181,7 @@ static int refuse_to_start(enum status status, const char *what, char *detail)
     }
 }
 
+/* Whoever asks for a reload need not know whether there is anything to read again. */
 static void on_hangup(void *context, int signal_number)
 {
     (void)signal_number;
@@ -185,7 +199,6 @@ static void create_loop(struct server *s)
     if (s->settings->tls != NULL) {
         s->loop = tls_loop_create(s->real, s->settings->tls);
         s->tls = server_tls_watch(s->settings->tls, s->loop);
-        uv_loop_on_signal(s->real, SIGHUP, on_hangup, s);
     }
 }
 
@@ -222,6 +235,49 @@ static int open_port(struct server *s)
     return 2;
 }
 
+static uint64_t part_of_memory(const struct server *s, uint64_t part, uint64_t most)
+{
+    uint64_t bytes = s->settings->client_bytes_max / part;
+    return bytes < most ? bytes : most;
+}
+
+/* What the limit on open files leaves to clients; members come through the same door. */
+static uint32_t count_places(const struct server *s)
+{
+    uint32_t wanted = s->settings->connections_max;
+    uint32_t files = uv_loop_accepted_max(s->real);
+    uint32_t others = 2 * LIMIT_MEMBERS + LIMIT_PEER_CONNECTIONS + files / 8;
+    uint32_t max = files > 2 * others ? files - others : files / 2;
+    if (wanted > max) {
+        log_info("the limit on open files leaves fewer connections than --max-connections "
+                 "connections=%u",
+                 max);
+        return max;
+    }
+    return wanted;
+}
+
+static void open_servers(struct server *s)
+{
+    const struct server_settings *settings = s->settings;
+    client_memory_init(&s->memory, s->loop, settings->client_bytes_max);
+    s->real->unsent->bytes_max = part_of_memory(s, UNSENT_PART, LIMIT_UNSENT_BYTES);
+    const struct http_options http = {.idle_ms = settings->idle_ms,
+                                      .request_ms = settings->receive_ms,
+                                      .connections_max = count_places(s),
+                                      .bodies_max =
+                                          part_of_memory(s, BODIES_PART, LIMIT_BODIES_BYTES),
+                                      .memory = &s->memory};
+    const struct grpc_options grpc = {.idle_ms = settings->idle_ms,
+                                      .request_ms = settings->receive_ms,
+                                      .streams_max = settings->streams_max,
+                                      .memory = &s->memory};
+    s->http = http_server_create(s->loop, api_handler(s->api), &http);
+    s->grpc = grpc_server_create(s->loop, api_grpc_handler(s->api), &grpc);
+    http_server_on_http2(s->http, on_http2, count_http2, make_room_http2, s);
+    api_set_servers(s->api, s->http, s->grpc);
+}
+
 static int open_member(struct server *s)
 {
     char *detail = NULL;
@@ -248,20 +304,25 @@ static int open_member(struct server *s)
         .ack = s->settings->ack,
         .on_follower = s->settings->on_follower,
         .cors_origin = s->settings->cors_origin,
+        .knows_hosts = s->settings->knows_hosts,
+        .allowed_hosts = s->settings->allowed_hosts,
+        .advertise = s->settings->node.advertise,
         .json_snake = s->settings->json_snake,
         .enable_faults = s->settings->enable_faults,
         .request_timeout_ms = s->settings->node.request_timeout_ms,
         .value_bytes_max = s->settings->node.value_bytes_max,
         .loop_utilisation = s->tls != NULL ? utilisation_under_tls : uv_loop_utilisation,
         .peers_show_certificates = s->settings->peers_show_certificates,
+        .clients_show_certificates = s->settings->clients_show_certificates,
+        .is_insecure = s->settings->is_insecure,
+        .has_secret = s->settings->secret.size > 0,
         .more_metrics = s->tls != NULL ? server_tls_metrics : NULL,
         .more_context = s->tls,
+        .root_password = buf_slice(&s->settings->root_password),
+        .audit = s->audit,
     };
     s->api = api_create(&api);
-    s->http = http_server_create(s->loop, api_handler(s->api), NULL);
-    s->grpc = grpc_server_create(s->loop, api_grpc_handler(s->api), NULL);
-    http_server_on_http2(s->http, on_http2, count_http2, s);
-    api_set_servers(s->api, s->http, s->grpc);
+    open_servers(s);
     return 0;
 }
 
@@ -276,6 +337,7 @@ static bool close_member(struct server *s)
         api_set_servers(s->api, NULL, NULL);
         http_server_destroy(s->http);
         grpc_server_destroy(s->grpc);
+        client_memory_deinit(&s->memory);
         api_destroy(s->api);
     }
     node_destroy(s->node);
@@ -294,6 +356,7 @@ static void hold_signals(bool held)
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
     pthread_sigmask(held ? SIG_BLOCK : SIG_UNBLOCK, &signals, NULL);
 }
 
@@ -303,6 +366,7 @@ static bool live(struct server *s, void (*on_listening)(const struct server_sett
     /* Before the log is read back, which may take a while; they are delivered when the loop runs */
     uv_loop_on_signal(s->real, SIGTERM, on_signal, s);
     uv_loop_on_signal(s->real, SIGINT, on_signal, s);
+    uv_loop_on_signal(s->real, SIGHUP, on_hangup, s);
     hold_signals(false);
     s->exit_code = open_port(s);
     if (s->exit_code == 0) {
@@ -315,7 +379,6 @@ static bool live(struct server *s, void (*on_listening)(const struct server_sett
             on_listening(s->settings);
         }
         uv_loop_run(s->real);
-        (void)alarm(0);
         if (s->stopping && s->exit_code == 0) {
             log_info("stopped");
         }
@@ -339,23 +402,40 @@ static bool open_state_file(const struct server_settings *settings, struct state
     return true;
 }
 
+static bool open_audit_log(const struct server_settings *settings, struct line_file **f)
+{
+    char *detail = NULL;
+    if (settings->audit_log != NULL &&
+        line_file_open(settings->audit_log, settings->audit_log_bytes, f, &detail) != STATUS_OK) {
+        log_error("cannot keep --audit-log %s", detail);
+        mem_free(detail);
+        return false;
+    }
+    return true;
+}
+
 int server_run(const struct server_settings *settings,
                void (*on_listening)(const struct server_settings *s))
 {
     hold_signals(true); /* also for the threads that keep files */
     struct state_file *state_file = NULL;
-    if (!open_state_file(settings, &state_file)) {
+    struct line_file *audit = NULL;
+    if (!open_state_file(settings, &state_file) || !open_audit_log(settings, &audit)) {
+        state_file_close(state_file);
         return 2;
     }
-    struct server s = {.settings = settings, .state_file = state_file};
+    struct server s = {.settings = settings, .state_file = state_file, .audit = audit};
     create_loop(&s);
     s.registry = server_registry_create(settings, s.loop);
     while (live(&s, on_listening)) {
         on_listening = NULL; /* has been said */
-        s = (struct server){.settings = settings, .registry = s.registry, .state_file = state_file};
+        s = (struct server){
+            .settings = settings, .registry = s.registry, .state_file = state_file, .audit = audit};
         create_loop(&s);
     }
     server_registry_destroy(s.registry);
     state_file_close(state_file);
+    line_file_close(audit); /* which may wait a while for a disk */
+    (void)alarm(0);
     return s.exit_code; /* signals stay held: a second one changes nothing */
 }

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "cmd/config_file.h"
 #include "cmd/memory_limit.h"
+#include "cmd/tls_settings.h"
 #include "net/tls_client.h"
 #include "node/roster.h"
 
@@ -34,10 +35,8 @@ enum {
     ROW_REGISTRY_ATTEMPTS,
     ROW_STATE_FILE,
     ROW_SECRET_FILE,
-    ROW_TLS_CERT,
-    ROW_TLS_KEY,
-    ROW_TLS_CA,
-    ROW_TLS_CLIENT_AUTH,
+    ROW_TLS, /* and what follows it, cmd/tls_settings.h */
+    ROW_TLS_LAST = ROW_TLS + TLS_ROW_COUNT - 1,
     ROW_HEARTBEAT,
     ROW_ELECTION,
     ROW_REQUEST_TIMEOUT,
@@ -51,9 +50,18 @@ enum {
     ROW_QUOTA,
     ROW_VALUE_MAX,
     ROW_SNAPSHOT_BYTES,
+    ROW_CONNECTIONS,
+    ROW_CLIENT_BYTES,
+    ROW_STREAMS,
+    ROW_IDLE,
+    ROW_RECEIVE,
     ROW_CORS,
+    ROW_HOSTS,
     ROW_JSON_CASE,
     ROW_ENABLE_FAULTS,
+    ROW_ROOT_PASSWORD,
+    ROW_AUDIT_LOG,
+    ROW_AUDIT_LOG_BYTES,
     ROW_LOG_LEVEL,
     ROW_LOG_FORMAT,
     ROW_INSECURE,
@@ -117,24 +125,7 @@ const struct option server_option_rows[SERVER_OPTION_COUNT] = {
                          .meaning = "the secret that members prove to each other; the variable "
                                     "holds the secret itself",
                          .env = "CONCLAVE_CLUSTER_SECRET"},
-    [ROW_TLS_CERT] = {.name = "tls-cert",
-                      .type = OPTION_TEXT,
-                      .unit = "FILE",
-                      .meaning = "speak only TLS, with this certificate (PEM) and those behind it"},
-    [ROW_TLS_KEY] = {.name = "tls-key",
-                     .type = OPTION_TEXT,
-                     .unit = "FILE",
-                     .meaning = "the private key of --tls-cert"},
-    [ROW_TLS_CA] = {.name = "tls-ca",
-                    .type = OPTION_TEXT,
-                    .unit = "FILE",
-                    .meaning = "whose certificates of members and clients are believed"},
-    [ROW_TLS_CLIENT_AUTH] = {.name = "tls-client-auth",
-                             .type = OPTION_CHOICE,
-                             .unit = "WHEN",
-                             .meaning = "must who connects show a certificate: none, optional or "
-                                        "require; if not given, optional with --tls-ca",
-                             .choices = "none|optional|require"},
+    TLS_OPTION_ROWS(ROW_TLS),
     [ROW_HEARTBEAT] = {.name = "heartbeat-ms",
                        .type = OPTION_INTEGER,
                        .unit = "MS",
@@ -223,10 +214,51 @@ const struct option server_option_rows[SERVER_OPTION_COUNT] = {
                                        "larger",
                             .fallback = "64MiB",
                             .min = 64 * KIB},
+    [ROW_CONNECTIONS] = {.name = "max-connections",
+                         .type = OPTION_INTEGER,
+                         .unit = "N",
+                         .meaning = "connections of clients; beyond, those without a request are "
+                                    "closed for new ones",
+                         .fallback = "16384",
+                         .min = 16,
+                         .max = 1000000},
+    [ROW_CLIENT_BYTES] = {.name = "max-client-bytes",
+                          .type = OPTION_BYTES,
+                          .unit = "SIZE",
+                          .meaning = "memory of requests not whole and answers not taken; beyond, "
+                                     "the largest connections are reset; if not given, an eighth "
+                                     "of the memory, at most 512MiB",
+                          .min = 1 * MIB},
+    [ROW_STREAMS] = {.name = "max-streams",
+                     .type = OPTION_INTEGER,
+                     .unit = "N",
+                     .meaning = "calls at a time of one connection of HTTP/2",
+                     .fallback = "1024",
+                     .min = 1,
+                     .max = 65536},
+    [ROW_IDLE] = {.name = "idle-timeout",
+                  .type = OPTION_DURATION,
+                  .unit = "DURATION",
+                  .meaning = "a connection without a request is closed after this; if not given, "
+                             "75s, of HTTP/2 5m",
+                  .min = 1000,
+                  .max = 86400000},
+    [ROW_RECEIVE] = {.name = "receive-timeout",
+                     .type = OPTION_DURATION,
+                     .unit = "DURATION",
+                     .meaning = "from the first byte of a request to its last",
+                     .fallback = "10s",
+                     .min = 100,
+                     .max = 3600000},
     [ROW_CORS] = {.name = "cors-origin",
                   .type = OPTION_TEXT,
                   .unit = "ORIGIN",
                   .meaning = "which web pages may call: an origin, * or none"},
+    [ROW_HOSTS] = {.name = "allowed-hosts",
+                   .type = OPTION_TEXT,
+                   .unit = "NAME,NAME",
+                   .meaning = "DNS names by which clients may ask (.example.org: all below; *: "
+                              "any); if not given, any beyond loopback, else --advertise's"},
     [ROW_JSON_CASE] = {.name = "json-case",
                        .type = OPTION_CHOICE,
                        .unit = "CASE",
@@ -239,6 +271,22 @@ const struct option server_option_rows[SERVER_OPTION_COUNT] = {
                            .meaning = "open /faults: whoever reaches the port may slow, lose and "
                                       "cut what this member sends to others",
                            .fallback = "false"},
+    [ROW_ROOT_PASSWORD] = {.name = "reset-root-password-file",
+                           .type = OPTION_TEXT,
+                           .unit = "FILE",
+                           .meaning = "for who lost it: set the password of the user root to what "
+                                      "is in this file; once"},
+    [ROW_AUDIT_LOG] = {.name = "audit-log",
+                       .type = OPTION_TEXT,
+                       .unit = "FILE",
+                       .meaning = "who changed what, a line of JSON each; - is standard output"},
+    [ROW_AUDIT_LOG_BYTES] = {.name = "audit-log-bytes",
+                             .type = OPTION_BYTES,
+                             .unit = "SIZE",
+                             .meaning = "beyond, --audit-log goes on in a new file; the one before "
+                                        "is FILE.1",
+                             .fallback = "64MiB",
+                             .min = 64 * KIB},
     [ROW_LOG_LEVEL] = {.name = "log-level",
                        .type = OPTION_CHOICE,
                        .unit = "LEVEL",
@@ -477,44 +525,72 @@ static enum status check_registry(struct options *o, struct server_settings *s)
     return STATUS_OK;
 }
 
-/* The secret without the line end that editors leave. */
-static enum status read_secret_file(struct options *o, struct server_settings *s)
+/* A secret without the line end that editors leave. `what` is it in words. */
+static enum status read_secret_file(struct options *o, size_t row, const char *what, size_t max,
+                                    struct buf *secret)
 {
-    const char *path = options_text(o, ROW_SECRET_FILE);
+    const char *path = options_text(o, row);
     FILE *file = fopen(path, "re");
     if (file == NULL) {
-        return options_refuse(o, ROW_SECRET_FILE, "cannot be read: %s", strerror(errno));
+        return options_refuse(o, row, "cannot be read: %s", strerror(errno));
     }
     struct stat about;
     if (fstat(fileno(file), &about) == 0 && (about.st_mode & 077) != 0) {
-        log_warn("the cluster secret can be read by others on this machine file=%s", path);
+        log_warn("%s can be read by others on this machine file=%s", what, path);
     }
-    s->secret.size =
-        fread(buf_reserve(&s->secret, SECRET_SIZE_MAX + 1), 1, SECRET_SIZE_MAX + 1, file);
+    secret->size = fread(buf_reserve(secret, max + 3), 1, max + 3, file);
     bool has_failed = ferror(file) != 0;
     fclose(file);
-    if (has_failed || s->secret.size > SECRET_SIZE_MAX) {
-        return options_refuse(o, ROW_SECRET_FILE, "%s",
+    while (secret->size > 0 && strchr("\r\n", secret->data[secret->size - 1]) != NULL &&
+           secret->data[secret->size - 1] != 0) {
+        secret->size--;
+    }
+    if (has_failed || secret->size > max) {
+        return options_refuse(o, row, "%s",
                               has_failed ? "cannot be read" : "is too long for a secret");
     }
-    while (s->secret.size > 0 && strchr("\r\n", s->secret.data[s->secret.size - 1]) != NULL &&
-           s->secret.data[s->secret.size - 1] != 0) {
-        s->secret.size--;
-    }
-    if (s->secret.size == 0) {
-        return options_refuse(o, ROW_SECRET_FILE, "is empty; put a long random text in it");
+    if (secret->size == 0) {
+        return options_refuse(o, row, "is empty; put a long random text in it");
     }
     return STATUS_OK;
 }
 
+/* The variable holds the secret itself. Where the process keeps its environment others may read it
+ * for as long as the process lives (/proc/PID/environ). */
+static void take_secret_variable(struct option_value *v, struct server_settings *s)
+{
+    if (v->origin == OPTION_FROM_SEED_ENVIRONMENT) {
+        buf_append_str(&s->secret, v->text);
+        explicit_bzero(v->text, strlen(v->text));
+    }
+    char *told = getenv(server_option_rows[ROW_SECRET_FILE].env);
+    if (told != NULL) {
+        explicit_bzero(told, strlen(told));
+    }
+}
+
+/* A password is text: what follows a zero would not be compared by clients. */
+static enum status check_root_password(struct options *o, struct server_settings *s)
+{
+    if (options_text(o, ROW_ROOT_PASSWORD) == NULL) {
+        return STATUS_OK;
+    }
+    enum status status = read_secret_file(o, ROW_ROOT_PASSWORD, "the password of root",
+                                          LIMIT_PASSWORD_BYTES, &s->root_password);
+    if (status == STATUS_OK && memchr(s->root_password.data, 0, s->root_password.size) != NULL) {
+        return options_refuse(o, ROW_ROOT_PASSWORD, "has a zero byte in it, and is no password");
+    }
+    return status;
+}
+
 static enum status check_secret(struct options *o, struct server_settings *s)
 {
-    const struct option_value *v = &o->values[ROW_SECRET_FILE];
+    struct option_value *v = &o->values[ROW_SECRET_FILE];
     enum status status = STATUS_OK;
-    if (v->origin == OPTION_FROM_SEED_ENVIRONMENT) {
-        buf_append_str(&s->secret, v->text); /* the variable holds the secret itself */
-    } else if (v->text != NULL) {
-        status = read_secret_file(o, s);
+    take_secret_variable(v, s);
+    if (v->origin != OPTION_FROM_SEED_ENVIRONMENT && v->text != NULL) {
+        status =
+            read_secret_file(o, ROW_SECRET_FILE, "the cluster secret", SECRET_SIZE_MAX, &s->secret);
     }
     s->node.secret = buf_slice(&s->secret);
     if (status != STATUS_OK || s->secret.size > 0 || s->peers_show_certificates ||
@@ -564,37 +640,10 @@ static enum status check_schemes(struct options *o, bool has_tls)
     return status;
 }
 
-static enum status check_tls_files(struct options *o, const struct tls_options *t)
-{
-    if (t->cert != NULL && t->key != NULL) {
-        return t->ca != NULL || t->client_auth == TLS_CLIENT_NONE
-                   ? STATUS_OK
-                   : options_refuse(o, ROW_TLS_CLIENT_AUTH,
-                                    "asks for certificates, and --tls-ca FILE does not say whose");
-    }
-    static const size_t rows[] = {ROW_TLS_CERT, ROW_TLS_KEY, ROW_TLS_CA, ROW_TLS_CLIENT_AUTH};
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        if (options_text(o, rows[i]) != NULL) {
-            return options_refuse(o, rows[i],
-                                  "is of no use without %s; `conclave cert` makes certificates",
-                                  t->cert == NULL ? "--tls-cert FILE" : "--tls-key FILE");
-        }
-    }
-    return STATUS_OK;
-}
-
 static enum status check_tls(struct options *o, struct server_settings *s)
 {
-    static const enum tls_client_auth auths[] = {TLS_CLIENT_NONE, TLS_CLIENT_OPTIONAL,
-                                                 TLS_CLIENT_REQUIRE};
-    struct tls_options t = {.cert = options_text(o, ROW_TLS_CERT),
-                            .key = options_text(o, ROW_TLS_KEY),
-                            .ca = options_text(o, ROW_TLS_CA)};
-    t.client_auth = t.ca != NULL ? TLS_CLIENT_OPTIONAL : TLS_CLIENT_NONE;
-    if (options_text(o, ROW_TLS_CLIENT_AUTH) != NULL) {
-        t.client_auth = auths[options_number(o, ROW_TLS_CLIENT_AUTH)];
-    }
-    enum status status = check_tls_files(o, &t);
+    struct tls_options t;
+    enum status status = tls_settings_read(o, ROW_TLS, &t);
     if (status == STATUS_OK) {
         status = check_schemes(o, t.cert != NULL);
     }
@@ -610,7 +659,9 @@ static enum status check_tls(struct options *o, struct server_settings *s)
         return status;
     }
     s->node.speaks_tls = true;
-    s->peers_show_certificates = t.client_auth != TLS_CLIENT_NONE;
+    s->clients_show_certificates = t.client_auth != TLS_CLIENT_NONE;
+    s->peers_show_certificates =
+        s->clients_show_certificates || t.peer_ca != NULL || t.peer_cert != NULL;
     return STATUS_OK;
 }
 
@@ -641,6 +692,17 @@ static void fill_sizes(struct options *o, struct server_settings *s)
     s->node.snapshot_log_bytes = options_number(o, ROW_SNAPSHOT_BYTES);
 }
 
+static void fill_bounds(struct options *o, struct server_settings *s)
+{
+    s->connections_max = (uint32_t)options_number(o, ROW_CONNECTIONS);
+    s->client_bytes_max = options_is_given(o, ROW_CLIENT_BYTES)
+                              ? options_number(o, ROW_CLIENT_BYTES)
+                              : memory_clients_default();
+    s->streams_max = (uint32_t)options_number(o, ROW_STREAMS);
+    s->idle_ms = options_is_given(o, ROW_IDLE) ? (uint32_t)options_number(o, ROW_IDLE) : 0;
+    s->receive_ms = (uint32_t)options_number(o, ROW_RECEIVE);
+}
+
 static void fill_rest(struct options *o, struct server_settings *s)
 {
     static const enum node_ack acks[] = {NODE_ACK_LEADER, NODE_ACK_QUORUM, NODE_ACK_ALL};
@@ -659,8 +721,11 @@ static void fill_rest(struct options *o, struct server_settings *s)
     s->node.priority = (uint32_t)options_number(o, ROW_PRIORITY);
     s->node.lease_reads = options_number(o, ROW_READ_MODE) == 1;
     s->cors_origin = options_text(o, ROW_CORS);
+    s->allowed_hosts = options_text(o, ROW_HOSTS);
     s->json_snake = options_number(o, ROW_JSON_CASE) == 1;
     s->state_file = options_text(o, ROW_STATE_FILE);
+    s->audit_log = options_text(o, ROW_AUDIT_LOG);
+    s->audit_log_bytes = options_number(o, ROW_AUDIT_LOG_BYTES);
     s->enable_faults = options_is_on(o, ROW_ENABLE_FAULTS);
     s->log = (struct log_options){.name = s->node.name,
                                   .level = (enum log_level)options_number(o, ROW_LOG_LEVEL),
@@ -698,10 +763,13 @@ enum status server_settings_read(struct options *o, struct server_settings *s)
     if ((status = check_listen(o, s)) != STATUS_OK || (status = check_peers(o, s)) != STATUS_OK ||
         (status = check_join(o, s)) != STATUS_OK || (status = check_registry(o, s)) != STATUS_OK ||
         (status = check_tls(o, s)) != STATUS_OK || (status = check_secret(o, s)) != STATUS_OK ||
+        (status = check_root_password(o, s)) != STATUS_OK ||
         (status = check_timings(o, s)) != STATUS_OK) {
         return status;
     }
+    s->knows_hosts = s->allowed_hosts != NULL || (is_loopback(s->listen.host) && s->tls == NULL);
     fill_sizes(o, s);
+    fill_bounds(o, s);
     warn(s);
     return STATUS_OK;
 }
@@ -710,6 +778,13 @@ void server_settings_deinit(struct server_settings *s)
 {
     tls_destroy(s->tls);
     mem_free(s->data_dir_owned);
+    if (s->secret.capacity > 0) {
+        explicit_bzero(s->secret.data, s->secret.capacity);
+    }
     buf_deinit(&s->secret);
+    if (s->root_password.capacity > 0) {
+        explicit_bzero(s->root_password.data, s->root_password.capacity);
+    }
+    buf_deinit(&s->root_password);
     *s = (struct server_settings){0};
 }

@@ -20,16 +20,26 @@ struct server_settings {
     const char *registry; /* NULL = none */
     uint32_t registry_attempts;
     const char *state_file; /* NULL = none */
-    const char *number;     /* "2" of `server 2 4002`, or NULL */
+    const char *audit_log;  /* NULL = none; "-" = standard output */
+    uint64_t audit_log_bytes;
+    const char *number; /* "2" of `server 2 4002`, or NULL */
     enum node_ack ack;
     enum api_on_follower on_follower;
-    const char *cors_origin; /* NULL = as the contract says */
+    const char *cors_origin;   /* NULL = as the contract says */
+    bool knows_hosts;          /* requests under other names are refused */
+    const char *allowed_hosts; /* NULL = none beside what is known anyway */
     bool json_snake;
     bool enable_faults;
+    uint32_t connections_max;
+    uint64_t client_bytes_max;
+    uint32_t streams_max;
+    uint32_t idle_ms; /* 0 = as the servers have it */
+    uint32_t receive_ms;
     struct log_options log;
     struct tls *tls;              /* NULL = none */
     bool peers_show_certificates; /* so members prove by these who they are */
-    bool is_insecure;             /* serves others without a secret because --insecure said so */
+    bool clients_show_certificates;
+    bool is_insecure; /* serves others without a secret because --insecure said so */
 
     /* What the above points to. */
     char *data_dir_owned;
@@ -37,10 +47,11 @@ struct server_settings {
     const char *peers[LIMIT_MEMBERS];
     const char *join[LIMIT_MEMBERS];
     struct buf secret;
+    struct buf root_password; /* to be set; empty = none */
 };
 
 /* The table of flags of `conclave server`, for its row among the verbs. */
-enum { SERVER_OPTION_COUNT = 34 };
+enum { SERVER_OPTION_COUNT = 47 };
 extern const struct option server_option_rows[SERVER_OPTION_COUNT];
 
 /* Complete `o`, whose arguments are read already, from environment, file and defaults, and check it

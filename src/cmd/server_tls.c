@@ -24,7 +24,7 @@ struct server_tls {
     struct tls *tls;
     struct loop *loop;
     struct timer timer;
-    struct watched watched[2];
+    struct watched watched[TLS_CERTIFICATES_MAX];
 };
 
 static int64_t now_s(const struct server_tls *s)
@@ -34,20 +34,23 @@ static int64_t now_s(const struct server_tls *s)
 
 static void say_expiry(const struct tls_certificate *c, int64_t left_s)
 {
+    const char *what = c->is_crl ? "revocation list" : "certificate";
     if (left_s <= 0) {
-        log_error("a certificate has run out: nobody believes it any more certificate=%s file=%s",
+        log_error("a %s has run out: %s certificate=%s file=%s", what,
+                  c->is_crl ? "what it revokes stays revoked, and newer ones are missing"
+                            : "nobody believes it any more",
                   c->subject, c->file);
         return;
     }
     enum log_level level = left_s <= DAY_S ? LOG_ERROR : LOG_WARN;
-    log_line(level, "a certificate runs out in %" PRId64 " %s certificate=%s file=%s",
+    log_line(level, "a %s runs out in %" PRId64 " %s certificate=%s file=%s", what,
              left_s > DAY_S ? (left_s + DAY_S - 1) / DAY_S : (left_s + 3599) / 3600,
              left_s > DAY_S ? "days" : "hours", c->subject, c->file);
 }
 
 static void look_at_expiry(struct server_tls *s)
 {
-    struct tls_certificate list[2];
+    struct tls_certificate list[TLS_CERTIFICATES_MAX];
     uint32_t count = tls_certificates(s->tls, list);
     for (uint32_t i = 0; i < count; i++) {
         struct watched *w = &s->watched[i];
@@ -65,19 +68,24 @@ static void look_at_expiry(struct server_tls *s)
     }
 }
 
+static void say_new(const struct server_tls *s)
+{
+    struct tls_certificate list[TLS_CERTIFICATES_MAX];
+    uint32_t count = tls_certificates(s->tls, list);
+    for (uint32_t i = 0; i < count; i++) {
+        log_info("new certificates are in use, for new connections %s=%s days=%" PRId64 " file=%s",
+                 list[i].is_crl ? "revokedBy" : "certificate", list[i].subject,
+                 (list[i].expires_s - now_s(s)) / DAY_S, list[i].file);
+    }
+}
+
 void server_tls_refresh(struct server_tls *s)
 {
     char *detail = NULL;
     switch (tls_refresh(s->tls, &detail)) {
-    case STATUS_OK: {
-        struct tls_certificate list[2];
-        uint32_t count = tls_certificates(s->tls, list);
-        log_info("new certificates are in use, for new connections certificate=%s days=%" PRId64
-                 " ca=%s",
-                 list[0].subject, (list[0].expires_s - now_s(s)) / DAY_S,
-                 count > 1 ? list[1].subject : "none");
+    case STATUS_OK:
+        say_new(s);
         break;
-    }
     case STATUS_INVALID:
         log_error("new certificates are not used, the old ones stay: %s", detail);
         mem_free(detail);
@@ -128,7 +136,7 @@ static void print_quoted(struct buf *out, const char *text)
 static void print_certificates(struct buf *out, const struct server_tls *s)
 {
     static const char name[] = "conclave_tls_certificate_seconds_left";
-    struct tls_certificate list[2];
+    struct tls_certificate list[TLS_CERTIFICATES_MAX];
     uint32_t count = tls_certificates(s->tls, list);
     metric_head(out, name, "Until the first certificate of a file runs out; negative afterwards.",
                 "gauge");

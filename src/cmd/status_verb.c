@@ -36,8 +36,14 @@ static void print_members(const json_t *answer)
     table_print(&t, stdout);
 }
 
-static int judge(const struct options *o, const json_t *answer)
+static int judge(const struct options *o, const char *url, const json_t *answer)
 {
+    if (json_is_true(json_object_get(answer, "insecure"))) {
+        verb_complain(o,
+                      "%s is open to other machines without a cluster secret or certificates "
+                      "(--insecure): anyone who reaches it can join, forge and delete",
+                      url);
+    }
     struct member_summary s = member_table_summary(answer);
     if (s.leader == NULL) {
         verb_complain(o, "no member leads: writes wait until a majority of the %zu is back",
@@ -63,7 +69,7 @@ static int run_status(struct options *o)
         } else {
             client_verb_print_json(&a);
         }
-        code = judge(o, a.json);
+        code = judge(o, a.url, a.json);
     } else if (code == EXIT_DONE) {
         verb_complain(o, "%s answered something that is no list of members", a.url);
         code = EXIT_VERDICT;

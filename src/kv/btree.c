@@ -456,23 +456,45 @@ static void insert_along(struct btree *t, struct path *path, struct btree_entry 
     }
 }
 
-struct btree_entry *btree_insert(struct btree *t, struct slice key)
+/* A new entry where `path` leads. */
+static struct btree_entry *insert_at(struct btree *t, struct path *path, struct slice key)
 {
     CHECK_CMP(key.size, <=, UINT16_MAX);
-    struct path path;
-    if (descend(t, key, &path)) {
-        return path.nodes[0]->entries[path.slots[0]];
-    }
     struct btree_entry *e = slab_alloc(t->slab, btree_entry_size(key.size));
     e->payload = NULL;
     e->key_size = (uint16_t)key.size;
     if (key.size > 0) {
         memcpy(e->key, key.data, key.size);
     }
-    insert_along(t, &path, e);
+    insert_along(t, path, e);
     t->count++;
     t->changes++;
     return e;
+}
+
+struct btree_entry *btree_insert(struct btree *t, struct slice key)
+{
+    struct path path;
+    if (descend(t, key, &path)) {
+        return path.nodes[0]->entries[path.slots[0]];
+    }
+    return insert_at(t, &path, key);
+}
+
+struct btree_entry *btree_append(struct btree *t, struct slice key)
+{
+    struct path path;
+    struct btree_node *n = t->root;
+    for (; n->level > 0; n = n->children[n->count - 1]) {
+        path.nodes[n->level] = n;
+        path.slots[n->level] = n->count - 1u;
+    }
+    if (n->count > 0 && slice_compare(btree_entry_key(n->entries[n->count - 1]), key) >= 0) {
+        return NULL;
+    }
+    path.nodes[0] = n;
+    path.slots[0] = n->count;
+    return insert_at(t, &path, key);
 }
 
 /* --- removing --------------------------------------------------------------------------------- */

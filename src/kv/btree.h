@@ -67,6 +67,8 @@ size_t btree_entry_size(size_t key_size);
 struct btree_entry *btree_find(const struct btree *t, struct slice key);
 /* The entry of `key`, made if there is none; it copies the key, of at most UINT16_MAX bytes. */
 struct btree_entry *btree_insert(struct btree *t, struct slice key);
+/* A new entry of `key`, if it is above all others: without a search. Else NULL. */
+struct btree_entry *btree_append(struct btree *t, struct slice key);
 /* Remove and free `e`, which is in the tree. */
 void btree_remove(struct btree *t, struct btree_entry *e);
 

@@ -26,7 +26,6 @@ struct kv_import {
     uint32_t format;
     unsigned last_place; /* of its kind among the kinds */
     uint64_t last_grant;
-    struct btree_entry *last_base;
     uint64_t document; /* number of the first that may stand behind the last change */
     uint64_t revision;
     uint64_t time_ms;
@@ -87,6 +86,9 @@ static uint64_t take_varint(struct feed *f)
     size_t left = reader_left(&f->r);
     if (!feed_ok(f)) {
         return 0;
+    }
+    if (left > 0 && f->r.at[0] < 0x80) {
+        return get_u8(&f->r); /* as most are */
     }
     while (size < left && size < VARINT_BYTES_MAX && (f->r.at[size] & 0x80) != 0) {
         size++;
@@ -213,12 +215,11 @@ static enum status import_base(struct kv_import *i, struct feed *f)
     bool fits = v.revision > 1 && v.revision < i->kv->compact_revision &&
                 since_create < v.revision - 1 && v.version >= 1 && v.version - 1 <= since_create &&
                 (v.version == 1) == (since_create == 0);
-    bool ascends = i->last_base == NULL || slice_compare(btree_entry_key(i->last_base), key) < 0;
-    if (!fits || !ascends) {
+    struct btree_entry *e = fits ? btree_append(&i->kv->tree, key) : NULL;
+    if (e == NULL) {
         return STATUS_CORRUPT;
     }
-    i->last_base = btree_insert(&i->kv->tree, key);
-    kv_load_version(i->kv, i->last_base, &v);
+    kv_load_version(i->kv, e, &v);
     return STATUS_OK;
 }
 
@@ -273,15 +274,21 @@ static bool follows(struct kv_import *i, uint64_t revision)
 }
 
 /* A revision changes no key twice, and was made at one time. */
-static bool fits_revision(const struct kv *kv, struct slice key, uint64_t revision,
+static bool fits_revision(const struct kv *kv, const struct btree_entry *e, uint64_t revision,
                           uint64_t since_ms)
 {
     if (kv->history.tail == 0 || revision > kv->revision) {
         return true;
     }
-    const struct btree_entry *e = btree_find(&kv->tree, key);
     const struct version *newest = e != NULL ? e->payload : NULL;
     return since_ms == 0 && (newest == NULL || newest->revision < revision);
+}
+
+/* Keys that were put in their order are a large part of many histories. */
+static struct btree_entry *insert_key(struct kv *kv, struct slice key)
+{
+    struct btree_entry *e = btree_append(&kv->tree, key);
+    return e != NULL ? e : btree_insert(&kv->tree, key);
 }
 
 static enum status import_change(struct kv_import *i, struct feed *f, bool is_put)
@@ -297,23 +304,22 @@ static enum status import_change(struct kv_import *i, struct feed *f, bool is_pu
     }
     uint64_t last_revision = kv->history.tail > 0 ? kv->revision : 0;
     if (since_revision > i->revision - last_revision || since_ms > i->time_ms - kv->time_ms ||
-        !follows(i, last_revision + since_revision) ||
-        !fits_revision(kv, key, last_revision + since_revision, since_ms)) {
+        !follows(i, last_revision + since_revision)) {
         return STATUS_CORRUPT;
     }
     uint64_t revision = last_revision + since_revision;
+    struct btree_entry *e = is_put ? insert_key(kv, key) : btree_find(&kv->tree, key);
+    if (!fits_revision(kv, e, revision, since_ms) || (!is_put && kv_current_of(e) == NULL)) {
+        return STATUS_CORRUPT; /* an entry that was just made goes with the store */
+    }
     if (!is_put) {
-        struct btree_entry *e = btree_find(&kv->tree, key);
-        if (kv_current_of(e) == NULL) {
-            return STATUS_CORRUPT;
-        }
         kv->time_ms += since_ms;
         kv_change_delete(kv, e, revision);
         return STATUS_OK;
     }
     struct version_fields made;
     kv->time_ms += since_ms;
-    kv_change_put(kv, btree_insert(&kv->tree, key), revision, lease, value, &made);
+    kv_change_put(kv, e, revision, lease, value, &made);
     return STATUS_OK;
 }
 

@@ -251,15 +251,28 @@ static bool touch_op(struct touched *t, const struct kv_txn_op *op)
     return true;
 }
 
+/* From `own` on there is nothing, or one put, whose key is above that of the put before it. */
+static bool goes_on_ascending(const struct touched *t, size_t begin, size_t own)
+{
+    if (t->count == own) {
+        return true;
+    }
+    const struct touch *last = &t->at[own];
+    return t->count == own + 1 && last->is_put &&
+           (own == begin || slice_compare(t->at[own - 1].span.key, last->span.key) < 0);
+}
+
 static bool touch_list(struct touched *t, const struct kv_txn_ops *ops)
 {
     size_t begin = t->count;
+    bool ascends = true; /* puts alone so far, each of a key above the one before: none is twice */
     for (size_t i = 0; i < ops->count; i++) {
         size_t own = t->count;
         if (!touch_op(t, &ops->at[i])) {
             return false;
         }
-        for (size_t j = own; j < t->count; j++) {
+        ascends = ascends && goes_on_ascending(t, begin, own);
+        for (size_t j = own; j < t->count && !ascends; j++) {
             for (size_t k = begin; k < own; k++) {
                 if (collide(&t->at[j], &t->at[k])) {
                     return false;

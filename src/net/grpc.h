@@ -82,8 +82,10 @@ struct grpc_handler {
 };
 
 struct grpc_options {
-    uint32_t idle_ms;    /* a connection without calls; 0 = LIMIT_H2_IDLE_MS */
-    uint32_t request_ms; /* from a beginning to its end; 0 = LIMIT_HTTP_REQUEST_MS */
+    uint32_t idle_ms;             /* a connection without calls; 0 = LIMIT_H2_IDLE_MS */
+    uint32_t request_ms;          /* from a beginning to its end; 0 = LIMIT_HTTP_REQUEST_MS */
+    uint32_t streams_max;         /* of one connection; 0 = LIMIT_H2_STREAMS */
+    struct client_memory *memory; /* as in net/http.h */
 };
 
 /* `handler` is copied; its context must outlive the server. `options` may be NULL. */
@@ -108,6 +110,8 @@ void grpc_server_drain(struct grpc_server *g);
 void grpc_server_destroy(struct grpc_server *g);
 
 uint32_t grpc_server_connections(const struct grpc_server *g);
+/* Reset a connection without calls. False: none was found. */
+bool grpc_server_make_room(struct grpc_server *g);
 uint32_t grpc_server_streams(const struct grpc_server *g);  /* calls that are not finished */
 uint64_t grpc_server_requests(const struct grpc_server *g); /* messages told, since the start */
 

@@ -202,9 +202,10 @@ void grpc_answer_take(struct grpc_call *call, size_t size)
 {
     struct http2_connection *c = call->connection;
     CHECK(size <= call->unsent);
+    loop_take_unsent(call->server->loop, size);
     call->unsent -= size;
     c->unsent -= size;
-    c->flow.written += size;
+    http2_connection_wrote(c, size);
     while (size > 0) {
         size -= own_run(call) > 0 ? take_own(call, size) : take_shared(call, size);
     }
@@ -217,6 +218,7 @@ void grpc_answer_drop(struct grpc_call *call)
     if (call->connection != NULL) {
         call->connection->unsent -= call->unsent;
     }
+    loop_take_unsent(call->server->loop, call->unsent);
     call->unsent = 0;
     while (call->shared_first < call->shared_count) {
         drop_first_blob(call);
@@ -261,8 +263,10 @@ static bool begin_message(struct grpc_call *call, size_t size)
     if (call->unsent == 0) {
         call->moved_ms = grpc_now(call->server);
     }
+    loop_add_unsent(call->server->loop, GRPC_PREFIX_BYTES + size);
     call->unsent += GRPC_PREFIX_BYTES + size;
     call->connection->unsent += GRPC_PREFIX_BYTES + size;
+    http2_connection_kept(call->connection, call->connection->unsent, GRPC_PREFIX_BYTES + size);
     return true;
 }
 

@@ -10,6 +10,9 @@
 
 #define SPARE_CALLS_MAX 256 /* kept for the next requests; beyond: freed */
 #define KEPT_BYTES      (4u * KIB)
+/* About. */
+#define CALL_BYTES      2048
+#define HEADER_BYTES    96
 
 /* --- life ------------------------------------------------------------------------------------- */
 
@@ -105,6 +108,7 @@ void grpc_call_lost(struct grpc_call *call)
     list_remove(&call->link);
     list_remove(&call->starving);
     c->call_count--;
+    c->kept -= call->kept;
     c->recent = c->recent == call ? NULL : c->recent;
     c->idle_from_ms = grpc_now(g);
     call->connection = NULL;
@@ -176,11 +180,32 @@ static bool refuse(struct grpc_call *call)
     return call->is_answered;
 }
 
+/* What the call takes until it ends: itself, what nghttp2 and its handler have of it, and its
+ * headers, unless they are those of other calls, too. */
+static void count_kept(struct grpc_call *call)
+{
+    struct http2_connection *c = call->connection;
+    const struct grpc_head *head = call->head;
+    bool is_shared = head->refs > 2; /* two: the call, and who compares the next one with it */
+    call->kept = CALL_BYTES;
+    if (!is_shared) {
+        call->kept += (uint32_t)head->bytes + head->entry_count * HEADER_BYTES;
+    }
+    c->kept += call->kept;
+    http2_connection_kept(c, c->kept, call->kept);
+}
+
 void grpc_call_open(struct grpc_call *call, struct grpc_head *head)
 {
     struct grpc_server *g = call->server;
     const struct grpc_handler *h = &g->handler;
+    if (client_memory_is_pressed(g->options.memory)) {
+        grpc_head_unref(head); /* thousands of these may be in one turn */
+        grpc_answer_end(call, GRPC_RESOURCE_EXHAUSTED, slice_str("too many requests"));
+        return;
+    }
     call->head = head;
+    count_kept(call);
     call->stream.path = head->path;
     call->stream.path_note = &head->path_note;
     call->stream.headers = head->headers;
@@ -391,6 +416,7 @@ void grpc_call_data(struct grpc_call *call, struct slice data, bool is_last)
         if (is_alive(call)) {
             buf_append(&call->in, data.data + used, data.size - used);
             c->untold += call->in.size;
+            http2_connection_kept(c, c->untold, call->in.size);
             settle(call, used > 0);
         } else {
             give_back(call);
@@ -399,6 +425,7 @@ void grpc_call_data(struct grpc_call *call, struct slice data, bool is_last)
     }
     buf_append_slice(&call->in, data);
     c->untold += data.size;
+    http2_connection_kept(c, c->untold, data.size);
     grpc_call_resume(call);
 }
 

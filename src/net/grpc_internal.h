@@ -12,6 +12,8 @@
 
 #include "base/buf.h"
 #include "base/list.h"
+#include "base/pool.h"
+#include "net/client_memory.h"
 #include "net/grpc.h"
 #include "net/grpc_head.h"
 #include "net/unsent.h"
@@ -47,6 +49,7 @@ struct grpc_call {
     bool is_answered;    /* nothing can be added to the answer */
     uint64_t started_ms; /* when the first byte of the message in `in` came */
     uint32_t message_max;
+    uint32_t kept; /* bytes that it takes as long as it is open, about */
     /* The request. */
     struct grpc_head *head; /* NULL while it is being read */
     size_t in_at;           /* bytes of `in` that were told */
@@ -91,6 +94,8 @@ struct http2_connection {
     size_t told;     /* bytes of messages in what was just read: all but their streams take */
     uint64_t untold; /* bytes in the `in` of its calls */
     uint64_t unsent; /* of its calls */
+    uint64_t kept;   /* by its calls, beside the two */
+    struct client_share share;
     struct unsent flow;
     uint64_t began_ms;     /* when it was taken over */
     uint64_t head_from_ms; /* when a block of headers began that is not whole; 0 = none */
@@ -98,8 +103,9 @@ struct http2_connection {
     uint64_t came_ms;      /* when bytes last came */
     uint64_t pinged_ms;    /* when we asked whether anybody is there; 0 = answered */
     uint64_t empty_from_ms;
-    uint32_t empty_frames; /* since empty_from_ms, and since our last answer */
-    uint64_t reset_ms;     /* when `resets` was counted down last */
+    uint32_t empty_frames;   /* since empty_from_ms, and since our last answer */
+    uint32_t window_updates; /* that may come, and are none of those */
+    uint64_t reset_ms;       /* when `resets` was counted down last */
     uint32_t resets;
     struct grpc_head_reader head;
     bool has_settings; /* the client's first frame is here */
@@ -115,6 +121,8 @@ struct grpc_server {
     struct grpc_options options;
     nghttp2_session_callbacks *callbacks;
     nghttp2_option *option;
+    nghttp2_mem memory; /* of `pool` */
+    struct pool pool;   /* what nghttp2 keeps of sessions, streams, frames and headers */
     struct list connections;
     struct list dirty;
     struct list ready; /* connections with calls to go on with, in the next turn */
@@ -149,6 +157,21 @@ struct http2_connection *http2_connection_begin(struct grpc_server *g, struct co
 void http2_connection_read(struct http2_connection *c, struct slice data);
 /* nghttp2 may have something to send: it is asked at the end of the turn. */
 void http2_connection_touch(struct http2_connection *c);
+/* `bytes` more are written. */
+static inline void http2_connection_wrote(struct http2_connection *c, size_t bytes)
+{
+    uint64_t grown = unsent_add(&c->flow, bytes);
+    if (grown > 0) {
+        client_share_grew(c->server->options.memory, &c->share, grown);
+    }
+}
+/* Of `kept` that it keeps, `bytes` are new. */
+static inline void http2_connection_kept(struct http2_connection *c, uint64_t kept, uint64_t bytes)
+{
+    if (kept >= LIMIT_CLIENT_SMALL_BYTES) {
+        client_share_grew(c->server->options.memory, &c->share, bytes);
+    }
+}
 /* Its calls may have something to go on with: they are asked in the next turn. */
 void http2_connection_wake(struct http2_connection *c);
 /* Hand out what there is to say. */

@@ -3,6 +3,8 @@
 #include "base/limits.h"
 #include "base/mem.h"
 
+#define LOOKED_AT             64 /* for one newcomer */
+#define STEPS_A_LOOK          4  /* at the clock, of going on; and are made in any turn */
 #define DEFAULT(value, other) ((value) != 0 ? (value) : (other))
 
 static struct grpc_call *pop_waiting(struct list *list, bool starves)
@@ -51,11 +53,17 @@ static void on_go_on(struct timer *t)
     struct list *link;
     list_init(&now);
     list_splice_back(&now, &g->ready);
-    while ((link = list_pop_front(&now)) != NULL) {
+    for (uint32_t i = 1; (link = list_pop_front(&now)) != NULL; i++) {
         struct http2_connection *c = CONTAINER_OF(link, struct http2_connection, ready);
         if (!c->is_closed) {
             tell_starved(c);
             resume_held(c);
+        }
+        if (i % STEPS_A_LOOK == 0 && !list_is_empty(&now) && loop_turn_is_long(g->loop)) {
+            list_splice_back(&now, &g->ready); /* who has come meanwhile goes behind */
+            list_splice_back(&g->ready, &now);
+            g->loop->ops->timer_start(g->loop, t, grpc_now(g));
+            return;
         }
     }
 }
@@ -71,6 +79,7 @@ struct grpc_server *grpc_server_create(struct loop *loop, const struct grpc_hand
     }
     g->options.idle_ms = DEFAULT(g->options.idle_ms, LIMIT_H2_IDLE_MS);
     g->options.request_ms = DEFAULT(g->options.request_ms, LIMIT_HTTP_REQUEST_MS);
+    g->options.streams_max = DEFAULT(g->options.streams_max, LIMIT_H2_STREAMS);
     list_init(&g->connections);
     list_init(&g->dirty);
     list_init(&g->ready);
@@ -155,7 +164,30 @@ void grpc_server_destroy(struct grpc_server *g)
     free_all(&g->spare);
     nghttp2_session_callbacks_del(g->callbacks);
     nghttp2_option_del(g->option);
+    pool_deinit(&g->pool);
     mem_free(g);
+}
+
+/* As in http_room.c: of a few, the one that has been idle for the longest; the others are looked at
+ * again after all that are left. */
+bool grpc_server_make_room(struct grpc_server *g)
+{
+    struct http2_connection *idle = NULL;
+    uint32_t count = g->connection_count < LOOKED_AT ? g->connection_count : LOOKED_AT;
+    for (uint32_t i = 0; i < count; i++) {
+        struct list *link = list_pop_front(&g->connections);
+        struct http2_connection *c = CONTAINER_OF(link, struct http2_connection, link);
+        list_push_back(&g->connections, link);
+        bool is_idle = c->call_count == 0 && !c->is_closed &&
+                       c->conn->loop->ops->conn_unsent(c->conn) == 0; /* answers are taken */
+        if (is_idle && (idle == NULL || c->idle_from_ms < idle->idle_from_ms)) {
+            idle = c;
+        }
+    }
+    if (idle != NULL) {
+        http2_connection_abort(idle);
+    }
+    return idle != NULL;
 }
 
 uint32_t grpc_server_connections(const struct grpc_server *g)

@@ -6,7 +6,9 @@
 
 uint32_t grpc_sweep_grain_ms(const struct grpc_server *g)
 {
-    return g->is_draining ? LIMIT_HTTP_DRAIN_IDLE_MS / 10 : g->options.request_ms / 10 + 1;
+    uint32_t grain = g->options.request_ms / 10 + 1;
+    grain = grain < LIMIT_HTTP_REQUEST_LOOK_MS ? grain : LIMIT_HTTP_REQUEST_LOOK_MS;
+    return g->is_draining ? LIMIT_HTTP_DRAIN_IDLE_MS / 10 : grain;
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)
@@ -38,14 +40,15 @@ static uint64_t watch_answers(struct http2_connection *c, uint64_t now)
     uint64_t next = NEVER;
     for (struct list *link = c->calls.next; c->unsent > 0 && link != &c->calls; link = link->next) {
         struct grpc_call *call = grpc_call_of(link);
-        uint64_t due = call->moved_ms + LIMIT_HTTP_WRITE_STALL_MS;
+        uint64_t due = call->moved_ms + unsent_patience_ms(c->server->loop);
         if (!call->is_answered || call->unsent == 0) {
             continue;
         }
         if (now < due) {
             next = earlier(next, due);
         } else if (has_window(call)) {
-            next = earlier(next, now + LIMIT_HTTP_WRITE_STALL_MS); /* its connection is slow */
+            next = earlier(next,
+                           now + unsent_patience_ms(c->server->loop)); /* its connection is slow */
         } else {
             nghttp2_submit_rst_stream(c->session, NGHTTP2_FLAG_NONE, call->id, NGHTTP2_CANCEL);
             http2_connection_touch(c);

@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "base/slice.h"
 #include "base/status.h"
+#include "net/client_memory.h"
 #include "net/http_header.h"
 #include "net/loop.h"
 
@@ -51,6 +52,7 @@ struct http_request {
     /* When its last bytes came, as the loop counts; it may have waited for others since. */
     uint64_t arrived_ms;
     void *user; /* the handler's, NULL at first */
+    void *note; /* the same, for what outlives whoever has `user` */
     /* Set by a handler that waits: the client went away before the answer was complete. The request
      * dies on return. */
     void (*on_gone)(struct http_request *r);
@@ -74,15 +76,23 @@ struct http_handler {
      * and context before returning, or closes it. `r` ends on return. */
     void (*on_upgrade)(void *context, const struct http_request *r, struct slice protocol,
                        struct conn *conn, struct slice rest);
+    /* Answered although all connections are taken: a probe of this member's health. `r` has the
+     * headers only. NULL: nothing is. */
+    bool (*is_vital)(void *context, const struct http_request *r);
     /* How long the body may be; `r` has the headers only. Beyond: 413. */
     uint64_t (*body_bytes_max)(void *context, const struct http_request *r);
+    /* Would a request with a body of so many bytes (more than LIMIT_BODY_SMALL_BYTES) be refused as
+     * things are? Then it is 429 before they are read. May be NULL: no. */
+    bool (*is_overloaded)(void *context, const struct http_request *r, uint64_t body_bytes);
     void *context;
 };
 
 struct http_options {
-    uint32_t idle_ms;         /* 0 = LIMIT_HTTP_IDLE_MS */
-    uint32_t request_ms;      /* 0 = LIMIT_HTTP_REQUEST_MS */
-    uint32_t connections_max; /* 0 = LIMIT_CONNECTIONS */
+    uint32_t idle_ms;             /* 0 = LIMIT_HTTP_IDLE_MS */
+    uint32_t request_ms;          /* 0 = LIMIT_HTTP_REQUEST_MS */
+    uint32_t connections_max;     /* 0 = LIMIT_CONNECTIONS */
+    uint64_t bodies_max;          /* bytes; 0 = LIMIT_BODIES_BYTES */
+    struct client_memory *memory; /* borrowed; NULL: what clients make us keep has no bound */
 };
 
 /* `handler` is copied; its context must outlive the server. `options` may be NULL. */
@@ -90,11 +100,15 @@ struct http_server *http_server_create(struct loop *loop, const struct http_hand
                                        const struct http_options *options);
 /* Connections that begin with the preface of HTTP/2 go to `take`, with `first` (all that was read,
  * borrowed during the call). Without this they are bad requests. `count` is how many of those there
- * are: they are within connections_max, too. */
+ * are: they are within connections_max, too. `make_room` resets one that asks for nothing; false:
+ * all ask. */
 void http_server_on_http2(struct http_server *s,
                           void (*take)(void *context, struct conn *c, struct slice first),
-                          uint32_t (*count)(const void *context), void *context);
-/* Take over an accepted connection. */
+                          uint32_t (*count)(const void *context), bool (*make_room)(void *context),
+                          void *context);
+/* Take over an accepted connection. When all places are taken, it gets that of another which asks
+ * for nothing; when all ask, it is told 503, unless it becomes another's by its upgrade, or asks
+ * for what is vital. */
 void http_server_accept(struct http_server *s, struct conn *c);
 /* The end is near, in two steps. From this one on an answer says `Connection: close`, and ends its
  * connection, when no further request of it has begun; requests are still taken, new connections
@@ -107,9 +121,19 @@ void http_server_drain(struct http_server *s);
 /* Not from inside one of the handler's calls. Requests that wait get their on_gone. */
 void http_server_destroy(struct http_server *s);
 uint32_t http_server_connections(const struct http_server *s);
+/* Connections that were reset since the start: for newcomers, and for what they made us keep; the
+ * latter of HTTP/2, too, if that has the same memory. */
+uint64_t http_server_closed_for_room(const struct http_server *s);
+uint64_t http_server_closed_for_memory(const struct http_server *s);
 /* Of those, who have asked something and are not being closed. */
 uint32_t http_server_clients(const struct http_server *s);
 uint64_t http_server_requests(const struct http_server *s); /* since the start */
+/* Since the start, connections beyond connections_max, and requests whose bodies were not read. */
+struct http_refusals {
+    uint64_t connections;
+    uint64_t bodies;
+};
+struct http_refusals http_server_refusals(const struct http_server *s);
 
 /* Value of the first header of that name, case-insensitively; data == NULL when absent. */
 struct slice http_header_find(const struct http_request *r, const char *name);

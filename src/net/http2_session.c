@@ -8,13 +8,16 @@
 
 #define FRAME_HEADER_BYTES 9
 #define SECOND_MS          1000
+/* That a client may send for each call of it and each piece of an answer: for the call and for the
+ * connection, and some do so twice. */
+#define WINDOW_UPDATES     4
 
 /* --- sending ---------------------------------------------------------------------------------- */
 
 static void write_bytes(struct http2_connection *c, struct slice bytes)
 {
     c->conn->loop->ops->conn_write(c->conn, bytes);
-    c->flow.written += bytes.size;
+    http2_connection_wrote(c, bytes.size);
 }
 
 /* The connection has enough for now: on_drain will come. */
@@ -33,8 +36,12 @@ static int send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8
         return NGHTTP2_ERR_WOULDBLOCK;
     }
     write_bytes(c, slice_of(head, FRAME_HEADER_BYTES));
+    const struct grpc_call *call = source->ptr;
     grpc_answer_take(source->ptr, length);
-    c->empty_frames = 0; /* who gets answers may ask how fast they come */
+    if (length >= LIMIT_H2_SMALL_DATA_BYTES || call->unsent == 0) {
+        c->empty_frames = 0; /* who gets answers may ask how fast they come */
+        c->window_updates += WINDOW_UPDATES;
+    }
     return 0;
 }
 
@@ -126,6 +133,7 @@ void http2_connection_forget(struct http2_connection *c)
         grpc_call_lost(grpc_call_of(c->calls.next));
     }
     grpc_head_reader_deinit(&c->head);
+    client_share_end(&c->share);
     nghttp2_session_del(c->session);
     list_remove(&c->link);
     list_remove(&c->dirty);
@@ -176,6 +184,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 {
     struct http2_connection *c = context;
     c->head_from_ms = grpc_now(c->server);
+    c->window_updates += WINDOW_UPDATES;
     grpc_sweep_by(c->server, c->head_from_ms + c->server->options.request_ms);
     grpc_head_reader_begin(&c->head, frame->headers.cat != NGHTTP2_HCAT_REQUEST);
     if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
@@ -253,7 +262,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
         on_headers(c, frame);
         break;
     case NGHTTP2_DATA:
-        if (frame->hd.length == 0 && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) {
+        if (frame->hd.length == frame->data.padlen &&
+            (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) {
             count_empty_frame(c);
         }
         maybe_half_close(c, frame);
@@ -265,8 +275,15 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
         }
         break;
     case NGHTTP2_PING:
-        if (is_ack) {
+        if (is_ack && c->pinged_ms != 0) {
             c->pinged_ms = 0;
+        } else {
+            count_empty_frame(c);
+        }
+        break;
+    case NGHTTP2_WINDOW_UPDATE:
+        if (c->window_updates > 0) {
+            c->window_updates--;
         } else {
             count_empty_frame(c);
         }
@@ -281,6 +298,17 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
         break;
     }
     return 0;
+}
+
+/* A frame of a kind that HTTP/2 does not know: passed over, as it must be, but not for ever. */
+static int on_unknown_frame(nghttp2_session *session, void **payload, const nghttp2_frame_hd *head,
+                            void *context)
+{
+    (void)session;
+    (void)payload;
+    (void)head;
+    count_empty_frame(context);
+    return NGHTTP2_ERR_CANCEL; /* nothing more is told of it */
 }
 
 static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame, int error,
@@ -332,10 +360,31 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error_
     return 0;
 }
 
+static void *take_memory(size_t size, void *pool)
+{
+    return pool_alloc(pool, size);
+}
+
+static void give_memory_back(void *memory, void *pool)
+{
+    pool_free(pool, memory);
+}
+
+static void *take_zeroed_memory(size_t count, size_t size, void *pool)
+{
+    return pool_calloc(pool, count, size);
+}
+
+static void *resize_memory(void *old, size_t size, void *pool)
+{
+    return pool_realloc(pool, old, size);
+}
+
 void http2_configure(struct grpc_server *g)
 {
     CHECK(nghttp2_session_callbacks_new(&g->callbacks) == 0);
     nghttp2_session_callbacks *cb = g->callbacks;
+    nghttp2_session_callbacks_set_unpack_extension_callback(cb, on_unknown_frame);
     nghttp2_session_callbacks_set_on_begin_headers_callback(cb, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback2(cb, on_header);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_chunk);
@@ -344,7 +393,15 @@ void http2_configure(struct grpc_server *g)
     nghttp2_session_callbacks_set_on_frame_send_callback(cb, on_sent);
     nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_stream_close);
     nghttp2_session_callbacks_set_send_data_callback(cb, send_data);
+    g->memory = (nghttp2_mem){.mem_user_data = &g->pool,
+                              .malloc = take_memory,
+                              .free = give_memory_back,
+                              .calloc = take_zeroed_memory,
+                              .realloc = resize_memory};
     CHECK(nghttp2_option_new(&g->option) == 0);
+    for (unsigned type = NGHTTP2_CONTINUATION + 1; type <= UINT8_MAX; type++) {
+        nghttp2_option_set_user_recv_extension_type(g->option, (uint8_t)type);
+    }
     nghttp2_option_set_no_auto_window_update(g->option, 1);
     nghttp2_option_set_no_closed_streams(g->option, 1);
     nghttp2_option_set_no_http_messaging(g->option, 1); /* net/http2_head.h instead */
@@ -411,10 +468,28 @@ static const struct conn_events events = {
     .on_close = on_close,
 };
 
+static struct http2_connection *connection_of_share(const struct client_share *share)
+{
+    return (struct http2_connection *)((uintptr_t)share - offsetof(struct http2_connection, share));
+}
+
+static size_t count_share(const struct client_share *share)
+{
+    const struct http2_connection *c = connection_of_share(share);
+    return c->conn->loop->ops->conn_kept(c->conn) + (size_t)(c->untold + c->unsent + c->kept);
+}
+
+static void drop_share(struct client_share *share)
+{
+    struct http2_connection *c = connection_of_share(share);
+    http2_connection_abort(c);
+    c->conn->loop->ops->conn_close(c->conn, false); /* also when it was being closed */
+}
+
 static void submit_settings(struct http2_connection *c)
 {
-    static const nghttp2_settings_entry settings[] = {
-        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, LIMIT_H2_STREAMS},
+    const nghttp2_settings_entry settings[] = {
+        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, c->server->options.streams_max},
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, LIMIT_H2_STREAM_WINDOW},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, LIMIT_HEADERS_BYTES},
     };
@@ -429,6 +504,7 @@ struct http2_connection *http2_connection_begin(struct grpc_server *g, struct co
     struct http2_connection *c = mem_calloc(1, sizeof(*c));
     c->server = g;
     c->conn = conn;
+    client_share_begin(&c->share, count_share, drop_share);
     list_init(&c->dirty);
     list_init(&c->ready);
     list_init(&c->calls);
@@ -442,7 +518,7 @@ struct http2_connection *http2_connection_begin(struct grpc_server *g, struct co
     g->connection_count++;
     conn->events = &events;
     conn->context = c;
-    CHECK(nghttp2_session_server_new2(&c->session, g->callbacks, c, g->option) == 0);
+    CHECK(nghttp2_session_server_new3(&c->session, g->callbacks, c, g->option, &g->memory) == 0);
     submit_settings(c);
     grpc_sweep_by(g, c->began_ms + g->options.request_ms);
     return c;

@@ -71,6 +71,24 @@ static struct exchange *exchange_of_request(struct http_request *r)
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
+/* It waits for its turn as others wait to be sent, and counts like those. */
+static void keep(struct exchange *e, struct slice bytes)
+{
+    struct http_connection *c = e->connection;
+    buf_append_slice(&e->out, bytes);
+    c->kept_bytes += bytes.size;
+    loop_add_unsent(c->server->loop, bytes.size);
+    if (c->kept_bytes >= LIMIT_CLIENT_SMALL_BYTES) {
+        client_share_grew(c->server->options.memory, &c->share, bytes.size);
+    }
+}
+
+void exchange_drop_kept(struct exchange *e)
+{
+    loop_take_unsent(e->server->loop, e->out.size);
+    buf_deinit(&e->out);
+}
+
 void exchange_emit(struct exchange *e, struct slice bytes)
 {
     struct http_connection *c = e->connection;
@@ -79,10 +97,12 @@ void exchange_emit(struct exchange *e, struct slice bytes)
     }
     if (exchange_is_first(e)) {
         c->conn->loop->ops->conn_write(c->conn, bytes);
-        c->flow.written += bytes.size;
+        http_connection_wrote(c, bytes.size);
+        if (bytes.size > LIMIT_CROWDED_ANSWER_BYTES && loop_is_crowded(c->server->loop)) {
+            http_sweep_by(c->server, http_now(c->server) + LIMIT_CROWDED_STALL_MS);
+        }
     } else {
-        buf_append_slice(&e->out, bytes);
-        c->kept_bytes += bytes.size;
+        keep(e, bytes);
     }
 }
 
@@ -91,6 +111,7 @@ void exchange_take_turn(struct exchange *e)
     struct buf kept = e->out;
     e->out = (struct buf){0};
     e->connection->kept_bytes -= kept.size;
+    loop_take_unsent(e->server->loop, kept.size);
     exchange_emit(e, buf_slice(&kept));
     buf_deinit(&kept);
     if (e->stage != ANSWER_DONE && e->request.on_writable != NULL) {
@@ -220,7 +241,8 @@ void exchange_answer_bad(struct exchange *e, int http_status, const char *reason
     const struct http_handler *h = &e->server->handler;
     struct buf body = {0};
     h->on_bad(h->context, http_status, reason, &body);
-    answer_whole(e, http_status, "application/json", NULL, buf_slice(&body), NULL);
+    const char *headers = http_status == 429 || http_status == 503 ? "Retry-After: 1\r\n" : NULL;
+    answer_whole(e, http_status, "application/json", headers, buf_slice(&body), NULL);
     buf_deinit(&body);
 }
 

@@ -218,7 +218,7 @@ static enum status receive_cipher(struct http_client *c, uint64_t deadline_ms)
 
 static enum status shake_hands(struct http_client *c, uint64_t deadline_ms)
 {
-    c->tls = tls_session_dial(tls_client(), c->server.host, "http/1.1");
+    c->tls = tls_client_dial(c->server.host, "http/1.1");
     for (;;) {
         struct slice in = buf_slice(&c->cipher);
         enum status status = tls_session_handshake(c->tls, &in, &c->sealed);

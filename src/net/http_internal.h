@@ -25,6 +25,7 @@ struct exchange {
     struct http_parser *parser;
     struct buf out; /* what was answered before its turn */
     enum answer_stage stage;
+    uint64_t body_charged; /* to server->body_bytes */
     bool keep_alive;
     bool is_last_wanted; /* by the handler: ends its connection, if nothing was asked behind it */
     bool is_http_1_0;
@@ -33,8 +34,9 @@ struct exchange {
 };
 
 struct http_connection {
-    struct list link;  /* server->connections */
-    struct list ready; /* server->ready, or alone */
+    struct list link;   /* server->connections */
+    struct list ready;  /* server->ready, or alone */
+    struct list beyond; /* server->beyond, or alone: then all places were taken when it came */
     struct http_server *server;
     struct conn *conn;
     struct list exchanges;
@@ -57,6 +59,7 @@ struct http_connection {
     uint64_t started_ms;   /* when the first byte of `reading` came */
     uint64_t idle_from_ms; /* when the last answer was complete */
     struct unsent flow;
+    struct client_share share;
 };
 
 struct http_server {
@@ -65,15 +68,20 @@ struct http_server {
     struct http_options options;
     void (*take_http2)(void *context, struct conn *c, struct slice first); /* NULL: nobody */
     uint32_t (*count_http2)(const void *context);
+    bool (*make_room_http2)(void *context);
     void *http2_context;
     struct list connections;
     struct list ready;   /* connections to go on with, in the next turn */
+    struct list beyond;  /* connections of whom only what is vital is answered, by their age */
     struct list orphans; /* exchanges whose handler answers although the client is gone */
     struct list spare;   /* exchanges for the next requests */
     uint32_t spare_count;
     uint32_t connection_count;
     uint32_t client_count;
     uint64_t request_count;
+    uint64_t closed_for_room;
+    uint64_t body_bytes; /* charged by all exchanges */
+    struct http_refusals refusals;
     bool is_ending;        /* answers say so */
     bool is_draining;      /* connections end, whether something is asked on them or not */
     uint64_t last_call_ms; /* then any request is the last of its connection */
@@ -104,9 +112,22 @@ void http_connection_finish(struct http_connection *c);
 void http_connection_abort(struct http_connection *c);
 /* Answer what is being read, or nothing at all, with an error, and read no more. */
 void http_connection_refuse(struct http_connection *c, int http_status, const char *reason);
+/* `bytes` more are written. */
+static inline void http_connection_wrote(struct http_connection *c, size_t bytes)
+{
+    uint64_t grown = unsent_add(&c->flow, bytes);
+    if (grown > 0) {
+        client_share_grew(c->server->options.memory, &c->share, grown);
+    }
+}
 /* The first exchange's answer is complete: go to the next. */
 void http_connection_advance(struct http_connection *c);
 void exchange_release(struct exchange *e);
+
+/* --- http_describe.c -------------------------------------------------------------------------- */
+
+/* Fill in the request by its head. False: the target makes no sense, or is another host's. */
+bool exchange_describe(struct exchange *e);
 
 /* --- http_answer.c ---------------------------------------------------------------------------- */
 
@@ -114,7 +135,29 @@ void exchange_release(struct exchange *e);
 void exchange_emit(struct exchange *e, struct slice bytes);
 /* It has become the first: what it kept leaves. */
 void exchange_take_turn(struct exchange *e);
+/* What it kept goes nowhere. */
+void exchange_drop_kept(struct exchange *e);
 void exchange_answer_bad(struct exchange *e, int http_status, const char *reason);
+
+/* --- http_room.c ------------------------------------------------------------------------------ */
+
+enum http_place {
+    HTTP_PLACE_FREE,
+    HTTP_PLACE_BEYOND, /* none is free; it may say what it wants */
+    HTTP_PLACE_NONE,
+};
+/* For one more connection; perhaps another one is reset for it. */
+enum http_place http_find_place(struct http_server *s);
+
+/* --- http_share.c ----------------------------------------------------------------------------- */
+
+/* So much of the request's body has come: what is only announced takes no room from others. False:
+ * there is no room for it, as for those of all together; it is counted. */
+bool http_share_charge(struct exchange *e, uint64_t body_bytes);
+/* The body is gone. */
+void http_share_release(struct exchange *e);
+/* False: refused, with its head whole and nothing of its body read. */
+bool http_share_admit(struct http_connection *c, struct exchange *e);
 
 /* --- http_sweep.c ----------------------------------------------------------------------------- */
 

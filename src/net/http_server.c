@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #define SPARE_EXCHANGES_MAX   256 /* kept for the next requests; beyond: freed */
+#define STEPS_A_LOOK          4   /* at the clock, of going on; and are made in any turn */
 #define DEFAULT(value, other) ((value) != 0 ? (value) : (other))
 
 static void on_data(struct conn *conn, struct slice data);
@@ -48,9 +49,10 @@ static struct exchange *acquire_exchange(struct http_server *s)
 
 static void free_exchange(struct exchange *e)
 {
+    http_share_release(e);
     list_remove(&e->link);
     http_parser_destroy(e->parser);
-    buf_deinit(&e->out);
+    exchange_drop_kept(e);
     mem_free(e);
 }
 
@@ -61,9 +63,10 @@ void exchange_release(struct exchange *e)
         free_exchange(e);
         return;
     }
+    http_share_release(e);
     list_remove(&e->link);
     http_parser_reset(e->parser);
-    buf_deinit(&e->out);
+    exchange_drop_kept(e);
     e->request = (struct http_request){0};
     e->connection = NULL;
     e->stage = ANSWER_NONE;
@@ -82,6 +85,7 @@ static void lose_client(struct exchange *e)
     list_remove(&e->link);
     e->connection = NULL;
     e->request.conn = NULL;
+    exchange_drop_kept(e);
     if (e->stage == ANSWER_DONE) {
         exchange_release(e);
     } else if (e->request.on_gone != NULL) {
@@ -100,71 +104,6 @@ static void append_exchange(struct http_connection *c, struct exchange *e)
 }
 
 /* --- the head of a request -------------------------------------------------------------------- */
-
-static const struct {
-    const char *name;
-    enum http_method method;
-} methods[] = {
-    {"GET", HTTP_GET},   {"PUT", HTTP_PUT},       {"POST", HTTP_POST},
-    {"HEAD", HTTP_HEAD}, {"DELETE", HTTP_DELETE}, {"OPTIONS", HTTP_OPTIONS},
-};
-
-/* Methods are compared as they are: "get" is another one. */
-static enum http_method find_method(struct slice name)
-{
-    for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
-        if (slice_equal(name, slice_str(methods[i].name))) {
-            return methods[i].method;
-        }
-    }
-    return HTTP_OTHER;
-}
-
-/* Take "http://host" away from a target. False: it is neither a path nor such a URL nor "*". */
-static bool find_path(struct slice target, struct slice *path)
-{
-    *path = target;
-    if (target.data[0] == '/' || (target.size == 1 && target.data[0] == '*')) {
-        return true;
-    }
-    if (target.size <= 7 || strncasecmp((const char *)target.data, "http://", 7) != 0) {
-        return false;
-    }
-    size_t at = 7;
-    while (at < target.size && target.data[at] != '/' && target.data[at] != '?') {
-        at++;
-    }
-    *path = slice_of(target.data + at, target.size - at);
-    return at > 7;
-}
-
-/* False: the target makes no sense. */
-static bool describe_request(struct exchange *e)
-{
-    const struct http_head *head = http_parser_head(e->parser);
-    struct http_request *r = &e->request;
-    r->method_name = head->method;
-    r->method = find_method(head->method);
-    r->target = head->target;
-    r->headers = head->headers;
-    r->header_count = head->header_count;
-    r->conn = e->connection->conn;
-    e->keep_alive = head->keep_alive;
-    e->is_http_1_0 = head->is_http_1_0;
-    if (!find_path(head->target, &r->path)) {
-        return false;
-    }
-    const uint8_t *mark = r->path.size > 0 ? memchr(r->path.data, '?', r->path.size) : NULL;
-    if (mark != NULL) {
-        size_t size = (size_t)(mark - r->path.data);
-        r->query = slice_of(mark + 1, r->path.size - size - 1);
-        r->path.size = size;
-    }
-    if (r->path.size == 0) {
-        r->path = slice_str("/"); /* http://host and http://host?query */
-    }
-    return true;
-}
 
 /* `Expect: 100-continue` from a client that waits with its body. False: it expects something
  * else. */
@@ -207,6 +146,8 @@ static void forget_connection(struct http_connection *c)
     count_client(c, false);
     list_remove(&c->link);
     list_remove(&c->ready);
+    list_remove(&c->beyond);
+    client_share_end(&c->share);
     buf_deinit(&c->stash);
     s->connection_count--;
     mem_free(c);
@@ -257,19 +198,32 @@ static void drop_reading(struct http_connection *c)
     }
 }
 
+/* All places were taken when it came. */
+static bool is_beyond(const struct http_connection *c)
+{
+    return !list_is_empty(&c->beyond);
+}
+
 /* True: `c` is no more. */
 static bool on_head(struct http_connection *c, struct slice rest)
 {
     struct exchange *e = c->reading;
     const struct http_handler *h = &c->server->handler;
-    if (!describe_request(e)) {
+    if (!exchange_describe(e)) {
         http_connection_refuse(c, 400, "Invalid URL");
         return false;
     }
     if (hand_over(c, rest)) {
         return true;
     }
-    http_parser_limit_body(e->parser, h->body_bytes_max(h->context, &e->request));
+    if (is_beyond(c) && !(h->is_vital != NULL && h->is_vital(h->context, &e->request))) {
+        http_connection_refuse(c, 503, "Too many connections");
+        return false;
+    }
+    e->keep_alive = e->keep_alive && !is_beyond(c);
+    if (!http_share_admit(c, e)) {
+        return false;
+    }
     if (!heed_expectation(e, rest.size > 0)) {
         http_connection_refuse(c, 417, "Expectation failed");
     }
@@ -318,19 +272,48 @@ static void on_whole(struct http_connection *c)
 static bool has_too_much_in_progress(struct http_connection *c)
 {
     if (c->in_progress >= LIMIT_PIPELINED || c->held != NULL ||
-        c->body_bytes >= LIMIT_PIPELINED_BODY_BYTES) {
+        c->body_bytes >= LIMIT_PIPELINED_BODY_BYTES ||
+        client_memory_is_pressed(c->server->options.memory)) {
         return true;
     }
     return unsent_is_full(&c->flow, c->conn, LIMIT_CONN_UNSENT_BYTES);
 }
 
+/* Nothing of its own will wake it, if only that of all is too much. */
+static void wake_when_looked_at(struct http_connection *c)
+{
+    if (client_memory_is_pressed(c->server->options.memory)) {
+        http_connection_wake(c);
+    }
+}
+
 static void pause(struct http_connection *c, struct slice rest)
 {
     buf_append_slice(&c->stash, rest);
+    wake_when_looked_at(c);
     if (!c->is_paused) {
         c->is_paused = true;
         c->conn->loop->ops->conn_pause(c->conn, true);
     }
+}
+
+/* Of the request that is being read, a piece has come; the last one is not worth a note. */
+static void note_body(struct http_connection *c)
+{
+    if (http_parser_body(c->reading->parser).size >= LIMIT_CLIENT_SMALL_BYTES) {
+        client_share_grew(c->server->options.memory, &c->share, LIMIT_READ_BYTES);
+    }
+}
+
+/* Of the request that is being read, a piece or the last one has come. False: there is no room for
+ * it, and it is refused. */
+static bool take_in_body(struct http_connection *c)
+{
+    if (http_share_charge(c->reading, http_parser_body(c->reading->parser).size)) {
+        return true;
+    }
+    http_connection_refuse(c, 429, "Too many large requests");
+    return false;
 }
 
 /* One step of the parser. False: stop, for now or because `c` is no more. */
@@ -343,14 +326,18 @@ static bool read_some(struct http_connection *c, struct slice *data)
     case HTTP_PARSED_PART:
         if (http_parser_is_fresh(c->reading->parser)) {
             drop_reading(c); /* nothing but an empty line between two requests */
-        } else {
+        } else if (take_in_body(c)) {
             maybe_send_continue(c);
+            note_body(c);
             http_sweep_by(c->server, c->started_ms + c->server->options.request_ms);
         }
         return false;
     case HTTP_PARSED_HEAD:
         return !on_head(c, *data);
     case HTTP_PARSED_WHOLE:
+        if (!take_in_body(c)) {
+            return false;
+        }
         c->unread = data->size;
         on_whole(c);
         c->unread = 0;
@@ -405,7 +392,9 @@ static void look_for_preface(struct http_connection *c, struct slice data)
         data = buf_slice(&c->stash);
     }
     struct slice preface = slice_str("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-    if (slice_has_prefix(data, preface)) {
+    if (slice_has_prefix(data, preface) && is_beyond(c)) {
+        http_connection_abort(c);
+    } else if (slice_has_prefix(data, preface)) {
         hand_over_http2(c, data);
     } else if (!slice_has_prefix(preface, data)) {
         struct buf stash = c->stash;
@@ -469,7 +458,11 @@ static void on_close(struct conn *conn, enum status why)
 
 static void read_on(struct http_connection *c)
 {
-    if (!c->is_paused || c->is_last || c->is_closed || has_too_much_in_progress(c)) {
+    if (!c->is_paused || c->is_last || c->is_closed) {
+        return;
+    }
+    if (has_too_much_in_progress(c)) {
+        wake_when_looked_at(c);
         return;
     }
     struct buf stash = c->stash;
@@ -508,8 +501,14 @@ static void on_go_on(struct timer *t)
     list_init(&now);
     list_splice_back(&now, &s->ready);
     struct list *link;
-    while ((link = list_pop_front(&now)) != NULL) {
+    for (uint32_t i = 1; (link = list_pop_front(&now)) != NULL; i++) {
         go_on(CONTAINER_OF(link, struct http_connection, ready));
+        if (i % STEPS_A_LOOK == 0 && !list_is_empty(&now) && loop_turn_is_long(s->loop)) {
+            list_splice_back(&now, &s->ready); /* who has come meanwhile goes behind */
+            list_splice_back(&s->ready, &now);
+            s->loop->ops->timer_start(s->loop, t, http_now(s));
+            return;
+        }
     }
 }
 
@@ -589,6 +588,26 @@ void http_connection_abort(struct http_connection *c)
     close_connection(c, false);
 }
 
+static struct http_connection *connection_of_share(const struct client_share *share)
+{
+    return (struct http_connection *)((uintptr_t)share - offsetof(struct http_connection, share));
+}
+
+static size_t count_share(const struct client_share *share)
+{
+    const struct http_connection *c = connection_of_share(share);
+    size_t reading = c->reading != NULL ? http_parser_body(c->reading->parser).size : 0;
+    return c->conn->loop->ops->conn_kept(c->conn) + c->stash.size + reading +
+           (size_t)(c->body_bytes + c->kept_bytes);
+}
+
+static void drop_share(struct client_share *share)
+{
+    struct http_connection *c = connection_of_share(share);
+    http_connection_abort(c);
+    c->conn->loop->ops->conn_close(c->conn, false); /* also when it was being closed */
+}
+
 void http_connection_refuse(struct http_connection *c, int http_status, const char *reason)
 {
     if (c->reading == NULL) {
@@ -616,8 +635,10 @@ struct http_server *http_server_create(struct loop *loop, const struct http_hand
     s->options.idle_ms = DEFAULT(s->options.idle_ms, LIMIT_HTTP_IDLE_MS);
     s->options.request_ms = DEFAULT(s->options.request_ms, LIMIT_HTTP_REQUEST_MS);
     s->options.connections_max = DEFAULT(s->options.connections_max, LIMIT_CONNECTIONS);
+    s->options.bodies_max = DEFAULT(s->options.bodies_max, LIMIT_BODIES_BYTES);
     list_init(&s->connections);
     list_init(&s->ready);
+    list_init(&s->beyond);
     list_init(&s->orphans);
     list_init(&s->spare);
     s->go_on = (struct timer){.fire = on_go_on, .context = s};
@@ -627,17 +648,21 @@ struct http_server *http_server_create(struct loop *loop, const struct http_hand
 
 void http_server_on_http2(struct http_server *s,
                           void (*take)(void *context, struct conn *c, struct slice first),
-                          uint32_t (*count)(const void *context), void *context)
+                          uint32_t (*count)(const void *context), bool (*make_room)(void *context),
+                          void *context)
 {
     s->take_http2 = take;
     s->count_http2 = count;
+    s->make_room_http2 = make_room;
     s->http2_context = context;
 }
 
 void http_server_accept(struct http_server *s, struct conn *conn)
 {
     struct http_connection *c = mem_calloc(1, sizeof(*c));
+    enum http_place place = http_find_place(s);
     list_init(&c->ready);
+    list_init(&c->beyond);
     list_init(&c->exchanges);
     c->server = s;
     c->conn = conn;
@@ -645,15 +670,15 @@ void http_server_accept(struct http_server *s, struct conn *conn)
     c->idle_from_ms = http_now(s);
     conn->events = &events;
     conn->context = c;
+    client_share_begin(&c->share, count_share, drop_share);
     list_push_back(&s->connections, &c->link);
     s->connection_count++;
     http_sweep_by(s, c->idle_from_ms + s->options.idle_ms);
-    uint32_t count = s->connection_count;
-    count += s->count_http2 != NULL ? s->count_http2(s->http2_context) : 0;
-    if (count > s->options.connections_max + LIMIT_CONNECTIONS_REFUSED) {
+    s->refusals.connections += place != HTTP_PLACE_FREE ? 1 : 0;
+    if (place == HTTP_PLACE_BEYOND) {
+        list_push_back(&s->beyond, &c->beyond);
+    } else if (place == HTTP_PLACE_NONE) {
         http_connection_abort(c);
-    } else if (count > s->options.connections_max) {
-        http_connection_refuse(c, 503, "Too many connections");
     }
 }
 
@@ -710,6 +735,16 @@ uint32_t http_server_connections(const struct http_server *s)
     return s->connection_count;
 }
 
+uint64_t http_server_closed_for_room(const struct http_server *s)
+{
+    return s->closed_for_room;
+}
+
+uint64_t http_server_closed_for_memory(const struct http_server *s)
+{
+    return s->options.memory != NULL ? s->options.memory->dropped : 0;
+}
+
 uint32_t http_server_clients(const struct http_server *s)
 {
     return s->client_count;
@@ -718,4 +753,9 @@ uint32_t http_server_clients(const struct http_server *s)
 uint64_t http_server_requests(const struct http_server *s)
 {
     return s->request_count;
+}
+
+struct http_refusals http_server_refusals(const struct http_server *s)
+{
+    return s->refusals;
 }

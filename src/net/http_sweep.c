@@ -6,12 +6,15 @@
 
 uint32_t http_sweep_request_grain_ms(const struct http_server *s)
 {
-    return s->is_draining ? http_sweep_idle_grain_ms(s) : s->options.request_ms / 10 + 1;
+    uint32_t grain = s->options.request_ms / 10 + 1;
+    grain = grain < LIMIT_HTTP_REQUEST_LOOK_MS ? grain : LIMIT_HTTP_REQUEST_LOOK_MS;
+    return s->is_draining ? http_sweep_idle_grain_ms(s) : grain;
 }
 
 uint32_t http_sweep_idle_grain_ms(const struct http_server *s)
 {
-    return s->options.idle_ms / 15 + 1;
+    uint32_t grain = s->options.idle_ms / 15 + 1;
+    return grain < LIMIT_HTTP_IDLE_LOOK_MS ? grain : LIMIT_HTTP_IDLE_LOOK_MS;
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)

@@ -7,6 +7,7 @@
  * connection. */
 #pragma once
 
+#include "base/limits.h"
 #include "base/list.h"
 #include "base/slice.h"
 #include "base/status.h"
@@ -71,6 +72,8 @@ struct conn {
     const struct conn_events *events;
     void *context;              /* the owner's */
     const struct conn_tls *tls; /* NULL: it is not encrypted. The loop's own, as long as the conn */
+    struct conn *carrier;       /* of an encrypted one: what it goes over. NULL otherwise */
+    bool is_favoured;           /* by conn_favour */
     char remote[64];            /* "127.0.0.1:4001", for logs */
     char local_host[48];        /* the local address, without port */
 };
@@ -90,6 +93,9 @@ struct work {
     void *context;
     struct list link; /* the loop's own */
 };
+
+/* For dial_tls: a member dials another one, to speak HTTP/1.1. */
+#define LOOP_PEER_PROTOCOL "conclave-peer"
 
 struct loop_ops {
     /* Monotonic, cached once a wake-up; counts suspended time. */
@@ -115,7 +121,8 @@ struct loop_ops {
     struct conn *(*dial)(struct loop *l, const char *host, uint16_t port,
                          const struct conn_events *events, void *context);
     /* The same, encrypted: the other side must show that it is `host`. `protocol` (ALPN) is
-     * "http/1.1" or "h2", static. NULL: this loop cannot; url_dial (net/url.h) knows. */
+     * "http/1.1", "h2" or LOOP_PEER_PROTOCOL, static. NULL: this loop cannot; url_dial (net/url.h)
+     * knows. */
     struct conn *(*dial_tls)(struct loop *l, const char *host, uint16_t port, const char *protocol,
                              const struct conn_events *events, void *context);
     /* `on_accept` sets events and context of the new conn. BUSY: the port is taken. Port 0: any;
@@ -132,6 +139,9 @@ struct loop_ops {
                              void *owner);
     /* Bytes not yet taken by the kernel. After more than 0, an on_drain will come. */
     size_t (*conn_unsent)(const struct conn *c);
+    /* Bytes of memory that are kept for what was written and is not taken, also after conn_close;
+     * those of owners do not count. */
+    size_t (*conn_kept)(const struct conn *c);
     /* Stop or go on reading. */
     void (*conn_pause)(struct conn *c, bool paused);
     /* `flush`: after what was written is sent, and the other side has closed too or nothing can be
@@ -145,14 +155,66 @@ struct loop_ops {
     void (*stop)(struct loop *l);
 };
 
+/* What waits to be sent, on all connections, as whoever keeps it counts. */
+struct loop_unsent {
+    uint64_t bytes;
+    uint64_t bytes_max; /* LIMIT_UNSENT_BYTES, unless there is too little memory for that */
+};
+
 /* Implementations embed this as their first member. */
 struct loop {
     const struct loop_ops *ops;
+    struct loop_unsent *unsent; /* loops around a loop share its. NULL: nobody counts */
 };
+
+/* About `ms` from now, a quarter of a second more or less, for timers that need not be exact: they
+ * share their wake-ups, since all such times are multiples of the same half second. */
+static inline uint64_t loop_about(struct loop *l, uint64_t ms)
+{
+    const uint64_t grid_ms = 500;
+    return (l->ops->now_ms(l) + ms + grid_ms / 2) / grid_ms * grid_ms;
+}
+
+static inline void loop_add_unsent(const struct loop *l, uint64_t bytes)
+{
+    if (l->unsent != NULL) {
+        l->unsent->bytes += bytes;
+    }
+}
+
+static inline void loop_take_unsent(const struct loop *l, uint64_t bytes)
+{
+    if (l->unsent != NULL) {
+        l->unsent->bytes -= bytes;
+    }
+}
+
+/* More waits than may: what makes it much more should not be made. */
+static inline bool loop_is_crowded(const struct loop *l)
+{
+    return l->unsent != NULL && l->unsent->bytes > l->unsent->bytes_max;
+}
+
+/* What comes on it is read in every turn, however much clients have taken of that: for members.
+ * Dialled ones are. */
+static inline void conn_favour(struct conn *c)
+{
+    for (; c != NULL; c = c->carrier) {
+        c->is_favoured = true;
+    }
+}
+
+/* Clients have had their share of this turn: what can wait does, until the next one. */
+static inline bool loop_turn_is_long(struct loop *l)
+{
+    return l->ops->now_us(l) / 1000 >= l->ops->now_ms(l) + LIMIT_TURN_CLIENTS_MS;
+}
 
 /* The production loop. Ignores SIGPIPE and raises the limit of open files to what the process
  * may. */
 struct loop *uv_loop_create(void);
+/* Connections that are accepted at a time, as the limit on open files has it; more are reset. */
+uint32_t uv_loop_accepted_max(const struct loop *l);
 /* Runs until loop stop; returns when every handle is closed. */
 void uv_loop_run(struct loop *l);
 /* Stops it first when that was not done; timers that still run are forgotten. */

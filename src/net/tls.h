@@ -23,6 +23,15 @@ struct tls_options {
     const char *cert; /* first this side's own, then those in between; NULL = none */
     const char *key;  /* NULL = none */
     const char *ca;   /* whom to believe; NULL = whom this machine believes */
+    /* Lists of what CAs have revoked; NULL = none. A CA without one has revoked nothing. One that
+     * has run out holds on: what it revokes stays so. */
+    const char *crl;
+    /* Between members, instead of the three above; NULL = these. With any, a member is only who
+     * says in its first message that it dials as one (LOOP_PEER_PROTOCOL) and is believed by
+     * these. */
+    const char *peer_cert;
+    const char *peer_key;
+    const char *peer_ca;
     enum tls_client_auth client_auth;
 };
 
@@ -42,11 +51,14 @@ uint64_t tls_reload_failures(const struct tls *t);
 
 #define TLS_NAME_BYTES 256 /* of a subject in words; longer ones are cut */
 
-/* One certificate in use: of the file's, the one that runs out first. */
+/* One file in use: of its certificates or lists, what runs out first. */
 struct tls_certificate {
     const char *file;             /* borrowed */
     char subject[TLS_NAME_BYTES]; /* "CN=node-1,O=Conclave" */
     int64_t expires_s;            /* since 1970 */
+    bool is_crl;                  /* a list of what was revoked, and `subject` is who did */
 };
-/* At most two: `cert` and `ca`. Returns how many. */
-uint32_t tls_certificates(const struct tls *t, struct tls_certificate list[2]);
+#define TLS_CERTIFICATES_MAX 5
+/* Of the options `cert`, `ca`, `peer_cert`, `peer_ca` and `crl`, those that are given, in that
+ * order. Returns how many. */
+uint32_t tls_certificates(const struct tls *t, struct tls_certificate list[TLS_CERTIFICATES_MAX]);

@@ -1,4 +1,5 @@
 #include "base/check.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "net/tls_loop_internal.h"
 
@@ -36,6 +37,23 @@ static void cut(struct tls_conn *c, enum status why)
     tls_part(c, true);
 }
 
+/* New files may have revoked who is at the other side. True: it is cut off. */
+static bool end_revoked(struct tls_conn *c)
+{
+    struct tls *tls = tls_home(c)->tls;
+    if (c->checked == tls_reloads(tls)) {
+        return false;
+    }
+    c->checked = tls_reloads(tls);
+    if (!tls_session_is_revoked(c->session, tls)) {
+        return false;
+    }
+    c->tls.trouble = tls_session_trouble(c->session);
+    log_warn("a connection was ended remote=%s: %s", c->base.remote, c->tls.trouble);
+    cut(c, STATUS_CLOSED);
+    return true;
+}
+
 /* --- encrypting ------------------------------------------------------------------------------- */
 
 void tls_send_out(struct tls_conn *c)
@@ -66,7 +84,7 @@ static bool seal_bytes(struct tls_conn *c, struct slice bytes)
 
 void tls_seal(struct tls_conn *c)
 {
-    if (c->plain.size > 0 && !seal_bytes(c, buf_slice(&c->plain))) {
+    if (c->plain.size > 0 && !end_revoked(c) && !seal_bytes(c, buf_slice(&c->plain))) {
         cut(c, STATUS_CLOSED);
     }
     buf_clear(&c->plain);
@@ -134,6 +152,12 @@ size_t tls_conn_unsent(const struct conn *conn)
     }
     c->owes_drain = c->owes_drain || unsent > 0;
     return unsent;
+}
+
+size_t tls_conn_kept(const struct conn *conn)
+{
+    const struct tls_conn *c = tls_conn_of(conn);
+    return c->plain.capacity + c->in.capacity + c->inner->loop->ops->conn_kept(c->inner);
 }
 
 void tls_on_drain(struct tls_conn *c)
@@ -206,6 +230,9 @@ static void read_failed(struct tls_conn *c, enum status status)
 void tls_read_plain(struct tls_conn *c, struct slice in)
 {
     struct tls_loop *l = tls_home(c);
+    if (c->stage == STAGE_OPEN && end_revoked(c)) {
+        return;
+    }
     while (c->stage == STAGE_OPEN && !c->is_paused && !c->has_ended) {
         size_t size;
         enum status status =

@@ -103,6 +103,7 @@ void tls_take_turn(struct tls_conn *c)
     struct tls_loop *l = tls_home(c);
     l->turn_handshakes++;
     if (c->stage == STAGE_SNIFFING) {
+        c->checked = tls_reloads(l->tls);
         c->session = tls_session_accept(l->tls);
         c->stage = STAGE_HANDSHAKE;
     }

@@ -7,17 +7,24 @@
 
 #include <openssl/ssl.h>
 
-/* What was read from the files, immutable; what is made from it lives on without it. */
-struct tls_set {
+/* What is shown and believed when somebody is met in a role. */
+struct tls_role {
     SSL_CTX *server; /* NULL without a certificate */
     SSL_CTX *client;
-    struct tls_certificate list[2];
-    uint32_t count;
-    bool has_own; /* list[0] is this side's own */
+    char own[TLS_NAME_BYTES + 64]; /* what is shown, in words; "" = nothing */
 };
 
-/* Until the next refresh. */
-const struct tls_set *tls_current(const struct tls *t);
+/* What was read from the files, immutable; what is made from it lives on without it. */
+struct tls_set {
+    struct tls_role clients;
+    struct tls_role members; /* all NULL: as clients */
+    struct tls_certificate list[TLS_CERTIFICATES_MAX];
+    uint32_t count;
+};
+
+/* Between these two nobody refreshes it. */
+const struct tls_set *tls_lock(struct tls *t);
+void tls_unlock(struct tls *t);
 
 /* A subject in words, "CN=node-1,O=Conclave"; printable ASCII whatever is in it. */
 void tls_write_subject(const X509 *certificate, char text[TLS_NAME_BYTES]);
@@ -32,7 +39,9 @@ enum status MUST_CHECK tls_read_file(const char *path, struct buf *text, char **
 EVP_PKEY *tls_parse_key(const struct buf *text);
 STACK_OF(X509) * tls_parse_certificates(const struct buf *text);
 
-/* tls_session.c, for what SSL_CTX wants to be told. */
+/* tls_session.c, for what SSL_CTX wants to be told. The context of tls_on_hello is the SSL_CTX for
+ * members. */
+int tls_on_hello(SSL *ssl, int *alert, void *context);
 int tls_on_verify(int is_good, X509_STORE_CTX *about);
 int tls_on_alpn(SSL *ssl, const unsigned char **chosen, unsigned char *chosen_size,
                 const unsigned char *offered, unsigned int offered_size, void *context);

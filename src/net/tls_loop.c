@@ -162,6 +162,7 @@ static void on_inner_accept(void *context, struct conn *inner)
     make_room(l);
     struct tls_conn *c = create_conn(l);
     c->inner = inner;
+    c->base.carrier = inner;
     c->stage = STAGE_SNIFFING;
     c->is_accepted = true;
     inner->events = &inner_events;
@@ -181,8 +182,10 @@ static struct conn *dial_tls(struct loop *loop, const char *host, uint16_t port,
     c->base.context = context;
     c->is_told = true;
     c->stage = STAGE_DIALLING;
+    c->checked = tls_reloads(l->tls);
     c->session = tls_session_dial(l->tls, host, protocol);
     c->inner = l->inner->ops->dial(l->inner, host, port, &inner_events, c);
+    c->base.carrier = c->inner;
     copy_addresses(c);
     return &c->base;
 }
@@ -330,6 +333,7 @@ static const struct loop_ops ops = {
     .conn_write = tls_conn_write,
     .conn_write_owned = tls_conn_write_owned,
     .conn_unsent = tls_conn_unsent,
+    .conn_kept = tls_conn_kept,
     .conn_pause = tls_conn_pause,
     .conn_close = tls_conn_close,
     .on_turn = on_turn,
@@ -340,6 +344,7 @@ struct loop *tls_loop_create(struct loop *inner, struct tls *tls)
 {
     struct tls_loop *l = mem_calloc(1, sizeof(*l));
     l->base.ops = &ops;
+    l->base.unsent = inner->unsent;
     l->inner = inner;
     l->tls = tls;
     list_init(&l->under_way);

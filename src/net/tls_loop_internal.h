@@ -54,6 +54,7 @@ struct tls_conn {
     struct buf plain;        /* written, not encrypted yet */
     uint64_t sealed;         /* plain bytes encrypted since the kernel had taken everything, */
     uint64_t sealed_cipher;  /* and how many they became */
+    uint64_t checked;        /* tls_reloads() of when the other side was last believed */
     uint32_t protocol_bytes; /* the same, of what was written by protocol alone */
     bool is_accepted;
     bool is_told;   /* its owner knows it: on_accept or dial */
@@ -122,5 +123,6 @@ void tls_conn_write(struct conn *conn, struct slice bytes);
 void tls_conn_write_owned(struct conn *conn, struct slice bytes, void (*release)(void *owner),
                           void *owner);
 size_t tls_conn_unsent(const struct conn *conn);
+size_t tls_conn_kept(const struct conn *conn);
 void tls_conn_pause(struct conn *conn, bool paused);
 void tls_conn_close(struct conn *conn, bool flush);

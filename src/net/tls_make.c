@@ -13,6 +13,7 @@
 #include <ctype.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define CURVE        "P-256"
 #define SERIAL_BYTES 16
@@ -49,14 +50,17 @@ static bool set_name(X509 *x, const char *name)
 }
 
 /* Never longer than who signs it. */
+static int64_t end_s(int64_t now_s, uint32_t days, const X509 *issuer)
+{
+    int64_t until = now_s + (int64_t)days * 86400;
+    return issuer != NULL && tls_expiry_s(issuer) < until ? tls_expiry_s(issuer) : until;
+}
+
 static void set_times(X509 *x, uint32_t days, const X509 *issuer)
 {
     struct timespec now;
     CHECK(clock_gettime(CLOCK_REALTIME, &now) == 0);
-    int64_t until = (int64_t)now.tv_sec + (int64_t)days * 86400;
-    if (issuer != NULL && tls_expiry_s(issuer) < until) {
-        until = tls_expiry_s(issuer);
-    }
+    int64_t until = end_s((int64_t)now.tv_sec, days, issuer);
     CHECK(ASN1_TIME_set(X509_getm_notBefore(x), now.tv_sec - EARLIER_S) != NULL);
     CHECK(ASN1_TIME_set(X509_getm_notAfter(x), (time_t)until) != NULL);
 }
@@ -254,6 +258,123 @@ enum status tls_make_signed(const struct tls_make_options *options, const char *
     if (status == STATUS_OK) {
         status = sign(options, &ca, cert, key, detail);
     }
+    X509_free(ca.certificate);
+    EVP_PKEY_free(ca.key);
+    return status;
+}
+
+/* --- what was revoked ------------------------------------------------------------------------- */
+
+/* Those of `old_list` are copied. False: it is no list of this CA's. */
+static bool copy_revoked(const struct buf *old_list, const struct issuer *ca, X509_CRL *crl)
+{
+    if (old_list->size == 0) {
+        return true;
+    }
+    BIO *bio = BIO_new_mem_buf(old_list->data, (int)old_list->size);
+    CHECK(bio != NULL);
+    X509_CRL *old = PEM_read_bio_X509_CRL(bio, NULL, NULL, NULL);
+    bool is_ours = old != NULL && X509_CRL_verify(old, ca->key) == 1;
+    STACK_OF(X509_REVOKED) *entries = is_ours ? X509_CRL_get_REVOKED(old) : NULL;
+    for (int i = 0; i < sk_X509_REVOKED_num(entries); i++) {
+        CHECK(X509_CRL_add0_revoked(crl, X509_REVOKED_dup(sk_X509_REVOKED_value(entries, i))) == 1);
+    }
+    X509_CRL_free(old);
+    BIO_free(bio);
+    return is_ours;
+}
+
+static void add_revoked(X509_CRL *crl, X509 *x, const ASN1_TIME *now)
+{
+    X509_REVOKED *known;
+    if (X509_CRL_get0_by_cert(crl, &known, x) != 0) {
+        return;
+    }
+    X509_REVOKED *entry = X509_REVOKED_new();
+    CHECK(entry != NULL && X509_REVOKED_set_serialNumber(entry, X509_get_serialNumber(x)) == 1);
+    CHECK(X509_REVOKED_set_revocationDate(entry, (ASN1_TIME *)(uintptr_t)now) == 1);
+    CHECK(X509_CRL_add0_revoked(crl, entry) == 1);
+}
+
+/* Which of several CAs of the same name it is of. */
+static bool add_key_id(X509_CRL *crl, X509 *issuer)
+{
+    X509V3_CTX about;
+    X509V3_set_ctx(&about, issuer, NULL, NULL, crl, 0);
+    X509_EXTENSION *e =
+        X509V3_EXT_conf_nid(NULL, &about, NID_authority_key_identifier, "keyid:always");
+    bool is_added = e != NULL && X509_CRL_add_ext(crl, e, -1) == 1;
+    X509_EXTENSION_free(e);
+    return is_added;
+}
+
+static enum status make_crl(X509 *x, const struct buf *old_list, uint32_t days,
+                            const struct issuer *ca, struct buf *list, char **detail)
+{
+    X509_CRL *crl = X509_CRL_new();
+    BIO *bio = BIO_new(BIO_s_mem());
+    struct timespec now;
+    CHECK(crl != NULL && bio != NULL && clock_gettime(CLOCK_REALTIME, &now) == 0);
+    ASN1_TIME *from = ASN1_TIME_set(NULL, now.tv_sec);
+    ASN1_TIME *until =
+        ASN1_TIME_set(NULL, (time_t)end_s((int64_t)now.tv_sec, days, ca->certificate));
+    CHECK(from != NULL && until != NULL);
+    CHECK(X509_CRL_set_version(crl, X509_CRL_VERSION_2) == 1);
+    CHECK(X509_CRL_set_issuer_name(crl, X509_get_subject_name(ca->certificate)) == 1);
+    CHECK(X509_CRL_set1_lastUpdate(crl, from) == 1 && X509_CRL_set1_nextUpdate(crl, until) == 1);
+    enum status status = STATUS_OK;
+    if (!copy_revoked(old_list, ca, crl)) {
+        *detail = mem_strdup("the list that is there is not of this CA");
+        ERR_clear_error();
+        status = STATUS_INVALID;
+    } else {
+        add_revoked(crl, x, from);
+        X509_CRL_sort(crl);
+        bool is_made = add_key_id(crl, ca->certificate) &&
+                       X509_CRL_sign(crl, ca->key, EVP_sha256()) > 0 &&
+                       PEM_write_bio_X509_CRL(bio, crl) == 1;
+        char *data;
+        long size = BIO_get_mem_data(bio, &data);
+        buf_append(list, data, (size_t)size);
+        status = is_made ? STATUS_OK : refuse(detail, "cannot make the list");
+    }
+    ASN1_TIME_free(from);
+    ASN1_TIME_free(until);
+    BIO_free(bio);
+    X509_CRL_free(crl);
+    return status;
+}
+
+enum status tls_make_crl(const char *cert_file, const char *old_file, uint32_t days,
+                         const char *ca_file, const char *ca_key_file, struct buf *list,
+                         char **detail)
+{
+    ERR_clear_error();
+    struct issuer ca = {0};
+    struct buf text = {0};
+    struct buf old_list = {0};
+    enum status status = tls_read_file(cert_file, &text, detail);
+    STACK_OF(X509) *chain = status == STATUS_OK ? tls_parse_certificates(&text) : NULL;
+    if (status == STATUS_OK && chain == NULL) {
+        status = refuse(detail, cert_file);
+    }
+    if (status == STATUS_OK) {
+        status = read_issuer(ca_file, ca_key_file, &ca, detail);
+    }
+    if (status == STATUS_OK && X509_verify(sk_X509_value(chain, 0), ca.key) != 1) {
+        *detail = mem_printf("%s is not signed by %s", cert_file, ca_file);
+        ERR_clear_error();
+        status = STATUS_INVALID;
+    }
+    if (status == STATUS_OK && access(old_file, F_OK) == 0) {
+        status = tls_read_file(old_file, &old_list, detail);
+    }
+    if (status == STATUS_OK) {
+        status = make_crl(sk_X509_value(chain, 0), &old_list, days, &ca, list, detail);
+    }
+    sk_X509_pop_free(chain, X509_free);
+    buf_deinit(&old_list);
+    buf_deinit(&text);
     X509_free(ca.certificate);
     EVP_PKEY_free(ca.key);
     return status;

@@ -23,3 +23,8 @@ enum status MUST_CHECK tls_make_ca(const char *name, uint32_t days, struct buf *
 enum status MUST_CHECK tls_make_signed(const struct tls_make_options *options, const char *ca_file,
                                        const char *ca_key_file, struct buf *cert, struct buf *key,
                                        char **detail);
+/* The CA's list of what it has revoked (X.509 CRL, PEM): those of `old_file`, if there
+ * is one, and the certificate in `cert_file`, which must be the CA's. INVALID as above. */
+enum status MUST_CHECK tls_make_crl(const char *cert_file, const char *old_file, uint32_t days,
+                                    const char *ca_file, const char *ca_key_file, struct buf *list,
+                                    char **detail);

@@ -21,8 +21,10 @@ struct tls_session {
     struct buf *out; /* the same */
     struct conn_tls peer;
     char peer_name[LIMIT_AUTH_NAME_BYTES + 1];
-    char *host; /* of a dial: whom the certificate must be for; NULL = accepted */
-    char *own;  /* this side's certificate, in words; NULL = none */
+    char *host;            /* of a dial: whom the certificate must be for; NULL = accepted */
+    char *own;             /* this side's certificate, in words; NULL = none */
+    bool is_of_members;    /* met as a member, where these have certificates of their own */
+    bool members_have_own; /* they have */
     enum status failed;
     char *trouble; /* NULL = none */
 };
@@ -80,27 +82,29 @@ static const BIO_METHOD *bio_method(void)
 
 /* --- birth and death -------------------------------------------------------------------------- */
 
-static struct tls_session *create(struct tls *t, SSL_CTX *ctx)
+static struct tls_session *create(const struct tls_set *set, const struct tls_role *r, bool accepts)
 {
     struct tls_session *s = mem_calloc(1, sizeof(*s));
-    s->ssl = SSL_new(ctx);
+    s->ssl = SSL_new(accepts ? r->server : r->client);
     BIO *bio = BIO_new(bio_method());
     CHECK(s->ssl != NULL && bio != NULL);
     BIO_set_data(bio, s);
     BIO_set_init(bio, 1);
     SSL_set_bio(s->ssl, bio, bio);
     SSL_set_app_data(s->ssl, s);
-    const struct tls_set *set = tls_current(t);
-    if (set->has_own) {
-        s->own = mem_printf("%s (%s)", set->list[0].subject, set->list[0].file);
+    s->members_have_own = set->members.client != NULL;
+    if (r->own[0] != '\0') {
+        s->own = mem_strdup(r->own);
     }
     return s;
 }
 
 struct tls_session *tls_session_accept(struct tls *t)
 {
-    CHECK(tls_current(t)->server != NULL);
-    struct tls_session *s = create(t, tls_current(t)->server);
+    const struct tls_set *set = tls_lock(t);
+    CHECK(set->clients.server != NULL);
+    struct tls_session *s = create(set, &set->clients, true);
+    tls_unlock(t);
     SSL_set_accept_state(s->ssl);
     return s;
 }
@@ -111,9 +115,22 @@ static bool is_address(const char *host)
     return inet_pton(AF_INET, host, bytes) == 1 || inet_pton(AF_INET6, host, bytes) == 1;
 }
 
+static void offer_protocol(struct buf *offer, const char *protocol)
+{
+    size_t size = strlen(protocol);
+    CHECK(size < 256);
+    buf_append_byte(offer, (uint8_t)size);
+    buf_append(offer, protocol, size);
+}
+
 struct tls_session *tls_session_dial(struct tls *t, const char *host, const char *protocol)
 {
-    struct tls_session *s = create(t, tls_current(t)->client);
+    bool is_of_members = strcmp(protocol, LOOP_PEER_PROTOCOL) == 0;
+    const struct tls_set *set = tls_lock(t);
+    bool has_own = is_of_members && set->members.client != NULL;
+    struct tls_session *s = create(set, has_own ? &set->members : &set->clients, false);
+    s->is_of_members = has_own;
+    tls_unlock(t);
     SSL_set_connect_state(s->ssl);
     s->host = mem_strdup(host);
     X509_VERIFY_PARAM *wanted = SSL_get0_param(s->ssl);
@@ -125,12 +142,13 @@ struct tls_session *tls_session_dial(struct tls *t, const char *host, const char
         CHECK(X509_VERIFY_PARAM_set1_host(wanted, host, 0) == 1);
         CHECK(SSL_set_tlsext_host_name(s->ssl, host) == 1);
     }
-    uint8_t offer[16];
-    size_t size = strlen(protocol);
-    CHECK(size < sizeof(offer));
-    offer[0] = (uint8_t)size;
-    memcpy(offer + 1, protocol, size);
-    CHECK(SSL_set_alpn_protos(s->ssl, offer, (unsigned)size + 1) == 0);
+    struct buf offer = {0};
+    offer_protocol(&offer, protocol);
+    if (is_of_members) {
+        offer_protocol(&offer, "http/1.1"); /* what it then speaks */
+    }
+    CHECK(SSL_set_alpn_protos(s->ssl, offer.data, (unsigned)offer.size) == 0);
+    buf_deinit(&offer);
     return s;
 }
 
@@ -160,6 +178,37 @@ int tls_on_alpn(SSL *ssl, const unsigned char **chosen, unsigned char *chosen_si
     }
     *chosen = found;
     return SSL_TLSEXT_ERR_OK;
+}
+
+static bool offers(struct slice list, struct slice protocol)
+{
+    while (list.size > 0 && list.data[0] < list.size) {
+        struct slice offered = slice_of(list.data + 1, list.data[0]);
+        if (slice_equal(offered, protocol)) {
+            return true;
+        }
+        list = slice_of(offered.data + offered.size, list.size - 1 - offered.size);
+    }
+    return false;
+}
+
+/* Who dials as a member is shown members' certificates, and must have one. It says so before
+ * anything else is settled, so that one port does for both. */
+int tls_on_hello(SSL *ssl, int *alert, void *context)
+{
+    (void)alert;
+    const unsigned char *data;
+    size_t size;
+    if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &data,
+                                  &size) == 1 &&
+        size > 2 && offers(slice_of(data + 2, size - 2), slice_str(LOOP_PEER_PROTOCOL))) {
+        struct tls_session *s = SSL_get_app_data(ssl);
+        SSL_CTX *members = context;
+        CHECK(SSL_set_SSL_CTX(ssl, members) != NULL);
+        SSL_set_verify(ssl, SSL_CTX_get_verify_mode(members), tls_on_verify);
+        s->is_of_members = true;
+    }
+    return SSL_CLIENT_HELLO_SUCCESS;
 }
 
 /* --- troubles --------------------------------------------------------------------------------- */
@@ -223,6 +272,9 @@ int tls_on_verify(int is_good, X509_STORE_CTX *about)
     SSL *ssl = X509_STORE_CTX_get_ex_data(about, SSL_get_ex_data_X509_STORE_CTX_idx());
     struct tls_session *s = SSL_get_app_data(ssl);
     int error = X509_STORE_CTX_get_error(about);
+    if (error == X509_V_ERR_UNABLE_TO_GET_CRL || error == X509_V_ERR_CRL_HAS_EXPIRED) {
+        return 1; /* as tls_options.crl says */
+    }
     X509 *certificate = X509_STORE_CTX_get_current_cert(about);
     char subject[TLS_NAME_BYTES] = "without a subject";
     char date[16] = "";
@@ -237,6 +289,8 @@ int tls_on_verify(int is_good, X509_STORE_CTX *about)
     } else if (error == X509_V_ERR_CERT_HAS_EXPIRED) {
         note_trouble(s,
                      mem_printf("the other side's certificate, %s, ran out on %s", subject, date));
+    } else if (error == X509_V_ERR_CERT_REVOKED) {
+        note_trouble(s, mem_printf("the other side's certificate, %s, was revoked", subject));
     } else {
         note_trouble(s, mem_printf("the other side's certificate, %s, is not believed: %s", subject,
                                    X509_verify_cert_error_string(error)));
@@ -325,15 +379,58 @@ static void read_common_name(struct tls_session *s, const X509 *certificate)
     OPENSSL_free(utf8);
 }
 
+/* Said in so many words: without the extension it would be good for everything. */
+static bool is_good_for_both(X509 *certificate)
+{
+    uint32_t uses = X509_get_extended_key_usage(certificate);
+    return uses != UINT32_MAX && (uses & XKU_SSL_SERVER) != 0;
+}
+
 static void look_at_peer(struct tls_session *s)
 {
     X509 *certificate = SSL_get0_peer_certificate(s->ssl);
     if (certificate == NULL) {
         return;
     }
-    read_common_name(s, certificate);
-    uint32_t uses = X509_get_extended_key_usage(certificate);
-    s->peer.is_member = uses != UINT32_MAX && (uses & XKU_SSL_SERVER) != 0; /* all = not said */
+    if (s->is_of_members) {
+        s->peer.is_member = is_good_for_both(certificate);
+    } else {
+        read_common_name(s, certificate);
+        s->peer.is_member = !s->members_have_own && is_good_for_both(certificate);
+    }
+}
+
+static int note_revoked(int is_good, X509_STORE_CTX *about)
+{
+    (void)is_good;
+    return X509_STORE_CTX_get_error(about) != X509_V_ERR_CERT_REVOKED;
+}
+
+bool tls_session_is_revoked(struct tls_session *s, struct tls *t)
+{
+    X509 *certificate = SSL_get0_peer_certificate(s->ssl);
+    if (certificate == NULL) {
+        return false;
+    }
+    X509_STORE_CTX *about = X509_STORE_CTX_new();
+    CHECK(about != NULL);
+    const struct tls_set *set = tls_lock(t);
+    bool as_member = s->is_of_members && set->members.client != NULL;
+    const struct tls_role *r = as_member ? &set->members : &set->clients;
+    X509_STORE *store = SSL_CTX_get_cert_store(s->host != NULL ? r->client : r->server);
+    CHECK(X509_STORE_CTX_init(about, store, certificate, SSL_get_peer_cert_chain(s->ssl)) == 1);
+    X509_STORE_CTX_set_verify_cb(about, note_revoked);
+    bool is_revoked =
+        X509_verify_cert(about) != 1 && X509_STORE_CTX_get_error(about) == X509_V_ERR_CERT_REVOKED;
+    tls_unlock(t);
+    X509_STORE_CTX_free(about);
+    ERR_clear_error();
+    if (is_revoked) {
+        char subject[TLS_NAME_BYTES];
+        tls_write_subject(certificate, subject);
+        note_trouble(s, mem_printf("the other side's certificate, %s, was revoked", subject));
+    }
+    return is_revoked;
 }
 
 const struct conn_tls *tls_session_peer(const struct tls_session *s)

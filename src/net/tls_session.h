@@ -19,7 +19,7 @@ struct tls_session;
 
 struct tls_session *tls_session_accept(struct tls *t);
 /* `host` is whom the certificate must be for, a name or an address; `protocol` is offered (ALPN):
- * "http/1.1" or "h2". */
+ * "http/1.1", "h2" or LOOP_PEER_PROTOCOL. */
 struct tls_session *tls_session_dial(struct tls *t, const char *host, const char *protocol);
 void tls_session_destroy(struct tls_session *s);
 
@@ -37,6 +37,10 @@ enum status MUST_CHECK tls_session_write(struct tls_session *s, struct slice byt
                                          struct buf *out);
 /* Say that nothing follows. Reading may go on. */
 void tls_session_end(struct tls_session *s, struct buf *out);
+
+/* After the handshake: is what the other side has shown revoked, by what was read from the files
+ * since? tls_session_trouble says so, then. Anything else that may have changed does not count. */
+bool tls_session_is_revoked(struct tls_session *s, struct tls *t);
 
 /* Who is there, after the handshake; borrowed for the session's life. */
 const struct conn_tls *tls_session_peer(const struct tls_session *s);

@@ -1,7 +1,5 @@
 #include "net/unsent.h"
 
-#include "base/limits.h"
-
 #define CHECK_BYTES (64u * KIB)
 
 bool unsent_is_full(struct unsent *u, struct conn *conn, size_t limit)
@@ -16,6 +14,11 @@ bool unsent_is_full(struct unsent *u, struct conn *conn, size_t limit)
     return false;
 }
 
+uint32_t unsent_patience_ms(const struct loop *loop)
+{
+    return loop_is_crowded(loop) ? LIMIT_CROWDED_STALL_MS : LIMIT_HTTP_WRITE_STALL_MS;
+}
+
 uint64_t unsent_stall_ms(struct unsent *u, struct conn *conn, uint64_t now_ms)
 {
     size_t unsent = conn->loop->ops->conn_unsent(conn);
@@ -28,5 +31,5 @@ uint64_t unsent_stall_ms(struct unsent *u, struct conn *conn, uint64_t now_ms)
         u->taken = taken;
         u->taken_ms = now_ms;
     }
-    return u->taken_ms + LIMIT_HTTP_WRITE_STALL_MS;
+    return u->taken_ms + unsent_patience_ms(conn->loop);
 }

@@ -7,6 +7,8 @@
 
 #define SPARE_OUTBOX_BYTES (64u * KIB)
 #define WRITE_SEGMENTS_MAX 64 /* of one writev */
+#define READS_A_LOOK       4  /* at the clock: one costs some of them */
+#define DRAINS_A_LOOK      4  /* and are made in any turn */
 
 enum status uv_conn_status(int uv_error)
 {
@@ -51,6 +53,7 @@ static void release_outbox(struct real_loop *l, struct outbox *o)
             o->segments[i].release(o->segments[i].owner);
         }
     }
+    loop_take_unsent(&l->base, o->size);
     o->count = 0;
     o->size = 0;
     o->sent = 0;
@@ -121,6 +124,12 @@ static bool takes_writes(const struct real_conn *c)
     return c->stage == CONN_OPEN || c->stage == CONN_DIALLING;
 }
 
+static void grow(const struct real_conn *c, struct outbox *o, size_t size)
+{
+    o->size += size;
+    loop_add_unsent(c->base.loop, size);
+}
+
 void uv_conn_write(struct conn *conn, struct slice bytes)
 {
     struct real_conn *c = real_conn_of(conn);
@@ -135,7 +144,7 @@ void uv_conn_write(struct conn *conn, struct slice bytes)
     }
     buf_append_slice(&o->bytes, bytes);
     last->size += bytes.size;
-    o->size += bytes.size;
+    grow(c, o, bytes.size);
 }
 
 void uv_conn_write_owned(struct conn *conn, struct slice bytes, void (*release)(void *owner),
@@ -152,7 +161,7 @@ void uv_conn_write_owned(struct conn *conn, struct slice bytes, void (*release)(
     struct segment *s = add_segment(o);
     *s = (struct segment){
         .data = bytes.data, .size = bytes.size, .release = release, .owner = owner};
-    o->size += bytes.size;
+    grow(c, o, bytes.size);
 }
 
 static size_t count_unsent(const struct real_conn *c)
@@ -169,6 +178,13 @@ size_t uv_conn_unsent(const struct conn *conn)
         c->owes_drain = true;
     }
     return unsent;
+}
+
+size_t uv_conn_kept(const struct conn *conn)
+{
+    const struct real_conn *c = (const struct real_conn *)(const void *)conn;
+    size_t pending = c->pending != NULL ? c->pending->bytes.capacity : 0;
+    return pending + (c->in_flight != NULL ? c->in_flight->bytes.capacity : 0);
 }
 
 static void on_all_sent(struct real_conn *c)
@@ -274,22 +290,52 @@ void uv_conn_drain_all(struct real_loop *l)
     list_init(&now);
     list_splice_back(&now, &l->drained);
     struct list *link;
-    while ((link = list_pop_front(&now)) != NULL) {
+    for (uint32_t i = 1; (link = list_pop_front(&now)) != NULL; i++) {
         struct real_conn *c = CONTAINER_OF(link, struct real_conn, drained);
         if (c->stage == CONN_OPEN && c->base.events->on_drain != NULL) {
             c->base.events->on_drain(&c->base);
+        }
+        if (i % DRAINS_A_LOOK == 0 && !list_is_empty(&now) && loop_turn_is_long(&l->base)) {
+            list_splice_back(&now, &l->drained); /* who has come meanwhile goes behind */
+            list_splice_back(&l->drained, &now);
+            uv_turn_again(l);
+            return;
         }
     }
 }
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
-/* One buffer for all: what is read is handed over before the next read. */
+/* Whether a client has to wait for the next turn: so many have been read in this one, or what they
+ * asked took so long, that members would wait for them. */
+static bool must_wait(struct real_loop *l, const struct real_conn *c)
+{
+    if (c->base.is_favoured || !l->in_turn) {
+        return false;
+    }
+    if (!l->is_long && ++l->turn_reads % READS_A_LOOK == 0) {
+        l->is_long = loop_turn_is_long(&l->base);
+    }
+    return l->is_long;
+}
+
+/* One buffer for all: what is read is handed over before the next read. None: on_read hears
+ * UV_ENOBUFS, and nothing was read. */
 static void lend_buffer(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
 {
     (void)suggested;
     struct real_loop *l = handle->loop->data;
-    *buffer = uv_buf_init(l->read_buffer, sizeof(l->read_buffer));
+    bool waits = must_wait(l, handle->data);
+    *buffer = waits ? uv_buf_init(NULL, 0) : uv_buf_init(l->read_buffer, sizeof(l->read_buffer));
+}
+
+static void read_later(struct real_conn *c)
+{
+    struct real_loop *l = loop_of_conn(c);
+    uv_read_stop((uv_stream_t *)&c->tcp);
+    list_remove(&c->late);
+    list_push_back(&l->late, &c->late);
+    uv_turn_again(l);
 }
 
 static void on_end_of_stream(struct real_conn *c)
@@ -315,6 +361,10 @@ static void discard(struct real_conn *c, size_t size)
 static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
 {
     struct real_conn *c = stream->data;
+    if (size == UV_ENOBUFS) {
+        read_later(c);
+        return;
+    }
     uv_turn_begin(loop_of_conn(c));
     c->active_ms = loop_of_conn(c)->now_ms;
     if (size == UV_EOF) {
@@ -345,11 +395,22 @@ static bool wants_to_read(const struct real_conn *c)
 
 void uv_conn_start_reading(struct real_conn *c)
 {
+    list_remove(&c->late);
     if (wants_to_read(c)) {
         int error = uv_read_start((uv_stream_t *)&c->tcp, lend_buffer, on_read);
         if (error != 0 && error != UV_EALREADY) {
             uv_conn_destroy(c, uv_conn_status(error));
         }
+    }
+}
+
+void uv_conn_resume_late(struct real_loop *l)
+{
+    for (uint32_t i = 0; i < LIMIT_TURN_RESUMED && !list_is_empty(&l->late); i++) {
+        uv_conn_start_reading(CONTAINER_OF(l->late.next, struct real_conn, late));
+    }
+    if (!list_is_empty(&l->late)) {
+        uv_turn_again(l);
     }
 }
 
@@ -375,6 +436,7 @@ struct real_conn *uv_conn_create(struct real_loop *l)
     c->base.loop = &l->base;
     list_init(&c->dirty);
     list_init(&c->drained);
+    list_init(&c->late);
     list_push_back(&l->conns, &c->link);
     l->open_handles++;
     CHECK(uv_tcp_init(&l->uv, &c->tcp) == 0);
@@ -415,9 +477,6 @@ static void on_closed(uv_handle_t *handle)
     }
     uv_dial_forget(c);
     list_remove(&c->link);
-    if (c->is_accepted) {
-        uv_uncount_accepted(l);
-    }
     mem_free(c);
     uv_handle_closed(l);
 }
@@ -434,7 +493,12 @@ static bool begin_closing(struct real_conn *c, enum status why)
     c->why = why;
     list_remove(&c->dirty);
     list_remove(&c->drained);
+    list_remove(&c->late);
     timer_heap_stop(&loop_of_conn(c)->timers, &c->linger);
+    if (c->is_accepted) {
+        c->is_accepted = false;
+        uv_uncount_accepted(loop_of_conn(c)); /* its descriptor is closed with uv_close */
+    }
     return !retrying; /* between two addresses: the retry will find out */
 }
 

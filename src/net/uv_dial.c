@@ -113,6 +113,7 @@ struct conn *uv_dial(struct loop *loop, const char *host, uint16_t port,
     struct real_conn *c = uv_conn_create(l);
     c->base.events = events;
     c->base.context = context;
+    conn_favour(&c->base);
     snprintf(c->base.remote, sizeof(c->base.remote), "%.57s:%u", host, (unsigned)port);
     struct dial *d = mem_calloc(1, sizeof(*d));
     list_init(&d->link);

@@ -79,20 +79,24 @@ struct real_loop {
     uint64_t alarm_ms; /* what `alarm` is set to; 0 = not set */
     bool in_turn;
     bool is_stopping;
-    bool is_gone;    /* the last handles are closing */
-    uint64_t now_ms; /* of this turn */
+    bool is_gone;        /* the last handles are closing */
+    uint64_t now_ms;     /* of this turn */
+    uint32_t turn_reads; /* of clients, in this turn */
+    bool is_long;        /* this turn: clients have had their share */
     void (*hook)(void *context);
     void *hook_context;
     struct list conns;
     struct list dirty;   /* conns with something to write */
     struct list drained; /* conns whose on_drain is owed */
+    struct list late;    /* conns that are not read until a later turn: this one has had enough */
     struct list listeners;
     struct list signals;
     struct list resolvers;
     struct list spare_outboxes;
     uint32_t spare_outbox_count;
     uint32_t open_handles; /* connections and listeners that are not closed yet */
-    uint32_t accepted;     /* connections of others, lingering ones too */
+    struct loop_unsent unsent;
+    uint32_t accepted; /* connections of others, lingering ones too */
     uint32_t accepted_max;
     bool is_full; /* and that was logged */
     struct work_thread log_thread;
@@ -163,6 +167,7 @@ struct real_conn {
     struct list link;         /* loop->conns */
     struct list dirty;        /* loop->dirty, or alone */
     struct list drained;      /* loop->drained, or alone */
+    struct list late;         /* loop->late, or alone */
     struct outbox *pending;   /* written in this turn, or behind `in_flight` */
     struct outbox *in_flight; /* libuv has it; may not change */
     struct dial *dial;        /* while it dials */
@@ -195,7 +200,10 @@ void uv_conn_destroy(struct real_conn *c, enum status why);
 /* The same by a reset. */
 void uv_conn_reset(struct real_conn *c);
 void uv_conn_flush_all(struct real_loop *l);
+/* At least some of them; those for whom the turn has become too long stay. */
 void uv_conn_drain_all(struct real_loop *l);
+/* Read on with who had to wait. */
+void uv_conn_resume_late(struct real_loop *l);
 void uv_conn_close_all(struct real_loop *l);
 void uv_conn_forget_spare(struct real_loop *l);
 enum status uv_conn_status(int uv_error);
@@ -204,6 +212,7 @@ void uv_conn_write(struct conn *conn, struct slice bytes);
 void uv_conn_write_owned(struct conn *conn, struct slice bytes, void (*release)(void *owner),
                          void *owner);
 size_t uv_conn_unsent(const struct conn *conn);
+size_t uv_conn_kept(const struct conn *conn);
 void uv_conn_pause(struct conn *conn, bool paused);
 void uv_conn_close(struct conn *conn, bool flush);
 

@@ -97,6 +97,8 @@ void uv_turn_begin(struct real_loop *l)
     l->in_turn = true;
     uint64_t now_ns = read_clock_ns(MONOTONIC_CLOCK);
     l->now_ms = now_ns / NS_PER_MS;
+    l->turn_reads = 0;
+    l->is_long = false;
     measure_wait(l, now_ns);
 }
 
@@ -107,6 +109,7 @@ static void on_again(uv_idle_t *handle)
     uv_turn_begin(l);
     uv_work_done_here(l);
     uv_conn_drain_all(l);
+    uv_conn_resume_late(l);
 }
 
 void uv_turn_again(struct real_loop *l)
@@ -178,6 +181,11 @@ static void on_turn(struct loop *loop, void (*hook)(void *context), void *contex
     struct real_loop *l = real_loop_of(loop);
     l->hook = hook;
     l->hook_context = context;
+}
+
+uint32_t uv_loop_accepted_max(const struct loop *loop)
+{
+    return ((const struct real_loop *)(const void *)loop)->accepted_max;
 }
 
 double uv_loop_utilisation(const struct loop *loop)
@@ -478,6 +486,7 @@ static const struct loop_ops ops = {
     .conn_write = uv_conn_write,
     .conn_write_owned = uv_conn_write_owned,
     .conn_unsent = uv_conn_unsent,
+    .conn_kept = uv_conn_kept,
     .conn_pause = uv_conn_pause,
     .conn_close = uv_conn_close,
     .on_turn = on_turn,
@@ -510,10 +519,13 @@ struct loop *uv_loop_create(void)
     raise_file_limit();
     struct real_loop *l = mem_calloc(1, sizeof(*l));
     l->base.ops = &ops;
+    l->unsent.bytes_max = LIMIT_UNSENT_BYTES;
+    l->base.unsent = &l->unsent;
     l->accepted_max = find_accepted_max();
     list_init(&l->conns);
     list_init(&l->dirty);
     list_init(&l->drained);
+    list_init(&l->late);
     list_init(&l->listeners);
     list_init(&l->signals);
     list_init(&l->resolvers);

@@ -26,5 +26,5 @@ void node_on_compaction_timer(struct timer *t)
 {
     struct node *n = t->context;
     node_maybe_compact(n);
-    n->loop->ops->timer_start(n->loop, t, node_now(n) + NODE_COMPACTION_CHECK_MS);
+    n->loop->ops->timer_start(n->loop, t, loop_about(n->loop, NODE_COMPACTION_CHECK_MS));
 }

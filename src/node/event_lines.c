@@ -12,7 +12,7 @@ static void tell_role(struct node *n, enum raft_role role, raft_term term)
         n->compaction_index = 0;
         n->compaction_timer.context = n;
         n->loop->ops->timer_start(n->loop, &n->compaction_timer,
-                                  node_now(n) + NODE_COMPACTION_CHECK_MS);
+                                  loop_about(n->loop, NODE_COMPACTION_CHECK_MS));
     } else {
         log_info("role=%s term=%" PRIu64, raft_role_name(role), term);
         n->loop->ops->timer_stop(n->loop, &n->compaction_timer);

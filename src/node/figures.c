@@ -66,8 +66,15 @@ void node_metrics_get(const struct node *n, struct node_metrics *m)
     m->lease_asks_waiting = n->leases.ask_count;
     m->log_room_bytes = n->write.room_bytes;
     m->log_disk_bytes = n->write.disk_bytes;
+    m->log_written_bytes = n->write.written_bytes;
     m->peer_unsent_bytes = peers_unsent_bytes(n->peers);
-    m->fault_drops = peers_counters(n->peers).fault_drops;
+    struct peers_counters links = peers_counters(n->peers);
+    m->fault_drops = links.fault_drops;
+    m->peer_bad_frames = links.bad_frames;
+    m->peer_bad_secrets = links.bad_secrets;
+    m->peer_bad_versions = links.bad_versions;
+    m->peer_refused_hellos = links.refused_hellos;
+    m->peer_strangers = links.strangers;
     m->snapshots_taken = n->snapshots.taken;
     m->snapshots_sent = n->snapshots.sent;
     m->snapshots_installed = n->snapshots.installed;

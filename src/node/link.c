@@ -81,6 +81,12 @@ void link_close(struct link *l, enum frame_bye why)
     l->loop->ops->conn_close(l->conn, true);
 }
 
+void link_reset(struct link *l)
+{
+    finish(l);
+    l->loop->ops->conn_close(l->conn, false);
+}
+
 static void on_close(struct conn *c, enum status why)
 {
     struct link *l = c->context;
@@ -318,6 +324,7 @@ static void take_hello(struct link *l, struct slice message)
     if (first) {
         l->state = LINK_UP;
         l->loop->ops->timer_stop(l->loop, &l->deadline);
+        conn_favour(l->conn);
     }
     l->events->on_hello(l, first);
 }
@@ -463,12 +470,13 @@ struct link *link_dial(const struct link_setup *setup, const char *url, enum lin
 {
     struct link *l = create(setup);
     CHECK(url_parse(url, &l->address, NULL) == STATUS_OK);
+    CHECK(l->address.is_tls == (l->loop->ops->dial_tls != NULL));
     snprintf(l->url, sizeof(l->url), "%s", url);
     l->dialled = true;
     l->lane = lane;
     l->number = number;
     l->state = LINK_DIALLING;
-    l->conn = url_dial(l->loop, &l->address, "http/1.1", &conn_table, l);
+    l->conn = url_dial(l->loop, &l->address, LOOP_PEER_PROTOCOL, &conn_table, l);
     return l;
 }
 

@@ -114,4 +114,6 @@ void link_send(struct link *l, const struct frame *f);
 size_t link_unsent(const struct link *l);
 /* End it, saying why when that can be said (0 = without a word); no event follows. */
 void link_close(struct link *l, enum frame_bye why);
+/* The same without a word, and at once: for a stranger. */
+void link_reset(struct link *l);
 const char *link_end_text(enum link_end why);

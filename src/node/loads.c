@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* Between two that beat, silence is judged by the election timeout; others say something every
- * LIMIT_PEER_PING_MS, of which two may be late. */
+ * LIMIT_PEER_PING_MS to somewhat more than twice that, so one may be late. */
 #define QUIET_LINK_MS (3 * LIMIT_PEER_PING_MS)
 
 static bool is_self(const struct node *n, struct uuid member)
@@ -166,9 +166,22 @@ bool node_loads_knows_leases(const struct node *n, struct uuid member)
     return h == NULL || !h->has_told || h->note.knows_leases;
 }
 
+/* When how many clients there are is to be told: a leader at rest does not give a turn for it. */
+uint64_t node_loads_deadline(const struct node *n)
+{
+    const struct loads *l = &n->loads;
+    bool is_told = l->own.connections == l->told.load.connections;
+    return n->raft == NULL || n->stopped || is_told ? UINT64_MAX : l->look_ms;
+}
+
 void node_set_load(struct node *n, const struct node_load *load)
 {
     n->loads.own = *load;
+    uint64_t at_ms = node_loads_deadline(n);
+    bool is_sooner = n->request_timer.slot == 0 || at_ms < n->request_timer.at_ms;
+    if (at_ms != UINT64_MAX && is_sooner) {
+        n->loop->ops->timer_start(n->loop, &n->request_timer, at_ms);
+    }
 }
 
 /* --- the leader's view ------------------------------------------------------------------------ */

@@ -4,9 +4,9 @@
  * Each member tells each other one its load, by PEER_NOTE_LOAD: what has changed with the next
  * beat, and anything every LOAD_REFRESH_MS, when a silent link would have sent a ping anyway. The
  * leader tells its view, by PEER_NOTE_VIEW: who is there, and how many clients each has; all
- * members have the same one, and its term and number say which is newer. Nothing here has a timer
- * of its own: it is looked at in turns, of which there is one a beat, and nobody's promise depends
- * on it.
+ * members have the same one, and its term and number say which is newer. It is looked at in turns,
+ * at most one a beat; only for how many clients there are is one asked for, since beats are far
+ * apart at rest. Nobody's promise depends on it.
  *
  * load_wire.c has the bytes; loads.c tells, keeps, and says who may be given clients. */
 #pragma once

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define LAG_FORGIVEN_MS 1000
+
 const struct kv *node_kv(const struct node *n)
 {
     return n->kv;
@@ -204,6 +206,13 @@ static void add_check(struct node_check *checks, uint32_t *count, const char *na
     snprintf(c->detail, sizeof(c->detail), "%s", ok ? "ok" : detail);
 }
 
+/* Within a turn there may be more committed than applied, and under load there mostly is: no reason
+ * to take a member away from its clients. */
+static bool has_just_lagged(const struct node *n)
+{
+    return n->caught_up_ms != 0 && node_now(n) < n->caught_up_ms + LAG_FORGIVEN_MS;
+}
+
 uint32_t node_ready_checks(const struct node *n, struct node_check checks[NODE_CHECKS_MAX])
 {
     uint32_t count = 0;
@@ -216,7 +225,7 @@ uint32_t node_ready_checks(const struct node *n, struct node_check checks[NODE_C
     add_check(checks, &count, "leader", led, "no leader known");
     add_check(checks, &count, "quorum", led && !node_lacks_quorum(n),
               led ? "a majority of the members cannot be reached" : "no leader known");
-    bool caught_up = n->raft != NULL && n->applied >= raft_commit(n->raft);
+    bool caught_up = n->raft != NULL && (n->applied >= raft_commit(n->raft) || has_just_lagged(n));
     snprintf(text, sizeof(text), "%" PRIu64 " committed entries are not applied yet",
              n->raft != NULL ? raft_commit(n->raft) - n->applied : 0);
     add_check(checks, &count, "caught-up", caught_up, text);

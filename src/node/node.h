@@ -147,6 +147,9 @@ struct node_write {
  * member is linked whose version is an older one, which they would end. */
 enum status MUST_CHECK node_write_start(struct node *n, struct node_write *w,
                                         const struct kv_command *command);
+/* A write of so many bytes would be OVERLOADED: what was proposed before it has waited for too
+ * long, or is too much. False where this member would not propose it. */
+bool node_is_overloaded(const struct node *n, uint64_t bytes);
 /* The client went away: `done` will not be called; the write itself goes on. */
 void node_write_cancel(struct node_write *w);
 
@@ -534,8 +537,14 @@ struct node_metrics {
     uint64_t scrub_rounds;
     uint64_t damage_found;
     uint64_t digest_mismatches;
-    uint64_t fault_drops; /* messages that node_faults_set lost, both ways */
+    uint64_t fault_drops;     /* messages that node_faults_set lost, both ways */
+    uint64_t peer_bad_frames; /* links that ended for that; see struct peers_counters */
+    uint64_t peer_bad_secrets;
+    uint64_t peer_bad_versions;
+    uint64_t peer_refused_hellos;
+    uint64_t peer_strangers;
     uint64_t log_disk_bytes;
+    uint64_t log_written_bytes; /* whole records with their padding, since the start */
     uint64_t log_room_bytes;
     uint64_t snapshot_index;
     struct kv_watch_stats watches;

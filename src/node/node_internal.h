@@ -202,8 +202,10 @@ struct node {
 
     uint64_t started_ms;
     raft_index applied;
-    raft_term applied_term;     /* of that entry */
+    raft_term applied_term; /* of that entry */
+    uint64_t caught_up_ms;  /* when a turn last ended with all that is committed applied; or 0 */
     uint64_t leader_contact_ms; /* last word of the leader; 0 = never */
+    uint64_t beats_until_ms;    /* heartbeats are wanted as often as ever; 0 = never yet */
     node_id told_leader;        /* as the events told */
     struct told_rank {
         node_id first;
@@ -245,6 +247,7 @@ struct node {
     struct list writes;         /* node_write, by index: not yet applied */
     struct list writes_durable; /* node_write with NODE_ACK_LEADER, by index */
     struct list writes_all;     /* node_write with NODE_ACK_ALL, applied, not yet on all */
+    raft_index ack_all_index;   /* of the newest with NODE_ACK_ALL */
     uint32_t write_count;
     struct list forwards_out; /* node_write that a leader was asked to take, by number */
     struct list forwards_in;  /* struct forwarded: what others asked of us */
@@ -299,11 +302,16 @@ const struct roster_member *node_member_by_id(const struct node *n, node_id id);
 bool node_is_leader(const struct node *n);
 /* Leading, but links to a majority (of either half) are down. */
 bool node_lacks_quorum(const struct node *n);
-/* Tell the links what we are now, if that changed. */
-void node_update_hello(struct node *n);
 /* Begin to take part: identity is FOUNDED and durable. Without a configuration in `restored` it is
  * the founding roster at index 0 (rule G5). */
 void node_start_raft(struct node *n, const struct raft_restored *restored);
+
+/* --- peer_events.c */
+extern const struct peers_events node_peer_events;
+/* Under this host others reach us. */
+void node_set_own_url(struct node *n, const char *host);
+/* Tell the links what we are now, if that changed. */
+void node_update_hello(struct node *n);
 
 /* --- restart.c */
 /* Rule G0: load the identity, or make one durable. */
@@ -481,6 +489,8 @@ void node_reads_on_turn(struct node *n);
 void node_reads_expire(struct node *n, uint64_t now_ms);
 void node_reads_fail_all(struct node *n);
 uint64_t node_reads_deadline(const struct node *n);
+/* Somebody waits for more to be applied, or for the index to wait for. */
+bool node_reads_wait(const struct node *n);
 
 /* --- survey.c */
 void node_survey_on_ask(struct node *n, struct uuid from, struct slice body);
@@ -505,8 +515,13 @@ void node_watches_close(struct node *n);
 void node_leader_guards_expire(struct node *n, uint64_t now_ms);
 uint64_t node_leader_guards_deadline(const struct node *n);
 
+/* --- replication.c */
+/* The core learns what this member wants of its leader (raft.h, struct raft_wish). */
+void node_tell_wish(struct node *n);
+
 /* --- loads.c */
 void node_loads_on_turn(struct node *n);
+uint64_t node_loads_deadline(const struct node *n);
 void node_loads_on_load(struct node *n, struct uuid from, struct slice body);
 void node_loads_on_view(struct node *n, struct uuid from, struct slice body);
 /* False: its version is known to be an older one. */

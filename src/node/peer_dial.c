@@ -58,15 +58,33 @@ static uint64_t jittered(const struct peers *p, uint64_t pause_ms)
     return pause_ms / 2 + chance % (pause_ms / 2 + 1);
 }
 
+/* As this member dials it. A cluster speaks TLS as a whole, and the URL may be of before it did, or
+ * of when it still did: it is no reason to speak in the clear, or never to meet. */
+static bool own_form(const struct peers *p, const char *url, char form[LIMIT_URL_BYTES])
+{
+    struct url u;
+    if (url_parse(url, &u, NULL) != STATUS_OK) {
+        return false;
+    }
+    bool speaks_tls = p->loop->ops->dial_tls != NULL;
+    if (u.is_tls == speaks_tls) {
+        snprintf(form, LIMIT_URL_BYTES, "%s", url);
+    } else {
+        u.is_tls = speaks_tls;
+        url_format(&u, form, LIMIT_URL_BYTES);
+    }
+    return true;
+}
+
 static struct peer_dial *add(struct peers *p, const char *url, bool listed)
 {
-    struct url parsed;
-    if (p->dial_count == LIMIT_PEERS_KNOWN || url_parse(url, &parsed, NULL) != STATUS_OK) {
+    char form[LIMIT_URL_BYTES];
+    if (p->dial_count == LIMIT_PEERS_KNOWN || !own_form(p, url, form)) {
         return NULL;
     }
     struct peer_dial *d = mem_calloc(1, sizeof(*d));
     d->peers = p;
-    snprintf(d->url, sizeof(d->url), "%s", url);
+    snprintf(d->url, sizeof(d->url), "%s", form);
     d->listed = listed;
     d->timer = (struct timer){.fire = on_timer, .context = d};
     p->dials[p->dial_count++] = d;
@@ -97,8 +115,10 @@ void dial_destroy(struct peer_dial *d)
 
 static struct peer_dial *find_url(const struct peers *p, const char *url)
 {
-    for (uint32_t i = 0; i < p->dial_count; i++) {
-        if (strcmp(p->dials[i]->url, url) == 0) {
+    char form[LIMIT_URL_BYTES];
+    bool is_url = own_form(p, url, form);
+    for (uint32_t i = 0; is_url && i < p->dial_count; i++) {
+        if (strcmp(p->dials[i]->url, form) == 0) {
             return p->dials[i];
         }
     }

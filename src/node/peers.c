@@ -10,10 +10,10 @@
 #include <string.h>
 
 /* How long the end that did not dial the losing link waits for the other one to close it. */
-#define CONTEST_MS    1000
-#define BULK_PAUSE_MS 1000
-/* Strangers that try again and again are counted always and logged this often. */
-#define WARN_PAUSE_MS 5000
+#define CONTEST_MS     1000
+#define BULK_PAUSE_MS  1000
+/* Between two lines on hellos that were refused: they may be a flood where there is no secret. */
+#define REFUSED_LOG_MS 1000
 
 static const struct link_events link_table;
 
@@ -93,7 +93,7 @@ static struct peer *find_or_add(struct peers *p, const struct peer_hello *hello)
 
 /* --- links come and go ------------------------------------------------------------------------ */
 
-static struct link_setup setup_of(struct peers *p)
+struct link_setup peers_link_setup(struct peers *p)
 {
     return (struct link_setup){
         .loop = p->loop,
@@ -105,7 +105,7 @@ static struct link_setup setup_of(struct peers *p)
 
 struct link *peers_dial_link(struct peers *p, const char *url, enum link_lane lane)
 {
-    struct link_setup setup = setup_of(p);
+    struct link_setup setup = peers_link_setup(p);
     struct link *l = link_dial(&setup, url, lane, ++p->dial_number);
     list_push_back(&p->links, &l->node);
     return l;
@@ -266,29 +266,6 @@ static void on_contest(struct timer *t)
     }
 }
 
-static void count_end(struct peers *p, const struct link *l, enum link_end why)
-{
-    switch (why) {
-    case LINK_BAD_FRAME:
-        p->counters.bad_frames++;
-        break;
-    case LINK_BAD_SECRET:
-    case LINK_SECRET_HERE:
-    case LINK_SECRET_THERE:
-        p->counters.bad_secrets++;
-        break;
-    case LINK_BAD_VERSION:
-        p->counters.bad_versions++;
-        break;
-    default:
-        return;
-    }
-    if (l->dial == NULL && (p->warned_ms == 0 || now_ms(p) - p->warned_ms >= WARN_PAUSE_MS)) {
-        p->warned_ms = now_ms(p);
-        log_warn("refused a link from %s: %s", l->conn->remote, link_end_text(why));
-    }
-}
-
 static struct peer *find_bulk_attempt(const struct peers *p, const struct link *l)
 {
     for (uint32_t i = 0; i < p->peer_count; i++) {
@@ -299,7 +276,7 @@ static struct peer *find_bulk_attempt(const struct peers *p, const struct link *
     return NULL;
 }
 
-static void on_link_end(struct link *l, enum link_end why)
+void peers_on_link_end(struct link *l, enum link_end why)
 {
     struct peers *p = l->context;
     struct peer *peer = l->peer;
@@ -309,7 +286,7 @@ static void on_link_end(struct link *l, enum link_end why)
         peer = find_bulk_attempt(p, l);
     }
     detach(l);
-    count_end(p, l, why);
+    peers_count_end(p, l, why);
     if (d != NULL && why != LINK_DUPLICATE && (was_attempt || why == LINK_REFUSED)) {
         dial_set_trouble(d, l, why);
     }
@@ -348,7 +325,9 @@ static void refuse(struct link *l, const char *why)
     struct peers *p = l->context;
     struct peer_dial *d = l->dial;
     p->counters.refused_hellos++;
-    log_warn("refused a link with %s: %s", l->hello.name, why);
+    if (peers_may_warn(p, &p->refused_ms, REFUSED_LOG_MS)) {
+        log_warn("refused a link with %s: %s", l->hello.name, why);
+    }
     if (d != NULL) {
         snprintf(d->trouble, sizeof(d->trouble), "%s", why);
         if (d->attempt == l) {
@@ -390,11 +369,22 @@ static void on_bulk_hello(struct link *l)
     peer_flush(peer, LANE_BULK);
 }
 
+/* While there are two links, each hello comes on both; the older one on the slower link must not
+ * hide what is known already, as that link may go before the newer one comes on it, too. In one
+ * life both only grow. */
+static bool is_older(const struct peer_hello *h, const struct peer_hello *than)
+{
+    return uuid_equal(h->boot, than->boot) && (h->phase < than->phase || h->term < than->term);
+}
+
 /* Ask the owner, with the link in place so that it may answer on it. False: the link is gone. */
 static bool announce(struct link *l)
 {
     struct peers *p = l->context;
     struct peer *peer = l->peer;
+    if (peer->announced && is_older(&l->hello, &peer->hello)) {
+        return true;
+    }
     peer->hello = l->hello;
     const char *url = dial_url_of(p, peer->hello.incarnation);
     snprintf(peer->hello.reached, sizeof(peer->hello.reached), "%s", url != NULL ? url : "");
@@ -577,59 +567,6 @@ static void on_link_message(struct link *l, uint8_t type, struct slice message)
                        slice_of(message.data + 1, message.size - 1));
 }
 
-void peers_accept(struct peers *p, struct conn *c, struct slice rest)
-{
-    uint32_t strangers = 0;
-    for (struct list *at = p->links.next; at != &p->links; at = at->next) {
-        const struct link *l = CONTAINER_OF(at, struct link, node);
-        strangers += !l->dialled && l->state != LINK_UP ? 1 : 0;
-    }
-    struct link_setup setup = setup_of(p);
-    struct link *l = link_accept(&setup, c);
-    list_push_back(&p->links, &l->node);
-    if (p->is_closed || !p->has_hello || strangers >= LIMIT_PEER_CONNECTIONS) {
-        peers_drop_link(l, 0);
-        return;
-    }
-    link_feed(l, rest);
-}
-
-/* --- silence ---------------------------------------------------------------------------------- */
-
-static struct link *find_silent(const struct peers *p)
-{
-    for (struct list *at = p->links.next; at != &p->links; at = at->next) {
-        struct link *l = CONTAINER_OF(at, struct link, node);
-        if (l->state == LINK_UP && now_ms(p) - l->heard_ms > LIMIT_PEER_SILENCE_MS) {
-            return l;
-        }
-    }
-    return NULL;
-}
-
-/* A link that hears nothing for long is dead without having ended: dial anew. When this process
- * itself was stopped, its clock jumped and what came meanwhile was not read yet: no judgement then.
- *  */
-static void on_tick(struct timer *t)
-{
-    struct peers *p = t->context;
-    uint64_t now = now_ms(p);
-    bool late = now - p->ticked_ms > 2 * LIMIT_PEER_PING_MS;
-    p->ticked_ms = now;
-    p->loop->ops->timer_start(p->loop, &p->tick, now + LIMIT_PEER_PING_MS);
-    struct link *silent;
-    while (!late && (silent = find_silent(p)) != NULL) {
-        link_close(silent, 0);
-        on_link_end(silent, LINK_SILENT);
-    }
-    for (struct list *at = p->links.next; at != &p->links; at = at->next) {
-        struct link *l = CONTAINER_OF(at, struct link, node);
-        if (l->state == LINK_UP && now - l->spoke_ms >= LIMIT_PEER_PING_MS) {
-            link_send(l, &(struct frame){.type = FRAME_PING, .flags = FRAME_FIRST | FRAME_LAST});
-        }
-    }
-}
-
 /* --- the outside ------------------------------------------------------------------------------ */
 
 static const struct link_events link_table = {
@@ -637,7 +574,7 @@ static const struct link_events link_table = {
     .on_hello = on_link_hello,
     .on_message = on_link_message,
     .on_drain = peers_on_drain,
-    .on_end = on_link_end,
+    .on_end = peers_on_link_end,
 };
 
 struct peers *peers_create(const struct peers_options *options)
@@ -652,10 +589,8 @@ struct peers *peers_create(const struct peers_options *options)
         frame_secret_key(options->secret, p->secret_key);
     }
     list_init(&p->links);
-    p->tick = (struct timer){.fire = on_tick, .context = p};
     p->later = (struct timer){.fire = peers_on_later, .context = p};
-    p->ticked_ms = now_ms(p);
-    p->loop->ops->timer_start(p->loop, &p->tick, p->ticked_ms + LIMIT_PEER_PING_MS);
+    peers_watch_silence(p);
     return p;
 }
 

@@ -88,6 +88,8 @@ struct peers_options {
 };
 
 struct peers *peers_create(const struct peers_options *options);
+/* A turn is under way: what may share it is done now. */
+void peers_on_turn(struct peers *p);
 /* End all links and take no new ones, without a word to the owner. Not from inside its events. */
 void peers_close(struct peers *p);
 void peers_destroy(struct peers *p);
@@ -156,6 +158,7 @@ struct peers_counters {
     uint64_t bad_secrets;
     uint64_t bad_versions;
     uint64_t refused_hellos;
+    uint64_t strangers; /* accepted, and not up in time, or reset for the next one */
     uint64_t dropped_messages;
     uint64_t fault_drops; /* lost because of peers_set_faults, both ways */
 };

@@ -66,8 +66,9 @@ struct peers {
     struct peer *table[LIMIT_PEERS_KNOWN];
     struct timer tick;
     uint64_t ticked_ms;
-    uint64_t warned_ms;
-    struct timer later; /* reports `dropped` in a turn of its own */
+    uint64_t warned_ms;  /* of strangers */
+    uint64_t refused_ms; /* the last line on a hello that was refused */
+    struct timer later;  /* reports `dropped` in a turn of its own */
     uint32_t dropped_count;
     struct uuid dropped[LIMIT_PEERS_KNOWN];
     struct buf scratch;
@@ -87,6 +88,18 @@ void peers_drop_link(struct link *l, enum frame_bye why);
 void peers_report_lost(struct peer *peer);
 /* What either side said of itself meanwhile is said, and heard, now. */
 void peers_greet_again(struct peer *peer);
+
+struct link_setup peers_link_setup(struct peers *p);
+/* It ended, and not by peers_drop_link (struct link_events). */
+void peers_on_link_end(struct link *l, enum link_end why);
+
+/* peer_silence.c */
+void peers_watch_silence(struct peers *p);
+
+/* peer_strangers.c, with peers_accept */
+void peers_count_end(struct peers *p, const struct link *l, enum link_end why);
+/* One line in `pause_ms` at most, of what others make happen; *warned_ms: when the last one was. */
+bool peers_may_warn(const struct peers *p, uint64_t *warned_ms, uint64_t pause_ms);
 
 /* peer_send.c */
 /* Hand over as much as the connection should hold; the rest follows when it has drained. */

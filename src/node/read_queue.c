@@ -11,19 +11,25 @@
 #include "base/mem.h"
 #include "node/node_internal.h"
 
+/* For so long after a read with a bound on the lag the next one is expected. */
+#define BEATS_WANTED_MS 10000
+
 static struct node_read *read_of(struct list *link)
 {
     return CONTAINER_OF(link, struct node_read, link);
 }
 
+/* What a stale read asks is whether the leader can be heard. */
 static void finish(struct node_read *r, enum status status)
 {
+    bool unheard = r->consistency == NODE_STALE && r->max_lag_ms > 0;
     list_remove(&r->link);
     if (r->node != NULL) {
         r->node->read_count--;
         r->node = NULL;
     }
-    r->status = status;
+    r->status =
+        unheard && status != STATUS_OK && status != STATUS_OVERLOADED ? STATUS_BEHIND : status;
     r->done(r);
 }
 
@@ -44,6 +50,25 @@ static uint64_t leader_silence_ms(const struct node *n)
         return UINT64_MAX; /* it hears the leader, and may have lost what that had said */
     }
     return n->leader_contact_ms == 0 ? UINT64_MAX : node_now(n) - n->leader_contact_ms;
+}
+
+/* A leader at rest is heard seldom: a read that needs it to have spoken lately asks it now, and for
+ * some time it speaks as often as ever (raft.h, struct raft_wish). One that was not heard for an
+ * election timeout is not at rest. */
+static void start_stale(struct node *n, struct node_read *r)
+{
+    uint64_t silence_ms = leader_silence_ms(n);
+    if (r->max_lag_ms > 0 && !node_is_leader(n)) {
+        n->beats_until_ms = node_now(n) + BEATS_WANTED_MS;
+    }
+    if (r->max_lag_ms == 0 || silence_ms <= r->max_lag_ms) {
+        finish(r, STATUS_OK);
+    } else if (silence_ms < n->options.election_timeout_ms) {
+        enqueue(n, &n->reads_new, r);
+        n->turn_wanted = true;
+    } else {
+        finish(r, STATUS_BEHIND);
+    }
 }
 
 static void start_session(struct node *n, struct node_read *r)
@@ -76,11 +101,9 @@ void node_read_start(struct node *n, struct node_read *r)
         return;
     }
     switch (r->consistency) {
-    case NODE_STALE: {
-        bool too_old = r->max_lag_ms > 0 && leader_silence_ms(n) > r->max_lag_ms;
-        finish(r, too_old ? STATUS_BEHIND : STATUS_OK);
+    case NODE_STALE:
+        start_stale(n, r);
         break;
-    }
     case NODE_SESSION:
         start_session(n, r);
         break;
@@ -172,6 +195,12 @@ void node_reads_on_turn(struct node *n)
     while (!list_is_empty(&ready)) {
         finish(read_of(ready.next), STATUS_OK);
     }
+}
+
+bool node_reads_wait(const struct node *n)
+{
+    return !list_is_empty(&n->reads_asked) || !list_is_empty(&n->reads_indexed) ||
+           !list_is_empty(&n->reads_session);
 }
 
 static void expire_list(struct list *head, uint64_t now_ms, enum status status)

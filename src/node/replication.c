@@ -1,6 +1,6 @@
-/* node/replication.c - the retry queue as a view (row C10): how far each member is, as its leader
- * knows it. Nothing is ever dropped from it: what a member lacks is in the log, or in a
- * snapshot. */
+/* node/replication.c - what a member wants of its leader; and the retry queue as a view (row C10):
+ * how far each member is, as its leader knows it. Nothing is ever dropped from it: what a member
+ * lacks is in the log, or in a snapshot. */
 #include "node/node_internal.h"
 
 #include <stdio.h>
@@ -44,4 +44,23 @@ enum status node_replication_get(const struct node *n, struct node_replication *
         snprintf(replica->last_error, sizeof(replica->last_error), "%s", trouble.text);
     }
     return STATUS_OK;
+}
+
+/* Somebody here waits for what the leader has committed; or, of a leader, somebody who was promised
+ * that all members have it might look there. */
+static bool waits_for_commits(const struct node *n)
+{
+    if (node_is_leader(n)) {
+        return n->ack_all_index > n->applied || !list_is_empty(&n->writes_all);
+    }
+    struct kv_watch_stats watches;
+    kv_watch_hub_stats(n->watches, &watches);
+    return watches.watches > 0 || node_reads_wait(n) || !list_is_empty(&n->forwards_out);
+}
+
+/* Who is here may be content with hearing less of the leader. */
+void node_tell_wish(struct node *n)
+{
+    bool beats = n->beats_until_ms > 0 && node_now(n) < n->beats_until_ms;
+    raft_set_wish(n->raft, (struct raft_wish){.waits = waits_for_commits(n), .beats = beats});
 }

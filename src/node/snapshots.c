@@ -11,13 +11,23 @@
 #include <string.h>
 
 /* What depends on time alone (offers said again, a log that may be cut further) is looked at so
- * often. */
+ * often, by whatever turn there is. */
 #define TICK_MS 500
 
 static void on_timer(struct timer *t)
 {
     struct node *n = t->context;
     n->loop->ops->timer_start(n->loop, t, node_now(n) + TICK_MS); /* and a turn follows */
+}
+
+/* This turn does for the one that the timer would wake the loop for. */
+static void put_off(struct node *n)
+{
+    struct timer *t = &n->snapshots.timer;
+    uint64_t now_ms = n->loop->ops->now_ms(n->loop);
+    if (t->slot != 0 && t->at_ms < now_ms + TICK_MS / 2) {
+        n->loop->ops->timer_start(n->loop, t, now_ms + TICK_MS);
+    }
 }
 
 void node_snapshots_start(struct node *n)
@@ -30,6 +40,7 @@ void node_snapshots_start(struct node *n)
 
 void node_snapshots_on_turn(struct node *n)
 {
+    put_off(n);
     node_arrival_on_turn(n);
     node_take_on_turn(n);
     node_compaction_on_turn(n);

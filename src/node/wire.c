@@ -8,7 +8,7 @@
 
 enum {
     FLAG_REJECT = 1,
-    FLAG_TRANSFER = 2,
+    FLAG_TRANSFER = 2, /* in answers to a leader: `waits` */
     FLAG_BULK = 4,
     FLAG_RECOVERING = 8,
     FLAGS_ALL = 15,
@@ -23,6 +23,14 @@ enum {
 /* Before them: type, flags, mask, from, to, term. */
 #define HEAD_FIXED_BYTES 20
 #define HEAD_BYTES_MAX   (HEAD_FIXED_BYTES + (1 + FIELD_COUNT) * VARINT_BYTES_MAX)
+
+/* These say `waits` and `rest_ms` by what else is `transfer` and `lease_ms`: members before the two
+ * take no flag and no number that is new to them, and look at neither of these in an answer. */
+static bool is_answer(enum raft_message_type type)
+{
+    return type == RAFT_MSG_APPEND_REPLY || type == RAFT_MSG_HEARTBEAT_REPLY;
+}
+
 static void list_numbers(const struct raft_message *m, uint64_t numbers[FIELD_COUNT])
 {
     numbers[0] = m->last.term;
@@ -34,7 +42,7 @@ static void list_numbers(const struct raft_message *m, uint64_t numbers[FIELD_CO
     numbers[6] = m->probe;
     numbers[7] = m->round;
     numbers[8] = m->sent_ms;
-    numbers[9] = m->lease_ms;
+    numbers[9] = is_answer(m->type) ? m->rest_ms : m->lease_ms;
 }
 
 /* False: one is too large. */
@@ -47,7 +55,7 @@ static bool take_numbers(const uint64_t numbers[FIELD_COUNT], struct raft_messag
     m->probe = numbers[6];
     m->round = numbers[7];
     m->sent_ms = numbers[8];
-    m->lease_ms = (uint32_t)numbers[9];
+    *(is_answer(m->type) ? &m->rest_ms : &m->lease_ms) = (uint32_t)numbers[9];
     return numbers[9] <= UINT32_MAX;
 }
 
@@ -69,12 +77,13 @@ static void encode_entries(const struct raft_message *m, struct buf *out)
 void wire_encode_message(const struct raft_message *m, struct buf *out)
 {
     uint64_t numbers[FIELD_COUNT];
+    bool second = is_answer(m->type) ? m->waits : m->transfer;
     list_numbers(m, numbers);
     uint8_t *begin = buf_reserve(out, HEAD_BYTES_MAX);
     uint8_t *at = begin + HEAD_FIXED_BYTES;
     uint16_t mask = 0;
     begin[0] = (uint8_t)m->type;
-    begin[1] = (uint8_t)((m->reject ? FLAG_REJECT : 0) | (m->transfer ? FLAG_TRANSFER : 0) |
+    begin[1] = (uint8_t)((m->reject ? FLAG_REJECT : 0) | (second ? FLAG_TRANSFER : 0) |
                          (m->bulk ? FLAG_BULK : 0) | (m->recovering ? FLAG_RECOVERING : 0));
     store_u64(begin + 4, m->from);
     store_u64(begin + 12, m->to);
@@ -171,10 +180,13 @@ enum status wire_decode_message(struct wire_decoder *d, struct slice bytes)
     struct reader in = reader_of(bytes);
     uint8_t type = get_u8(&in);
     uint8_t flags = get_u8(&in);
+    bool second = (flags & FLAG_TRANSFER) != 0;
+    bool answers = is_answer((enum raft_message_type)type);
     d->message = (struct raft_message){
         .type = (enum raft_message_type)type,
         .reject = (flags & FLAG_REJECT) != 0,
-        .transfer = (flags & FLAG_TRANSFER) != 0,
+        .transfer = second && !answers,
+        .waits = second && answers,
         .bulk = (flags & FLAG_BULK) != 0,
         .recovering = (flags & FLAG_RECOVERING) != 0,
     };

@@ -120,6 +120,30 @@ static bool is_known_everywhere(const struct node *n)
     return true;
 }
 
+/* The oldest proposal has waited for a good part of its time: what is behind it will wait for
+ * longer. */
+static bool is_slow(const struct node *n)
+{
+    if (list_is_empty(&n->writes)) {
+        return false;
+    }
+    const struct node_write *oldest = write_of(n->writes.next);
+    uint64_t patience_ms = n->options.request_timeout_ms / LIMIT_PATIENT_WRITE_PART;
+    return n->loop->ops->now_us(n->loop) >= oldest->started_us + 1000 * patience_ms;
+}
+
+bool node_is_overloaded(const struct node *n, uint64_t bytes)
+{
+    if (n->raft == NULL || !node_is_leader(n)) {
+        return false;
+    }
+    if (n->write_count >= LIMIT_WAITING_REQUESTS || bytes <= LIMIT_PATIENT_WRITE_BYTES) {
+        return n->write_count >= LIMIT_WAITING_REQUESTS;
+    }
+    uint64_t waits = raft_figures(n->raft).uncommitted_bytes;
+    return is_slow(n) || (waits > 0 && waits + bytes > LIMIT_UNCOMMITTED_BYTES);
+}
+
 static enum status refuse(const struct node *n, const struct kv_command *c)
 {
     if (n->shutting_down || !node_is_leader(n)) {
@@ -131,11 +155,11 @@ static enum status refuse(const struct node *n, const struct kv_command *c)
     if (node_lacks_quorum(n)) {
         return STATUS_NO_QUORUM;
     }
-    if (n->write_count >= LIMIT_WAITING_REQUESTS) {
-        return STATUS_OVERLOADED;
-    }
     if (node_is_too_large(n, c)) {
         return STATUS_TOO_LARGE;
+    }
+    if (node_is_overloaded(n, c->value.size + c->txn.size)) {
+        return STATUS_OVERLOADED;
     }
     if (node_is_new_command(c) && !is_known_everywhere(n)) {
         return STATUS_UNSUPPORTED;
@@ -184,6 +208,7 @@ static enum status propose(struct node *n, struct node_write *w, const struct kv
     w->started_us = now_us;
     w->deadline_ms = now_us / 1000 + n->options.request_timeout_ms;
     n->write_count++;
+    n->ack_all_index = w->ack == NODE_ACK_ALL ? w->index : n->ack_all_index;
     bool goes_early = w->ack == NODE_ACK_LEADER && w->answer == NULL; /* before it is applied */
     insert_by_index(goes_early ? &n->writes_durable : &n->writes, w);
     return STATUS_OK;

@@ -1,13 +1,23 @@
 /* The follower's half of replication: take what the leader sends, answer for what is durable. */
 #include "raft/raft_internal.h"
 
-static void send_reply(struct raft *r, enum raft_message_type type, raft_index match)
+/* An answer to a leader, without what it says of entries. */
+static struct raft_message make_reply(const struct raft *r, enum raft_message_type type,
+                                      node_id leader)
 {
-    struct raft_message reply = message_to(r, type, r->leader);
-    reply.match = match;
+    struct raft_message reply = message_to(r, type, leader);
     reply.round = r->debt.round;
     reply.sent_ms = r->debt.sent_ms;
     reply.recovering = raft_is_recovering(r);
+    reply.waits = r->wish.waits;
+    reply.rest_ms = r->wish.beats ? 0 : raft_rest_ms(r);
+    return reply;
+}
+
+static void send_reply(struct raft *r, enum raft_message_type type, raft_index match)
+{
+    struct raft_message reply = make_reply(r, type, r->leader);
+    reply.match = match;
     outbox_send(r, &reply);
 }
 
@@ -31,14 +41,11 @@ static void refuse(struct raft *r, const struct raft_message *m)
         hint.index = r->commit;
         CHECK(raft_log_term(&r->log, hint.index, &hint.term));
     }
-    struct raft_message reply = message_to(r, RAFT_MSG_APPEND_REPLY, m->from);
+    struct raft_message reply = make_reply(r, RAFT_MSG_APPEND_REPLY, m->from);
     reply.reject = true;
     reply.probe = m->last.index;
     reply.hint = hint;
     reply.match = follower_acknowledgeable(r);
-    reply.round = r->debt.round;
-    reply.sent_ms = r->debt.sent_ms;
-    reply.recovering = raft_is_recovering(r);
     outbox_send(r, &reply);
     outbox_event(r, RAFT_EVENT_CONFLICT, m->from, hint.index);
 }

@@ -44,8 +44,7 @@ void become_leader(struct raft *r)
     raft_set_role(r, RAFT_LEADER);
     raft_set_leader(r, r->options.self);
     raft_index first = r->log.last + 1;
-    r->leading =
-        (struct leadership){.first = first, .heartbeat_ms = r->now_ms + r->options.heartbeat_ms};
+    r->leading = (struct leadership){.first = first, .beat_ms = r->now_ms};
     lease_begin(r);
     r->reads.round++;
     for (uint32_t i = 0; i < r->member_count; i++) {
@@ -139,6 +138,8 @@ static void maybe_commit(struct raft *r)
 static void note_answer(struct raft *r, struct progress *p, const struct raft_message *m)
 {
     p->last_ack_ms = r->now_ms;
+    p->waits = m->waits;
+    p->rest_ms = m->rest_ms;
     p->acked_round = index_max(p->acked_round, m->round);
     p->acked_sent_ms = index_max(p->acked_sent_ms, m->sent_ms);
 }
@@ -229,7 +230,7 @@ static void send_heartbeat(struct raft *r, struct member *member, uint64_t round
 
 void leader_broadcast_heartbeat(struct raft *r)
 {
-    r->leading.heartbeat_ms = r->now_ms + r->options.heartbeat_ms;
+    r->leading.beat_ms = r->now_ms;
     for (uint32_t i = 0; i < r->member_count; i++) {
         if (r->members[i].id != r->options.self) {
             send_heartbeat(r, &r->members[i], r->reads.round);
@@ -324,7 +325,7 @@ static void want_load(struct raft *r, raft_index first)
     CHECK_CMP(l->first, <=, l->last);
 }
 
-/* --- the turn --------------------------------------------------------------------------------- */
+/* --- sending ---------------------------------------------------------------------------------- */
 
 /* Send one append that starts at `next`; false when its entries must come from disk first. A probe
  * only asks whether the logs agree and needs none. */
@@ -355,8 +356,77 @@ static bool wants_append(const struct raft *r, const struct progress *p)
     return p->next >= raft_log_first(&r->log) && (p->next <= r->log.last || asks);
 }
 
-/* Everything that is new to the member and fits its window. The commit index rides on appends; when
- * there is none to ride on it goes by itself, now (rule R14). */
+/* --- when there is nothing to do -------------------------------------------------------------- */
+
+static bool member_rests(const struct raft *r, const struct progress *p)
+{
+    return p->rest_ms > 0 && !p->recovering && !p->probe_sent && p->match == r->log.last &&
+           p->commit_told == r->commit && p->acked_sent_ms >= r->leading.beat_ms;
+}
+
+/* How far the next heartbeat is from the last one. Further apart only while all have answered that
+ * one and nothing is under way: an answer that does not come, or anything new, makes the next one
+ * due one heartbeat after the last, as ever, so that a loss is made good as fast (rules E6, E7). */
+static uint64_t beat_interval_ms(const struct raft *r)
+{
+    uint64_t interval = r->options.heartbeat_ms;
+    if (r->commit != r->log.last || r->reads.round_open || r->transfer.target != 0) {
+        return interval;
+    }
+    uint64_t rest = raft_rest_ms(r);
+    for (uint32_t i = 0; i < r->member_count; i++) {
+        const struct member *m = &r->members[i];
+        if (m->id == r->options.self) {
+            continue;
+        }
+        if (!member_rests(r, &m->progress)) {
+            return interval;
+        }
+        rest = index_min(rest, m->progress.rest_ms);
+    }
+    return index_max(interval, rest);
+}
+
+static uint64_t next_beat_ms(const struct raft *r)
+{
+    return r->leading.beat_ms + beat_interval_ms(r);
+}
+
+/* --- the commit index by itself --------------------------------------------------------------- */
+
+/* Under load the next append comes within this; much less than a heartbeat (rule R14). */
+#define COMMIT_WAIT_MS 2
+
+void leader_hurry_commit(struct raft *r, node_id id)
+{
+    struct member *member = member_find(r, id);
+    if (member != NULL) {
+        member->progress.commit_due_ms = r->now_ms;
+    }
+}
+
+/* The commit index rides on appends. When none follows soon it goes by itself; at once when
+ * somebody there waits for it. Each notice costs both sides a wake-up. */
+static void tell_commit(struct raft *r, struct member *member)
+{
+    struct progress *p = &member->progress;
+    if (index_min(r->commit, p->match) <= p->commit_told) {
+        p->commit_due_ms = 0;
+        return;
+    }
+    bool may_wait = p->rest_ms > 0 && !p->waits && !r->wish.waits && r->transfer.target == 0;
+    if (may_wait && p->commit_due_ms == 0) {
+        p->commit_due_ms = r->now_ms + index_min(COMMIT_WAIT_MS, r->options.heartbeat_ms / 2);
+    }
+    if (!may_wait || r->now_ms >= p->commit_due_ms) {
+        p->commit_due_ms = 0;
+        send_heartbeat(r, member, 0);
+    }
+}
+
+/* --- the turn --------------------------------------------------------------------------------- */
+
+/* Everything that is new to the member and fits its window. */
 static void replicate_to(struct raft *r, struct member *member)
 {
     struct progress *p = &member->progress;
@@ -368,9 +438,7 @@ static void replicate_to(struct raft *r, struct member *member)
             break;
         }
     }
-    if (index_min(r->commit, p->match) > p->commit_told) {
-        send_heartbeat(r, member, 0);
-    }
+    tell_commit(r, member);
 }
 
 void leader_turn(struct raft *r)
@@ -383,7 +451,7 @@ void leader_turn(struct raft *r)
     }
     reads_leader_turn(r);
     preference_turn(r);
-    if (r->now_ms >= r->leading.heartbeat_ms && !r->transfer.stalled) {
+    if (!r->transfer.stalled && r->now_ms >= next_beat_ms(r)) {
         leader_broadcast_heartbeat(r);
     }
     transfer_turn(r);
@@ -420,6 +488,16 @@ static bool has_peers(const struct raft *r)
     return r->member_count > (member_find(r, r->options.self) != NULL ? 1u : 0u);
 }
 
+static uint64_t next_notice_ms(const struct raft *r)
+{
+    uint64_t earliest = UINT64_MAX;
+    for (uint32_t i = 0; i < r->member_count; i++) {
+        uint64_t due = r->members[i].progress.commit_due_ms;
+        earliest = due != 0 ? index_min(earliest, due) : earliest;
+    }
+    return earliest;
+}
+
 uint64_t leader_deadline(const struct raft *r)
 {
     uint64_t deadline = UINT64_MAX;
@@ -427,8 +505,9 @@ uint64_t leader_deadline(const struct raft *r)
         return deadline;
     }
     if (!r->transfer.stalled) {
-        deadline = r->leading.heartbeat_ms;
+        deadline = next_beat_ms(r);
     }
+    deadline = index_min(deadline, next_notice_ms(r));
     if (!raft_is_lone_voter(r)) {
         deadline =
             index_min(deadline, leader_quorum_contact_ms(r) + r->options.election_timeout_ms);

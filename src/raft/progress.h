@@ -48,12 +48,15 @@ struct progress {
     uint64_t snapshot_retry_ms; /* the next one not before */
     bool recovering;            /* it lost a part of its log and counts in no quorum (rule P4) */
     raft_index commit_told;     /* what it can know of the commit index from what was sent (R14) */
-    uint64_t acked_round;       /* the highest confirmation round it answered (rule Q2) */
-    uint64_t acked_sent_ms;     /* when the newest message that it answered had left (rule E7) */
-    uint64_t last_ack_ms;       /* when an answer last arrived, 0 = never */
-    uint64_t nudged_ms;         /* when an empty append last asked whether a window was lost */
-    uint64_t patience_ms;       /* what is not answered for so long may be lost */
-    raft_index bulk_last;       /* the last entry that left by the slow lane */
+    uint64_t commit_due_ms;     /* when it must be told the rest at the latest; 0 = not set */
+    bool waits;                 /* as its last answer said: both */
+    uint32_t rest_ms;
+    uint64_t acked_round;   /* the highest confirmation round it answered (rule Q2) */
+    uint64_t acked_sent_ms; /* when the newest message that it answered had left (rule E7) */
+    uint64_t last_ack_ms;   /* when an answer last arrived, 0 = never */
+    uint64_t nudged_ms;     /* when an empty append last asked whether a window was lost */
+    uint64_t patience_ms;   /* what is not answered for so long may be lost */
+    raft_index bulk_last;   /* the last entry that left by the slow lane */
     struct inflight inflight;
 };
 

@@ -94,6 +94,12 @@ struct member *member_find(const struct raft *r, node_id id)
     return NULL;
 }
 
+uint32_t raft_rest_ms(const struct raft *r)
+{
+    uint64_t rest_ms = (uint64_t)r->options.election_timeout_ms * 2 / 5;
+    return (uint32_t)index_min(rest_ms, LIMIT_RAFT_LEASE_MS);
+}
+
 bool raft_is_lone_voter(const struct raft *r)
 {
     return config_is_lone_voter(&r->config, r->options.self);
@@ -467,6 +473,11 @@ void raft_turn(struct raft *r, uint64_t now_ms, struct raft_output *out)
                                           .bytes_max = r->options.persist_bytes_max};
     out->has_persist = durable_begin(&r->durable, &source, &out->persist);
     collect(r, out);
+}
+
+void raft_set_wish(struct raft *r, struct raft_wish wish)
+{
+    r->wish = wish;
 }
 
 /* --- views ------------------------------------------------------------------------------------ */

@@ -121,6 +121,9 @@ struct raft_message {
     uint64_t sent_ms;
     bool reject;   /* replies: refused */
     bool transfer; /* VOTE: asked for by the leader itself; passes stickiness (rule E9) */
+    /* APPEND_REPLY, HEARTBEAT_REPLY: somebody at the sender waits for what is committed, and it is
+     * to be told at once (rule R14) */
+    bool waits;
     /* Rule P4. HEARTBEAT_REPLY, APPEND_REPLY: the sender lost a part of its log; `match` is all
      * that may be believed of it, and it counts in no quorum. HEARTBEAT: the leader knows; what the
      * receiver must have again is `last` (the leader's last entry) */
@@ -128,6 +131,10 @@ struct raft_message {
     /* Rule Q6b. APPEND, HEARTBEAT: for so long after its arrival the receiver grants no vote and no
      * pre-vote to anybody but the sender; 0 = no such promise is asked */
     uint32_t lease_ms;
+    /* APPEND_REPLY, HEARTBEAT_REPLY: while nothing happens, heartbeats to the sender may be so far
+     * apart; 0 = no further than the leader's own, and no notice of the commit index may wait
+     * (members before this say so) */
+    uint32_t rest_ms;
     bool bulk; /* APPEND: of entries read back from disk, or after such: may take the slow lane */
     uint32_t entry_count;
     const struct raft_entry *entries; /* APPEND: borrowed until the next raft_step */
@@ -423,6 +430,12 @@ bool raft_is_recovering(const struct raft *r);
  * (rule Q6: commit index and validity taken in one step). `now_ms` is read from the clock for this
  * call, and that of a message after it arrived: else leases are longer, or promises shorter. */
 bool raft_lease_read(struct raft *r, uint64_t now_ms, raft_index *index);
+/* What this member wants of its leader beside entries; said with every answer from now on. */
+struct raft_wish {
+    bool waits; /* as in struct raft_message; of a leader: all are to be told at once */
+    bool beats; /* heartbeats as often as ever */
+};
+void raft_set_wish(struct raft *r, struct raft_wish wish);
 /* Rule E10: the ranks changed (a new membership); copied. A follower's timeout is drawn anew where
  * its part of the interval is another one by that: step before waiting for the last deadline. */
 void raft_set_preference(struct raft *r, const struct raft_preference *preference);

@@ -70,8 +70,8 @@ struct debt {
 };
 
 struct leadership {
-    raft_index first; /* its no-op; committed = established (rules R13, Q1) */
-    uint64_t heartbeat_ms;
+    raft_index first;           /* its no-op; committed = established (rules R13, Q1) */
+    uint64_t beat_ms;           /* when the last heartbeat to all left */
     uint64_t uncommitted_bytes; /* payloads of this term's entries (rule O2) */
     uint32_t uncommitted_entries;
     uint64_t lease_from_ms; /* answers to what left earlier prove nothing (rule Q6) */
@@ -198,6 +198,7 @@ struct raft {
     struct recovering recovering;
     struct lease lease;
     struct debt debt;
+    struct raft_wish wish;
     struct leadership leading;
     struct transfer transfer;
     struct reads reads;
@@ -230,6 +231,9 @@ static inline raft_index index_max(raft_index a, raft_index b)
 
 /* NULL when the configuration does not name it. */
 struct member *member_find(const struct raft *r, node_id id);
+/* How far apart heartbeats may be by this member's election timeout, while nothing happens: what is
+ * left of the timeout holds several more, at the pace of ever (leader.c). */
+uint32_t raft_rest_ms(const struct raft *r);
 bool raft_is_lone_voter(const struct raft *r);
 bool raft_hard_state_is_durable(const struct raft *r);
 void raft_set_role(struct raft *r, enum raft_role role);
@@ -311,6 +315,8 @@ void leader_turn(struct raft *r);
 bool leader_is_established(const struct raft *r);
 uint64_t leader_deadline(const struct raft *r);
 void leader_release_loaded(struct raft *r);
+/* The member was told of an index that it can only use with the commit index: no waiting. */
+void leader_hurry_commit(struct raft *r, node_id id);
 /* Tell everybody, and count who answers (rules E7, Q2). */
 void leader_broadcast_heartbeat(struct raft *r);
 /* When the newest message had left that a quorum has answered; now, when it needs nobody. */

@@ -70,6 +70,9 @@ static void answer_member(struct raft *r, struct read_request to, enum status st
     m.reject = status != STATUS_OK;
     m.match = index;
     outbox_send(r, &m);
+    if (r->role == RAFT_LEADER) {
+        leader_hurry_commit(r, to.from);
+    }
 }
 
 static void answer(struct raft *r, struct read_request to, enum status status, raft_index index)

@@ -67,6 +67,9 @@ enum status MUST_CHECK snapshot_reader_next(struct snapshot_reader *r, struct sl
 /* The same without the bytes: read on, about a MiB of state. OK, *done at the end when everything
  * is sound; CORRUPT with *detail (a new string; may be NULL); IO. */
 enum status MUST_CHECK snapshot_reader_check(struct snapshot_reader *r, bool *done, char **detail);
+/* All of the rest at once, every byte of it against its checksums, but not decompressed: when the
+ * state is read anyway afterwards. OK; CORRUPT with *detail (a new string; may be NULL); IO. */
+enum status MUST_CHECK snapshot_reader_check_stored(struct snapshot_reader *r, char **detail);
 void snapshot_reader_destroy(struct snapshot_reader *r);
 
 /* --- streaming: the file as bytes ------------------------------------------------------------- */

@@ -215,17 +215,31 @@ static enum status read_chunk(struct snapshot_reader *r, uint64_t end, struct sn
     return status;
 }
 
-enum status snapshot_reader_next(struct snapshot_reader *r, struct slice *state)
+/* The next chunk into r->stored. OK; NOT_FOUND at the end; CORRUPT; IO. */
+static enum status next_chunk(struct snapshot_reader *r, struct snapshot_chunk *c)
 {
     uint64_t end = r->footer.file_bytes - SNAPSHOT_FOOTER_BYTES;
-    *state = slice_of(NULL, 0);
     if (r->offset == end) {
         bool agrees = r->chunks == r->footer.chunks && r->file_crc == r->footer.file_crc &&
                       r->state_bytes == r->footer.state_bytes;
         return agrees ? STATUS_NOT_FOUND : STATUS_CORRUPT;
     }
+    enum status status = read_chunk(r, end, c);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    r->file_crc = crc32c(r->file_crc, r->stored.data, r->stored.size);
+    r->offset += r->stored.size;
+    r->chunks++;
+    r->state_bytes += c->state_bytes;
+    return STATUS_OK;
+}
+
+enum status snapshot_reader_next(struct snapshot_reader *r, struct slice *state)
+{
     struct snapshot_chunk c;
-    enum status status = read_chunk(r, end, &c);
+    *state = slice_of(NULL, 0);
+    enum status status = next_chunk(r, &c);
     if (status != STATUS_OK) {
         return status;
     }
@@ -236,12 +250,17 @@ enum status snapshot_reader_next(struct snapshot_reader *r, struct slice *state)
         return STATUS_CORRUPT;
     }
     r->state.size = size;
-    r->file_crc = crc32c(r->file_crc, r->stored.data, r->stored.size);
-    r->offset += r->stored.size;
-    r->chunks++;
-    r->state_bytes += size;
     *state = buf_slice(&r->state);
     return STATUS_OK;
+}
+
+/* What a check says that came so far. */
+static enum status checked(const struct snapshot_reader *r, enum status status, char **detail)
+{
+    if (status == STATUS_CORRUPT && detail != NULL) {
+        *detail = mem_printf("%s, offset %" PRIu64 ": the state is damaged", r->name, r->offset);
+    }
+    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
 }
 
 enum status snapshot_reader_check(struct snapshot_reader *r, bool *done, char **detail)
@@ -252,10 +271,17 @@ enum status snapshot_reader_check(struct snapshot_reader *r, bool *done, char **
         status = snapshot_reader_next(r, &state);
     }
     *done = status == STATUS_NOT_FOUND;
-    if (status == STATUS_CORRUPT && detail != NULL) {
-        *detail = mem_printf("%s, offset %" PRIu64 ": the state is damaged", r->name, r->offset);
+    return checked(r, status, detail);
+}
+
+enum status snapshot_reader_check_stored(struct snapshot_reader *r, char **detail)
+{
+    struct snapshot_chunk c;
+    enum status status = next_chunk(r, &c);
+    while (status == STATUS_OK) {
+        status = next_chunk(r, &c);
     }
-    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+    return checked(r, status, detail);
 }
 
 void snapshot_reader_destroy(struct snapshot_reader *r)

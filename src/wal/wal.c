@@ -13,7 +13,9 @@
 
 #define FIRST_SEGMENT_BYTES   MIB
 #define SEGMENT_BYTES         (16u * MIB)
-#define RECYCLED_SEGMENTS_MAX 16u
+/* As many as a log of small batches fills between two snapshots (LIMIT_SNAPSHOT_LOG_TIMES, and what
+ * a leader waits longer): with fewer, the last of them would be filled with zeros each time. */
+#define RECYCLED_SEGMENTS_MAX 24u
 /* Cutting damage off may lay open more of it, in term and vote for example. */
 #define SALVAGE_ROUNDS_MAX    4
 
@@ -43,8 +45,8 @@ static enum status check_snapshot(struct disk *disk, struct snapshot_id id, char
 {
     struct snapshot_reader *r = NULL;
     enum status status = snapshot_reader_open(disk, (struct uuid){{0}}, id, &r, detail);
-    for (bool done = false; status == STATUS_OK && !done;) {
-        status = snapshot_reader_check(r, &done, detail);
+    if (status == STATUS_OK) {
+        status = snapshot_reader_check_stored(r, detail);
     }
     snapshot_reader_destroy(r);
     return status;

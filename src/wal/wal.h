@@ -59,7 +59,7 @@ struct wal_options {
      * directory remembers that it is recovering until wal_recovered. The hard state is never
      * salvaged (rule P6): its loss stays CORRUPT. */
     bool salvage;
-    uint32_t recycled_segments_max; /* rule P3b: so many are kept to be used again; 0 = 16 */
+    uint32_t recycled_segments_max; /* rule P3b: so many are kept to be used again; 0 = 24 */
 };
 
 struct wal_run {

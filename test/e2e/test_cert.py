@@ -120,3 +120,29 @@ def test_a_ca_that_is_none_is_told(tmp_path):
 def test_a_place_that_cannot_be_written_leaves_nothing(tmp_path):
     done = cert(tmp_path / "nowhere", "ca", code=2)
     assert "cannot be written: No such file" in done.stderr
+
+
+def test_what_is_revoked_is_on_the_list_once_and_stays(tmp_path):
+    cert(tmp_path, "ca")
+    for name in "alice", "bob":
+        cert(tmp_path, "client", name)
+    crl = tmp_path / "ca.crl"
+    assert cert(tmp_path, "revoke", "alice").stdout == f"{crl}\n"
+    cert(tmp_path, "revoke", "alice")
+    cert(tmp_path, "revoke", "bob", "--days", "30")
+    text = openssl("crl", "-in", crl, "-noout", "-text", "-CAfile", tmp_path / "ca.crt")
+    assert text.count("Serial Number") == 2
+    for name in "alice", "bob":
+        serial = openssl("x509", "-in", tmp_path / f"{name}.crt", "-noout", "-serial")
+        assert serial.strip().partition("=")[2] in text
+    assert os.listdir(tmp_path).count("ca.crl.new") == 0
+    other = tmp_path / "other"
+    other.mkdir()
+    cert(other, "ca")
+    cert(other, "client", "carol")
+    (other / "carol.crt").rename(tmp_path / "carol.crt")
+    assert "is not signed by" in cert(tmp_path, "revoke", "carol", code=2).stderr
+    (tmp_path / "ca.crl").rename(other / "ca.crl")
+    cert(other, "client", "dave")
+    assert "not of this CA" in cert(other, "revoke", "dave", code=2).stderr
+    assert "nobody.crt" in cert(tmp_path, "revoke", "nobody", code=2).stderr

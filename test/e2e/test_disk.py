@@ -131,7 +131,7 @@ def test_connections_leave_the_log_the_descriptors_that_it_needs(make_cluster):
         m.open_files_max = 64
     leader = c.start().wait_leader()
     writer = Client(leader.port)
-    writer.connection.connect()
+    assert writer.request("PUT", "/key/first", "1").status == 200
     with contextlib.ExitStack() as flood:
         for m in c:
             for _ in range(100):
@@ -140,6 +140,9 @@ def test_connections_leave_the_log_the_descriptors_that_it_needs(make_cluster):
             body = json.dumps("x" * 1000000)
             assert writer.request("PUT", f"/key/wide{n % 4}", body).status == 200
         assert all(m.is_running() for m in c)
+        for m in c:
+            assert m.get("/health").status == 200, "a probe is answered all the same"
+            assert m.get("/keys").status == 200, "one that asks for nothing makes room"
         follower = c.others(leader)[0]
         follower.kill()
         follower.start()

@@ -7,7 +7,8 @@ import socket
 import threading
 import time
 
-from harness import LEADER_LINE, Client, Member, free_port, request, stays, wait_for
+from harness import (LEADER_LINE, Client, Member, conclave, free_port, request, stays,
+                     wait_for)
 
 
 def test_row_a1_three_members_by_the_seeds_environment_alone(make_cluster):
@@ -347,7 +348,14 @@ def test_row_f9_loopback_unless_told_and_other_hosts_only_with_a_secret(make_clu
     m.kill()
     m.start(extra=["--insecure"])
     assert "insecure" in m.log().lower()
-    assert m.get("/ping").status == 200
+    c.wait_leader()
+    assert m.status()["insecure"] is True
+    done = conclave("status", "--endpoints", m.url)
+    assert done.returncode == 0 and "--insecure" in done.stderr
+    m.kill()
+    m.arguments[m.arguments.index("--listen") + 1] = f"127.0.0.1:{m.port}"
+    m.start(extra=["--insecure"])  # which opens nothing here
+    assert "insecure" not in m.status()
 
 
 def test_linearizable_reads_never_go_back_through_a_change_of_leader(cluster):

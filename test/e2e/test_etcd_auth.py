@@ -184,11 +184,12 @@ def test_rest_obeys_the_same_users(cluster, switched_on):
             ("GET", "/keys?prefix=foo", None, 200), ("GET", "/keys", None, 403),
             ("GET", "/read", None, 403), ("GET", "/members", None, 403),
             ("GET", "/snapshot", None, 403), ("DELETE", "/key/foo", None, 200)]
-    for method, path, body, status in rows:
+    for number, (method, path, body, status) in enumerate(rows):
         assert leader.request(method, path, body, headers=alice).status == status, path
         refused = leader.request(method, path, body)
         assert refused.status == 401 and "WWW-Authenticate" in refused.headers, path
-        wrong = leader.request(method, path, body, headers=basic("alice", "wrong"))
+        someone = basic("alice" if number == 0 else f"nobody-{number}", "wrong")
+        wrong = leader.request(method, path, body, headers=someone)
         assert wrong.status == 401, path
     assert leader.request("PUT", "/key/bar", "1", headers=root).status == 200
     assert leader.request("GET", "/members", headers=root).status == 200

@@ -14,7 +14,8 @@ import pytest
 from etcd_grpc import PROTO_DIR, descriptors
 from harness import ROOT
 from programs import Running, need_command, one_at_a_time, version
-from real_etcd import endpoints, make_store
+from real_etcd import endpoints, is_real_etcd, make_store
+from tls_members import TlsCluster, give_users
 
 SOURCE = os.path.join(ROOT, "test", "e2e", "npm_etcd3")
 OFFLINE = r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|ENETUNREACH|network"
@@ -58,6 +59,27 @@ def play(application, story, store, **options):
 def test_npm_etcd3(application, store, story):
     with play(application, story, store) as node:
         assert node.wait(60) == 0, node.text()
+
+
+@pytest.mark.skipif(is_real_etcd(), reason="its certificates are conclave's")
+def test_npm_etcd3_over_tls_with_users(application):
+    """By the certificate alone, by name and password, and refused where its roles do not reach."""
+    with TlsCluster(1, arguments=["--tls-client-auth", "require"]) as cluster:
+        certs = cluster.certs.client("root").client("alice")
+        cluster.start()
+        give_users(cluster[0], alice=("foo", "fop"))
+
+        def files(name):
+            return {"CA": certs.ca, "CERT": certs.path(name + ".crt"),
+                    "KEY": certs.path(name + ".key")}
+        password = {"USER_NAME": "root", "PASSWORD": "pw"}
+        running = [play(application, story, cluster, env=env) for story, env in (
+            ("permissions", files("alice")), ("transactions", files("root")),
+            ("leases", {**files("alice"), **password}), ("watches", files("root")),
+            ("locks", {**files("asker"), **password}))]
+        for each in running:
+            with each as node:
+                assert node.wait(60) == 0, node.text()
 
 
 def test_npm_etcd3_goes_on_where_the_leader_is_killed(application):

@@ -1,5 +1,6 @@
 """Patroni as it is (3.0.2 on Debian 12, 4.0 on 13) with PostgreSQL: two nodes that keep who is
-primary in a cluster of three.
+primary in a cluster of three, over TLS. Both show the certificate of a user who may only touch what
+is Patroni's.
 
 Each node is a Patroni of its own, started without systemd as the user postgres (or as whoever runs
 the tests). The tests of this file are one story, in their order.
@@ -21,6 +22,7 @@ import pytest
 import harness
 from harness import clean_environment, free_port, processes_with, request, wait_for
 from programs import need, version
+from tls_members import TlsCluster, give_users
 
 PASSWORD = "a-password-for-tests"
 # Patroni 4 takes none below 20.
@@ -54,12 +56,21 @@ class Node:
         os.chmod(self.config, 0o644)
         self.log_path = os.path.join(self.directory, "log")
 
+    def _own(self, path):
+        """A copy that it can read."""
+        copy = shutil.copy(path, self.directory)
+        shutil.chown(copy, self.owner)
+        return copy
+
     def _settings(self, store, ttl):
         logins = {name: {"username": user, "password": PASSWORD}
                   for name, user in [("superuser", "postgres"), ("replication", "replicator")]}
         return {
             "scope": "tested", "name": self.name,
-            "etcd3": {"hosts": [f"127.0.0.1:{m.port}" for m in store]},
+            "etcd3": {"hosts": [f"127.0.0.1:{m.port}" for m in store], "protocol": "https",
+                      "cacert": self._own(store.certs.ca),
+                      "cert": self._own(store.certs.path("patroni.crt")),
+                      "key": self._own(store.certs.path("patroni.key"))},
             "restapi": {"listen": f"127.0.0.1:{self.rest_port}",
                         "connect_address": f"127.0.0.1:{self.rest_port}"},
             "bootstrap": {
@@ -173,6 +184,15 @@ class Nodes:
             node.close()
         if not os.environ.get("KEEP"):
             shutil.rmtree(self.directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def store():
+    with TlsCluster(3, arguments=["--tls-client-auth", "require"]) as cluster:
+        cluster.certs.client("patroni")
+        cluster.start()
+        give_users(cluster.wait_leader(), patroni=("/service/", "/service0"))
+        yield cluster
 
 
 @pytest.fixture(scope="module")

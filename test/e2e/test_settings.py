@@ -1,9 +1,11 @@
 """`conclave server`: flags, environment and files, which wins, and what a wrong one answers."""
+import glob
+import os
 import re
 
 import pytest
 
-from harness import conclave, free_port
+from harness import ROOT, conclave, free_port
 
 
 @pytest.fixture
@@ -53,6 +55,16 @@ def test_a_wrong_flag_is_exit_2_and_names_it(arguments, words, tmp_path):
     assert done.stdout == ""
     for word in words:
         assert word in done.stderr
+
+
+def test_the_documents_name_every_flag():
+    flags = re.findall(r"^  (--[a-z-]+)", conclave("server", "--help").stdout, re.MULTILINE)
+    text = ""
+    for path in glob.glob(os.path.join(ROOT, "docs", "*.md")):
+        with open(path, encoding="utf-8") as f:
+            text += f.read()
+    assert len(flags) > 40
+    assert [f for f in flags if not re.search(re.escape(f) + r"(?![\w-])", text)] == []
 
 
 def test_a_short_election_timeout_is_warned_about(lone):

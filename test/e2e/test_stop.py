@@ -120,19 +120,45 @@ def test_row_f8_connections_that_nobody_uses_are_not_waited_for(make_cluster, id
         s.close()
 
 
-def test_row_f8_a_client_that_reads_nothing_does_not_hold_a_member_that_stops(make_cluster):
-    c = make_cluster(1)
-    m = c.wait_leader()
-    m.put("big", "x" * 1_000_000)
-    s = socket.create_connection(("127.0.0.1", m.port))
+def ask_and_read_nothing(member):
+    member.put("big", "x" * 1_000_000)
+    s = socket.create_connection(("127.0.0.1", member.port))
     s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     s.sendall(b"GET /key/big HTTP/1.1\r\nHost: x\r\n\r\n" * 60)
+    return s
+
+
+def start_with_an_audit_log_that_nobody_takes(member, path):
+    """Its standard output is a pipe, and full: the file descriptor of its other end."""
+    os.mkfifo(path)
+    pipe = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    command = member.command()
+    member.command = lambda: ["sh", "-c", f"exec \"$@\" >'{path}'", "sh", *command,
+                              "--audit-log", "-"]
+    member.start()
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(pipe, b"x")
+    return pipe
+
+
+def test_row_f8_a_client_that_reads_nothing_does_not_hold_a_member_that_stops(make_cluster):
+    c, late = make_cluster(1), make_cluster(1, start=False)
+    path = os.path.join(late.directory, "stdout")
+    pipe = start_with_an_audit_log_that_nobody_takes(late[0], path)
+    members = [c.wait_leader(), late.wait_leader()]
+    clients = [ask_and_read_nothing(m) for m in members]
     time.sleep(0.3)
     started = time.monotonic()
-    m.signal(signal.SIGTERM)
-    assert m.wait_exit(5.0) == 0
+    for m in members:
+        m.signal(signal.SIGTERM)
+    assert members[0].wait_exit(5.0) == 0
     assert time.monotonic() - started < 5
-    s.close()
+    # Its last lines would take it beyond that, and are not waited for.
+    assert members[1].wait_exit() == 1
+    for s in clients:
+        s.close()
+    os.close(pipe)
 
 
 def hang_in_a_write(member):

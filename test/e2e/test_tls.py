@@ -1,4 +1,5 @@
 """TLS on the one port: HTTP/1, gRPC and members; who gets in, and who is told why not."""
+import http.client
 import json
 import os
 import re
@@ -14,6 +15,8 @@ import pytest
 
 import harness
 from harness import clean_environment, conclave, wait_for
+from tls_hello import (GROUPS, SIGNATURES, SUITES, TLS_1_2, TLS_1_3, all_chosen,
+                       answer)
 from tls_members import Certs, TlsCluster
 
 
@@ -103,6 +106,17 @@ def test_etcdctl_shows_its_certificate(single):
     assert etcdctl(member, flags, "endpoint", "health")
 
 
+def test_a_target_may_be_the_whole_url(members):
+    port = members[0].port
+    for target, status in (("https://a/ping", b"200"), ("HTTPS://A/ping", b"200"),
+                           ("https://a:1/ping", b"400"), ("https://elsewhere.example/ping", b"400"),
+                           ("http://a/ping", b"400"), ("https:///ping", b"400")):
+        with socket.create_connection(("127.0.0.1", port), 5) as plain, \
+                members.certs.context("asker").wrap_socket(plain, server_hostname="localhost") as s:
+            s.sendall(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            assert s.recv(12)[9:] == status, target
+
+
 def test_a_large_value_crosses_whole(members):
     leader = members.wait_leader()
     value = os.urandom(700_000).hex()
@@ -171,29 +185,39 @@ def test_who_shows_nothing_or_a_strangers_certificate(single, tmp_path):
     assert "the other side showed no certificate, and must" in log or "unlogged=" in log
 
 
+ECDSA = [0x0403, 0x0503, 0x0603]
+RSA = [0x0804, 0x0805, 0x0806, 0x0401, 0x0501, 0x0601]
+
+
 def test_old_protocols_and_weak_ciphers_are_refused(members):
+    """Nothing is spoken but what docs/SECURITY.md says, of all that there has ever been."""
     port = members[0].port
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.maximum_version = ssl.TLSVersion.TLSv1_2
-    for ciphers, good in (("ECDHE+AESGCM", True), ("ECDHE+CHACHA20", True),
-                          ("ECDHE+AES+SHA256:ECDHE+AES+SHA:!AESGCM", False),
-                          ("AES128-GCM-SHA256", False)):
-        context.set_ciphers(ciphers + ":@SECLEVEL=0")
-        with socket.create_connection(("127.0.0.1", port), 5) as plain:
-            if good:
-                with context.wrap_socket(plain) as s:
-                    assert s.version() == "TLSv1.2"
-                    assert s.compression() is None
-            else:
-                with pytest.raises(ssl.SSLError):
-                    context.wrap_socket(plain)
-    for old in ("-tls1", "-tls1_1"):
-        done = run("openssl", "s_client", old, "-cipher", "ALL:@SECLEVEL=0", "-connect",
-                   f"127.0.0.1:{port}")
-        assert done.returncode != 0 and "Cipher is (NONE)" in done.stdout
+    for version, offered in ((0x0002, None), (0x0300, None), (0x0301, None), (0x0302, None),
+                             (TLS_1_2, TLS_1_2), (TLS_1_3, TLS_1_3), (0x0305, TLS_1_2)):
+        chosen = answer(port, version)
+        assert (chosen and chosen["version"]) == offered, hex(version)
+    assert all_chosen(port, "suite", SUITES) == [0xC02B, 0xC02C, 0xCCA9]
+    assert all_chosen(port, "suite", SUITES, version=TLS_1_3) == [0x1301, 0x1302, 0x1303]
+    assert all_chosen(port, "group", GROUPS) == [0x1D, 0x17]  # X25519 and the certificate's curve
+    assert all_chosen(port, "group", GROUPS, version=TLS_1_3) == [0x1D, 0x17, 0x18]
+    assert all_chosen(port, "signature", SIGNATURES) == ECDSA
+    assert answer(port)["client_signatures"] == [*ECDSA, 0x0807, *RSA]
+
+
+def test_with_an_rsa_key_it_speaks_no_more(tmp_path):
+    done = run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=rsa",
+               "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", tmp_path / "rsa.key",
+               "-out", tmp_path / "rsa.crt")
+    assert done.returncode == 0, done.stderr
+    with harness.Cluster(1) as cluster:
+        member = cluster[0]
+        member.arguments += ["--tls-cert", str(tmp_path / "rsa.crt"), "--tls-key",
+                             str(tmp_path / "rsa.key")]
+        member.tls = ssl.create_default_context(cafile=tmp_path / "rsa.crt")
+        member.start()
+        assert all_chosen(member.port, "suite", SUITES) == [0xC02F, 0xC030, 0xCCA8]
+        assert all_chosen(member.port, "suite", SUITES, version=TLS_1_3) == [0x1301, 0x1302, 0x1303]
+        assert all_chosen(member.port, "signature", SIGNATURES) == RSA
 
 
 def test_no_renegotiation_and_no_tickets(members):
@@ -223,6 +247,13 @@ def test_no_renegotiation_and_no_tickets(members):
     (["--tls-cert", "node-1.crt", "--tls-key", "node-1.key", "--peers", "http://a:1"],
      ["--peers", "https://"]),
     (["--peers", "https://a:1"], ["--peers", "--tls-cert"]),
+    (["--peer-tls-cert", "node-1.crt"], ["--peer-tls-cert", "--peer-tls-key"]),
+    (["--peer-tls-ca", "ca.crt"], ["--peer-tls-ca", "--tls-cert"]),
+    (["--tls-crl", "ca.crl"], ["--tls-crl", "--tls-cert"]),
+    (["--tls-cert", "node-1.crt", "--tls-key", "node-1.key", "--tls-crl", "ca.crt"],
+     ["ca.crt", "revocation lists"]),
+    (["--tls-cert", "node-1.crt", "--tls-key", "node-1.key", "--peer-tls-cert", "node-1.crt",
+      "--peer-tls-key", "node-1.key"], ["--peer-tls-cert", "--peer-tls-ca"]),
     (["--advertise", "https://a:1"], ["--advertise", "--tls-cert"]),
     (["--tls-cert", "node-1.crt", "--tls-key", "node-1.key", "--listen", "0.0.0.0:4999"],
      ["--listen", "--cluster-secret-file", "--tls-ca"]),
@@ -331,11 +362,49 @@ def test_a_member_under_a_wrong_name_is_not_believed(tmp_path):
                  "it is counted")
 
 
+def test_members_may_have_certificates_of_their_own(tmp_path):
+    """Clients' CA signs no members then, and members' no users; the dialogue is on the one port."""
+    certs, peers = Certs(tmp_path / "certs"), Certs(tmp_path / "peers")
+    with TlsCluster(2, certs=certs) as cluster:
+        for m in cluster:
+            peers.member(m.name)
+            m.arguments += ["--peer-tls-cert", peers.path(m.name + ".crt"), "--peer-tls-key",
+                            peers.path(m.name + ".key"), "--peer-tls-ca", peers.ca]
+        cluster.start()
+        cluster.put("a", 1)
+        certs.member("stranger")
+        stranger = newcomer(cluster, "stranger", certs, certs.ca)
+        stranger.start(wait=False)
+        stranger.wait_log(r"no TLS with it \(the other side's certificate, CN=node-1, is not ")
+        peers.client("root")
+        done = curl("--cacert", certs.ca, *peers.curl("root")[2:], cluster[0].url + "/ping")
+        assert done.returncode != 0 and "unknown ca" in done.stderr
+        stranger.kill()
+        cluster.members.remove(stranger)
+
+
 def test_a_secret_and_certificates_go_together(tmp_path):
     certs = Certs(tmp_path / "certs")
     with TlsCluster(3, certs=certs, secret=harness.SECRET) as cluster:
         cluster.start()
         cluster.put("a", 1)
+
+
+def test_a_plain_cluster_goes_over_to_tls_with_its_data(tmp_path):
+    with harness.Cluster(2, secret=None) as plain:
+        plain.start()
+        plain.put("a", 1)
+        assert all(m.terminate() == 0 for m in plain)
+        certs = Certs(tmp_path / "certs").client("asker")
+        for m in plain:
+            m.arguments = [a.replace("http://", "https://") for a in m.arguments]
+            m.arguments += certs.member(m.name).flags(m.name)
+            m.tls = certs.context("asker")
+        plain.start()
+        assert plain[0].read("a").json()["value"] == 1
+        plain.put("a", 2)
+        for m, other in (plain, plain.members[::-1]):
+            assert [p["url"] for p in m.status()["peers"]] == [f"https://127.0.0.1:{other.port}"]
 
 
 def test_a_registry_finds_members_over_tls(tmp_path):
@@ -396,6 +465,32 @@ def test_a_hangup_reads_the_files_at_once(tmp_path):
         member.signal(signal.SIGHUP)
         member.wait_log("new certificates are in use", timeout=2)
         assert member.get("/ping").status == 200
+
+
+def test_who_is_revoked_is_ended_and_not_let_in_again(tmp_path):
+    certs = Certs(tmp_path / "certs").client("alice").client("bob")
+    certs.make("revoke", "bob")
+    crl = certs.path("ca.crl")
+    with TlsCluster(1, certs=certs, arguments=["--tls-crl", crl]) as cluster:
+        cluster.start()
+        member = cluster[0]
+        assert curl(*certs.curl("bob"), member.url + "/ping").returncode != 0
+        kept = {name: harness.Client(member.port, tls=certs.context(name))
+                for name in ("alice", "asker")}
+        assert all(c.request("GET", "/ping").status == 200 for c in kept.values())
+        certs.make("revoke", "alice", "--days", "7")
+        member.signal(signal.SIGHUP)
+        member.wait_log("new certificates are in use, .* revokedBy=CN=Conclave CA", timeout=2)
+        assert kept["asker"].request("GET", "/ping").status == 200
+        with pytest.raises((OSError, http.client.HTTPException)):
+            kept["alice"].request("GET", "/ping")
+        assert "a connection was ended" in member.log()
+        for name in "alice", "bob":
+            assert "revoked" in curl(*certs.curl(name), member.url + "/ping").stderr
+        assert "a revocation list runs out in 7 days certificate=CN=Conclave CA" in member.log()
+        left = figure(member, f'conclave_tls_certificate_seconds_left{{file="{crl}",'
+                              'subject="CN=Conclave CA"}')
+        assert 0 < left <= 7 * 86400
 
 
 def test_a_new_ca_is_believed_without_a_restart(tmp_path):

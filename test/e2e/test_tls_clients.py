@@ -1,5 +1,6 @@
 """The client's verbs over https, and users that are named by their certificates."""
 import base64
+import importlib.util
 import json
 import subprocess
 
@@ -7,7 +8,8 @@ import pytest
 
 import harness
 from harness import clean_environment, conclave
-from tls_members import Certs, TlsCluster
+from programs import Running, need
+from tls_members import Certs, TlsCluster, give_users
 
 
 @pytest.fixture(name="members", scope="module")
@@ -70,6 +72,25 @@ def test_a_shell_and_a_watch_go_on_over_https(members):
             watch.terminate()
 
 
+def test_a_verb_that_goes_on_reads_new_files(tmp_path):
+    certs = Certs(tmp_path / "certs")
+    with TlsCluster(1, certs=certs) as cluster:
+        cluster.start()
+        member = cluster[0]
+        with Running([harness.BINARY, "watch", "w/", *flags(certs)],
+                     env={"CONCLAVE_ENDPOINTS": member.url}) as watch:
+            harness.wait_for(lambda: member.put("w/1", "old").status == 200 and
+                             "w/1" in watch.text(), "the change comes")
+            member.kill()
+            for name in "ca", "node-1", "asker":
+                certs.remove(name)
+            certs.make("ca").member("node-1").client("asker")  # nothing of before is believed
+            member.tls = certs.context("asker")
+            member.start()
+            harness.wait_for(lambda: member.put("w/2", "new").status == 200 and
+                             "w/2" in watch.text(), "it goes on")
+
+
 def select(stream):
     import select as system
     return system.select([stream], [], [], 0)[0]
@@ -123,27 +144,13 @@ def ask(certs, name, url, *words):
     return int(code), body
 
 
-def call(member, route, **body):
-    answer = member.request("POST", "/v3/auth" + route, json.dumps(body))
-    assert answer.status == 200, answer.body
-
-
 @pytest.fixture(name="users", scope="module")
 def one_member_with_users():
     """alice may read and write what begins with foo; root everything; mallory is no user."""
     with TlsCluster(1) as cluster:
         cluster.certs.client("root").client("alice").client("mallory")
         cluster.start()
-        member = cluster[0]
-        call(member, "/user/add", name="root", password="pw")
-        call(member, "/role/add", name="root")
-        call(member, "/user/grant", user="root", role="root")
-        call(member, "/role/add", name="r")
-        call(member, "/role/grant", name="r", perm={
-            "permType": "READWRITE", "key": text64("foo"), "range_end": text64("fop")})
-        call(member, "/user/add", name="alice", options={"no_password": True})
-        call(member, "/user/grant", user="alice", role="r")
-        call(member, "/enable")
+        give_users(cluster[0], alice=("foo", "fop"))
         yield cluster
 
 
@@ -193,6 +200,30 @@ def test_the_gateway_and_grpc_take_it_too(users):
     assert etcdctl("root", "user", "list").stdout.split() == ["alice", "root"]
     assert "permission denied" in etcdctl("alice", "user", "list").stderr
     assert etcdctl("alice", "--user", "root:pw", "put", "bar", "3").stdout == "OK\n"
+
+
+def test_etcd3gw_takes_it_too(users, monkeypatch):
+    for name in "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE":  # would go before ca_cert
+        monkeypatch.delenv(name, raising=False)
+    need(lambda: importlib.util.find_spec("etcd3gw"), "python3-etcd3gw")
+    from etcd3gw.client import Etcd3Client
+    from etcd3gw.exceptions import Etcd3Exception
+    certs = users.certs
+
+    def client(name):
+        return Etcd3Client("127.0.0.1", users[0].port, protocol="https", ca_cert=certs.ca,
+                           cert_cert=certs.path(name + ".crt"), cert_key=certs.path(name + ".key"),
+                           timeout=10, api_path="/v3/")
+    alice = client("alice")
+    assert alice.put("foo/gw", "1") and alice.get("foo/gw") == [b"1"]
+    lease = alice.lease(ttl=60)
+    assert alice.create("foo/once", "1", lease=lease) and not alice.create("foo/once", "2")
+    assert lease.refresh() > 0 and lease.revoke() and alice.get("foo/once") == []
+    with client("root").lock("gw", ttl=10) as lock:
+        assert lock.is_acquired()
+    for refused in (lambda: alice.put("bar", "1"), lambda: client("mallory").get("foo/gw")):
+        with pytest.raises(Etcd3Exception):
+            refused()
 
 
 def test_verbs_ask_in_its_name(users):

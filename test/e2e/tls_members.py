@@ -1,4 +1,6 @@
 """Members that speak TLS, with certificates that `conclave cert` made."""
+import base64
+import json
 import os
 import ssl
 
@@ -58,7 +60,8 @@ class TlsCluster(harness.Cluster):
     """Members that show each other certificates, node-1.crt ..., and have no secret."""
 
     def __init__(self, count=3, certs=None, arguments=(), **kw):
-        super().__init__(count, arguments=[*harness.FAST, *arguments],
+        timings = kw.pop("timings", harness.FAST)
+        super().__init__(count, arguments=[*timings, *arguments],
                          secret=kw.pop("secret", None), **kw)
         self.certs = certs or Certs(os.path.join(self.directory, "certs"))
         self.certs.client("asker")
@@ -69,3 +72,22 @@ class TlsCluster(harness.Cluster):
             m.arguments += self.certs.flags(m.name)
             m.url = m.url.replace("http://", "https://")
             m.tls = self.certs.context("asker")
+
+
+def give_users(member, **ranges):
+    """root with the password pw, and users without one who read and write from a key to another;
+    then they are switched on."""
+    def call(route, **body):
+        answer = member.request("POST", "/v3/auth" + route, json.dumps(body))
+        assert answer.status == 200, answer.body
+    call("/user/add", name="root", password="pw")
+    call("/role/add", name="root")
+    call("/user/grant", user="root", role="root")
+    for name, (first, end) in ranges.items():
+        call("/role/add", name=name)
+        call("/role/grant", name=name, perm={
+            "permType": "READWRITE", "key": base64.b64encode(first.encode()).decode(),
+            "range_end": base64.b64encode(end.encode()).decode()})
+        call("/user/add", name=name, options={"no_password": True})
+        call("/user/grant", user=name, role=name)
+    call("/enable")

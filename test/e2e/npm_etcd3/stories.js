@@ -1,13 +1,25 @@
 // What an application does with npm's etcd3. `node stories.js STORY HOST:PORT,...` plays one story;
-// exit code 0 says that all of it held.
+// exit code 0 says that all of it held. With CA, CERT and KEY it shows a certificate over TLS, and with
+// USER_NAME a name and a password, too.
 'use strict';
 const assert = require('node:assert/strict');
+const fs = require('node:fs');
 const readline = require('node:readline');
 const { setTimeout: sleep } = require('node:timers/promises');
-const { Etcd3, EtcdLockFailedError } = require('etcd3');
+const { Etcd3, EtcdLockFailedError, EtcdPermissionDeniedError } = require('etcd3');
 
 const [, , story, hosts] = process.argv;
-const client = new Etcd3({ hosts: hosts.split(',') });
+const { CA, CERT, KEY, USER_NAME, PASSWORD } = process.env;
+const options = {
+  hosts: hosts.split(',').map(host => (CA ? 'https://' : '') + host),
+  credentials: CA && {
+    rootCertificate: fs.readFileSync(CA),
+    certChain: fs.readFileSync(CERT),
+    privateKey: fs.readFileSync(KEY),
+  },
+  auth: USER_NAME && { username: USER_NAME, password: PASSWORD },
+};
+const client = new Etcd3(options);
 
 async function until(what, condition) {
   const deadline = Date.now() + 20000;
@@ -33,6 +45,15 @@ function once(emitter, event) {
 }
 
 const stories = {
+  // Of a user who may read and write what begins with foo.
+  async permissions() {
+    await client.put('foo/a').value('1');
+    assert.equal(await client.get('foo/a').string(), '1');
+    await assert.rejects(client.put('bar').value('1').exec(), EtcdPermissionDeniedError);
+    await assert.rejects(client.get('bar').string(), EtcdPermissionDeniedError);
+    await assert.rejects(client.getAll().keys(), EtcdPermissionDeniedError);
+  },
+
   async keys() {
     await client.put('keys/a').value('1');
     await client.put('keys/b').value(2);
@@ -106,7 +127,7 @@ const stories = {
 
   async memory() {
     // Transactions that are tried again until nobody came between, from two clients at once.
-    const other = new Etcd3({ hosts: hosts.split(',') });
+    const other = new Etcd3(options);
     const add = from => from.stm({ retries: 100 }).transact(async tx => {
       const value = (await tx.get('stm/n').number()) || 0;
       await tx.put('stm/n').value(value + 1);
@@ -163,7 +184,7 @@ const stories = {
 
   async locks() {
     // Tries, each of which gets the lock or is told that it is held.
-    const other = new Etcd3({ hosts: hosts.split(',') });
+    const other = new Etcd3(options);
     const result = await client.lock('lock/a').ttl(30).do(async () => {
       await assert.rejects(other.lock('lock/a').acquire(), EtcdLockFailedError);
       return 'done';
@@ -175,7 +196,7 @@ const stories = {
   },
 
   async elections() {
-    const other = new Etcd3({ hosts: hosts.split(',') });
+    const other = new Etcd3(options);
     const election = client.election('boss', 30);
     const first = election.campaign('one');
     await first.wait();

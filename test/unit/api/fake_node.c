@@ -67,6 +67,12 @@ enum status node_watch_start(struct node *n, struct kv_watch *w)
     return kv_watch_start(n->watches, w);
 }
 
+bool node_is_overloaded(const struct node *n, uint64_t bytes)
+{
+    (void)n;
+    return bytes >= fake_node.overload_bytes;
+}
+
 enum status node_write_start(struct node *n, struct node_write *w, const struct kv_command *command)
 {
     n->last_ack = w->ack;

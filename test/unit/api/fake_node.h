@@ -13,6 +13,7 @@ struct node {
     struct node_status status;
     enum status write_start;   /* of node_write_start */
     enum status write_outcome; /* OK: what kv says */
+    uint64_t overload_bytes;   /* node_is_overloaded, from here on */
     uint64_t lease_ttl_min;
     enum status lease_start;
     enum status lease_outcome; /* OK: what kv says, and a second of it has passed */

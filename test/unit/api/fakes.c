@@ -9,6 +9,9 @@
 struct api *fake_api;
 uint32_t fake_chunks_room;
 uint64_t fake_waited_ms;
+struct conn *fake_conn;
+uint64_t fake_spent_ms;
+struct loop_unsent fake_unsent = {.bytes_max = LIMIT_UNSENT_BYTES};
 
 /* --- the loop: a clock ------------------------------------------------------------------------ */
 
@@ -20,6 +23,11 @@ static uint64_t now_ms(struct loop *l)
 {
     (void)l;
     return clock_ms;
+}
+
+static uint64_t now_us(struct loop *l)
+{
+    return 1000 * (now_ms(l) + fake_spent_ms);
 }
 
 static void timer_stop(struct loop *l, struct timer *t)
@@ -80,12 +88,13 @@ static void do_works(void)
 }
 
 static const struct loop_ops fake_ops = {.now_ms = now_ms,
+                                         .now_us = now_us,
                                          .wall_ms = now_ms,
                                          .random = random_bytes,
                                          .submit_slow = submit_slow,
                                          .timer_start = timer_start,
                                          .timer_stop = timer_stop};
-static struct loop fake_loop = {.ops = &fake_ops};
+static struct loop fake_loop = {.ops = &fake_ops, .unsent = &fake_unsent};
 
 /* --- the HTTP server -------------------------------------------------------------------------- */
 
@@ -101,10 +110,28 @@ uint32_t http_server_connections(const struct http_server *s)
     return 7;
 }
 
+uint64_t http_server_closed_for_room(const struct http_server *s)
+{
+    (void)s;
+    return 3;
+}
+
+uint64_t http_server_closed_for_memory(const struct http_server *s)
+{
+    (void)s;
+    return 4;
+}
+
 uint32_t http_server_clients(const struct http_server *s)
 {
     (void)s;
     return 5;
+}
+
+struct http_refusals http_server_refusals(const struct http_server *s)
+{
+    (void)s;
+    return (struct http_refusals){.connections = 3, .bodies = 4};
 }
 
 uint64_t http_server_requests(const struct http_server *s)
@@ -237,6 +264,8 @@ static double utilisation(const struct loop *loop)
 
 static void restart(struct api_options options)
 {
+    fake_unsent.bytes = 0;
+    fake_spent_ms = 0;
     if (fake_api != NULL) {
         api_destroy(fake_api);
     }
@@ -254,6 +283,14 @@ void fake_restart(const char *cors_origin, enum node_ack ack)
     restart((struct api_options){.ack = ack, .cors_origin = cors_origin});
 }
 
+void fake_restart_for_hosts(const char *allowed_hosts)
+{
+    restart((struct api_options){.ack = NODE_ACK_QUORUM,
+                                 .knows_hosts = true,
+                                 .allowed_hosts = allowed_hosts,
+                                 .advertise = "http://db.example.org:4000"});
+}
+
 void fake_restart_on_follower(enum api_on_follower on_follower)
 {
     restart((struct api_options){.ack = NODE_ACK_QUORUM, .on_follower = on_follower});
@@ -264,12 +301,36 @@ void fake_restart_with_faults(void)
     restart((struct api_options){.ack = NODE_ACK_QUORUM, .enable_faults = true});
 }
 
+void fake_restart_with_root_password(const char *password)
+{
+    restart((struct api_options){.ack = NODE_ACK_QUORUM, .root_password = slice_str(password)});
+}
+
+void fake_restart_with_audit(struct line_file *audit)
+{
+    restart((struct api_options){.ack = NODE_ACK_QUORUM, .audit = audit});
+}
+
+void fake_restart_with_root_reset(struct line_file *audit, const char *password)
+{
+    restart((struct api_options){
+        .ack = NODE_ACK_QUORUM, .audit = audit, .root_password = slice_str(password)});
+}
+
+void fake_restart_with_certificates(bool of_clients)
+{
+    restart((struct api_options){.ack = NODE_ACK_QUORUM,
+                                 .peers_show_certificates = true,
+                                 .clients_show_certificates = of_clients});
+}
+
 int fake_setup(void **state)
 {
     (void)state;
     fake_node_init();
     fake_chunks_room = UINT32_MAX;
     fake_waited_ms = 0;
+    fake_conn = NULL;
     clock_ms = 1000000;
     chance = 0;
     list_init(&works);
@@ -334,6 +395,7 @@ struct asked *ask(const char *method, const char *target, const char *headers, s
     a->http.path = slice_of(target, path_size);
     a->http.query = mark != NULL ? slice_str(mark + 1) : slice_of(NULL, 0);
     a->http.body = body;
+    a->http.conn = fake_conn;
     a->http.arrived_ms = clock_ms - fake_waited_ms;
     add_headers(a, headers);
     const struct http_handler *handler = api_handler(fake_api);

@@ -37,15 +37,28 @@ struct asked {
 extern struct api *fake_api;
 /* Streams are told to stop after so many chunks until fake_writable. */
 extern uint32_t fake_chunks_room;
+/* How the next requests come; NULL at first. */
+extern struct conn *fake_conn;
 /* The next requests have waited so long, of FAKE_TIMEOUT_MS, before they are told. */
 extern uint64_t fake_waited_ms;
+/* Nothing waits to be sent; the test may say otherwise. */
+extern struct loop_unsent fake_unsent;
+/* So long has this turn taken. */
+extern uint64_t fake_spent_ms;
 
 int fake_setup(void **state);
 int fake_teardown(void **state);
 /* Replace the api by one with other options. */
 void fake_restart(const char *cors_origin, enum node_ack ack);
+/* As a member that listens on loopback; `allowed_hosts` may be NULL. */
+void fake_restart_for_hosts(const char *allowed_hosts);
 void fake_restart_on_follower(enum api_on_follower on_follower);
 void fake_restart_with_faults(void);
+void fake_restart_with_root_password(const char *password);
+void fake_restart_with_audit(struct line_file *audit);
+void fake_restart_with_root_reset(struct line_file *audit, const char *password);
+/* Members show certificates, and perhaps clients as well. */
+void fake_restart_with_certificates(bool of_clients);
 void fake_become_follower(const char *leader);
 
 /* Hand a request to the api. `headers`: "Name: value\n" lines or NULL. */

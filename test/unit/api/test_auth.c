@@ -159,7 +159,7 @@ static void nobody_is_asked_while_it_is_off(void **state)
     struct auth_caller caller;
     assert_int_equal(auth_of_token(fake_api, slice_str("anything"), &caller), AUTH_ALLOWED);
     assert_int_equal(caller.name_size, 0);
-    assert_int_equal(auth_may_administer(fake_api, &caller), AUTH_ALLOWED);
+    assert_int_equal(auth_may_act(fake_api, &caller, AUTH_ADMIN), AUTH_ALLOWED);
     expect("PUT", "/key/k", "Authorization: Basic nonsense\n", "1", 200);
     expect("GET", "/key/k", NULL, NULL, 200);
     expect("GET", "/members", NULL, NULL, 200);
@@ -186,7 +186,7 @@ static void a_certificate_asks_where_no_token_does(void **state)
     assert_int_equal(caller.name_size, 0);
     tls.peer_name = "nobody of ours";
     assert_int_equal(auth_of_request(fake_api, none, &conn, &caller), AUTH_ALLOWED);
-    assert_int_equal(auth_may_administer(fake_api, &caller), AUTH_DENIED);
+    assert_int_equal(auth_may_act(fake_api, &caller, AUTH_ADMIN), AUTH_DENIED);
     tls.peer_name = NULL;
     assert_int_equal(auth_of_request(fake_api, none, &conn, &caller), AUTH_ALLOWED);
     assert_int_equal(caller.name_size, 0);
@@ -240,7 +240,7 @@ static bool log_in(const char *name, const char *password)
 {
     struct auth_login l = {.done = note_login};
     uint32_t before = logins_done;
-    assert_int_equal(auth_login_start(fake_api, &l, slice_str(name), slice_str(password)),
+    assert_int_equal(auth_login_start(fake_api, &l, NULL, slice_str(name), slice_str(password)),
                      STATUS_OK);
     assert_int_equal(logins_done, before);
     fake_pass(1);
@@ -260,7 +260,7 @@ static void only_the_right_password_logs_in(void **state)
     assert_false(log_in("bob", "wonder"));
     assert_false(log_in("cert", ""));
     struct auth_login l = {.done = note_login};
-    assert_int_equal(auth_login_start(fake_api, &l, slice_str(""), slice_str("pw")),
+    assert_int_equal(auth_login_start(fake_api, &l, NULL, slice_str(""), slice_str("pw")),
                      STATUS_INVALID);
 }
 
@@ -269,7 +269,7 @@ static void a_password_that_changes_while_it_is_checked_is_wrong(void **state)
     (void)state;
     switch_on();
     struct auth_login l = {.done = note_login};
-    assert_int_equal(auth_login_start(fake_api, &l, slice_str("alice"), slice_str("wonder")),
+    assert_int_equal(auth_login_start(fake_api, &l, NULL, slice_str("alice"), slice_str("wonder")),
                      STATUS_OK);
     change((struct kv_auth_change){
         .kind = KV_AUTH_USER_PASSWORD, .user = slice_str("alice"), .password = hash_of("wonder")});
@@ -285,8 +285,11 @@ static void too_many_passwords_at_once_are_refused(void **state)
     memset(logins, 0, sizeof(logins));
     logins_done = 0;
     for (size_t i = 0; i <= LIMIT_PASSWORDS; i++) {
+        struct conn conn = {.remote = "10.0.0.1:1"};
+        conn.remote[7] = (char)('1' + i % 3); /* one address may have half of them */
         logins[i].done = note_login;
-        enum status s = auth_login_start(fake_api, &logins[i], slice_str("nobody"), slice_str("x"));
+        enum status s =
+            auth_login_start(fake_api, &logins[i], &conn, slice_str("nobody"), slice_str("x"));
         assert_int_equal(s, i < LIMIT_PASSWORDS ? STATUS_OK : STATUS_OVERLOADED);
     }
     struct asked *a = ask("GET", "/key/a", basic("alice:wonder"), slice_of(NULL, 0));
@@ -424,6 +427,157 @@ static void a_password_that_was_right_a_moment_ago_is_not_hashed_again(void **st
     forget(a);
 }
 
+static void wrong_passwords_are_slowed_and_others_are_not(void **state)
+{
+    (void)state;
+    struct conn conn = {.remote = "10.0.0.1:1"};
+    struct conn other = {.remote = "10.0.0.2:1"};
+    switch_on();
+    fake_conn = &other;
+    expect("GET", "/key/a", basic("alice:wonder"), NULL, 404);
+    fake_conn = &conn;
+    for (int i = 0; i < 5; i++) {
+        expect("GET", "/key/a", basic("alice:wrong"), NULL, 401);
+        expect("GET", "/key/a", basic("nobody:wrong"), NULL, 401); /* looks the same */
+    }
+    const char *const names[] = {"alice:wonder", "nobody:wrong"};
+    for (size_t i = 0; i < 2; i++) {
+        struct asked *a = ask("GET", "/key/a", basic(names[i]), slice_of(NULL, 0));
+        assert_true(a->done); /* nothing was hashed, nor compared with what is known */
+        assert_int_equal(a->status, 429);
+        assert_non_null(memmem(a->extra.data, a->extra.size, "Retry-After: 1\r\n", 16));
+        forget(a);
+    }
+    expect("GET", "/key/a", bearer("alice"), NULL, 404); /* a token is no guess */
+    expect("GET", "/key/k", basic("root:pw"), NULL, 404);
+    fake_conn = &other;
+    expect("GET", "/key/a", basic("alice:wonder"), NULL, 404);
+    fake_conn = &conn;
+    fake_pass(1000);
+    expect("GET", "/key/a", basic("alice:wonder"), NULL, 404);
+}
+
+static void a_page_of_another_site_cannot_use_what_the_browser_has(void **state)
+{
+    (void)state;
+    char headers[600];
+    struct conn_tls tls = {.peer_name = "root"};
+    struct conn conn = {.tls = &tls};
+    switch_on();
+    snprintf(headers, sizeof(headers), "%sHost: a:1\nOrigin: https://evil\n", basic("root:pw"));
+    expect("POST", "/write", headers, "{\"content\":\"d\"}", 401);
+    expect("PUT", "/key/k", headers, "1", 401);
+    fake_conn = &conn;
+    expect("PUT", "/key/k", "Host: a:1\nOrigin: https://evil\n", "1", 401);
+    snprintf(headers, sizeof(headers), "%sHost: a:1\nOrigin: https://a:1\n", basic("root:pw"));
+    expect("PUT", "/key/k", headers, "1", 200);
+    snprintf(headers, sizeof(headers), "%sHost: a:1\nOrigin: https://evil\n", bearer("root"));
+    expect("PUT", "/key/k", headers, "1", 200);
+    fake_restart("https://evil", NODE_ACK_QUORUM); /* which is then none */
+    snprintf(headers, sizeof(headers), "%sHost: a:1\nOrigin: https://evil\n", basic("root:pw"));
+    expect("PUT", "/key/k", headers, "1", 200);
+}
+
+static void who_hangs_up_has_guessed_all_the_same(void **state)
+{
+    (void)state;
+    switch_on();
+    for (int i = 0; i < 5; i++) {
+        struct asked *a = ask("GET", "/key/a", basic("alice:wrong"), slice_of(NULL, 0));
+        assert_false(a->done);
+        hang_up(a);
+        forget(a);
+        fake_pass(1);
+    }
+    expect("GET", "/key/a", basic("alice:wonder"), NULL, 429);
+}
+
+static void assert_metric(const char *line)
+{
+    struct asked *a = ask("GET", "/metrics", NULL, slice_of(NULL, 0));
+    if (memmem(a->body.data, a->body.size, line, strlen(line)) == NULL) {
+        fail_msg("no %s", line);
+    }
+    forget(a);
+}
+
+static void what_was_refused_is_counted(void **state)
+{
+    (void)state;
+    switch_on();
+    expect("GET", "/key/a", NULL, NULL, 401);
+    expect("GET", "/key/a", "Authorization: Bearer x\n", NULL, 401);
+    expect("GET", "/key/z", bearer("alice"), NULL, 403);
+    expect("POST", "/v3/kv/range", NULL, "{\"key\":\"YQ==\"}", 400);
+    for (int i = 0; i < 7; i++) {
+        expect("GET", "/key/a", basic("alice:wrong"), NULL, i < 5 ? 401 : 429);
+    }
+    assert_metric("conclave_auth_refused_total{reason=\"nobody\"} 2\n");
+    assert_metric("conclave_auth_refused_total{reason=\"token\"} 1\n");
+    assert_metric("conclave_auth_refused_total{reason=\"permission\"} 1\n");
+    assert_metric("conclave_auth_refused_total{reason=\"password\"} 5\n");
+    assert_metric("conclave_auth_refused_total{reason=\"slowed\"} 2\n");
+    assert_metric("conclave_auth_refused_total{reason=\"overloaded\"} 0\n");
+}
+
+/* Time for a few attempts at resetting root's password. */
+static void let_reset(void)
+{
+    for (int i = 0; i < 5; i++) {
+        fake_pass(1100);
+        fake_turn();
+    }
+}
+
+static void who_lost_root_s_password_sets_it_at_a_start(void **state)
+{
+    (void)state;
+    struct auth_caller caller;
+    struct buf token = {0};
+    switch_on();
+    auth_token_append(fake_api, slice_str("root"), &token);
+    fake_restart_with_root_password("found");
+    expect("GET", "/key/k", basic("root:pw"), NULL, 404); /* not before a leader is known */
+    fake_node.read_outcome = STATUS_NOT_LEADER;
+    uint64_t before = kv_auth_revision(fake_node.kv);
+    let_reset();
+    assert_int_equal(kv_auth_revision(fake_node.kv), before);
+    fake_node.read_outcome = STATUS_OK;
+    let_reset();
+    assert_int_equal(kv_auth_revision(fake_node.kv), before + 1);
+    assert_true(fake_node.last_forward);
+    expect("GET", "/key/k", basic("root:pw"), NULL, 401);
+    expect("GET", "/key/k", basic("root:found"), NULL, 404);
+    expect("GET", "/key/a", basic("alice:wonder"), NULL, 404);
+    assert_int_equal(auth_of_token(fake_api, buf_slice(&token), &caller), AUTH_BAD_TOKEN);
+    buf_deinit(&token);
+    /* A flag that stays does nothing more. */
+    fake_restart_with_root_password("found");
+    let_reset();
+    assert_int_equal(kv_auth_revision(fake_node.kv), before + 1);
+    /* Its end while it waits, and while it hashes. */
+    fake_restart_with_root_password("other");
+    fake_pass(1001);
+    fake_turn();
+    fake_restart_with_root_password("other");
+}
+
+static void nothing_is_reset_that_is_not_asked_for(void **state)
+{
+    (void)state;
+    change((struct kv_auth_change){
+        .kind = KV_AUTH_USER_ADD, .user = slice_str("root"), .no_password = true});
+    change((struct kv_auth_change){
+        .kind = KV_AUTH_USER_GRANT, .user = slice_str("root"), .role = slice_str("root")});
+    uint64_t before = kv_auth_revision(fake_node.kv);
+    fake_restart_with_root_password("found"); /* auth is off */
+    let_reset();
+    change((struct kv_auth_change){.kind = KV_AUTH_ENABLE, .token_key = {5}});
+    fake_restart_with_root_password("found"); /* root enters by a certificate */
+    let_reset();
+    assert_int_equal(kv_auth_revision(fake_node.kv), before);
+}
+
 static void a_read_is_checked_when_it_is_done(void **state)
 {
     (void)state;
@@ -537,6 +691,12 @@ int main(void)
         REST_TEST(root_may_all),
         REST_TEST(who_does_not_say_who_he_is_is_told_how),
         REST_TEST(a_password_that_was_right_a_moment_ago_is_not_hashed_again),
+        REST_TEST(wrong_passwords_are_slowed_and_others_are_not),
+        REST_TEST(a_page_of_another_site_cannot_use_what_the_browser_has),
+        REST_TEST(who_hangs_up_has_guessed_all_the_same),
+        REST_TEST(what_was_refused_is_counted),
+        REST_TEST(who_lost_root_s_password_sets_it_at_a_start),
+        REST_TEST(nothing_is_reset_that_is_not_asked_for),
         REST_TEST(a_read_is_checked_when_it_is_done),
         REST_TEST(a_transaction_needs_what_any_of_its_operations_needs),
         REST_TEST(a_watch_ends_when_its_permission_does),

@@ -1,5 +1,6 @@
 /* The Auth service, and who may call the others while auth is on. */
 #include "etcd_asserts.h"
+#include "etcd_streams.h"
 
 #include "kv/kv_auth.h"
 
@@ -225,6 +226,59 @@ static void a_wrong_password_gets_no_token(void **state)
     refused("/kv/range", "{\"key\":\"Zm9v\"}", 401, FAIL("16", "invalid auth token"));
 }
 
+static void root_is_not_locked_out_by_mistake(void **state)
+{
+    (void)state;
+    done("/auth/user/add", "{\"name\":\"root\",\"options\":{\"no_password\":true}}");
+    done("/auth/user/grant", "{\"user\":\"root\",\"role\":\"root\"}");
+    static const char why[] = FAIL("9", "root user has no password, and this member asks for no "
+                                        "certificates (--tls-ca): nobody could be root");
+    refused("/auth/enable", "{}", 400, why);
+    fake_restart_with_certificates(false); /* those of members let no client in */
+    refused("/auth/enable", "{}", 400, why);
+    done("/auth/user/delete", "{\"name\":\"root\"}");
+    done("/auth/user/add", "{\"name\":\"root\"}"); /* an empty password lets nobody in */
+    done("/auth/user/grant", "{\"user\":\"root\",\"role\":\"root\"}");
+    refused("/auth/enable", "{}", 400, why);
+    refused("/auth/user/changepw", "{\"name\":\"root\",\"hashedPassword\":\"aGFzaA==\"}", 400,
+            FAIL("3", "a hashed password is not taken: send the password"));
+    done("/auth/user/changepw", "{\"name\":\"root\",\"password\":\"pw\"}");
+    done("/auth/user/add", "{\"name\":\"empty\"}");
+    done("/auth/enable", "{}");
+    refused("/auth/authenticate", "{\"name\":\"empty\",\"password\":\"\"}", 400,
+            FAIL("3", "authentication failed, invalid user ID or password"));
+    become("root");
+    refused("/auth/user/changepw", "{\"name\":\"root\",\"password\":\"\"}", 400,
+            FAIL("3", "password is empty"));
+    static const char mistake[] = FAIL("3", "invalid auth management");
+    refused("/auth/user/delete", "{\"name\":\"root\"}", 400, mistake);
+    refused("/auth/user/revoke", "{\"name\":\"root\",\"role\":\"root\"}", 400, mistake);
+    refused("/auth/role/delete", "{\"role\":\"root\"}", 400, mistake);
+    become("root");
+}
+
+static void root_may_come_in_by_a_certificate(void **state)
+{
+    (void)state;
+    done("/auth/user/add", "{\"name\":\"root\",\"options\":{\"no_password\":true}}");
+    done("/auth/user/grant", "{\"user\":\"root\",\"role\":\"root\"}");
+    fake_restart_with_certificates(true);
+    done("/auth/enable", "{}");
+}
+
+static void who_guesses_is_slowed_and_told_for_how_long(void **state)
+{
+    (void)state;
+    switch_on();
+    for (int i = 0; i < 5; i++) {
+        refused("/auth/authenticate", "{\"name\":\"alice\",\"password\":\"x\"}", 400,
+                FAIL("3", "authentication failed, invalid user ID or password"));
+    }
+    refused("/auth/authenticate", "{\"name\":\"alice\",\"password\":\"pw\"}", 429,
+            FAIL("8", "too many requests: wrong passwords, try again in 999 ms"));
+    become("root");
+}
+
 static void who_goes_while_his_password_is_hashed_leaves_nothing_behind(void **state)
 {
     (void)state;
@@ -365,6 +419,39 @@ static void a_watch_needs_to_read_its_span(void **state)
     }
 }
 
+/* Its next event is not told; those of others are. */
+static void a_watch_ends_when_its_permission_does(void **state)
+{
+    (void)state;
+    struct asked *before =
+        ask("POST", "/v3/watch", NULL, slice_str("{\"create_request\":{\"key\":\"Zm9v\"}}"));
+    switch_on();
+    become("alice");
+    struct asked *a =
+        ask("POST", "/v3/watch", headers, slice_str("{\"create_request\":{\"key\":\"Zm9v\"}}"));
+    become("root");
+    struct asked *all =
+        ask("POST", "/v3/watch", headers, slice_str("{\"create_request\":{\"key\":\"Zm9v\"}}"));
+    done("/auth/role/add", "{\"name\":\"other\"}"); /* none of theirs */
+    done("/kv/put", "{\"key\":\"Zm9v\",\"value\":\"Zmlyc3Q=\"}");
+    tell_watches();
+    assert_null(memmem(before->body.data, before->body.size, "Zmlyc3Q=", 8));
+    assert_non_null(memmem(before->body.data, before->body.size, "user name is empty", 18));
+    assert_non_null(memmem(a->body.data, a->body.size, "Zmlyc3Q=", 8));
+    done("/auth/user/delete", "{\"name\":\"alice\"}");
+    done("/kv/put", "{\"key\":\"Zm9v\",\"value\":\"bGFzdA==\"}");
+    tell_watches();
+    assert_null(memmem(a->body.data, a->body.size, "bGFzdA==", 8));
+    assert_non_null(memmem(a->body.data, a->body.size, "permission denied", 17));
+    assert_non_null(memmem(all->body.data, all->body.size, "bGFzdA==", 8));
+    struct asked *const streams[] = {before, a, all};
+    for (size_t i = 0; i < 3; i++) {
+        assert_false(streams[i]->done);
+        hang_up(streams[i]);
+        forget(streams[i]);
+    }
+}
+
 static void what_was_let_in_by_others_says_so(void **state)
 {
     (void)state;
@@ -404,10 +491,14 @@ int main(void)
         TEST(users_and_roles_are_told),
         TEST(only_an_administrator_changes_anything),
         TEST(a_wrong_password_gets_no_token),
+        TEST(root_is_not_locked_out_by_mistake),
+        TEST(root_may_come_in_by_a_certificate),
+        TEST(who_guesses_is_slowed_and_told_for_how_long),
         TEST(who_goes_while_his_password_is_hashed_leaves_nothing_behind),
         TEST(keys_need_the_permission_of_their_span),
         TEST(a_lease_s_keys_must_all_be_writable_to_attach_one_more),
         TEST(a_watch_needs_to_read_its_span),
+        TEST(a_watch_ends_when_its_permission_does),
         TEST(what_was_let_in_by_others_says_so),
         TEST(grpc_has_the_token_in_its_metadata),
     };

@@ -342,6 +342,30 @@ static void what_the_node_refuses_is_said_as_etcd_does(void **state)
     }
 }
 
+static void post_range(const char *target, const char *body, int http_status)
+{
+    struct asked *a = ask("POST", target, NULL, slice_str(body));
+    fake_turn();
+    assert_int_equal(a->status, http_status);
+    forget(a);
+}
+
+static void rule_o4_no_large_range_is_made_while_too_many_answers_wait(void **state)
+{
+    (void)state;
+    static uint8_t large[LIMIT_CROWDED_ANSWER_BYTES + 1];
+    static const char txn[] = "{\"success\":[{\"request_range\":{\"key\":\"bGFyZ2U=\"}}]}";
+    store("large", slice_of(large, sizeof(large)));
+    store("small", slice_str("1"));
+    fake_unsent.bytes = LIMIT_UNSENT_BYTES;
+    post_range("/v3/kv/range", "{\"key\":\"bGFyZ2U=\"}", 200);
+    post_range("/v3/kv/txn", txn, 200);
+    fake_unsent.bytes++;
+    post_range("/v3/kv/range", "{\"key\":\"bGFyZ2U=\"}", 429);
+    post_range("/v3/kv/txn", txn, 429);
+    post_range("/v3/kv/range", "{\"key\":\"c21hbGw=\"}", 200);
+}
+
 /* A client reads its own writes at the member that it asked, also when that is a follower and the
  * read serializable. */
 static void a_write_is_answered_when_this_member_has_it(void **state)
@@ -399,6 +423,14 @@ static const Etcdserverpb__RangeRequest *range_of(const char *key)
     return &range;
 }
 
+static void store_long(void)
+{
+    struct buf value = {0};
+    memset(buf_reserve(&value, 2u * MIB), 'v', 2u * MIB);
+    store("long", slice_of(value.data, 2u * MIB));
+    buf_deinit(&value);
+}
+
 static void rule_o4_a_read_waits_for_a_client_that_takes_no_more(void **state)
 {
     (void)state;
@@ -416,10 +448,7 @@ static void rule_o4_a_read_waits_for_a_client_that_takes_no_more(void **state)
 static void rule_o4_long_answers_are_made_one_a_turn(void **state)
 {
     (void)state;
-    struct buf value = {0};
-    memset(buf_reserve(&value, 2u * MIB), 'v', 2u * MIB);
-    store("long", slice_of(value.data, 2u * MIB));
-    buf_deinit(&value);
+    store_long();
     struct called *c[4];
     for (int i = 0; i < 4; i++) {
         c[i] = call_rpc("/etcdserverpb.KV/Range", &range_of(i == 3 ? "a" : "long")->base);
@@ -434,6 +463,69 @@ static void rule_o4_long_answers_are_made_one_a_turn(void **state)
     struct called *short_one = call_rpc("/etcdserverpb.KV/Range", &range_of("a")->base);
     assert_ended(short_one, GRPC_OK, "");
     call_forget(short_one);
+}
+
+static struct called *ask_for_many(void)
+{
+    Etcdserverpb__RangeRequest range = *range_of("l");
+    range.range_end = (ProtobufCBinaryData){.len = 1, .data = (uint8_t *)(uintptr_t) "m"};
+    return call_rpc("/etcdserverpb.KV/Range", &range.base);
+}
+
+static struct called *ask_for(const char *key)
+{
+    return call_rpc("/etcdserverpb.KV/Range", &range_of(key)->base);
+}
+
+static void rule_o4_a_key_does_not_wait_for_all_who_ask_for_many(void **state)
+{
+    (void)state;
+    store_long();
+    fake_spent_ms = 10; /* each turn: the next one is so much later, and that again */
+    struct called *c[] = {ask_for_many(), ask_for_many(), ask_for_many(), ask_for("a")};
+    assert_true(c[0]->done && !c[1]->done && !c[3]->done);
+    fake_pass(20);
+    assert_true(c[3]->done && c[1]->done && !c[2]->done);
+    fake_pass(20);
+    assert_true(c[2]->done);
+    for (size_t i = 0; i < sizeof(c) / sizeof(c[0]); i++) {
+        call_forget(c[i]);
+    }
+}
+
+static void rule_o4_who_asks_for_many_has_a_turn_among_long_values(void **state)
+{
+    (void)state;
+    store_long();
+    fake_spent_ms = 10;
+    struct called *c[] = {ask_for("long"), ask_for("long"), ask_for("long"), ask_for_many()};
+    assert_true(c[0]->done && !c[1]->done && !c[3]->done);
+    fake_pass(20);
+    assert_true(c[1]->done && !c[2]->done && !c[3]->done);
+    fake_pass(20);
+    assert_true(c[3]->done && !c[2]->done);
+    fake_pass(20);
+    assert_true(c[2]->done);
+    for (size_t i = 0; i < sizeof(c) / sizeof(c[0]); i++) {
+        call_forget(c[i]);
+    }
+}
+
+/* The turn of a long one ends so much later: the next comes after as much again. */
+static void rule_o3_long_answers_leave_as_much_time_as_they_take(void **state)
+{
+    (void)state;
+    store_long();
+    fake_spent_ms = 10;
+    struct called *first = call_rpc("/etcdserverpb.KV/Range", &range_of("long")->base);
+    struct called *second = call_rpc("/etcdserverpb.KV/Range", &range_of("long")->base);
+    assert_true(first->done);
+    fake_pass(19);
+    assert_false(second->done);
+    fake_pass(1);
+    assert_true(second->done);
+    call_forget(first);
+    call_forget(second);
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, fake_teardown)
@@ -452,10 +544,14 @@ int main(void)
         CASE(rule_o1_more_than_128_operations_are_refused),
         CASE(rule_o1_a_request_beyond_its_limit_is_refused),
         CASE(what_the_node_refuses_is_said_as_etcd_does),
+        CASE(rule_o4_no_large_range_is_made_while_too_many_answers_wait),
         CASE(a_write_is_answered_when_this_member_has_it),
         CASE(a_client_that_goes_away_is_not_waited_for),
         CASE(rule_o4_a_read_waits_for_a_client_that_takes_no_more),
         CASE(rule_o4_long_answers_are_made_one_a_turn),
+        CASE(rule_o4_a_key_does_not_wait_for_all_who_ask_for_many),
+        CASE(rule_o4_who_asks_for_many_has_a_turn_among_long_values),
+        CASE(rule_o3_long_answers_leave_as_much_time_as_they_take),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

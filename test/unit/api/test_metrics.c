@@ -43,7 +43,11 @@ static void figures_of_the_node_are_there(void **state)
     assert_line(a, "conclave_keys 1");
     assert_line(a, "conclave_revision 2");
     assert_line(a, "conclave_http_connections 7");
+    assert_line(a, "conclave_connections_closed_for_room_total 3");
+    assert_line(a, "conclave_connections_closed_for_memory_total 4");
     assert_line(a, "conclave_grpc_connections 3");
+    assert_line(a, "conclave_http_refused_total{what=\"connection\"} 3");
+    assert_line(a, "conclave_http_refused_total{what=\"body\"} 4");
     assert_line(a, "conclave_grpc_streams 11");
     assert_line(a, "conclave_grpc_requests_total 0");
     forget(a);

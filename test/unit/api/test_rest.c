@@ -103,6 +103,10 @@ static void row_a12_options_is_200_and_empty_on_any_path(void **state)
     }
 }
 
+#define FOREIGN_WRITE                                                                              \
+    "{\"error\":\"Foreign origin\","                                                               \
+    "\"reason\":\"--cors-origin does not name the origin of this web page\"}"
+
 static void a_web_page_of_another_origin_may_not_administer(void **state)
 {
     (void)state;
@@ -129,6 +133,45 @@ static void a_web_page_of_another_origin_may_not_administer(void **state)
                           CONCLAVE_HEADERS ALLOW_REST);
 }
 
+/* The name of a web page that was made to resolve to this member (DNS rebinding). */
+static void a_request_under_the_name_of_another_is_refused(void **state)
+{
+    (void)state;
+#define UNKNOWN                                                                                    \
+    "{\"error\":\"Unknown host\","                                                                 \
+    "\"reason\":\"Host is not a name of this member: see --allowed-hosts\"}"
+    static const struct expect rows[] = {
+        {"GET", "/ping", "Host: evil.example\n", NULL, 403, UNKNOWN},
+        {"GET", "/ping", "Host: evil.example:4001\nOrigin: http://evil.example:4001\n", NULL, 403,
+         UNKNOWN},
+        {"GET", "/nope", "Host: evil.example.\n", NULL, 403, UNKNOWN},
+        {"OPTIONS", "/ping", "Host: 127.0.0.1.evil.example\n", NULL, 403, UNKNOWN},
+        {"GET", "/ping", "Host: localhost.evil.example\n", NULL, 403, UNKNOWN},
+        {"GET", "/ping", "Host: xdb.example.org\n", NULL, 403, UNKNOWN},
+        {"GET", "/ping", "Host: 127.0.0.1:4001\n", NULL, 200, "pong"},
+        {"GET", "/ping", "Host: [::1]:4001\n", NULL, 200, "pong"},
+        {"GET", "/ping", "Host: LocalHost\n", NULL, 200, "pong"},
+        {"GET", "/ping", "Host: a.localhost:1\n", NULL, 200, "pong"},
+        {"GET", "/ping", "Host: node-1:4001\n", NULL, 200, "pong"},
+        {"GET", "/ping", "Host: DB.example.org:4000\n", NULL, 200, "pong"},
+        {"GET", "/ping", "Host: \n", NULL, 200, "pong"},
+        {"GET", "/ping", NULL, NULL, 200, "pong"},
+    };
+    static const struct expect listed[] = {
+        {"GET", "/ping", "Host: c.example:1\n", NULL, 200, "pong"},
+        {"GET", "/ping", "Host: x.example.net\n", NULL, 200, "pong"},
+        {"GET", "/ping", "Host: example.net\n", NULL, 403, UNKNOWN},
+        {"GET", "/ping", "Host: xexample.net\n", NULL, 403, UNKNOWN},
+        {"GET", "/ping", "Host: cc.example\n", NULL, 403, UNKNOWN},
+    };
+    fake_restart_for_hosts(NULL);
+    CHECK_EACH(rows);
+    fake_restart_for_hosts("b.example, c.example,.example.net,");
+    CHECK_EACH(listed);
+    fake_restart_for_hosts("*");
+    check((struct expect){"GET", "/ping", "Host: evil.example\n", NULL, 200, "pong"});
+}
+
 static void the_setting_of_the_origin_is_obeyed(void **state)
 {
     (void)state;
@@ -136,6 +179,9 @@ static void the_setting_of_the_origin_is_obeyed(void **state)
     fake_restart("none", NODE_ACK_QUORUM);
     assert_common_headers("GET", "/key/k", "Origin: http://app\n", CONCLAVE_HEADERS);
     check((struct expect){"POST", "/election", "Origin: http://app\n", NULL, 403, FOREIGN});
+    check((struct expect){"POST", "/write", "Origin: http://app\n", "{\"content\":\"x\"}", 403,
+                          FOREIGN_WRITE});
+    check((struct expect){"PUT", "/key/k", "Origin: null\n", "1", 403, FOREIGN_WRITE});
     fake_restart("*", NODE_ACK_QUORUM);
     assert_common_headers("GET", "/key/k", NULL, CONCLAVE_HEADERS ALLOW_ORIGIN("*") ALLOW_REST);
     check((struct expect){"POST", "/election", "Origin: http://app\n", NULL, 403, FOREIGN});
@@ -157,11 +203,86 @@ static void what_the_server_refuses_has_the_same_form(void **state)
     h->on_bad(h->context, 413, "the \"body\" is too long", &body);
     assert_same("body", &body,
                 "{\"error\":\"Content Too Large\",\"reason\":\"the \\\"body\\\" is too long\"}");
+    buf_clear(&body);
+    h->on_bad(h->context, 429, "Too many", &body);
+    assert_same("body", &body, "{\"error\":\"overloaded\",\"reason\":\"Too many\"}");
     buf_deinit(&body);
     struct http_request put = {.method = HTTP_PUT};
     struct http_request post = {.method = HTTP_POST};
     assert_int_equal(h->body_bytes_max(h->context, &put), LIMIT_VALUE_BYTES_DEFAULT);
     assert_int_equal(h->body_bytes_max(h->context, &post), 64 * 1024);
+}
+
+static bool is_vital(enum http_method method, const char *path)
+{
+    const struct http_handler *h = api_handler(fake_api);
+    struct http_request r = {.method = method, .path = slice_str(path)};
+    return h->is_vital(h->context, &r);
+}
+
+static void probes_are_heard_when_there_are_too_many_connections(void **state)
+{
+    (void)state;
+    static const char *const probes[] = {"/livez",  "/readyz", "/health", "/ping",
+                                         "/leader", "/status", "/metrics"};
+    for (size_t i = 0; i < sizeof(probes) / sizeof(probes[0]); i++) {
+        assert_true(is_vital(HTTP_GET, probes[i]));
+        assert_true(is_vital(HTTP_HEAD, probes[i]));
+        assert_false(is_vital(HTTP_POST, probes[i]));
+    }
+    assert_false(is_vital(HTTP_GET, "/key/livez"));
+    assert_false(is_vital(HTTP_GET, "/keys"));
+    assert_false(is_vital(HTTP_GET, "/live"));
+    assert_false(is_vital(HTTP_PUT, "/key/k"));
+}
+
+static void a_write_that_would_be_refused_is_known_by_its_head(void **state)
+{
+    (void)state;
+    const struct http_handler *h = api_handler(fake_api);
+    struct http_request put = {.method = HTTP_PUT};
+    struct http_request post = {.method = HTTP_POST};
+    fake_node.overload_bytes = 100;
+    assert_false(h->is_overloaded(h->context, &put, 99));
+    assert_true(h->is_overloaded(h->context, &put, 100));
+    assert_false(h->is_overloaded(h->context, &post, 100)); /* it may be a read */
+}
+
+static void who_is_overloaded_says_when_to_come_again(void **state)
+{
+    (void)state;
+    fake_node.write_start = STATUS_OVERLOADED;
+    struct asked *a = ask("PUT", "/key/k", NULL, slice_str("1"));
+    assert_int_equal(a->status, 429);
+    assert_same("headers", &a->extra, "Retry-After: 1\r\n");
+    forget(a);
+}
+
+static void expect_status(const char *path, int http_status)
+{
+    struct asked *a = ask("GET", path, NULL, slice_of(NULL, 0));
+    assert_int_equal(a->status, http_status);
+    forget(a);
+}
+
+static void rule_o4_no_large_answers_are_made_while_too_many_wait(void **state)
+{
+    (void)state;
+    static uint8_t large[LIMIT_CROWDED_ANSWER_BYTES + 1];
+    memset(large, '1', sizeof(large));
+    store("large", slice_of(large, sizeof(large)));
+    store("small", slice_str("1"));
+    fake_unsent.bytes = LIMIT_UNSENT_BYTES;
+    expect_status("/key/large", 200);
+    expect_status("/keys", 200);
+    fake_unsent.bytes++;
+    expect_status("/key/large", 429);
+    expect_status("/key/small", 200);
+    expect_status("/keys?values=true", 429);
+    check((struct expect){"GET", "/keys", NULL, NULL, 200,
+                          "{\"keys\":[{\"key\":\"large\",\"revision\":2},"
+                          "{\"key\":\"small\",\"revision\":3}],\"more\":false,\"next\":null}"});
+    check((struct expect){"GET", "/read", NULL, NULL, 200, "[]"});
 }
 
 static void members_are_taken_over_on_the_peer_path_only(void **state)
@@ -478,7 +599,12 @@ int main(void)
         REST_TEST(row_a12_options_is_200_and_empty_on_any_path),
         REST_TEST(a_web_page_of_another_origin_may_not_administer),
         REST_TEST(the_setting_of_the_origin_is_obeyed),
+        REST_TEST(a_request_under_the_name_of_another_is_refused),
         REST_TEST(what_the_server_refuses_has_the_same_form),
+        REST_TEST(probes_are_heard_when_there_are_too_many_connections),
+        REST_TEST(a_write_that_would_be_refused_is_known_by_its_head),
+        REST_TEST(who_is_overloaded_says_when_to_come_again),
+        REST_TEST(rule_o4_no_large_answers_are_made_while_too_many_wait),
         REST_TEST(members_are_taken_over_on_the_peer_path_only),
         REST_TEST(row_a4_status_says_who_and_what),
         REST_TEST(rules_p4_p12_status_says_what_is_wrong_and_only_then),

@@ -3,7 +3,9 @@
 #include "base/blob.h"
 #include "base/codec.h"
 #include "base/crc32c.h"
+#include "base/limits.h"
 #include "base/list.h"
+#include "base/pool.h"
 #include "base/rng.h"
 #include "base/status.h"
 #include "base/uuid.h"
@@ -62,6 +64,82 @@ static void an_arena_hands_out_memory_of_any_size_until_it_is_reset(void **state
     arena_deinit(&a);
     arena_reset(&a);
     assert_null(a.newest);
+}
+
+static void a_pool_hands_out_again_what_was_freed(void **state)
+{
+    (void)state;
+    struct pool p = {0};
+    size_t sizes[] = {0, 1, 16, 17, 100, POOL_ITEM_BYTES_MAX, POOL_ITEM_BYTES_MAX + 1, 1u << 20};
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        uint8_t *first = pool_alloc(&p, sizes[i]);
+        uint8_t *second = pool_alloc(&p, sizes[i]);
+        assert_ptr_not_equal(first, second);
+        assert_int_equal((uintptr_t)first % _Alignof(max_align_t), 0);
+        memset(first, 0xaa, sizes[i]);
+        memset(second, 0xbb, sizes[i]);
+        pool_free(&p, first);
+        if (sizes[i] <= POOL_ITEM_BYTES_MAX && POOL_KEEPS_BYTES > 0) {
+            assert_ptr_equal(pool_calloc(&p, 1, sizes[i]), first);
+            for (size_t at = 0; at < sizes[i]; at++) {
+                assert_int_equal(first[at], 0);
+                assert_int_equal(second[at], 0xbb);
+            }
+            pool_free(&p, first);
+        }
+        pool_free(&p, second);
+    }
+    pool_free(&p, NULL);
+    pool_deinit(&p);
+    assert_int_equal(p.spare_bytes, 0);
+}
+
+static void a_pool_grows_what_it_handed_out(void **state)
+{
+    (void)state;
+    struct pool p = {0};
+    uint8_t *data = pool_realloc(&p, NULL, 10);
+    memcpy(data, "ten bytes!", 10);
+    assert_ptr_equal(pool_realloc(&p, data, 11), data); /* there is room */
+    data = pool_realloc(&p, data, 1000);
+    data = pool_realloc(&p, data, 100000);
+    assert_memory_equal(data, "ten bytes!", 10);
+    pool_free(&p, data);
+    pool_deinit(&p);
+}
+
+static void a_pool_keeps_no_more_than_its_limit(void **state)
+{
+    (void)state;
+    enum { COUNT = 2 * LIMIT_POOL_SPARE_BYTES / 1000 };
+    struct pool p = {0};
+    void *items[COUNT];
+    for (size_t i = 0; i < COUNT; i++) {
+        items[i] = pool_alloc(&p, 1000);
+    }
+    assert_int_equal(p.spare_bytes, 0);
+    for (size_t i = 0; i < COUNT; i++) {
+        pool_free(&p, items[i]);
+        assert_true(p.spare_bytes <= POOL_KEEPS_BYTES);
+    }
+    assert_true(p.spare_bytes + 2000 > POOL_KEEPS_BYTES);
+    pool_deinit(&p);
+}
+
+static void an_arena_gives_its_blocks_back_to_its_pool(void **state)
+{
+    (void)state;
+    struct pool p = {0};
+    struct arena a = {.pool = &p};
+    void *first = arena_alloc(&a, 10);
+    arena_alloc(&a, 1u << 20);
+    arena_deinit(&a);
+    if (POOL_KEEPS_BYTES > 0) {
+        assert_true(p.spare_bytes >= 1024);
+        assert_ptr_equal(arena_alloc(&a, 10), first);
+    }
+    arena_deinit(&a);
+    pool_deinit(&p);
 }
 
 static void varints_come_back_and_are_bounded(void **state)
@@ -201,6 +279,10 @@ int main(void)
         cmocka_unit_test(crc32c_has_the_standard_check_value),
         cmocka_unit_test(crc32c_hardware_and_table_agree_on_every_length),
         cmocka_unit_test(an_arena_hands_out_memory_of_any_size_until_it_is_reset),
+        cmocka_unit_test(a_pool_hands_out_again_what_was_freed),
+        cmocka_unit_test(a_pool_grows_what_it_handed_out),
+        cmocka_unit_test(a_pool_keeps_no_more_than_its_limit),
+        cmocka_unit_test(an_arena_gives_its_blocks_back_to_its_pool),
         cmocka_unit_test(varints_come_back_and_are_bounded),
         cmocka_unit_test(a_reader_that_ran_out_stays_bad_and_gives_zero),
         cmocka_unit_test(a_length_beyond_the_end_is_refused),

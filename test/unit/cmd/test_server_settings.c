@@ -227,6 +227,12 @@ static void a_secret_file_wins_over_the_variable_and_loses_its_line_end(void **s
     assert_int_equal(ftruncate(fd, 0), 0);
     assert_int_equal(READ("--cluster-secret-file", path), STATUS_INVALID);
     assert_error("is empty");
+    assert_int_equal(pwrite(fd, "pass\0word", 9, 0), 9);
+    assert_int_equal(READ("--reset-root-password-file", path), STATUS_INVALID);
+    assert_error("zero byte");
+    assert_int_equal(pwrite(fd, "password\n", 9, 0), 9);
+    assert_int_equal(READ("--reset-root-password-file", path), STATUS_OK);
+    assert_true(slice_equal(buf_slice(&s.root_password), slice_str("password")));
     close(fd);
     unlink(path);
     assert_int_equal(READ("--cluster-secret-file", path), STATUS_INVALID);

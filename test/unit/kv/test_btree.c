@@ -63,7 +63,9 @@ static bool twin_has(const struct fixture *f, size_t i, struct slice key)
 static void insert(struct fixture *f, struct slice key)
 {
     size_t i = twin_lower_bound(f, key);
-    struct btree_entry *e = btree_insert(&f->tree, key);
+    struct btree_entry *e = f->count % 2 == 0 ? btree_append(&f->tree, key) : NULL;
+    assert_int_equal(e != NULL, f->count % 2 == 0 && i == f->count);
+    e = e != NULL ? e : btree_insert(&f->tree, key);
     assert_true(slice_equal(btree_entry_key(e), key));
     if (twin_has(f, i, key)) {
         assert_ptr_equal(e, f->sorted[i]);
@@ -75,6 +77,7 @@ static void insert(struct fixture *f, struct slice key)
     memmove(&f->sorted[i + 1], &f->sorted[i], (f->count - i) * sizeof(f->sorted[0]));
     f->sorted[i] = e;
     f->count++;
+    assert_null(btree_append(&f->tree, btree_entry_key(f->sorted[f->count - 1])));
 }
 
 static void erase_at(struct fixture *f, size_t i)

@@ -429,6 +429,36 @@ static void a_key_that_is_put_twice_is_refused_also_when_applied(void **state)
     }
 }
 
+/* Keys in their order are not compared with each other; the same key is found wherever it is. */
+static void a_key_that_is_put_twice_is_found_among_keys_in_order(void **state)
+{
+    static const char *const keys[] = {"a", "b", "c", "d", "e"};
+    const unsigned count = sizeof(keys) / sizeof(keys[0]);
+    for (unsigned i = 0; i < 4 * count * (count + 1); i++) {
+        unsigned again = i % count;
+        unsigned place = i / count % (count + 1);
+        unsigned extra = i / count / (count + 1);
+        struct kv_txn *txn = kv_txn_create();
+        for (unsigned k = 0; k <= count; k++) {
+            if (k == place) {
+                add_put(&txn->success, keys[again], "2");
+            }
+            if (k == 2 && extra == 1) {
+                add_range(&txn->success, one("c"));
+            } else if (k == 2 && extra == 2) {
+                add_delete(&txn->success, between("x", "z"));
+            } else if (k == 2 && extra == 3) {
+                add_put(&add_nested(&txn->success)->failure, "n", "3");
+            }
+            if (k < count) {
+                add_put(&txn->success, keys[k], "1");
+            }
+        }
+        assert_int_equal(kv_txn_check(txn), KV_TXN_DUPLICATE_KEY);
+        assert_int_equal(status_of(*state, txn), STATUS_INVALID);
+    }
+}
+
 /* --- bounds ----------------------------------------------------------------------------------- */
 
 static enum kv_txn_fault fault_of(struct kv_txn *txn)
@@ -709,6 +739,7 @@ int main(void)
         KV_TEST(only_the_path_that_is_taken_is_checked),
         KV_TEST(a_key_may_be_put_once_on_each_path),
         KV_TEST(a_key_that_is_put_twice_is_refused_also_when_applied),
+        KV_TEST(a_key_that_is_put_twice_is_found_among_keys_in_order),
         KV_TEST(more_than_128_operations_or_compares_are_too_many),
         KV_TEST(nesting_and_all_paths_together_are_bounded),
         KV_TEST(other_faults_by_name),

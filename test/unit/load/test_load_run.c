@@ -182,7 +182,7 @@ static void begin(enum load_protocol protocol)
     const struct grpc_handler grpc = {.on_stream = on_stream};
     w.http = http_server_create(w.loop, &http, NULL);
     w.grpc = grpc_server_create(w.loop, &grpc, NULL);
-    http_server_on_http2(w.http, on_http2, count_http2, w.grpc);
+    http_server_on_http2(w.http, on_http2, count_http2, NULL, w.grpc);
     w.plan = (struct load_plan){.operation = LOAD_PUT,
                                 .mix = {[LOAD_PUT] = 1},
                                 .protocol = protocol,

@@ -83,7 +83,7 @@ int main(int argc, char **argv)
     loop = uv_loop_create();
     http = http_server_create(loop, &(struct http_handler){0}, NULL);
     grpc = grpc_server_create(loop, &(struct grpc_handler){.on_stream = on_stream}, NULL);
-    http_server_on_http2(http, on_http2, NULL, NULL);
+    http_server_on_http2(http, on_http2, NULL, NULL, NULL);
     loop->ops->on_turn(loop, on_turn, NULL);
     if (loop->ops->listen(loop, "127.0.0.1", port, &port, on_accept, NULL) != STATUS_OK) {
         fprintf(stderr, "port %u is taken\n", (unsigned)port);

@@ -19,6 +19,11 @@ static uint64_t now_ms(struct loop *l)
     return loop_of(l)->now_ms;
 }
 
+static uint64_t now_us(struct loop *l)
+{
+    return 1000 * loop_of(l)->now_ms + loop_of(l)->spent_us;
+}
+
 static void timer_start(struct loop *l, struct timer *t, uint64_t at_ms)
 {
     timer_heap_start(&loop_of(l)->timers, t, at_ms);
@@ -41,6 +46,12 @@ static size_t conn_unsent(const struct conn *conn)
 {
     struct fake_conn *c = conn_of(conn);
     c->owes_drain = c->owes_drain || c->sent.size > c->taken;
+    return c->sent.size - c->taken;
+}
+
+static size_t conn_kept(const struct conn *conn)
+{
+    const struct fake_conn *c = conn_of(conn);
     return c->sent.size - c->taken;
 }
 
@@ -106,6 +117,7 @@ static void on_turn(struct loop *l, void (*hook)(void *context), void *context)
 
 static const struct loop_ops ops = {
     .now_ms = now_ms,
+    .now_us = now_us,
     .timer_start = timer_start,
     .timer_stop = timer_stop,
     .dial = dial,
@@ -114,6 +126,7 @@ static const struct loop_ops ops = {
     .conn_write = conn_write,
     .conn_write_owned = conn_write_owned,
     .conn_unsent = conn_unsent,
+    .conn_kept = conn_kept,
     .conn_pause = conn_pause,
     .conn_close = conn_close,
 };

@@ -16,6 +16,7 @@ struct fake_loop {
     struct loop base; /* first */
     struct timer_heap timers;
     uint64_t now_ms;
+    uint64_t spent_us; /* since then: now_us is so much later */
     struct list conns;
     void (*hook)(void *context); /* on_turn */
     void *hook_context;

@@ -217,7 +217,7 @@ static void begin(struct client_story *s, void (*accept)(void *context, struct c
     struct loop *loop = s->story.loop;
     http = http_server_create(loop, &(struct http_handler){0}, NULL);
     grpc = grpc_server_create(loop, &(struct grpc_handler){.on_stream = on_stream}, NULL);
-    http_server_on_http2(http, on_http2, NULL, NULL);
+    http_server_on_http2(http, on_http2, NULL, NULL, NULL);
     loop->ops->on_turn(loop, on_turn, s);
     assert_int_equal(loop->ops->listen(loop, "127.0.0.1", 0, &s->story.port, accept, context),
                      STATUS_OK);

@@ -64,7 +64,9 @@ static void common_headers(void *context, const struct http_request *r, struct b
 static uint64_t allow_body(void *context, const struct http_request *r)
 {
     (void)context;
-    return path_is(r, "/none") ? 0 : path_is(r, "/big") ? 4u * MIB : BODY_MAX;
+    return path_is(r, "/none")                         ? 0
+           : path_is(r, "/big") || path_is(r, "/busy") ? BIG_BODY_MAX
+                                                       : BODY_MAX;
 }
 
 static void on_upgraded_data(struct conn *c, struct slice data)
@@ -98,6 +100,19 @@ static void on_upgrade(void *context, const struct http_request *r, struct slice
     conn->loop->ops->conn_write(conn, slice_str("hello peer"));
 }
 
+static bool is_vital(void *context, const struct http_request *r)
+{
+    (void)context;
+    return path_is(r, "/alive");
+}
+
+static bool is_overloaded(void *context, const struct http_request *r, uint64_t body_bytes)
+{
+    (void)context;
+    assert_true(body_bytes > LIMIT_BODY_SMALL_BYTES);
+    return path_is(r, "/busy");
+}
+
 void http_world_start_with(struct world *w, const struct http_options *options)
 {
     memset(w, 0, sizeof(*w));
@@ -108,7 +123,9 @@ void http_world_start_with(struct world *w, const struct http_options *options)
         .common_headers = common_headers,
         .wants_upgrade = wants_upgrade,
         .on_upgrade = on_upgrade,
+        .is_vital = is_vital,
         .body_bytes_max = allow_body,
+        .is_overloaded = is_overloaded,
         .context = w,
     };
     w->server = http_server_create(&w->loop.base, &handler, options);

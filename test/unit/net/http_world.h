@@ -2,17 +2,22 @@
  *
  *   /later     waits in `waiting` until the test answers, and hears when its client goes
  *   /stubborn  the same, but does not listen
- *   /none      takes no body; /big one of 4 MiB; every other path BODY_MAX
+ *   /none      takes no body; /big and /busy one of 4 MiB; every other path BODY_MAX
  *   /peer      may be upgraded to conclave-peer/1
+ *   /alive     is vital
  *   others     200 with "<method's number> <method> <path>?<query> <body>" */
 #pragma once
 
+#include "base/limits.h"
 #include "fake_loop.h"
 #include "net/http.h"
 
-#define HOST        "Host: a\r\n"
-#define WAITING_MAX 100
-#define BODY_MAX    1000
+#define HOST "Host: a\r\n"
+#define UPGRADE                                                                                    \
+    "GET /peer HTTP/1.1\r\n" HOST "Connection: Upgrade\r\nUpgrade: conclave-peer/1\r\n\r\n"
+#define WAITING_MAX  100
+#define BODY_MAX     1000
+#define BIG_BODY_MAX (4u * MIB)
 
 struct world {
     struct fake_loop loop;

@@ -108,24 +108,77 @@ static void empty_frames_are_a_flood(void **state)
     static const uint8_t priority[5] = {0, 0, 0, 0, 7};
     const struct {
         uint8_t type;
+        uint8_t flags;
         uint32_t id;
         struct slice payload;
-    } cases[] = {{NGHTTP2_SETTINGS, 0, {NULL, 0}},
-                 {NGHTTP2_PRIORITY, 1, {priority, 5}},
-                 {NGHTTP2_DATA, 1, {NULL, 0}}};
-    for (size_t i = 0; i < 3; i++) {
+    } cases[] = {{NGHTTP2_SETTINGS, 0, 0, {NULL, 0}},
+                 {NGHTTP2_PRIORITY, 0, 1, {priority, 5}},
+                 {NGHTTP2_DATA, 0, 1, {NULL, 0}},
+                 {NGHTTP2_DATA, NGHTTP2_FLAG_PADDED, 1, {(const uint8_t *)"\x02\0\0", 3}},
+                 {NGHTTP2_PING, NGHTTP2_FLAG_ACK, 0, {(const uint8_t *)"12345678", 8}},
+                 {NGHTTP2_WINDOW_UPDATE, 0, 0, {(const uint8_t *)"\0\0\0\1", 4}},
+                 {NGHTTP2_WINDOW_UPDATE, 0, 1, {(const uint8_t *)"\0\0\0\1", 4}},
+                 {0xbb, 0, 0, {priority, 5}}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         if (i > 0) {
             preface_append(&r->out);
             r->conn = grpc_world_connect(&r->world, buf_slice(&r->out));
             buf_clear(&r->out);
         }
         raw_open(r, 1, "/wait/x", 0);
-        for (int k = 0; k <= LIMIT_H2_EMPTY_FRAMES; k++) {
-            frame_append(&r->out, cases[i].type, 0, cases[i].id, cases[i].payload);
+        for (int k = 0; k <= LIMIT_H2_EMPTY_FRAMES + 4; k++) {
+            frame_append(&r->out, cases[i].type, cases[i].flags, cases[i].id, cases[i].payload);
         }
         raw_say(r);
         raw_expect_goaway(r, NGHTTP2_ENHANCE_YOUR_CALM, NULL);
     }
+}
+
+/* A thousand answers leave at once, and the client gives their windows back at once. */
+static void window_updates_for_what_was_sent_are_no_flood(void **state)
+{
+    struct raw *r = *state;
+    const uint8_t window[4] = {0, 0, 0, 100};
+    uint32_t last = 2 * LIMIT_H2_EMPTY_FRAMES + 1;
+    for (uint32_t id = 1; id <= last; id += 2) {
+        raw_open(r, id, "/wait/x", 0);
+    }
+    raw_say(r);
+    for (uint32_t round = 0; round < 5; round++) {
+        for (uint32_t i = 0; i < r->world.waiting_count; i++) {
+            grpc_send(r->world.waiting[i], slice_str("an answer"));
+        }
+        grpc_world_turn(&r->world);
+        for (uint32_t id = 1; id <= last; id += 2) {
+            frame_append(&r->out, NGHTTP2_WINDOW_UPDATE, 0, id, slice_of(window, 4));
+            frame_append(&r->out, NGHTTP2_WINDOW_UPDATE, 0, 0, slice_of(window, 4));
+        }
+        raw_say(r);
+    }
+    expect_alive(r, last + 2);
+}
+
+/* Each byte of an answer is asked for by a frame of its own. */
+static void windows_of_one_byte_are_a_flood(void **state)
+{
+    struct raw *r = *state;
+    const uint8_t zero[6] = {0, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 0, 0, 0, 0};
+    const uint8_t one[4] = {0, 0, 0, 1};
+    frame_append(&r->out, NGHTTP2_SETTINGS, 0, 0, slice_of(zero, 6));
+    raw_open(r, 1, "/wait/x", 0);
+    raw_say(r);
+    grpc_send(r->world.waiting[0],
+              slice_str("a long answer ....................................."
+                        "..................................................."
+                        "..................................................."
+                        "..................................................."
+                        "..................................................."
+                        "..................................................."));
+    for (int k = 0; k <= LIMIT_H2_EMPTY_FRAMES + 4; k++) {
+        frame_append(&r->out, NGHTTP2_WINDOW_UPDATE, 0, 1, slice_of(one, 4));
+        raw_say(r);
+    }
+    raw_expect_goaway(r, NGHTTP2_ENHANCE_YOUR_CALM, NULL);
 }
 
 /* Let the connection be full: what is said from here on waits. */
@@ -513,6 +566,36 @@ static void a_connection_that_takes_nothing_gets_little(void **state)
     client_finish(&c);
 }
 
+static void rule_o4_when_too_much_waits_it_goes_sooner(void **state)
+{
+    struct raw *r = *state;
+    struct client c;
+    client_start(&c, &r->world);
+    client_call(&c, "/wait/x", NULL);
+    client_pump(&c);
+    nghttp2_session_set_local_window_size(c.session, 0, 0, 1 << 30);
+    nghttp2_session_set_local_window_size(c.session, 0, 1, 1 << 30);
+    client_pump(&c);
+    c.conn->is_stuck = true;
+    struct loop_unsent unsent = {.bytes = 1000, .bytes_max = 1000}; /* of others */
+    r->world.loop.base.unsent = &unsent;
+    size_t before = c.conn->sent.size;
+    struct blob *big = blob_create(8 * MIB);
+    memset(big->data, 0, big->size);
+    grpc_send_shared(r->world.waiting[0], slice_str(""), big);
+    client_pump(&c);
+    assert_in_range(c.conn->sent.size - before, LIMIT_H2_CONN_BYTES,
+                    LIMIT_H2_CONN_BYTES + 128 * KIB);
+    grpc_world_pass(&r->world, 4 * LIMIT_CROWDED_STALL_MS, 500);
+    assert_true(c.conn->is_gone);
+    assert_false(c.conn->was_flushed);
+    assert_int_equal(r->world.gone_count, 1);
+    assert_int_equal(big->refs, 1);
+    assert_int_equal(unsent.bytes, 1000);
+    blob_unref(big);
+    client_finish(&c);
+}
+
 /* TCP takes everything, but the client gives no window for an answer that is whole. */
 static void an_answer_that_nobody_takes_is_dropped(void **state)
 {
@@ -540,16 +623,77 @@ static void an_answer_that_nobody_takes_is_dropped(void **state)
     client_finish(&c);
 }
 
+/* --- turns ------------------------------------------------------------------------------------ */
+
+#define READERS 10
+
+/* It has a call that waits, and takes what it gets. */
+static struct fake_conn *connect_reader(struct grpc_world *w)
+{
+    struct buf out = {0};
+    struct buf head = {0};
+    preface_append(&out);
+    headers_append(&head, "/wait/x");
+    frame_append(&out, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, 1, buf_slice(&head));
+    struct fake_conn *c = grpc_world_connect(w, buf_slice(&out));
+    buf_deinit(&head);
+    buf_deinit(&out);
+    return c;
+}
+
+static void open_window(struct fake_conn *c)
+{
+    static const uint8_t more[] = {0, 0x0f, 0, 0};
+    struct buf out = {0};
+    frame_append(&out, NGHTTP2_WINDOW_UPDATE, 0, 0, slice_of(more, sizeof(more)));
+    frame_append(&out, NGHTTP2_WINDOW_UPDATE, 0, 1, slice_of(more, sizeof(more)));
+    fake_conn_feed(c, buf_slice(&out));
+    buf_deinit(&out);
+}
+
+static void rule_o3_handlers_do_not_all_go_on_in_a_turn_that_is_long(void **state)
+{
+    (void)state;
+    static const uint8_t much[2 * LIMIT_STREAM_UNSENT_BYTES];
+    struct grpc_world w;
+    struct fake_conn *readers[READERS];
+    grpc_world_start(&w, NULL);
+    for (uint32_t i = 0; i < READERS; i++) {
+        readers[i] = connect_reader(&w);
+        grpc_send(w.waiting[i], slice_of(much, sizeof(much)));
+        assert_false(grpc_wants_more(w.waiting[i]));
+    }
+    grpc_world_turn(&w);
+    grpc_world_turn(&w);
+    assert_int_equal(w.writable_count, 0);
+    for (uint32_t i = 0; i < READERS; i++) {
+        open_window(readers[i]);
+    }
+    grpc_world_turn(&w); /* the answers go out */
+    w.loop.spent_us = 1000 * LIMIT_TURN_CLIENTS_MS;
+    grpc_world_turn(&w);
+    assert_int_equal(w.writable_count, 4);
+    grpc_world_turn(&w);
+    assert_int_equal(w.writable_count, 8);
+    w.loop.spent_us = 0;
+    grpc_world_turn(&w);
+    assert_int_equal(w.writable_count, READERS);
+    grpc_world_finish(&w);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, raw_setup, raw_teardown)
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rule_o3_handlers_do_not_all_go_on_in_a_turn_that_is_long),
         TEST(rapid_resets_end_the_connection),
         TEST(resets_now_and_then_are_fine),
         TEST(provoked_resets_count_too),
         TEST(pings_are_answered_and_a_flood_is_not),
         TEST(pings_between_answers_are_no_flood),
         TEST(empty_frames_are_a_flood),
+        TEST(window_updates_for_what_was_sent_are_no_flood),
+        TEST(windows_of_one_byte_are_a_flood),
         TEST(acknowledgements_do_not_pile_up),
         TEST(refusals_do_not_pile_up),
         TEST(a_slow_line_is_no_dead_one),
@@ -565,6 +709,7 @@ int main(void)
         TEST(unfinished_messages_are_bounded),
         TEST(unread_answers_are_bounded),
         TEST(a_connection_that_takes_nothing_gets_little),
+        TEST(rule_o4_when_too_much_waits_it_goes_sooner),
         TEST(an_answer_that_nobody_takes_is_dropped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

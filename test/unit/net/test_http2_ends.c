@@ -123,6 +123,24 @@ static void a_silent_client_is_asked_and_then_gone(void **state)
     assert_int_equal(r->world.gone_count, 1);
 }
 
+/* However long others of its deadlines are. */
+static void a_silent_client_is_gone_as_soon_when_messages_may_take_long(void **state)
+{
+    (void)state;
+    struct raw slow = {0};
+    grpc_world_start(&slow.world,
+                     &(struct grpc_options){.idle_ms = 86400000, .request_ms = 3600000});
+    preface_append(&slow.out);
+    slow.conn = grpc_world_connect(&slow.world, buf_slice(&slow.out));
+    buf_clear(&slow.out);
+    raw_open(&slow, 1, "/wait/x", 0);
+    raw_say(&slow);
+    grpc_world_pass(&slow.world, LIMIT_H2_SILENCE_MS + LIMIT_H2_PING_ANSWER_MS + 4000, 500);
+    assert_true(slow.conn->is_gone);
+    grpc_world_finish(&slow.world);
+    buf_deinit(&slow.out);
+}
+
 /* --- the end of the server -------------------------------------------------------------------- */
 
 static void leaving_in_two_steps(void **state)
@@ -210,12 +228,18 @@ static uint32_t count_http2(const void *context)
     return grpc_server_connections(r->world.server);
 }
 
+static bool make_room_http2(void *context)
+{
+    struct raw *r = context;
+    return grpc_server_make_room(r->world.server);
+}
+
 static struct http_server *begin_http1(struct raw *r, const struct http_options *options)
 {
     const struct http_handler handler = {
         .on_request = answer_http1, .on_bad = on_bad, .body_bytes_max = allow_body};
     struct http_server *s = http_server_create(&r->world.loop.base, &handler, options);
-    http_server_on_http2(s, take_http2, count_http2, r);
+    http_server_on_http2(s, take_http2, count_http2, make_room_http2, r);
     return s;
 }
 
@@ -228,23 +252,64 @@ static void feed_in_pieces(struct raw *r, struct fake_conn *c, struct slice byte
     }
 }
 
-/* The one of HTTP/2 that is there counts, and it may stay. */
+/* Of either kind, the one that asks for nothing makes room for the next. */
 static void connections_of_both_kinds_have_one_limit(void **state)
 {
     struct raw *r = *state;
     struct http_server *s = begin_http1(r, &(struct http_options){.connections_max = 2});
     struct fake_conn *second = fake_loop_connect(&r->world.loop);
     http_server_accept(s, &second->base);
-    struct fake_conn *third = fake_loop_connect(&r->world.loop);
-    http_server_accept(s, &third->base);
-    assert_true(slice_has_prefix(buf_slice(&third->sent), slice_str("HTTP/1.1 503 ")));
-    assert_false(second->is_closed || r->conn->is_closed);
-    fake_conn_reset(third);
     preface_append(&r->out);
+    raw_open(r, 1, "/wait/x", 0);
     feed_in_pieces(r, second, buf_slice(&r->out), 100);
     assert_int_equal(grpc_server_connections(r->world.server), 2);
     assert_int_equal(http_server_connections(s), 0);
-    assert_false(second->is_closed);
+    struct fake_conn *third = fake_loop_connect(&r->world.loop);
+    http_server_accept(s, &third->base);
+    assert_true(r->conn->is_closed && !r->conn->was_flushed);
+    assert_false(second->is_closed || third->is_closed);
+    grpc_world_turn(&r->world);
+    struct fake_conn *fourth = fake_loop_connect(&r->world.loop);
+    http_server_accept(s, &fourth->base);
+    assert_true(third->is_closed);
+    assert_false(second->is_closed || fourth->is_closed);
+    http_server_destroy(s);
+}
+
+static void who_has_not_taken_its_answer_is_not_idle(void **state)
+{
+    struct raw *r = *state;
+    r->conn->is_stuck = true;
+    raw_open(r, 1, "/refuse/x", NGHTTP2_FLAG_END_STREAM);
+    raw_say(r);
+    assert_int_equal(grpc_server_streams(r->world.server), 0);
+    grpc_world_pass(&r->world, 10, 1);
+    preface_append(&r->out);
+    struct fake_conn *idle = grpc_world_connect(&r->world, buf_slice(&r->out));
+    grpc_world_turn(&r->world);
+    assert_true(grpc_server_make_room(r->world.server));
+    assert_true(idle->is_closed);
+    assert_false(r->conn->is_closed);
+    assert_false(grpc_server_make_room(r->world.server));
+    r->conn->is_stuck = false;
+    grpc_world_turn(&r->world);
+    assert_true(grpc_server_make_room(r->world.server));
+    assert_true(r->conn->is_closed);
+}
+
+/* Nor does HTTP/2 get in where only what is vital does. */
+static void http2_beyond_the_limit_is_reset(void **state)
+{
+    struct raw *r = *state;
+    struct http_server *s = begin_http1(r, &(struct http_options){.connections_max = 1});
+    raw_open(r, 1, "/wait/x", 0);
+    raw_say(r);
+    struct fake_conn *second = fake_loop_connect(&r->world.loop);
+    http_server_accept(s, &second->base);
+    preface_append(&r->out);
+    feed_in_pieces(r, second, buf_slice(&r->out), 100);
+    assert_true(second->is_closed && !second->was_flushed);
+    assert_int_equal(grpc_server_connections(r->world.server), 1);
     http_server_destroy(s);
 }
 
@@ -325,9 +390,12 @@ int main(void)
         TEST(a_message_that_never_ends),
         TEST(an_idle_connection_is_closed),
         TEST(a_silent_client_is_asked_and_then_gone),
+        TEST(a_silent_client_is_gone_as_soon_when_messages_may_take_long),
         TEST(leaving_in_two_steps),
         TEST(the_client_ends_its_side),
         TEST(connections_of_both_kinds_have_one_limit),
+        TEST(who_has_not_taken_its_answer_is_not_idle),
+        TEST(http2_beyond_the_limit_is_reset),
         TEST(http2_comes_through_the_port_of_http1),
         TEST(other_beginnings_are_http1),
         TEST(half_a_preface_is_waited_for_as_for_a_request),

@@ -610,9 +610,6 @@ static void a_broken_off_answer_is_a_reset_and_never_an_end(void **state)
 
 /* --- upgrades --------------------------------------------------------------------------------- */
 
-#define UPGRADE                                                                                    \
-    "GET /peer HTTP/1.1\r\n" HOST "Connection: Upgrade\r\nUpgrade: conclave-peer/1\r\n\r\n"
-
 static void an_upgrade_hands_the_connection_over_with_what_was_read(void **state)
 {
     (void)state;
@@ -649,27 +646,6 @@ static void an_upgrade_behind_an_unanswered_request_is_a_request(void **state)
 }
 
 /* --- many connections, and the end ------------------------------------------------------------ */
-
-static void connections_beyond_the_limit_are_told_so(void **state)
-{
-    (void)state;
-    struct world w;
-    http_world_start_with(&w, &(struct http_options){.connections_max = 2});
-    http_world_connect(&w);
-    http_world_connect(&w);
-    struct fake_conn *third = http_world_connect(&w);
-    expect_answers(third, "503!");
-    fake_loop_turn(&w.loop);
-    assert_true(third->is_gone);
-    for (uint32_t i = 0; i < LIMIT_CONNECTIONS_REFUSED; i++) {
-        assert_true(http_world_connect(&w)->sent.size > 0);
-    }
-    struct fake_conn *flood = http_world_connect(&w);
-    assert_true(flood->is_closed && !flood->was_flushed && flood->sent.size == 0);
-    fake_loop_turn(&w.loop);
-    assert_int_equal(http_server_connections(w.server), 2);
-    http_world_finish(&w);
-}
 
 static void destroying_the_server_tells_those_who_wait(void **state)
 {
@@ -757,7 +733,6 @@ int main(void)
         cmocka_unit_test(a_broken_off_answer_is_a_reset_and_never_an_end),
         cmocka_unit_test(an_upgrade_hands_the_connection_over_with_what_was_read),
         cmocka_unit_test(an_upgrade_behind_an_unanswered_request_is_a_request),
-        cmocka_unit_test(connections_beyond_the_limit_are_told_so),
         cmocka_unit_test(destroying_the_server_tells_those_who_wait),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -640,7 +640,7 @@ static void files_are_told_with_subject_and_end(void **state)
     struct tls_files f;
     tls_files_make(&f);
     struct tls *tls = tls_files_load(&f, "node", "ca", TLS_CLIENT_NONE);
-    struct tls_certificate list[2];
+    struct tls_certificate list[TLS_CERTIFICATES_MAX];
     assert_int_equal(tls_certificates(tls, list), 2);
     assert_string_equal(list[0].subject, "CN=node");
     assert_string_equal(list[1].subject, "CN=ca");

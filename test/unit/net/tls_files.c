@@ -120,32 +120,56 @@ void tls_files_make(struct tls_files *f)
 
 void tls_files_remove(struct tls_files *f)
 {
-    static const char *const names[] = {"ca", "other-ca", "node", "alice", "stranger"};
+    static const char *const names[] = {"ca", "other-ca", "node", "alice", "stranger", "renewed"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         char file[64];
         snprintf(file, sizeof(file), "%s.crt", names[i]);
         unlink(tls_files_path(f, file));
         snprintf(file, sizeof(file), "%s.key", names[i]);
         unlink(tls_files_path(f, file));
+        snprintf(file, sizeof(file), "%s.crl", names[i]);
+        unlink(tls_files_path(f, file));
     }
     CHECK(rmdir(f->dir) == 0);
 }
 
-struct tls *tls_files_load(struct tls_files *f, const char *name, const char *ca,
-                           enum tls_client_auth client_auth)
+void tls_files_revoke(struct tls_files *f, const char *name, const char *ca, uint32_t days)
 {
-    char cert[64] = "";
-    char key[64] = "";
-    char ca_file[64] = "";
-    snprintf(cert, sizeof(cert), "%s.crt", name != NULL ? name : "");
-    snprintf(key, sizeof(key), "%s.key", name != NULL ? name : "");
-    snprintf(ca_file, sizeof(ca_file), "%s.crt", ca != NULL ? ca : "");
-    const struct tls_options options = {
-        .cert = name != NULL ? tls_files_path(f, cert) : NULL,
-        .key = name != NULL ? tls_files_path(f, key) : NULL,
-        .ca = ca != NULL ? tls_files_path(f, ca_file) : NULL,
-        .client_auth = client_auth,
-    };
+    char files[4][64];
+    snprintf(files[0], sizeof(files[0]), "%s.crt", name);
+    snprintf(files[1], sizeof(files[1]), "%s.crl", ca);
+    snprintf(files[2], sizeof(files[2]), "%s.crt", ca);
+    snprintf(files[3], sizeof(files[3]), "%s.key", ca);
+    struct buf list = {0};
+    char *detail = NULL;
+    CHECK(tls_make_crl(tls_files_path(f, files[0]), tls_files_path(f, files[1]), days,
+                       tls_files_path(f, files[2]), tls_files_path(f, files[3]), &list,
+                       &detail) == STATUS_OK);
+    save(f, ca, "crl", &list);
+    buf_deinit(&list);
+}
+
+struct tls *tls_files_create(struct tls_files *f, const struct tls_options *names)
+{
+    const char *const given[] = {names->cert,     names->key,     names->ca, names->peer_cert,
+                                 names->peer_key, names->peer_ca, names->crl};
+    static const char *const endings[] = {"crt", "key", "crt", "crt", "key", "crt", "crl"};
+    char paths[7][128] = {0};
+    const char *files[7] = {0};
+    for (size_t i = 0; i < 7; i++) {
+        if (given[i] != NULL) {
+            snprintf(paths[i], sizeof(paths[i]), "%s/%s.%s", f->dir, given[i], endings[i]);
+            files[i] = paths[i];
+        }
+    }
+    const struct tls_options options = {.cert = files[0],
+                                        .key = files[1],
+                                        .ca = files[2],
+                                        .peer_cert = files[3],
+                                        .peer_key = files[4],
+                                        .peer_ca = files[5],
+                                        .crl = files[6],
+                                        .client_auth = names->client_auth};
     struct tls *tls = NULL;
     char *detail = NULL;
     if (tls_create(&options, &tls, &detail) != STATUS_OK) {
@@ -154,4 +178,11 @@ struct tls *tls_files_load(struct tls_files *f, const char *name, const char *ca
         return NULL;
     }
     return tls;
+}
+
+struct tls *tls_files_load(struct tls_files *f, const char *name, const char *ca,
+                           enum tls_client_auth client_auth)
+{
+    return tls_files_create(
+        f, &(struct tls_options){.cert = name, .key = name, .ca = ca, .client_auth = client_auth});
 }

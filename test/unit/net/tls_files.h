@@ -18,6 +18,10 @@ const char *tls_files_path(struct tls_files *f, const char *name);
 /* A new one in place of what is there, good for `seconds` from now on; 0 = long. */
 void tls_files_renew(struct tls_files *f, const char *name, const char *ca, bool is_member,
                      int seconds);
+/* NAME revoked by CA, in CA.crl; it is due for renewal after `days`. */
+void tls_files_revoke(struct tls_files *f, const char *name, const char *ca, uint32_t days);
+/* What a process makes of files that are named as above; it must be good. */
+struct tls *tls_files_create(struct tls_files *f, const struct tls_options *names);
 /* What a process makes of NAME.crt, NAME.key and CA.crt; NULL = without. It must be good. */
 struct tls *tls_files_load(struct tls_files *f, const char *name, const char *ca,
                            enum tls_client_auth client_auth);

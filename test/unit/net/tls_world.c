@@ -79,13 +79,27 @@ static void start_side(struct tls_side *s, struct tls *tls)
     s->loop = tls_loop_create(&s->fake.base, tls);
 }
 
+void tls_world_begin(struct tls_world *w)
+{
+    *w = (struct tls_world){.piece = 65536, .protocol = "http/1.1"};
+    tls_files_make(&w->files);
+}
+
 void tls_world_start(struct tls_world *w, enum tls_client_auth client_auth, const char *name,
                      const char *ca)
 {
-    *w = (struct tls_world){.piece = 65536};
-    tls_files_make(&w->files);
-    start_side(&w->server, tls_files_load(&w->files, "node", "ca", client_auth));
-    start_side(&w->client, tls_files_load(&w->files, name, ca, TLS_CLIENT_NONE));
+    tls_world_begin(w);
+    tls_world_start_with(w,
+                         &(struct tls_options){
+                             .cert = "node", .key = "node", .ca = "ca", .client_auth = client_auth},
+                         &(struct tls_options){.cert = name, .key = name, .ca = ca});
+}
+
+void tls_world_start_with(struct tls_world *w, const struct tls_options *server,
+                          const struct tls_options *client)
+{
+    start_side(&w->server, tls_files_create(&w->files, server));
+    start_side(&w->client, tls_files_create(&w->files, client));
     uint16_t port;
     CHECK(w->server.loop->ops->listen(w->server.loop, "node", 1, &port, on_accept, w) == STATUS_OK);
 }
@@ -111,7 +125,8 @@ void tls_world_finish(struct tls_world *w)
 
 void tls_world_dial(struct tls_world *w, const char *host)
 {
-    w->client.conn = w->client.loop->ops->dial_tls(w->client.loop, host, 1, "http/1.1", &events, w);
+    w->client.conn =
+        w->client.loop->ops->dial_tls(w->client.loop, host, 1, w->protocol, &events, w);
     w->client.below = CONTAINER_OF(w->client.fake.conns.prev, struct fake_conn, link);
     w->server.below = fake_loop_accept(&w->server.fake);
     w->client.carried = 0;

@@ -26,13 +26,19 @@ struct tls_world {
     struct tls_side server;
     char log[64];
     size_t logged;
-    size_t piece; /* bytes that travel at a time */
+    size_t piece;         /* bytes that travel at a time */
+    const char *protocol; /* of dials */
 };
 
 /* The server shows "node" and believes "ca"; the client shows `name` (NULL = nothing), believes
  * `ca`. */
 void tls_world_start(struct tls_world *w, enum tls_client_auth client_auth, const char *name,
                      const char *ca);
+/* The same with options of any kind, whose files are named without folder and ending. */
+void tls_world_start_with(struct tls_world *w, const struct tls_options *server,
+                          const struct tls_options *client);
+/* The world's files, for what is made before tls_world_start_with or changed while it runs. */
+void tls_world_begin(struct tls_world *w);
 void tls_world_finish(struct tls_world *w);
 /* The client dials `host`; it is connected, and nothing has travelled yet. */
 void tls_world_dial(struct tls_world *w, const char *host);

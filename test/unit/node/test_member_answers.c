@@ -353,6 +353,45 @@ static void a_stale_read_with_a_bound_is_refused_when_the_leader_is_silent_for_l
     cluster_destroy(c);
 }
 
+static uint64_t silence_ms(const struct cluster *c, int i)
+{
+    struct node_status status;
+    node_status_get(c->members[i].node, &status);
+    return status.leader_contact_ms;
+}
+
+/* The leader is there, and says something seldom. */
+static void a_stale_read_with_a_bound_asks_a_leader_at_rest(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_settled(5, 3);
+    int leader = cluster_find_leader(c);
+    int follower = other_than(c, leader, leader);
+    fake_world_run(c->world, 1000);
+    uint64_t lag_ms = ELECTION_MS / 5;
+    for (int waited = 0; silence_ms(c, follower) <= lag_ms; waited++) {
+        assert_true(waited < 1000);
+        fake_world_run(c->world, 1);
+    }
+    struct reading t = {.read = {.max_lag_ms = lag_ms}};
+    ask(c, follower, &t, NODE_STALE);
+    fake_world_run(c->world, ELECTION_MS / 4);
+    assert_int_equal(t.answers, 1);
+    assert_int_equal(t.read.status, STATUS_OK);
+    fake_world_run(c->world, ELECTION_MS);
+    for (int i = 0; i < 2 * ELECTION_MS; i++) { /* from now on it is heard as often as ever */
+        fake_world_run(c->world, 1);
+        assert_true(silence_ms(c, follower) <= lag_ms);
+    }
+    cut_off(c, follower, true);
+    fake_world_run(c->world, (int)lag_ms + 1);
+    ask(c, follower, &t, NODE_STALE);
+    fake_world_run(c->world, 2 * ELECTION_MS);
+    assert_int_equal(t.answers, 1);
+    assert_int_equal(t.read.status, STATUS_BEHIND);
+    cluster_destroy(c);
+}
+
 /* --- the others ------------------------------------------------------------------------------- */
 
 struct survey {
@@ -729,6 +768,7 @@ int main(void)
         cmocka_unit_test(rule_p11_a_failed_write_ends_the_member_and_is_never_acknowledged),
         cmocka_unit_test(rule_q7_a_session_read_waits_for_the_revision_of_its_token),
         cmocka_unit_test(a_stale_read_with_a_bound_is_refused_when_the_leader_is_silent_for_longer),
+        cmocka_unit_test(a_stale_read_with_a_bound_asks_a_leader_at_rest),
         cmocka_unit_test(a_survey_tells_who_is_silent_within_half_a_second),
         cmocka_unit_test(rule_o1_surveys_beyond_the_bound_are_refused_and_the_bound_is_given_back),
         cmocka_unit_test(a_survey_may_be_cancelled_by_the_answer_of_another),

@@ -103,6 +103,89 @@ static void rule_o1_writes_beyond_the_bound_are_overloaded_and_the_bound_is_give
     cluster_destroy(c);
 }
 
+static void slow_others(struct cluster *c, int leader, uint64_t ms)
+{
+    for (int i = 0; i < c->count; i++) {
+        if (i != leader) {
+            fake_process_slow_disk(c->members[i].loop, ms);
+        }
+    }
+}
+
+static enum status start_wide_write(struct cluster *c, int i, struct node_write *w, size_t size)
+{
+    static uint8_t bytes[LIMIT_PATIENT_WRITE_BYTES + 1];
+    *w = (struct node_write){.ack = NODE_ACK_QUORUM, .done = on_written};
+    struct kv_command command = {
+        .op = KV_PUT, .key = slice_str("k"), .value = slice_of(bytes, size)};
+    return node_write_start(c->members[i].node, w, &command);
+}
+
+/* Behind a queue that is slow a large write would not know its outcome in the end; a small one may
+ * try. */
+static void rule_o1_behind_a_slow_queue_a_large_write_is_overloaded_at_once(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_settled(5, 3);
+    int leader = cluster_find_leader(c);
+    struct node *n = c->members[leader].node;
+    static struct node_write w[3];
+    answers = 0;
+    slow_others(c, leader, REQUEST_TIMEOUT_MS / 2);
+    assert_int_equal(start_wide_write(c, leader, &w[0], LIMIT_PATIENT_WRITE_BYTES + 1), STATUS_OK);
+    assert_false(node_is_overloaded(n, LIMIT_PATIENT_WRITE_BYTES + 1));
+    assert_true(node_is_overloaded(n, LIMIT_UNCOMMITTED_BYTES));
+    fake_world_run(c->world, REQUEST_TIMEOUT_MS / LIMIT_PATIENT_WRITE_PART);
+    assert_true(node_is_overloaded(n, LIMIT_PATIENT_WRITE_BYTES + 1));
+    assert_int_equal(start_wide_write(c, leader, &w[1], LIMIT_PATIENT_WRITE_BYTES + 1),
+                     STATUS_OVERLOADED);
+    assert_int_equal(start_wide_write(c, leader, &w[2], LIMIT_PATIENT_WRITE_BYTES), STATUS_OK);
+    assert_false(node_is_overloaded(c->members[(leader + 1) % 3].node, LIMIT_UNCOMMITTED_BYTES));
+    slow_others(c, leader, 0);
+    fake_world_run(c->world, REQUEST_TIMEOUT_MS);
+    cluster_settle(c);
+    assert_int_equal(answers, 2);
+    assert_false(node_is_overloaded(n, LIMIT_UNCOMMITTED_BYTES + 1));
+    cluster_destroy(c);
+}
+
+static struct node *ready_node;
+static bool was_behind;
+
+static void look_if_ready(struct node_write *w)
+{
+    struct node_check checks[NODE_CHECKS_MAX];
+    uint32_t count = node_ready_checks(ready_node, checks);
+    struct node_status status;
+    node_status_get(ready_node, &status);
+    was_behind |= status.applied_index < status.commit_index;
+    for (uint32_t i = 0; i < count; i++) {
+        assert_true(checks[i].ok);
+    }
+    on_written(w);
+}
+
+/* In the middle of a turn there is more committed than applied: a probe that comes then must not
+ * say that the member is not ready. */
+static void a_leader_under_load_is_ready_all_the_time(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_settled(5, 3);
+    int leader = cluster_find_leader(c);
+    ready_node = c->members[leader].node;
+    static struct node_write w[10];
+    answers = 0;
+    was_behind = false;
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(start_write(c, leader, &w[i]), STATUS_OK);
+        w[i].done = look_if_ready;
+    }
+    fake_world_run(c->world, REQUEST_TIMEOUT_MS);
+    assert_int_equal(answers, 10);
+    assert_true(was_behind);
+    cluster_destroy(c);
+}
+
 static void on_changed(struct node_change *change)
 {
     (void)change;
@@ -167,6 +250,8 @@ int main(void)
         cmocka_unit_test(rule_o1_reads_beyond_the_bound_are_overloaded_and_the_bound_is_given_back),
         cmocka_unit_test(
             rule_o1_writes_beyond_the_bound_are_overloaded_and_the_bound_is_given_back),
+        cmocka_unit_test(rule_o1_behind_a_slow_queue_a_large_write_is_overloaded_at_once),
+        cmocka_unit_test(a_leader_under_load_is_ready_all_the_time),
         cmocka_unit_test(
             rule_o1_changes_beyond_the_bound_are_overloaded_and_the_bound_is_given_back),
         cmocka_unit_test(rule_o1_the_log_grows_so_long_before_a_snapshot_by_default),

@@ -293,6 +293,32 @@ static void a_founder_that_dies_when_all_have_met_costs_a_timeout_and_no_more(vo
     }
 }
 
+/* They wait one heartbeat for a leader that lives to say so; it was at rest, and must say it. */
+static void rule_e6b_followers_started_anew_together_depose_no_leader_at_rest(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        struct cluster *c = cluster_settled(seed, 3);
+        int leader = cluster_find_leader(c);
+        fake_world_run(c->world, 3000 + seed * 7);
+        uint64_t term = status_of(c, leader).term;
+        for (int i = 0; i < 3; i++) {
+            if (i != leader) {
+                member_stop(c, i, false);
+            }
+        }
+        for (int i = 0; i < 3; i++) {
+            if (i != leader) {
+                member_start(c, i);
+            }
+        }
+        fake_world_run(c->world, 3000);
+        assert_int_equal(cluster_find_leader(c), leader);
+        assert_int_equal(status_of(c, leader).term, term);
+        cluster_destroy(c);
+    }
+}
+
 int main(void)
 {
     log_init(&(struct log_options){.level = getenv("MEMBER_LOG") != NULL ? LOG_DEBUG : LOG_ERROR,
@@ -309,6 +335,7 @@ int main(void)
         cmocka_unit_test(a_member_is_told_to_campaign_at_most_once_per_ten_timeouts),
         cmocka_unit_test(rule_e10_members_that_start_together_lead_before_a_timeout_is_over),
         cmocka_unit_test(a_founder_that_dies_when_all_have_met_costs_a_timeout_and_no_more),
+        cmocka_unit_test(rule_e6b_followers_started_anew_together_depose_no_leader_at_rest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

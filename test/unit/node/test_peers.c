@@ -46,6 +46,21 @@ static void members_link_and_talk_with_and_without_a_secret(void **state)
     }
 }
 
+/* These loops do not encrypt, and their members were told a URL of when the cluster did. */
+static void urls_of_another_time_are_dialled_as_the_loop_speaks(void **state)
+{
+    (void)state;
+    pair_open(&pair, &pair_quiet, "s", "s");
+    const char *const urls[] = {"https://b:4000", "http://b:4000"};
+    peers_set_urls(pair.a.peers, urls, 2);
+    peers_set_urls(pair.a.peers, urls, 2); /* it is one URL, and stays it */
+    fake_world_run(pair.world, 100);
+    assert_true(member_is_up(&pair.a, &pair.b));
+    assert_string_equal(pair.a.last_hello.reached, "http://b:4000");
+    assert_int_equal(fake_world_dials(pair.world), 1);
+    pair_close(&pair);
+}
+
 /* Whatever the interleaving: one connection is left, nobody was ever told of an end, and nothing is
  * dialled afterwards. */
 static void two_links_that_cross_become_one_and_stay_one(void **state)
@@ -79,6 +94,30 @@ static void two_links_that_cross_become_one_and_stay_one(void **state)
         assert_int_equal(fake_world_dials(pair.world), dials);
         assert_int_equal(peers_counters(pair.a.peers).bad_frames, 0);
         assert_int_equal(peers_counters(pair.b.peers).bad_frames, 0);
+        pair_close(&pair);
+    }
+}
+
+/* The hello on the slower of two links is older than what was heard on the other one, and its link
+ * may go before the newer one comes on it, too. */
+static void an_old_hello_on_a_second_link_does_not_count(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 1000; seed++) {
+        struct fake_options options = {.seed = seed, .delay_ms_max = 40};
+        pair_open(&pair, &options, "", "");
+        struct member *m = seed & 1 ? &pair.a : &pair.b;
+        struct member *other = seed & 1 ? &pair.b : &pair.a;
+        member_dial(seed & 2 ? m : other, seed & 2 ? other : m);
+        fake_world_run(pair.world, seed % 100);
+        member_dial(seed & 2 ? other : m, seed & 2 ? m : other);
+        fake_world_run(pair.world, seed / 4 % 100);
+        m->hello.term = 3;
+        peers_set_hello(m->peers, &m->hello);
+        fake_world_run(pair.world, 3000);
+        const struct peer_hello *heard = peers_hello(other->peers, m->hello.incarnation);
+        assert_non_null(heard);
+        assert_int_equal(heard->term, 3);
         pair_close(&pair);
     }
 }
@@ -539,6 +578,27 @@ static void a_recorded_link_played_back_is_refused_by_its_secret(void **state)
     pair_close(&pair);
 }
 
+/* A member that is linked says that it is another one: by name, by disk, by life. */
+static void rule_e11_a_member_does_not_become_another_in_mid_link(void **state)
+{
+    (void)state;
+    for (int wrong = 0; wrong < 3; wrong++) {
+        pair_open_linked(&pair, &pair_quiet, "secret");
+        struct peer_hello hello = pair.a.hello;
+        if (wrong == 0) {
+            snprintf(hello.name, sizeof(hello.name), "other");
+        } else {
+            (wrong == 1 ? &hello.incarnation : &hello.boot)->bytes[0] ^= 0x80;
+        }
+        uint32_t hellos = pair.b.hellos;
+        peers_set_hello(pair.a.peers, &hello);
+        fake_world_run(pair.world, 5);
+        assert_int_equal(peers_counters(pair.b.peers).bad_frames, 1);
+        assert_int_equal(pair.b.hellos, hellos);
+        pair_close(&pair);
+    }
+}
+
 static void rule_e11_a_message_for_another_member_or_from_one_ends_the_link(void **state)
 {
     (void)state;
@@ -559,7 +619,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(members_link_and_talk_with_and_without_a_secret),
+        cmocka_unit_test(urls_of_another_time_are_dialled_as_the_loop_speaks),
         cmocka_unit_test(two_links_that_cross_become_one_and_stay_one),
+        cmocka_unit_test(an_old_hello_on_a_second_link_does_not_count),
         cmocka_unit_test(an_url_that_is_the_member_itself_is_dropped_for_good),
         cmocka_unit_test(a_copied_data_directory_is_refused_with_words),
         cmocka_unit_test(a_hello_goes_out_again_only_when_it_changes),
@@ -574,6 +636,7 @@ int main(void)
         cmocka_unit_test(a_bit_flipped_anywhere_in_an_exchange_is_never_taken_for_a_message),
         cmocka_unit_test(replayed_reflected_cut_lost_and_swapped_frames_end_the_link_and_count),
         cmocka_unit_test(a_recorded_link_played_back_is_refused_by_its_secret),
+        cmocka_unit_test(rule_e11_a_member_does_not_become_another_in_mid_link),
         cmocka_unit_test(rule_e11_a_message_for_another_member_or_from_one_ends_the_link),
     };
     return cmocka_run_group_tests(tests, quieten_log, NULL);

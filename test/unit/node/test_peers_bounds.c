@@ -100,12 +100,54 @@ static void rule_o1_one_more_than_are_known_waits_until_one_has_gone(void **stat
     pair_close(&pair);
 }
 
+/* --- strangers -------------------------------------------------------------------------------- */
+
+static void stranger_close(struct conn *c, enum status why)
+{
+    (void)c;
+    (void)why;
+}
+
+static void stranger_data(struct conn *c, struct slice data)
+{
+    (void)c;
+    (void)data;
+}
+
+static void stranger_open(struct conn *c)
+{
+    c->loop->ops->conn_write(c, slice_str("GET /peer HTTP/1.1\r\n\r\n"));
+}
+
+/* All places of those that are on their way up are taken, and taken anew in every millisecond. */
+static void rule_o1_a_flood_of_strangers_keeps_no_member_out(void **state)
+{
+    (void)state;
+    static const struct conn_events stranger = {
+        .on_open = stranger_open, .on_data = stranger_data, .on_close = stranger_close};
+    pair_open(&pair, &pair_quiet, "", "");
+    struct loop *outside = fake_process_create(pair.world, "outside");
+    for (int ms = 0; ms < 60; ms++) {
+        for (int i = 0; i < 2 * LIMIT_PEER_CONNECTIONS; i++) {
+            outside->ops->dial(outside, "a", PAIR_PORT, &stranger, NULL);
+        }
+        if (ms == 10) {
+            member_dial(&pair.b, &pair.a);
+        }
+        fake_world_run(pair.world, 1);
+    }
+    assert_true(member_is_up(&pair.a, &pair.b));
+    assert_true(peers_counters(pair.a.peers).strangers > LIMIT_PEER_CONNECTIONS);
+    pair_close(&pair);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rule_o1_a_link_that_has_nothing_to_say_says_so),
         cmocka_unit_test(rule_o1_a_silent_link_is_given_up_when_its_time_is_over),
         cmocka_unit_test(rule_o1_one_more_than_are_known_waits_until_one_has_gone),
+        cmocka_unit_test(rule_o1_a_flood_of_strangers_keeps_no_member_out),
     };
     return cmocka_run_group_tests(tests, quieten_log, NULL);
 }

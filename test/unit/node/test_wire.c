@@ -76,6 +76,12 @@ static void make_sample(struct sample *s, struct rng *r)
     if (s->m.type == RAFT_MSG_APPEND) {
         make_entries(s, r);
     }
+    if (s->m.type == RAFT_MSG_APPEND_REPLY || s->m.type == RAFT_MSG_HEARTBEAT_REPLY) {
+        s->m.rest_ms = s->m.lease_ms; /* in the places of those two (PROTOCOL.md) */
+        s->m.waits = s->m.transfer;
+        s->m.lease_ms = 0;
+        s->m.transfer = false;
+    }
 }
 
 static void drop_sample(struct sample *s)

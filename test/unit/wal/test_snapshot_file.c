@@ -85,17 +85,32 @@ static void a_snapshot_of_another_cluster_is_refused(void **state)
     snapshot_reader_destroy(r);
 }
 
+/* The same without its state. */
+static bool is_refused_as_stored(struct disk *disk, struct snapshot_id id)
+{
+    struct snapshot_reader *r = NULL;
+    enum status status = snapshot_reader_open(disk, kit_cluster(), id, &r, NULL);
+    if (status == STATUS_OK) {
+        status = snapshot_reader_check_stored(r, NULL);
+    }
+    snapshot_reader_destroy(r);
+    return status == STATUS_CORRUPT || status == STATUS_UNSUPPORTED;
+}
+
 /* Everything is checked: the file is refused at the opening or before its end. */
 static bool is_refused(struct disk *disk, struct snapshot_id id)
 {
     struct snapshot_reader *r = NULL;
+    bool as_stored = is_refused_as_stored(disk, id);
     enum status status = snapshot_reader_open(disk, kit_cluster(), id, &r, NULL);
     while (status == STATUS_OK) {
         struct slice chunk;
         status = snapshot_reader_next(r, &chunk);
     }
     snapshot_reader_destroy(r);
-    return status == STATUS_CORRUPT || status == STATUS_UNSUPPORTED;
+    bool as_state = status == STATUS_CORRUPT || status == STATUS_UNSUPPORTED;
+    assert_int_equal(as_stored, as_state);
+    return as_state;
 }
 
 static void rule_s2_every_flipped_bit_of_a_snapshot_is_found(void **state)
